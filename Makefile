@@ -1,0 +1,34 @@
+# Two commands do everything: `make demo` and `make test`. Each target only calls commands the README also shows.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+EXTRAS ?= train,gpu,test,dev
+
+.PHONY: demo test test-slow lint clean
+
+# The stamp is newer than pyproject.toml once everything in it is installed.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	touch $@
+
+demo: $(VENV)/installed
+	rm -rf runs/demo
+	$(BIN)/medzoo train data=phantom model=cnn run=runs/demo
+	$(BIN)/medzoo evaluate run=runs/demo
+	$(BIN)/medzoo export run=runs/demo
+	$(BIN)/medzoo predict runs/demo/model.onnx runs/demo/samples
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

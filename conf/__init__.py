@@ -1,0 +1,1 @@
+"""Configuration groups for Hydra: what to run. YAML only."""

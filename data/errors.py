@@ -1,0 +1,93 @@
+"""Errors a user can cause, each one line that names the thing and the remedy.
+
+Every error the package raises on purpose derives from `MedzooError`; the command line prints its message alone and
+exits with status 2. Anything else that escapes is a defect of medzoo and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MedzooError(Exception):
+    """A mistake the user can mend; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class ConfigError(MedzooError):
+    """A wrong key, value or combination of settings."""
+
+
+class DatasetError(MedzooError):
+    """A dataset's files, columns, labels or splits are not what they must be."""
+
+
+class ImageError(MedzooError):
+    """Bytes that cannot be decoded into pixels, or pixels of the wrong shape."""
+
+
+class CheckpointError(MedzooError):
+    """A run, checkpoint or training state that is missing, damaged or of another model."""
+
+
+class TrainingError(MedzooError):
+    """Training cannot start or cannot go on (NaN loss, nothing to learn from, no space to save)."""
+
+
+class EvaluationError(MedzooError):
+    """Predictions that cannot be scored."""
+
+
+class ExportError(MedzooError):
+    """A graph that could not be exported, or that failed its proof."""
+
+
+class OnnxFileError(MedzooError):
+    """An ONNX file that is damaged, altered or not medzoo's."""
+
+
+class ProviderError(MedzooError):
+    """An execution provider that was asked for and does not truly run."""
+
+
+class MissingDependencyError(MedzooError):
+    """A library this call needs is not installed; the message names the extra that brings it."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that is not among the known ones; the message offers the nearest."""
+
+    def __init__(self, kind: str, name: object, options: Iterable[str], where: str = "") -> None:
+        known = sorted(set(options))
+        near = nearest(str(name), known)
+        if near:
+            remedy = f"did you mean {' or '.join(repr(n) for n in near)}?"
+        elif len(known) <= 20:
+            remedy = f"known: {', '.join(known) or 'none'}"
+        else:
+            remedy = f"none of the {len(known)} known names is near"
+        super().__init__(f"unknown {kind} {str(name)!r}{where}; {remedy}")
+        self.nearest = near
+
+
+def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
+    """Return the known names most like a mistyped one, best first.
+
+    Args:
+        name: What the user wrote.
+        options: The names that exist.
+        count: At most this many are returned.
+
+    Returns:
+        Up to `count` names; empty when none is similar. A name that differs in case alone comes back by itself.
+    """
+    lowered: dict[str, str] = {}
+    for option in options:
+        lowered.setdefault(option.lower(), option)
+    if name.lower() in lowered:
+        return [lowered[name.lower()]]
+    close = difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.6)
+    return [lowered[c] for c in close]

@@ -1,0 +1,71 @@
+"""What is known of a dataset before a file is opened: data, not code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medzoo.data.labels import ConceptSpace, LabelSpace
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file the authors distribute.
+
+    Attributes:
+        name: File name under the dataset's root.
+        url: Where the authors serve it; empty if it must be obtained by hand.
+        checksum: `"md5:..."` or `"sha256:..."` as published by the authors.
+    """
+
+    name: str
+    url: str
+    checksum: str
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A dataset's card.
+
+    Attributes:
+        name: Registry name with its variant, such as `medmnist/retinamnist`.
+        title: Name in the literature.
+        modality: What the images are, one of the keys of `medzoo.data.augment.POLICIES` (`xray`, `skin`, `fundus`, ...).
+        licence: The data's own licence (not the code's).
+        citation: How the authors ask to be cited.
+        homepage: Where the dataset lives.
+        labels: The label space, or None for image–text data without labels.
+        concepts: The concept space, or None.
+        split_unit: What no split may cut: `patient`, `case`, `video`, or `image` where the dataset knows no patient
+            (results then say that intervals are per image).
+        counts: Split name → number of samples the authors state.
+        files: Files with their checksums.
+        notes: Traps and limits worth a line in every report.
+    """
+
+    name: str
+    title: str
+    modality: str
+    licence: str
+    citation: str
+    homepage: str
+    labels: LabelSpace | None
+    concepts: ConceptSpace | None = None
+    split_unit: str = "image"
+    counts: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[RemoteFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a model's spec and a report keep of the dataset (JSON-ready)."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "modality": self.modality,
+            "licence": self.licence,
+            "citation": self.citation,
+            "homepage": self.homepage,
+            "split_unit": self.split_unit,
+            "notes": list(self.notes),
+        }

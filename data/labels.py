@@ -1,0 +1,164 @@
+"""What a model learns to say: label spaces and concept spaces.
+
+Missing or uncertain is NaN, never 0, everywhere in medzoo; every loss and metric masks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medzoo.data.errors import DatasetError, UnknownNameError
+
+LabelKind = Literal["multiclass", "multilabel", "ordinal", "regression"]
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The kind and the names of a dataset's targets; a sample's target is a float32 vector of `width` values.
+
+    Attributes:
+        kind: `multiclass` (exclusive classes; binary is K=2), `multilabel` (independent yes/no findings), `ordinal`
+            (exclusive grades whose order counts) or `regression` (quantities).
+        names: Class, finding, grade or quantity names, in index order; unique and not empty.
+        units: One unit a name (`"letters"`, `"um"`), for regression alone.
+
+    Raises:
+        DatasetError: On an unknown kind, a repeated or empty name, fewer than two exclusive classes, or misplaced units.
+    """
+
+    kind: LabelKind
+    names: tuple[str, ...]
+    units: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        if self.units is not None:
+            object.__setattr__(self, "units", tuple(self.units))
+        if self.kind not in get_args(LabelKind):
+            raise UnknownNameError("label kind", self.kind, get_args(LabelKind))
+        _check_names("label", self.names)
+        if self.exclusive and len(self.names) < 2:
+            raise DatasetError(f"{self.kind} labels need at least two classes, got {list(self.names)}")
+        if self.units is not None and (self.kind != "regression" or len(self.units) != len(self.names)):
+            raise DatasetError("units are for regression labels, one for each name")
+
+    @property
+    def width(self) -> int:
+        """Number of values in a target vector (K)."""
+        return len(self.names)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether exactly one class holds for a labelled sample (multiclass and ordinal)."""
+        return self.kind in ("multiclass", "ordinal")
+
+    def index(self, name: str) -> int:
+        """Return a class's position.
+
+        Raises:
+            UnknownNameError: If there is no such class; the message offers the nearest name.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise UnknownNameError("class", name, self.names) from None
+
+    def one_hot(self, codes: ArrayLike) -> NDArray[np.float32]:
+        """Turn class codes into target vectors.
+
+        Args:
+            codes: (N,) class indices; NaN, None or a negative number where the label is missing.
+
+        Returns:
+            (N, K) float32, one-hot; a row of NaN where the label is missing.
+
+        Raises:
+            DatasetError: If the space is not exclusive, or a code is not a whole number below K.
+        """
+        if not self.exclusive:
+            raise DatasetError(f"class codes need multiclass or ordinal labels, not {self.kind}")
+        values = np.asarray(codes, dtype=np.float64)
+        missing = np.isnan(values) | (values < 0)
+        whole = np.where(missing, 0, values)
+        bad = (whole != np.floor(whole)) | (whole >= self.width)
+        if bad.any():
+            raise DatasetError(
+                f"class code {values[bad][0]:g} is not one of 0..{self.width - 1} ({int(bad.sum())} such rows)"
+            )
+        targets = np.zeros((len(values), self.width), dtype=np.float32)
+        targets[np.arange(len(values)), whole.astype(np.int64)] = 1.0
+        targets[missing] = np.nan
+        return targets
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description; `from_dict` reads it back."""
+        described: dict[str, Any] = {"kind": self.kind, "names": list(self.names)}
+        if self.units is not None:
+            described["units"] = list(self.units)
+        return described
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> LabelSpace:
+        """Rebuild a label space from `to_dict`."""
+        units = described.get("units")
+        return cls(
+            cast(LabelKind, described["kind"]), tuple(described["names"]), None if units is None else tuple(units)
+        )
+
+
+@dataclass(frozen=True)
+class ConceptSpace:
+    """Names of human-readable attributes that are annotated 0, 1 or NaN (missing), and how they group.
+
+    Attributes:
+        names: Concept names, in column order; unique and not empty.
+        groups: Group name → concepts of that group (mutually related attributes, corrected together in interventions).
+            Every concept in at most one group; may be empty.
+    """
+
+    names: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        _check_names("concept", self.names)
+        groups = {group: tuple(members) for group, members in (self.groups or {}).items()}
+        object.__setattr__(self, "groups", groups)
+        seen: set[str] = set()
+        for group, members in groups.items():
+            for member in members:
+                if member not in self.names:
+                    raise UnknownNameError("concept", member, self.names, where=f" in group {group!r}")
+                if member in seen:
+                    raise DatasetError(f"concept {member!r} stands in two groups")
+                seen.add(member)
+
+    @property
+    def width(self) -> int:
+        """Number of concepts."""
+        return len(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description; `from_dict` reads it back."""
+        return {"names": list(self.names), "groups": {g: list(m) for g, m in (self.groups or {}).items()}}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> ConceptSpace:
+        """Rebuild a concept space from `to_dict`."""
+        return cls(tuple(described["names"]), {g: tuple(m) for g, m in (described.get("groups") or {}).items()})
+
+
+def _check_names(kind: str, names: Sequence[str]) -> None:
+    if not names:
+        raise DatasetError(f"no {kind} names given")
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise DatasetError(f"{kind} name {name!r} is empty or not text")
+    repeated = {n for n in names if list(names).count(n) > 1}
+    if repeated:
+        raise DatasetError(f"{kind} name {sorted(repeated)[0]!r} is given twice")

@@ -1,0 +1,174 @@
+"""The only place where pixels become model input: `fit` (geometry), then `normalise` (values).
+
+A `Preprocess` belongs to a model, is saved in its spec and is built into its exported graph. Evaluation and the graph run
+`fit` then `normalise`; training augments before or after `fit` and ends with `normalise` too.
+
+`fit` resizes as Pillow does: antialiased, width first, rounded to whole grey levels, then height, rounded again. One pass in
+float differs from Pillow by a level in 9 to 18% of pixels, two passes in at most 1.6%.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
+
+FitMode = Literal["stretch", "pad", "crop"]
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+InputType = Literal["uint8", "float32"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How images become the input of one model.
+
+    Attributes:
+        size: (H, W), or (D, H, W) for volumes, in pixels.
+        mode: `stretch` resizes to `size`; `pad` first adds black borders to reach its aspect ratio; `crop` first cuts the
+            centre to that ratio. Volumes pad and crop in plane; their depth is always stretched.
+        interpolation: `bilinear` or `bicubic`, both antialiased; `nearest` as Pillow's (pixel centres).
+        channels: 1 or 3; images are brought to it when decoded.
+        dtype: What the model takes: `uint8` (0..255), or `float32` (0..1) for sources of more than 8 bits.
+        mean: One value a channel, on the 0..1 scale.
+        std: One positive value a channel, on the 0..1 scale.
+
+    Raises:
+        ConfigError: If a value is out of range or of the wrong length.
+    """
+
+    size: tuple[int, ...]
+    mode: FitMode = "stretch"
+    interpolation: Interpolation = "bilinear"
+    channels: int = 3
+    dtype: InputType = "uint8"
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        for name in ("size", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for value, kinds, name in (
+            (self.mode, FitMode, "fit mode"),
+            (self.interpolation, Interpolation, "interpolation"),
+            (self.dtype, InputType, "input type"),
+        ):
+            if value not in get_args(kinds):
+                raise UnknownNameError(name, value, get_args(kinds))
+        if len(self.size) not in (2, 3) or min(self.size) < 1:
+            raise ConfigError(f"preprocess size {list(self.size)} is not [height, width] or [depth, height, width]")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"preprocess channels must be 1 or 3, got {self.channels}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ConfigError(f"preprocess mean and std need {self.channels} values, one a channel")
+        if min(self.std) <= 0:
+            raise ConfigError(f"preprocess std must be positive, got {list(self.std)}")
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether the model takes volumes (C, D, H, W)."""
+        return len(self.size) == 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description; `from_dict` reads it back."""
+        return {
+            "size": list(self.size),
+            "mode": self.mode,
+            "interpolation": self.interpolation,
+            "channels": self.channels,
+            "dtype": self.dtype,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Preprocess:
+        """Rebuild a preprocess from `to_dict`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in described.items()})
+
+
+def fit(images: Tensor, preprocess: Preprocess, size: tuple[int, ...] | None = None) -> Tensor:
+    """Bring images to the model's size.
+
+    Args:
+        images: (N, C, H, W), or (N, C, D, H, W) for volumes; uint8 in 0..255 or float32 in 0..1.
+        preprocess: The model's.
+        size: Another target size than the model's (a crop resized to an array's native size).
+
+    Returns:
+        The same type as given, (N, C, *size).
+
+    Raises:
+        ImageError: If the number of dimensions does not suit the preprocess.
+    """
+    size = preprocess.size if size is None else size
+    if images.ndim != 2 + len(size):
+        raise ImageError(f"expected {2 + len(size)} dimensions (batch, channels, {'depth, ' * (len(size) == 3)}height, "
+                         f"width), got shape {list(images.shape)}")  # fmt: skip
+    if images.dtype not in (torch.uint8, torch.float32):
+        raise ImageError(f"images must be uint8 or float32, got {images.dtype}")
+    images = _to_aspect(images, size[-2], size[-1], preprocess.mode)
+    whole = images.dtype == torch.uint8
+    values = images.float()
+    if len(size) == 2:
+        values = _resize(values, size[0], size[1], preprocess.interpolation, whole)
+    else:
+        n, c, d = values.shape[:3]
+        values = values.flatten(1, 2)
+        values = _resize(values, size[1], size[2], preprocess.interpolation, whole)
+        values = values.reshape(n, c, d, size[1] * size[2])
+        values = _resize(values, size[0], size[1] * size[2], preprocess.interpolation, whole)
+        values = values.reshape(n, c, size[0], size[1], size[2])
+    return values.to(torch.uint8) if whole else values
+
+
+def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Scale to 0..1, subtract the mean, divide by the spread.
+
+    Args:
+        images: (N, C, ...), uint8 in 0..255 or float32 in 0..1.
+        preprocess: The model's.
+
+    Returns:
+        float32 of the same shape.
+    """
+    values = images.float() / 255.0 if images.dtype == torch.uint8 else images
+    shape = (1, preprocess.channels) + (1,) * (images.ndim - 2)
+    mean = torch.tensor(preprocess.mean, dtype=torch.float32, device=images.device).reshape(shape)
+    std = torch.tensor(preprocess.std, dtype=torch.float32, device=images.device).reshape(shape)
+    return (values - mean) / std
+
+
+def _resize(values: Tensor, height: int, width: int, interpolation: str, whole: bool) -> Tensor:
+    """Resize (N, C, H, W) float in two passes, each rounded to whole levels when the source was 8-bit."""
+    if interpolation == "nearest":
+        return F.interpolate(values, size=(height, width), mode="nearest-exact")
+    tracing = torch.compiler.is_exporting()
+    for target in ((None, width), (height, None)):
+        new = (target[0] or values.shape[2], target[1] or values.shape[3])
+        if not tracing and new == tuple(values.shape[2:]):
+            continue  # an identity resize; in a graph the source size is not known
+        values = F.interpolate(values, size=new, mode=interpolation, antialias=True, align_corners=False)
+        values = torch.floor(values + 0.5).clamp(0, 255) if whole else values.clamp(0, 1)
+    return values
+
+
+def _to_aspect(images: Tensor, height: int, width: int, mode: str) -> Tensor:
+    """Pad or crop in plane to the aspect ratio of the target, centred; an odd pixel goes to the end."""
+    if mode == "stretch":
+        return images
+    h, w = images.shape[-2:]
+    if mode == "pad":
+        new_h = torch.sym_max(h, -(-w * height // width))
+        new_w = torch.sym_max(w, -(-h * width // height))
+        top, left = (new_h - h) // 2, (new_w - w) // 2
+        return F.pad(images, (left, new_w - w - left, top, new_h - h - top))
+    new_h = torch.sym_max(1, torch.sym_min(h, w * height // width))
+    new_w = torch.sym_max(1, torch.sym_min(w, h * width // height))
+    top, left = (h - new_h) // 2, (w - new_w) // 2
+    return images.narrow(-2, top, new_h).narrow(-1, left, new_w)

@@ -1,0 +1,99 @@
+"""Datasets by name. A dataset is a module with `load(**options) -> Dataset` and `infos() -> list[DatasetInfo]`.
+
+Third-party packages join by the entry-point group `medzoo.datasets` (name → module).
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module, metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+
+if TYPE_CHECKING:
+    from medzoo.data.dataset import Dataset
+    from medzoo.data.info import DatasetInfo
+
+ENTRY_POINTS = "medzoo.datasets"
+_BUILT_IN = {
+    "medmnist": "medzoo.data.medmnist",
+    "phantom": "medzoo.data.phantom",
+}
+
+
+def list_datasets(pattern: str = "*") -> list[str]:
+    """Return the registry names that match a shell pattern, sorted; opens no dataset."""
+    from fnmatch import fnmatch
+
+    names = set(_BUILT_IN) | {point.name for point in metadata.entry_points(group=ENTRY_POINTS)}
+    return sorted(n for n in names if fnmatch(n, pattern))
+
+
+def dataset_infos(name: str) -> list[DatasetInfo]:
+    """Return the cards of a registry entry, one for each of its variants."""
+    infos: list[DatasetInfo] = _module(name).infos()
+    return infos
+
+
+def load_dataset(
+    name: str,
+    *,
+    val_fraction: float = 0.1,
+    split_seed: int = 0,
+    allow_shared_groups: bool = False,
+    **options: Any,
+) -> Dataset:
+    """Load a dataset by name, with a val split and no group in two splits.
+
+    Args:
+        name: Registry name; see `list_datasets`.
+        val_fraction: Share of the training groups moved to val when the dataset comes without one.
+        split_seed: Seed of that carving.
+        allow_shared_groups: Accept an official split that shares groups; the results will say so.
+        **options: The dataset's own options (`root`, `set`, `size`, ...).
+
+    Returns:
+        The checked dataset: `.table`, `.reader`, `.labels`, `.concepts`.
+
+    Raises:
+        UnknownNameError: If there is no such dataset or option.
+        DatasetError: If files are missing or damaged, or a split cuts a group.
+    """
+    from medzoo.data.splits import carve_val, shared_groups
+
+    module = _module(name)
+    accepted = [p for p in inspect.signature(module.load).parameters if p != "options"]
+    for option in options:
+        if option not in accepted:
+            raise UnknownNameError("option", option, accepted, where=f" of dataset {name!r}")
+    try:
+        dataset: Dataset = module.load(**options)
+    except TypeError as error:
+        raise ConfigError(f"dataset {name!r}: {error}") from error
+    table = dataset.table
+    if "val" not in set(table["split"]) and "train" in set(table["split"]):
+        table = carve_val(table, val_fraction, salt=f"{dataset.info.name}/val/{split_seed}")
+        dataset = dataset.with_table(table)
+    shared = shared_groups(table)
+    if shared and not allow_shared_groups:
+        group, splits = next(iter(shared.items()))
+        raise DatasetError(
+            f"{dataset.info.name}: {len(shared)} {dataset.info.split_unit} groups stand in several splits (such as {group!r} "
+            f"in {' and '.join(splits)}); allow it by name with data.allow_shared_groups=true"
+        )
+    given: dict[str, Any] = {"name": name, **options}
+    given.update(val_fraction=val_fraction, split_seed=split_seed, allow_shared_groups=allow_shared_groups)
+    dataset.options.update(given)
+    return dataset
+
+
+def _module(name: str) -> ModuleType:
+    if name in _BUILT_IN:
+        return import_module(_BUILT_IN[name])
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            module: ModuleType = point.load()
+            return module
+    raise UnknownNameError("dataset", name, list_datasets())

@@ -1,0 +1,1 @@
+"""What ships: deployable graph, ONNX, proof, runtime. Imports zoo and data."""

@@ -1,0 +1,1 @@
+"""medzoo: a multimodal medical-imaging model zoo (placeholder text replaced by api)."""

@@ -1,0 +1,106 @@
+"""What a model is: everything needed to rebuild or deploy it, frozen when training starts (`spec.json`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medzoo.data.errors import CheckpointError, MedzooError
+from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.preprocess import Preprocess
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model's identity card.
+
+    Attributes:
+        family: Registry family: `cnn`, `vit`, ...
+        task: What drives it in training: `classify`, ...
+        architecture: Backbone name within the family, such as `resnet18`.
+        arguments: Keyword arguments of the architecture that change its shape (JSON values).
+        preprocess: How images become its input.
+        labels: What its class outputs mean; None for models without.
+        concepts: What its concept outputs mean; None for models without.
+        data: Card of the training data (`DatasetInfo.to_dict`), its options and split sizes.
+        versions: Library → version at training.
+    """
+
+    family: str
+    task: str
+    architecture: str
+    preprocess: Preprocess
+    labels: LabelSpace | None = None
+    concepts: ConceptSpace | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON-ready content of `spec.json`."""
+        return {
+            "format": FORMAT,
+            "family": self.family,
+            "task": self.task,
+            "architecture": self.architecture,
+            "arguments": dict(self.arguments),
+            "preprocess": self.preprocess.to_dict(),
+            "labels": None if self.labels is None else self.labels.to_dict(),
+            "concepts": None if self.concepts is None else self.concepts.to_dict(),
+            "data": dict(self.data),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> ModelSpec:
+        """Rebuild a spec.
+
+        Raises:
+            CheckpointError: If the format is newer than this medzoo, or a field is missing or wrong.
+        """
+        if described.get("format") != FORMAT:
+            raise CheckpointError(f"spec format {described.get('format')!r} is not {FORMAT}; update medzoo")
+        try:
+            return cls(
+                family=described["family"],
+                task=described["task"],
+                architecture=described["architecture"],
+                arguments=described["arguments"],
+                preprocess=Preprocess.from_dict(described["preprocess"]),
+                labels=None if described["labels"] is None else LabelSpace.from_dict(described["labels"]),
+                concepts=None if described["concepts"] is None else ConceptSpace.from_dict(described["concepts"]),
+                data=described["data"],
+                versions=described["versions"],
+            )
+        except (KeyError, TypeError, MedzooError) as error:
+            raise CheckpointError(f"the model's spec is damaged: {type(error).__name__}: {error}") from error
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys, so that equal specs have equal text."""
+        return json.dumps(self.to_dict(), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON, hexadecimal."""
+        return hashlib.sha256(self.to_json().encode("utf-8")).hexdigest()
+
+    @classmethod
+    def read(cls, path: Path) -> ModelSpec:
+        """Read `spec.json`.
+
+        Raises:
+            CheckpointError: If the file is missing or damaged.
+        """
+        try:
+            described = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CheckpointError(f"no spec at {path}; is this a medzoo checkpoint?") from None
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"cannot read {path}: {error}") from error
+        return cls.from_dict(described)

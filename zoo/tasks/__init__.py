@@ -1,0 +1,1 @@
+"""Tasks: model and objective of one family."""

@@ -41,6 +41,7 @@ class DatasetInfo:
             (results then say that intervals are per image).
         counts: Split name → number of samples the authors state.
         files: Files with their checksums.
+        value_type: What the reader gives: `uint8` (0..255), or `float32` (0..1) for sources of more than 8 bits.
         notes: Traps and limits worth a line in every report.
     """
 
@@ -55,6 +56,7 @@ class DatasetInfo:
     split_unit: str = "image"
     counts: Mapping[str, int] = field(default_factory=dict)
     files: tuple[RemoteFile, ...] = ()
+    value_type: str = "uint8"
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,201 @@
+"""The typed form of what `conf/` holds: a wrong key or type ends here, with one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class PreprocessConfig:
+    """How images become model input; None is chosen from the dataset, or from the pretrained weights.
+
+    Attributes:
+        size: Pixels a side, [H, W] or [D, H, W]; default: the weights' own, else an in-memory dataset's native, else 224.
+        mode: stretch, pad or crop.
+        interpolation: bilinear, bicubic or nearest.
+        channels: 1 or 3; default: the dataset's, 3 for pretrained weights.
+        mean: One value a channel on the 0..1 scale; default: the weights' own, else 0.5.
+        std: One value a channel on the 0..1 scale; default: the weights' own, else 0.5.
+    """
+
+    size: Any = None
+    mode: str = "stretch"
+    interpolation: str | None = None
+    channels: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+@dataclass
+class ModelConfig:
+    """Which model, and where its first weights come from.
+
+    Attributes:
+        family: Registry family.
+        backbone: Architecture name.
+        pretrained: Fetch the published weights.
+        checkpoint_path: Start from a local weights file.
+        small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 64 pixels.
+        arguments: Further arguments of the architecture, such as {drop_rate: 0.1}.
+        preprocess: How images become its input.
+    """
+
+    family: str = "cnn"
+    backbone: str = "resnet18"
+    pretrained: bool = False
+    checkpoint_path: str | None = None
+    small_stem: bool | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+
+
+@dataclass
+class TrainerConfig:
+    """How the loop trains. Units: epochs, optimizer steps, samples.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples a forward pass, over all devices together.
+        accumulate: Forward passes an optimizer step; the gradient is that of the larger batch, missing labels included.
+        optimizer: Any name of `timm.optim.list_optimizers()`.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled where the optimizer's is; not on biases and norms.
+        momentum: For optimizers that have it.
+        schedule: cosine, constant or step.
+        warmup_epochs: Linear warm-up from 0.
+        final_learning_rate: Where cosine ends.
+        milestones: Shares of the training after which `step` multiplies by 0.1.
+        clip: Largest gradient norm; None: no clipping.
+        ema: Decay of the moving average that is validated and saved (warmed up); None: no average.
+        precision: no, bf16 or fp16 (accelerate's names; `no` is float32).
+        compile: torch.compile the network.
+        monitor: Validation metric that chooses the epoch; `loss` and any of medzoo.evaluation's.
+        patience: Epochs without a better `monitor` before stopping; None: never stop early.
+        save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
+        augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} albumentations.
+        workers: Loader processes; the numbers do not depend on it.
+        trackers: Experiment trackers, by accelerate's names.
+        log_every: Optimizer steps between logged values.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    warmup_epochs: float = 1.0
+    final_learning_rate: float = 0.0
+    milestones: list[float] = field(default_factory=lambda: [0.5, 0.75])
+    clip: float | None = 1.0
+    ema: float | None = None
+    precision: str = "no"
+    compile: bool = False
+    monitor: str = "auroc"
+    patience: int | None = None
+    save_every: int | None = None
+    augment: Any = "auto"
+    workers: int = 0
+    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])
+    log_every: int = 20
+
+
+@dataclass
+class EvaluationConfig:
+    """How results are computed.
+
+    Attributes:
+        splits: Splits to predict and report.
+        batch_size: Samples a forward pass; None: the trainer's.
+        replicates: Bootstrap replicates over groups.
+        level: Coverage of the intervals.
+        seed: Seed of the bootstrap.
+        bins: Bins of the calibration error.
+    """
+
+    splits: list[str] = field(default_factory=lambda: ["val", "test"])
+    batch_size: int | None = None
+    replicates: int = 1000
+    level: float = 0.95
+    seed: int = 0
+    bins: int = 15
+
+
+@dataclass
+class TrainConfig:
+    """Everything `medzoo train` needs.
+
+    Attributes:
+        data: Name and options of a dataset; see `medzoo.data.load_dataset`.
+        model: Which model.
+        trainer: How it is trained.
+        evaluation: How it is scored afterwards.
+        run: Run directory; None: runs/<data>-<backbone>-<time>.
+        resume: A run directory to go on with; its own configuration is used.
+        seed: Seed of the first weights, the order, the augmentation and dropout.
+        device: auto, cpu or cuda.
+        evaluate: Predict and report with the best checkpoint when training is done.
+        debug: Show tracebacks of user errors.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    run: str | None = None
+    resume: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    evaluate: bool = True
+    debug: bool = False
+
+
+@dataclass
+class EvaluateConfig:
+    """Everything `medzoo evaluate` needs.
+
+    Attributes:
+        run: A run directory.
+        checkpoint: best or last.
+        predict: Predict anew; false: score the predictions.parquet that is there, without model or images.
+        evaluation: How it is scored.
+        data: Dataset options that differ on this machine, such as {root: ...}.
+        workers: Loader processes.
+        device: auto, cpu or cuda.
+        debug: Show tracebacks of user errors.
+    """
+
+    run: str | None = None
+    checkpoint: str = "best"
+    predict: bool = True
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    data: dict[str, Any] = field(default_factory=dict)
+    workers: int = 0
+    device: str = "auto"
+    debug: bool = False
+
+
+@dataclass
+class ExportConfig:
+    """Everything `medzoo export` needs.
+
+    Attributes:
+        run: A run directory.
+        checkpoint: best or last.
+        output: The file to write; None: model.onnx in the run directory.
+        precision: fp32.
+        images: Validation images the graph is proven on.
+        data: Dataset options that differ on this machine, such as {root: ...}.
+        debug: Show tracebacks of user errors.
+    """
+
+    run: str | None = None
+    checkpoint: str = "best"
+    output: str | None = None
+    precision: str = "fp32"
+    images: int = 256
+    data: dict[str, Any] = field(default_factory=dict)
+    debug: bool = False

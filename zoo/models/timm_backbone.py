@@ -1,0 +1,140 @@
+"""Any timm backbone by name (families `cnn` and `vit`), with a head of the width a dataset needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from medzoo.data.errors import ConfigError, UnknownNameError
+
+SMALL_INPUT = 64
+"""Pixels up to which a ResNet trained from scratch gets the 3×3 stem of He et al. 2016 (section 4.2, CIFAR-10)."""
+
+
+def create_timm_model(
+    architecture: str,
+    *,
+    outputs: int,
+    channels: int = 3,
+    size: tuple[int, int] | None = None,
+    small_stem: bool = False,
+    pretrained: bool = False,
+    checkpoint_path: str | Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Create a timm model.
+
+    Args:
+        architecture: Any timm name, with or without a pretrained tag (`resnet18`, `vit_tiny_patch16_224.augreg_in21k`).
+        outputs: Width of the head, K.
+        channels: Input channels, 1 or 3. Pretrained first layers are adapted as timm does (summed for 1).
+        size: (H, W) for models whose position embedding or windows depend on it; ignored by the others.
+        small_stem: Replace a ResNet's 7×7 stride-2 stem and max-pool by a 3×3 stride-1 convolution.
+        pretrained: Fetch timm's weights of the tag (the name's default tag if it has none).
+        checkpoint_path: A local weights file (`.safetensors`, or `.pth` read with `weights_only`) for the backbone; its
+            head is left out where its width differs from timm's for the name.
+        arguments: Further keyword arguments of the timm model, such as `drop_rate` or `patch_size`.
+
+    Returns:
+        (N, channels, H, W) float32 → (N, K) logits.
+
+    Raises:
+        UnknownNameError: If timm has no such model or tag.
+        ConfigError: If an argument does not fit the model, weights cannot be had, or a stem cannot be replaced.
+    """
+    base, _, tag = architecture.partition(".")
+    if not timm.is_model(base):
+        raise UnknownNameError("model", base, timm.list_models())
+    if tag and architecture not in timm.list_pretrained(f"{base}.*"):
+        raise UnknownNameError("pretrained tag", architecture, timm.list_pretrained(f"{base}.*"))
+    if pretrained and checkpoint_path is not None:
+        raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
+    if small_stem and (pretrained or checkpoint_path is not None):
+        raise ConfigError("model.small_stem=true would throw away the first layer of the weights; set it to false")
+    options: dict[str, Any] = {"num_classes": outputs, "in_chans": channels, **(arguments or {})}
+    if checkpoint_path is not None:
+        if not Path(checkpoint_path).is_file():
+            raise ConfigError(f"no weights file at {checkpoint_path} (model.checkpoint_path)")
+        options["pretrained_cfg_overlay"] = {"file": str(checkpoint_path)}
+    load = pretrained or checkpoint_path is not None
+    if size is not None and _takes_image_size(architecture):
+        options.setdefault("img_size", size)
+    model = _create(architecture, load, options)
+    if small_stem:
+        replace_stem(model, channels)
+    return model
+
+
+def is_resnet(architecture: str) -> bool:
+    """Whether a timm name belongs to the ResNet family, whose stem can be replaced for small images."""
+    base = architecture.partition(".")[0]
+    return timm.is_model(base) and timm.models.is_model_in_modules(base, ["resnet"])
+
+
+def pretrained_preprocess(architecture: str) -> dict[str, Any]:
+    """Return what a pretrained timm model expects: `size` (H, W), `mean`, `std` and `interpolation`."""
+    config = timm.get_pretrained_cfg(architecture)
+    if config is None:
+        raise ConfigError(f"timm has no pretrained weights for {architecture!r}; use model.pretrained=false")
+    interpolation = config.interpolation if config.interpolation in ("bilinear", "bicubic") else "bilinear"
+    return {
+        "size": tuple(config.input_size[1:]),
+        "mean": tuple(config.mean),
+        "std": tuple(config.std),
+        "interpolation": interpolation,
+    }
+
+
+def replace_stem(model: nn.Module, channels: int) -> None:
+    """Give a timm ResNet a 3×3 stride-1 stem without max-pool, in place.
+
+    Raises:
+        ConfigError: If the model is not a ResNet with a single-convolution or deep stem.
+    """
+    first = getattr(model, "conv1", None)
+    if first is None or not hasattr(model, "maxpool"):
+        raise ConfigError("model.small_stem=true is for the ResNet family; this model has another stem")
+    bn = model.bn1
+    width = bn.num_features
+    stem = nn.Conv2d(channels, width, kernel_size=3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    model.conv1 = stem
+    model.maxpool = nn.Identity()
+
+
+def pooled_features(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return (N, F) features before the head, pooled as the head would."""
+    features: torch.Tensor = model.forward_head(model.forward_features(images), pre_logits=True)  # type: ignore[operator]
+    return features
+
+
+def _takes_image_size(architecture: str) -> bool:
+    config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    # timm marks the models that need a size when created; the others raise on an unknown `img_size`.
+    return bool(config is not None and config.fixed_input_size) or timm.models.is_model_in_modules(
+        architecture.partition(".")[0], ["vision_transformer", "swin_transformer", "swin_transformer_v2", "eva", "beit"]
+    )
+
+
+def _create(architecture: str, load: bool, options: dict[str, Any]) -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(architecture, pretrained=load, **options)
+    except TypeError as error:
+        raise ConfigError(f"model {architecture!r} does not take these arguments: {error}") from error
+    except (AssertionError, ValueError, RuntimeError, KeyError) as error:
+        if load:
+            raise ConfigError(f"the weights do not fit model {architecture!r}: {error}") from error
+        raise ConfigError(f"cannot build model {architecture!r}: {error}") from error
+    except Exception as error:  # whatever the hub's client raises without a network
+        if not load:
+            raise
+        raise ConfigError(
+            f"cannot fetch the pretrained weights of {architecture!r} ({type(error).__name__}); without a network give "
+            "model.checkpoint_path=<local file> or model.pretrained=false"
+        ) from error
+    return model

@@ -1,0 +1,110 @@
+"""Checkpoints: `model.safetensors` + `spec.json` + `config.yaml`; all that rebuilding needs, and no pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from medzoo.data.errors import CheckpointError
+from medzoo.spec import ModelSpec
+from medzoo.tasks.classify import Classify
+from medzoo.tasks.registry import task_from_spec
+from medzoo.train.storage import pointed_folder
+
+WEIGHTS = "model.safetensors"
+SPEC = "spec.json"
+CONFIG = "config.yaml"
+
+
+def checkpoint_files(spec: ModelSpec, weights: dict[str, Tensor], config: str) -> dict[str, bytes]:
+    """Return the content of a checkpoint folder by file name.
+
+    Args:
+        spec: The model's spec.
+        weights: The network's state dict.
+        config: The run's configuration as YAML.
+    """
+    return {
+        WEIGHTS: tensors_to_bytes(weights, {"spec": spec.hash}),
+        SPEC: spec.to_json().encode("utf-8"),
+        CONFIG: config.encode("utf-8"),
+    }
+
+
+def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Serialise tensors to the safetensors format; tensors that share memory are stored apart."""
+    plain = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    return safetensors.torch.save(plain, metadata)
+
+
+def tensors_from_file(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file onto the CPU.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"no tensors at {path}") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint or train again") from error
+
+
+def find_checkpoint(run_or_dir: str | Path, which: str = "best") -> Path:
+    """Return a checkpoint folder.
+
+    Args:
+        run_or_dir: A run directory, or a checkpoint folder itself.
+        which: `best` or `last`, for a run directory.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    root = Path(run_or_dir)
+    if (root / WEIGHTS).is_file():
+        return root
+    if not root.is_dir():
+        raise CheckpointError(f"no run directory at {root}")
+    folder = pointed_folder(root / "checkpoints", which)
+    if folder is None:
+        raise CheckpointError(f"{root} has no {which!r} checkpoint; was it trained to the end of an epoch?")
+    return folder
+
+
+def load_checkpoint(folder: Path) -> Classify:
+    """Rebuild a task with its weights, in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged, or the weights are not the spec's.
+    """
+    task = task_from_spec(ModelSpec.read(folder / SPEC))
+    load_weights(task.model, tensors_from_file(folder / WEIGHTS), folder)
+    task.eval()
+    return task
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Load weights strictly: every name and shape must agree.
+
+    Raises:
+        CheckpointError: If they do not; the message names the first that differs.
+    """
+    expected = model.state_dict()
+    for name in sorted(set(expected) ^ set(weights)):
+        raise CheckpointError(f"{source} does not fit the model: tensor {name!r} is {_where(name, expected)} only")
+    for name, tensor in weights.items():
+        if expected[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{source} does not fit the model: {name!r} is {list(tensor.shape)}, not {list(expected[name].shape)}"
+            )
+    with torch.no_grad():
+        model.load_state_dict(weights)
+
+
+def _where(name: str, expected: dict[str, Tensor]) -> str:
+    return "in the model" if name in expected else "in the file"

@@ -1,0 +1,83 @@
+"""Optimizer and learning rate; the rate is a function of the step alone, so that resuming has nothing to restore."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import timm.optim
+import torch
+from torch import nn
+
+from medzoo.config import TrainerConfig
+from medzoo.data.errors import ConfigError, UnknownNameError
+
+SCHEDULES = ("cosine", "constant", "step")
+
+
+def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
+    """Create the optimizer over a network's trainable parameters; no weight decay on biases and norms.
+
+    Raises:
+        UnknownNameError: If timm has no such optimizer.
+        ConfigError: If nothing is trainable or a value is out of range.
+    """
+    known = timm.optim.list_optimizers()
+    if config.optimizer not in known:
+        raise UnknownNameError("optimizer", config.optimizer, known)
+    if config.learning_rate <= 0:
+        raise ConfigError(f"trainer.learning_rate must be positive, got {config.learning_rate:g}")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ConfigError("no parameter of the model is trainable")
+    optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
+        model,
+        opt=config.optimizer,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+    )
+    for group in optimizer.param_groups:
+        group.setdefault("lr_scale", 1.0)
+    return optimizer
+
+
+def learning_rate(
+    step: int,
+    *,
+    steps: int,
+    warmup: int,
+    peak: float,
+    final: float = 0.0,
+    schedule: str = "cosine",
+    milestones: Sequence[float] = (),
+) -> float:
+    """Return the learning rate of one optimizer step.
+
+    Args:
+        step: 0-based optimizer step.
+        steps: Optimizer steps of the whole training.
+        warmup: Steps of linear warm-up; step 0 has peak / (warmup + 1), so that it is never 0.
+        peak: Rate after the warm-up.
+        final: Where cosine ends (Loshchilov and Hutter 2017, equation 5, without restarts).
+        schedule: `cosine`, `constant` or `step` (×0.1 after each milestone).
+        milestones: Shares of the training, for `step`.
+
+    Raises:
+        UnknownNameError: On an unknown schedule.
+    """
+    if schedule not in SCHEDULES:
+        raise UnknownNameError("schedule", schedule, SCHEDULES)
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    if schedule == "cosine":
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return final + (peak - final) * 0.5 * (1 + math.cos(math.pi * progress))
+    if schedule == "step":
+        return peak * 0.1 ** sum(step >= share * steps for share in milestones)
+    return peak
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of every parameter group, times the group's own scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]

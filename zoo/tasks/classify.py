@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
+from medzoo.models.timm_backbone import pooled_features
 from medzoo.spec import ModelSpec
 from medzoo.tasks.losses import Loss
 from medzoo.tasks.task import Batch
@@ -33,20 +34,35 @@ class Classify(nn.Module):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the masked mean loss and how many targets it is over."""
-        logits = self.model(self._input(batch["image"])).float()
-        loss, count = self.loss(logits, batch["target"])
+        loss, count = self.loss(self._logits(batch), batch["target"])
         return {"loss": loss, "count": count}
+
+    @torch.no_grad()
+    def validation_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs of `predict` with `loss` and `count`."""
+        outputs = self.predict(batch)
+        loss, count = self.loss(outputs["logits"], batch["target"])
+        return {**outputs, "loss": loss, "count": count}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Return `logits` and `probabilities`, (N, K) float32."""
         assert self.spec.labels is not None
-        logits = self.model(self._input(batch["image"])).float()
+        logits = self._logits(batch)
         return {"logits": logits, "probabilities": probabilities(logits, self.spec.labels)}
+
+    @torch.no_grad()
+    def features(self, batch: Batch) -> Tensor:
+        """Return (N, F) float32 pooled features, the input of the network's head."""
+        return pooled_features(self.model, self._input(batch["image"])).float()
 
     def deploy(self) -> nn.Module:
         """Return the graph to export: raw image → logits, probabilities."""
         return ClassifyGraph(self.spec, self.model)
+
+    def _logits(self, batch: Batch) -> Tensor:
+        logits: Tensor = self.model(self._input(batch["image"])).float()
+        return logits
 
     def _input(self, images: Tensor) -> Tensor:
         return normalise(fit(images, self.spec.preprocess), self.spec.preprocess)

@@ -36,6 +36,10 @@ class Task(Protocol):
         """
         ...
 
+    def validation_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs of `predict` together with the scalars of `training_step`, without gradient."""
+        ...
+
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Return float32 outputs by name, without gradient: `logits` and `probabilities` (N, K), others by family."""
         ...

@@ -1,0 +1,133 @@
+"""Everything a training needs to go on as if it had never stopped: tensors in safetensors, scalars in JSON.
+
+There is no random state in it: every draw is a function of (seed, epoch, sample or step).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medzoo.checkpoint import load_weights, tensors_from_file, tensors_to_bytes
+from medzoo.data.errors import CheckpointError
+from medzoo.train.storage import pointed_folder, prune, write_folder
+
+POINTER = "latest"
+TENSORS = "tensors.safetensors"
+SCALARS = "state.json"
+
+
+@dataclass
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        epoch: 0-based epoch under way.
+        batch: Forward passes done in it.
+        step: Optimizer steps done in all.
+        loss_sum: Sum of the loss over what was observed in this epoch so far.
+        loss_count: How much that was.
+        best: Best monitored value so far; None before the first epoch's end.
+        best_epoch: 1-based epoch of it.
+        stale_epochs: Epochs since.
+        finished: Whether training is over (all epochs, or stopped early).
+        history: One row an epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    stale_epochs: int = 0
+    finished: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_state(
+    folder: Path,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None,
+    scaler: torch.amp.GradScaler | None,
+    spec_hash: str,
+) -> None:
+    """Write a resumable state and point to it; the one before is removed only then.
+
+    Raises:
+        TrainingError: If it cannot be written; the last state stands.
+    """
+    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
+    if average is not None:
+        tensors.update({f"average.{name}": t for name, t in average.state_dict().items()})
+    described = optimizer.state_dict()
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, values in described["state"].items():
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{key}"] = value
+            else:
+                scalars.setdefault(str(index), {})[key] = value
+    content = {
+        "spec": spec_hash,
+        "progress": asdict(progress),
+        "optimizer": {"groups": described["param_groups"], "scalars": scalars},
+        "scaler": scaler.state_dict() if scaler is not None else None,
+    }
+    files = {TENSORS: tensors_to_bytes(tensors), SCALARS: json.dumps(content, indent=1).encode("utf-8")}
+    write_folder(folder, f"step-{progress.step:08d}-{progress.epoch:05d}-{progress.batch:06d}", files, POINTER)
+    prune(folder, [POINTER])
+
+
+def restore_state(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None,
+    scaler: torch.amp.GradScaler | None,
+    spec_hash: str,
+) -> Progress:
+    """Load the latest state into a model, its optimizer, its average and the fp16 scaler.
+
+    Raises:
+        CheckpointError: If there is none, it is damaged, or it is of another model.
+    """
+    state = pointed_folder(folder, POINTER)
+    if state is None:
+        raise CheckpointError(f"nothing to resume in {folder.parent}: no state was saved; start anew with another run=...")
+    try:
+        content = json.loads((state / SCALARS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{state / SCALARS} is damaged: {error}") from error
+    if content["spec"] != spec_hash:
+        raise CheckpointError(f"the state in {state} is of another model than {folder.parent / 'spec.json'}")
+    tensors = tensors_from_file(state / TENSORS)
+    load_weights(model, _under(tensors, "model."), state)
+    if average is not None:
+        load_weights(average, _under(tensors, "average."), state)
+    values: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in content["optimizer"]["scalars"].items()}
+    for name, tensor in _under(tensors, "optimizer.").items():
+        index, _, key = name.partition(".")
+        values.setdefault(int(index), {})[key] = tensor
+    groups = [_tuples(group) for group in content["optimizer"]["groups"]]
+    optimizer.load_state_dict({"state": values, "param_groups": groups})
+    if scaler is not None and content["scaler"]:
+        scaler.load_state_dict(content["scaler"])
+    return Progress(**content["progress"])
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _tuples(group: dict[str, Any]) -> dict[str, Any]:
+    """Give back the tuples (betas) that JSON turned into lists; `params` stays a list."""
+    return {k: tuple(v) if isinstance(v, list) and k != "params" else v for k, v in group.items()}

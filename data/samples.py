@@ -1,0 +1,192 @@
+"""From a table and a reader to samples and batches.
+
+A sample is a dict with fixed keys, and a function of its key (epoch, index) and the seed alone: which worker makes it,
+and after which others, cannot be seen in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medzoo.data.augment import Augment
+from medzoo.data.dataset import Dataset, concept_matrix, input_columns, target_matrix
+from medzoo.data.decode import as_channels, as_dtype
+from medzoo.data.errors import ConfigError, ImageError, MedzooError
+from medzoo.data.preprocess import Preprocess, fit
+from medzoo.data.seeding import derived_seed, stable_hash
+
+Sample = dict[str, Any]
+Batch = dict[str, Any]
+Key = tuple[int, int]
+
+
+class SampleDataset(torch.utils.data.Dataset[Sample]):
+    """One split of a dataset as samples for one model.
+
+    Files are fitted to the model's size here, one by one. Images held in memory that are no larger than the model's
+    input stay at their native size (`native`), where augmenting them is cheap, and are fitted in batches on the device.
+
+    Args:
+        dataset: Table and reader.
+        split: `train`, `val` or `test`.
+        preprocess: The model's; gives size, channels and type.
+        augment: What may happen to an image; None for evaluation.
+        seed: Of the augmentation.
+
+    Attributes:
+        rows: The split's part of the table, in table order.
+        targets: (N, K) float32, NaN where missing; None without labels.
+        sample_ids: (N,) text.
+        native: Whether images are left for the device to fit.
+
+    Raises:
+        UnknownNameError: If there is no such split.
+        ConfigError: If the reader gives volumes and the model takes images, or the other way round.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: str,
+        preprocess: Preprocess,
+        *,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rows: pd.DataFrame = dataset.rows(split)
+        self.split = split
+        self.preprocess = preprocess
+        self.augment = augment
+        self.seed = seed
+        self.sample_ids: NDArray[Any] = self.rows["sample_id"].astype(str).to_numpy(dtype=object)
+        self.targets = None if dataset.labels is None else target_matrix(self.rows, dataset.labels)
+        self._name = dataset.info.name
+        self._reader = dataset.reader
+        self._arguments = [self.rows[c].to_numpy() for c in dataset.reader.columns]
+        self._concepts = None if dataset.concepts is None else concept_matrix(self.rows, dataset.concepts)
+        self._captions = None
+        if "caption" in self.rows.columns:
+            self._captions = self.rows["caption"].astype(object).where(self.rows["caption"].notna(), "").to_numpy()
+        inputs = input_columns(self.rows)
+        self._tabular = self.rows[inputs].to_numpy(dtype=np.float32, na_value=np.nan) if inputs else None
+        self._hashes = np.array([stable_hash(s) >> 1 for s in self.sample_ids], dtype=np.int64)
+        shape = dataset.reader.shape
+        if shape is not None and len(shape) != 1 + len(preprocess.size):
+            raise ConfigError(f"{self._name}: {_kind(len(shape))} of shape {list(shape)} do not suit a model of size "
+                              f"{list(preprocess.size)}; choose a model for {_kind(len(shape))}")  # fmt: skip
+        self.native = shape is not None and int(np.prod(shape[1:])) <= int(np.prod(preprocess.size))
+        self._size = tuple(shape[1:]) if shape is not None and self.native else preprocess.size
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key | int) -> Sample:
+        """Return one sample.
+
+        Args:
+            key: (epoch, index), the index counting the split's rows; an index alone means epoch 0.
+
+        Returns:
+            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised; `index`; `sample_id`; and,
+            where the dataset has them, `target` (K,) float32, `concepts` (M,) float32, `text` (empty where missing) and
+            `tabular` float32. NaN where missing.
+
+        Raises:
+            ImageError: If the image cannot be read or has the wrong number of dimensions; names the file or the sample.
+            IndexError: If there is no such row.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self._name} {self.split}: no sample {index} of {len(self)}")
+        sample: Sample = {
+            "image": self._image(epoch, index),
+            "index": index,
+            "sample_id": self.sample_ids[index],
+        }
+        for name, matrix in (("target", self.targets), ("concepts", self._concepts), ("tabular", self._tabular)):
+            if matrix is not None:
+                sample[name] = torch.from_numpy(matrix[index].copy())
+        if self._captions is not None:
+            sample["text"] = str(self._captions[index])
+        return sample
+
+    def __getitems__(self, keys: Sequence[Key | int]) -> list[Sample]:
+        """Return several samples; what a torch `DataLoader` asks for."""
+        return [self[key] for key in keys]
+
+    def _image(self, epoch: int, index: int) -> Tensor:
+        pixels = self._conform(self._read(index), index)
+        if self.augment is not None:
+            draw = derived_seed(self.seed, "augment", int(epoch), int(self._hashes[index]))
+            return self.augment(torch.from_numpy(pixels), draw, self._size)
+        image = torch.from_numpy(pixels)
+        return image if self.native else fit(image[None], self.preprocess)[0]
+
+    def _read(self, index: int) -> NDArray[Any]:
+        try:
+            return self._reader.read(*(column[index] for column in self._arguments))
+        except MedzooError:
+            raise
+        except OSError as error:
+            raise ImageError(f"{self._name}: cannot read the image of {self.sample_ids[index]!r}: {error}") from error
+
+    def _conform(self, pixels: NDArray[Any], index: int) -> NDArray[Any]:
+        """Bring (C, ...) pixels to the model's channels and type, as writable, contiguous memory of their own."""
+        wanted = self.preprocess
+        if pixels.ndim != 1 + len(wanted.size) or 0 in pixels.shape:
+            axes = "[channels, depth, height, width]" if wanted.is_volume else "[channels, height, width]"
+            raise ImageError(
+                f"{self._name}: the image of {self.sample_ids[index]!r} has shape {list(pixels.shape)}, not {axes}"
+            )
+        if pixels.shape[0] != wanted.channels or pixels.dtype != wanted.dtype:
+            last = np.moveaxis(pixels, 0, -1)
+            # Channels and type know no depth: slices one above the other are an image like any other.
+            flat = last.reshape(-1, *last.shape[-2:])
+            try:
+                flat = as_dtype(as_channels(flat, wanted.channels), wanted.dtype)
+            except MedzooError as error:
+                raise ImageError(f"{self._name}: the image of {self.sample_ids[index]!r}: {error}") from error
+            pixels = np.moveaxis(flat.reshape(*last.shape[:-1], wanted.channels), -1, 0)
+        return np.array(pixels, order="C")
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a batch.
+
+    Args:
+        samples: At least one, of one dataset.
+
+    Returns:
+        Tensors with a first dimension N; `index` (N,) int64; `text` and `sample_id` lists of text.
+
+    Raises:
+        ImageError: If images differ in shape or type; names two of them.
+    """
+    first = samples[0]
+    for sample in samples[1:]:
+        shapes = tuple(first["image"].shape), tuple(sample["image"].shape)
+        types = first["image"].dtype, sample["image"].dtype
+        if shapes[0] != shapes[1] or types[0] != types[1]:
+            raise ImageError(
+                f"images of one batch differ: {first['sample_id']!r} is {types[0]} {list(shapes[0])}, "
+                f"{sample['sample_id']!r} is {types[1]} {list(shapes[1])}"
+            )
+    batch: Batch = {}
+    for key, value in first.items():
+        values = [sample[key] for sample in samples]
+        if key == "index":
+            batch[key] = torch.tensor(values, dtype=torch.int64)
+        else:
+            batch[key] = torch.stack(values) if isinstance(value, Tensor) else values
+    return batch
+
+
+def _kind(dimensions: int) -> str:
+    return {3: "images", 4: "volumes"}.get(dimensions, f"{dimensions}-dimensional arrays")

@@ -39,8 +39,16 @@ class Reader(Protocol):
             in memory): such images are augmented at native size and resized on the device. None for files.
     """
 
-    columns: tuple[str, ...]
-    shape: tuple[int, ...] | None
+    # Read-only, so that frozen dataclasses are readers too.
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Table columns that `read` takes."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The one shape of cheap images; None for files."""
+        ...
 
     def read(self, *values: Any) -> NDArray[Any]:
         """Return (C, H, W) or (C, D, H, W), uint8, or float32 in 0..1 scaled from a declared range."""

@@ -18,7 +18,7 @@ from typing import Any
 from medzoo.data.errors import DatasetError, MissingDependencyError
 from medzoo.data.info import RemoteFile
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # the most that a broken line loses
 _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 _TRIES = 4
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +67,9 @@ def load(
         raise UnknownNameError("MedMNIST set", set, SETS)
     described = SETS[set]
     if size not in described.sizes:
-        near = min(described.sizes, key=lambda s: abs(s - size))
-        raise ConfigError(
-            f"{set} comes in sizes {', '.join(map(str, described.sizes))}, not {size}; the nearest is {near}"
-        )
+        known = ", ".join(map(str, described.sizes))
+        near = min(described.sizes, key=lambda s: abs(s - size)) if isinstance(size, int) else described.sizes[0]
+        raise ConfigError(f"{set} comes in sizes {known}, not {size}; the nearest is {near}")
     info = _info(set)
     file = info.files[described.sizes.index(size)]
     folder = Path(root).expanduser()
@@ -120,7 +120,7 @@ def _read(path: Path, flag: str, size: int) -> tuple[NDArray[np.uint8], dict[str
                     present = ", ".join(archive.files) or "nothing"
                     raise DatasetError(f"{path} has no array {key!r} (it has {present}): not a MedMNIST file")
             labels = {split: _codes(path, f"{split}_labels", archive[f"{split}_labels"], flag) for split in SPLITS}
-            starts = np.cumsum([0, *(len(labels[split]) for split in SPLITS)])
+            starts = [0, *accumulate(len(labels[split]) for split in SPLITS)]
             images = np.empty((starts[-1], *_shape(flag, size)), dtype=np.uint8)
             # Every access decompresses the whole array: once each, and one at a time, for some fill the memory.
             for start, stop, split in zip(starts, starts[1:], SPLITS, strict=False):

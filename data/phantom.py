@@ -94,21 +94,15 @@ def load(
     """
     if labels not in get_args(PhantomLabels):
         raise UnknownNameError("phantom labels", labels, get_args(PhantomLabels))
-    size = {2: 64, 3: 28}.get(dims, 0) if size is None else size
+    size = (28 if dims == 3 else 64) if size is None else size
     missing = (_MISSING_MULTILABEL if labels == "multilabel" else 0.0) if missing is None else missing
-    for name, value, good in (
-        ("dims", dims, dims in (2, 3)),
-        ("size", size, 16 <= size <= 1024),
-        ("channels", channels, channels in (1, 3)),
-        ("patients", patients, patients >= 4),
-        ("images_per_patient", images_per_patient, images_per_patient >= 1),
-        ("seed", seed, seed >= 0),
-        ("noise", noise, 0 <= noise <= 1),
-        ("missing", missing, 0 <= missing < 1),
-        ("confounder", confounder, 0 <= confounder <= 1),
-    ):
-        if not good:
-            raise ConfigError(f"phantom: {name}={value!r} is out of range (see data/phantom.yaml)")
+    _check_whole(dims=(dims, 2, 3), size=(size, 16, 1024), channels=(channels, 1, 3), seed=(seed, 0, 2**63 - 1))
+    _check_whole(patients=(patients, 4, 100_000), images_per_patient=(images_per_patient, 1, 50))
+    if channels == 2:
+        raise ConfigError("phantom: channels=2 is neither 1 (gray) nor 3 (RGB)")
+    for name, share, top in (("noise", noise, 1.0), ("missing", missing, 0.99), ("confounder", confounder, 1.0)):
+        if not isinstance(share, int | float) or not 0 <= share <= top:
+            raise ConfigError(f"phantom: {name}={share!r} is not a number from 0 to {top:g}")
     table = _images(patients, images_per_patient, seed)
     concepts = table[list(CONCEPTS)].to_numpy(dtype=np.int64)
     table["split"] = hash_split(table["group"], salt=f"phantom/{seed}", fractions=(VAL, TEST))
@@ -129,6 +123,12 @@ def load(
         concepts=CONCEPT_SPACE,
         subgroups=tuple(subgroups),
     )
+
+
+def _check_whole(**ranges: tuple[Any, int, int]) -> None:
+    for name, (value, low, high) in ranges.items():
+        if not isinstance(value, int) or not low <= value <= high:
+            raise ConfigError(f"phantom: {name}={value!r} is not a whole number from {low} to {high}")
 
 
 def _images(patients: int, images_per_patient: int, seed: int) -> pd.DataFrame:

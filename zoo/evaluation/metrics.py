@@ -1,0 +1,245 @@
+"""Metrics over weighted samples, vectorised: one row of weights is one bootstrap replicate.
+
+Each function takes `weights` (B, N), non-negative float64, and returns (B,) or (B, K) float64, NaN where undefined (a class
+without positives or without negatives, a quantity without spread). Ones give the plain metric. Missing entries get weight 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import EvaluationError
+from medzoo.data.labels import LabelSpace
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Targets and outputs in the form the metrics take.
+
+    Attributes:
+        labels: What the columns mean.
+        truth: (N, K) float64 targets in 0..1 (hard, 0 or 1, for exclusive and multilabel labels) or values; 0 where missing.
+        observed: (N, K) bool.
+        scores: (N, K) float64 for ranking: log-odds of the class, free of the ties that saturated probabilities have.
+        probabilities: (N, K) float64; the values themselves for regression.
+        tied: Soft targets whose largest class is not unique, left out of every metric that needs one class.
+    """
+
+    labels: LabelSpace
+    truth: Floats
+    observed: NDArray[np.bool_]
+    scores: Floats
+    probabilities: Floats
+    tied: int = 0
+
+
+def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32]) -> Scored:
+    """Prepare targets and logits for scoring.
+
+    Args:
+        labels: The label space.
+        targets: (N, K); NaN where missing.
+        logits: (N, K), finite.
+
+    Raises:
+        EvaluationError: If shapes differ or a logit is not finite.
+    """
+    truth, values = np.asarray(targets, np.float64), np.asarray(logits, np.float64)
+    if truth.shape != values.shape or truth.ndim != 2 or truth.shape[1] != labels.width:
+        raise EvaluationError(f"targets {truth.shape} and logits {values.shape} are not both (N, {labels.width})")
+    if not np.isfinite(values).all():
+        raise EvaluationError(f"{int((~np.isfinite(values)).any(axis=1).sum())} samples have logits that are not finite")
+    observed, tied = ~np.isnan(truth), 0
+    if labels.kind == "regression":
+        return Scored(labels, np.nan_to_num(truth), observed, values, values)
+    if labels.kind == "multilabel":
+        hard = observed & ((truth == 0) | (truth == 1))
+        return Scored(labels, np.where(hard, truth, 0.0), hard, values, _sigmoid(values), int((observed & ~hard).sum()))
+    labelled = observed.all(axis=1)
+    filled = np.where(labelled[:, None], truth, 0.0)
+    top = filled == filled.max(axis=1, keepdims=True)
+    unique = labelled & (top.sum(axis=1) == 1)
+    tied = int((labelled & ~unique).sum())
+    shifted = values - values.max(axis=1, keepdims=True)
+    total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    others = np.stack([_log_sum_exp(np.delete(shifted, k, axis=1)) for k in range(labels.width)], axis=1)
+    hard = np.where(unique[:, None], top, 0).astype(np.float64)
+    return Scored(
+        labels, hard, np.repeat(unique[:, None], labels.width, axis=1), shifted - others, np.exp(shifted - total), tied
+    )
+
+
+def auroc(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Area under the ROC curve of one class: P(positive ranks above negative), ties half (Mann and Whitney 1947).
+
+    Args:
+        score: (N,).
+        positive: (N,).
+        weights: (B, N).
+
+    Returns:
+        (B,); NaN without positive or negative weight.
+    """
+    positives, negatives = _by_rank(score, positive, weights)
+    below = np.cumsum(negatives, axis=1) - 0.5 * negatives
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return _ratio((positives * below).sum(axis=1), pairs)
+
+
+def average_precision(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Average precision of one class: Σ (Rₙ − Rₙ₋₁) Pₙ over descending thresholds, as scikit-learn defines it.
+
+    Returns:
+        (B,); NaN without positive or negative weight.
+    """
+    positives, negatives = (part[:, ::-1] for part in _by_rank(score, positive, weights))
+    hits = np.cumsum(positives, axis=1)
+    flagged = hits + np.cumsum(negatives, axis=1)
+    precision = np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
+    value = _ratio((positives * precision).sum(axis=1), positives.sum(axis=1))
+    return np.where(negatives.sum(axis=1) > 0, value, np.nan)
+
+
+def confusion(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return weighted true positives, false positives, false negatives, true negatives of one class, each (B,)."""
+    cells = np.stack([predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth], axis=1)
+    counts = weights @ cells.astype(np.float64)
+    return counts[:, 0], counts[:, 1], counts[:, 2], counts[:, 3]
+
+
+def calibration_error(confidence: Floats, correct: Floats, weights: Floats, bins: int) -> Floats:
+    """Expected calibration error with equal-width bins (Naeini et al. 2015; Guo et al. 2017, equation 3).
+
+    Args:
+        confidence: (N,) in 0..1.
+        correct: (N,) 0 or 1.
+        weights: (B, N).
+        bins: Number of bins; a bin holds (low, high], the first also 0.
+
+    Returns:
+        (B,); NaN without weight.
+    """
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    member = np.zeros((len(confidence), bins))
+    member[np.arange(len(confidence)), place] = 1.0
+    gap = weights @ (member * (correct - confidence)[:, None])
+    return _ratio(np.abs(gap).sum(axis=1), weights.sum(axis=1))
+
+
+def all_metrics(data: Scored, weights: Floats, bins: int = 15) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Compute every metric that suits the label kind.
+
+    Args:
+        data: What to score.
+        weights: (B, N).
+        bins: Bins of the calibration error.
+
+    Returns:
+        Metrics per class, (B, K) each, whose macro mean is over the classes that are defined; and metrics of the whole,
+        (B,) each.
+    """
+    if data.labels.kind == "regression":
+        return _regression(data, weights), {}
+    if data.labels.kind == "multilabel":
+        return _multilabel(data, weights, bins), {}
+    return _exclusive(data, weights, bins)
+
+
+def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    known = weights * data.observed[:, 0]
+    chosen, truth = data.probabilities.argmax(axis=1), data.truth.argmax(axis=1)
+    columns: dict[str, list[Floats]] = {"auroc": [], "ap": [], "f1": [], "recall": [], "precision": []}
+    for k in range(data.labels.width):
+        positive = data.truth[:, k] == 1
+        columns["auroc"].append(auroc(data.scores[:, k], positive, known))
+        columns["ap"].append(average_precision(data.scores[:, k], positive, known))
+        _threshold_metrics(columns, chosen == k, positive, known)
+    right = (chosen == truth).astype(np.float64)
+    errors = ((data.probabilities - data.truth) ** 2).sum(axis=1)
+    surprise = -np.log(np.maximum(np.take_along_axis(data.probabilities, truth[:, None], axis=1)[:, 0], 1e-300))
+    total = known.sum(axis=1)
+    classes = {name: np.stack(values, axis=1) for name, values in columns.items()}
+    recall = classes["recall"]
+    defined = ~np.isnan(recall)
+    overall = {
+        "accuracy": _ratio(known @ right, total),
+        "balanced_accuracy": _ratio(np.where(defined, recall, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64)),
+        "ece": calibration_error(data.probabilities.max(axis=1), right, known, bins),
+        "brier": _ratio(known @ errors, total),
+        "nll": _ratio(known @ surprise, total),
+    }
+    return classes, overall
+
+
+def _multilabel(data: Scored, weights: Floats, bins: int) -> dict[str, Floats]:
+    names = ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "recall", "precision", "ece", "brier")
+    columns: dict[str, list[Floats]] = {name: [] for name in names}
+    for k in range(data.labels.width):
+        known, positive, p = weights * data.observed[:, k], data.truth[:, k] == 1, data.probabilities[:, k]
+        columns["auroc"].append(auroc(data.scores[:, k], positive, known))
+        columns["ap"].append(average_precision(data.scores[:, k], positive, known))
+        flagged = p > 0.5
+        hit, false, missed, passed = _threshold_metrics(columns, flagged, positive, known)
+        columns["accuracy"].append(_ratio(hit + passed, known.sum(axis=1)))
+        columns["balanced_accuracy"].append(0.5 * (_ratio(hit, hit + missed) + _ratio(passed, passed + false)))
+        columns["ece"].append(calibration_error(p, positive.astype(np.float64), known, bins))
+        columns["brier"].append(_ratio(known @ (p - positive) ** 2, known.sum(axis=1)))
+    return {name: np.stack(values, axis=1) for name, values in columns.items()}
+
+
+def _regression(data: Scored, weights: Floats) -> dict[str, Floats]:
+    columns: dict[str, list[Floats]] = {"mae": [], "rmse": [], "r2": []}
+    for k in range(data.labels.width):
+        known, truth = weights * data.observed[:, k], data.truth[:, k]
+        error, total = data.scores[:, k] - truth, known.sum(axis=1)
+        mean = _ratio(known @ truth, total)
+        spread = np.maximum(known @ truth**2 - total * np.nan_to_num(mean) ** 2, 0)
+        columns["mae"].append(_ratio(known @ np.abs(error), total))
+        columns["rmse"].append(np.sqrt(_ratio(known @ error**2, total)))
+        several = np.array([len(np.unique(truth[row > 0])) > 1 for row in known])
+        columns["r2"].append(np.where(several, 1 - _ratio(known @ error**2, np.where(several, spread, 0)), np.nan))
+    return {name: np.stack(values, axis=1) for name, values in columns.items()}
+
+
+def _threshold_metrics(
+    columns: dict[str, list[Floats]], flagged: NDArray[np.bool_], positive: NDArray[np.bool_], known: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Append F1, recall and precision of one class; undefined without positives. Returns the confusion counts."""
+    hit, false, missed, passed = confusion(flagged, positive, known)
+    some = hit + missed > 0
+    columns["f1"].append(np.where(some, _ratio(2 * hit, 2 * hit + false + missed), np.nan))
+    columns["recall"].append(_ratio(hit, hit + missed))
+    columns["precision"].append(np.where(some, np.nan_to_num(_ratio(hit, hit + false)), np.nan))
+    return hit, false, missed, passed
+
+
+def _by_rank(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
+    """Return positive and negative weight at each distinct score, ascending, (B, distinct) each."""
+    if not len(score):
+        return np.zeros((len(weights), 0)), np.zeros((len(weights), 0))
+    order = np.argsort(score, kind="stable")
+    ranked, flags, sorted_weights = score[order], positive[order], weights[:, order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    positives, negatives = sorted_weights * flags, sorted_weights * ~flags
+    if len(starts) < len(score):
+        positives, negatives = (np.add.reduceat(part, starts, axis=1) for part in (positives, negatives))
+    return positives, negatives
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return np.exp(-np.logaddexp(0.0, -values))
+
+
+def _log_sum_exp(values: Floats) -> Floats:
+    top = values.max(axis=1)
+    result: Floats = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
+    return result

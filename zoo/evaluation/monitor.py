@@ -1,0 +1,55 @@
+"""The one number an epoch is chosen by."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.evaluation.metrics import all_metrics, scored
+
+LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "mae", "rmse"})
+EXCLUSIVE = ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier", "nll")
+METRICS = {
+    "multiclass": EXCLUSIVE,
+    "ordinal": EXCLUSIVE,
+    "multilabel": ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier"),
+    "regression": ("mae", "rmse", "r2"),
+}
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value of a metric is better."""
+    return metric not in LOWER_IS_BETTER
+
+
+def monitor_value(
+    labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32], metric: str
+) -> float | None:
+    """Return a metric's value, the mean over classes that are defined; None when none is.
+
+    Args:
+        labels: The label space.
+        targets: (N, K), NaN where missing.
+        logits: (N, K).
+        metric: One of `METRICS[labels.kind]`.
+
+    Raises:
+        UnknownNameError: If the metric is not known for this kind of labels.
+    """
+    if metric not in METRICS[labels.kind]:
+        raise UnknownNameError("metric", metric, METRICS[labels.kind], where=f" for {labels.kind} labels")
+    classes, overall = all_metrics(scored(labels, targets, logits), np.ones((1, len(targets))))
+    values = overall[metric] if metric in overall else classes[metric][0]
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None
+
+
+def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -> str | None:
+    """Return why a metric can never be defined on these targets, or None if it can."""
+    if monitor_value(labels, targets, np.zeros_like(targets), metric) is not None:
+        return None
+    if np.isnan(targets).all():
+        return "every label is missing"
+    return "no class has both positive and negative samples" if labels.kind != "regression" else "targets do not vary"

@@ -1,0 +1,57 @@
+"""Running a task over a split, on one device or several, back in table order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+
+from medzoo.data.loader import EpochBatches, make_loader
+from medzoo.data.samples import SampleDataset
+from medzoo.tasks.task import Batch, Task
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch with its tensors on a device; text and identifiers stay where they are."""
+    return {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+
+
+def predict_samples(
+    task: Task, samples: SampleDataset, *, batch_size: int, workers: int, accelerator: Accelerator
+) -> tuple[dict[str, NDArray[Any]], float | None]:
+    """Predict every sample of a split.
+
+    Args:
+        task: In evaluation mode, on the accelerator's device.
+        samples: The split, without augmentation.
+        batch_size: Samples a forward pass over all devices together.
+        workers: Loader processes.
+        accelerator: Gathers the parts of several devices.
+
+    Returns:
+        Outputs by name, each (N, ...) float32 in table order, and the mean loss over what is observed (None without
+        targets, or when all are missing).
+    """
+    batches = EpochBatches(
+        len(samples), batch_size, seed=0, shuffle=False, rank=accelerator.process_index, world=accelerator.num_processes
+    )
+    loader = make_loader(samples, batches, workers=workers, pin_memory=accelerator.device.type == "cuda")
+    parts: list[tuple[NDArray[Any], dict[str, NDArray[Any]], float, float]] = []
+    for batch in loader:
+        moved = to_device(batch, accelerator.device)
+        with accelerator.autocast():
+            outputs = task.validation_step(moved) if "target" in moved else task.predict(moved)
+        count = float(outputs.pop("count")) if "count" in outputs else 0.0
+        loss = float(outputs.pop("loss")) * count if "loss" in outputs else 0.0
+        arrays = {name: value.float().cpu().numpy() for name, value in outputs.items()}
+        parts.append((batch["index"].numpy(), arrays, loss, count))
+    if accelerator.num_processes > 1:
+        parts = gather_object(parts)
+    order = np.argsort(np.concatenate([index for index, *_ in parts]), kind="stable")
+    joined = {name: np.concatenate([arrays[name] for _, arrays, *_ in parts])[order] for name in parts[0][1]}
+    total = sum(count for *_, count in parts)
+    return joined, sum(loss for *_, loss, _ in parts) / total if total else None

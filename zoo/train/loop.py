@@ -1,0 +1,283 @@
+"""The one training loop, for every family. It knows tasks only.
+
+Every random draw in it is a function of (seed, epoch, sample or batch), so a training that is killed goes on from its last
+state to the same last bit, whatever the number of loader workers.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from medzoo.checkpoint import checkpoint_files
+from medzoo.config import TrainConfig
+from medzoo.data.augment import Augment, augment_policy
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError, TrainingError
+from medzoo.data.loader import EpochBatches, make_loader
+from medzoo.data.samples import SampleDataset
+from medzoo.data.seeding import derived_seed
+from medzoo.evaluation.monitor import higher_is_better, monitor_value, monitorable
+from medzoo.inference import predict_samples, to_device
+from medzoo.tasks.classify import Classify
+from medzoo.tasks.task import Batch
+from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
+from medzoo.train.progress import Display, plot_history, write_history
+from medzoo.train.run import RunDirectory
+from medzoo.train.state import Progress, restore_state, save_state
+from medzoo.train.storage import prune, write_folder
+
+PRECISIONS = ("no", "bf16", "fp16")
+
+
+def make_accelerator(device: str, precision: str = "no", run: RunDirectory | None = None, trackers: list[str] | None = None) -> Accelerator:
+    """Create accelerate's handle on devices and precision.
+
+    Raises:
+        ConfigError: If the device or the precision is not known or not there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {device!r} is not auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda, but torch sees no GPU; use device=cpu or install a CUDA driver")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"trainer.precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if precision == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
+        raise ConfigError("trainer.precision=fp16 needs a GPU; on a CPU use bf16 or no")
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=precision,
+        log_with=trackers or None,
+        project_dir=str(run.path) if run is not None and trackers else None,
+    )
+
+
+class Trainer:
+    """One training: its data, optimizer, average and progress.
+
+    Args:
+        task: What is trained.
+        dataset: With train and val splits.
+        config: The run's configuration.
+        run: Where everything is written.
+        resume: Go on from the run's last state.
+        accelerator: Devices and precision.
+
+    Raises:
+        TrainingError: If there is nothing to learn from or to choose an epoch by.
+    """
+
+    def __init__(
+        self, task: Classify, dataset: Dataset, config: TrainConfig, run: RunDirectory, resume: bool, accelerator: Accelerator
+    ) -> None:
+        self.config, self.run, self.accelerator = config.trainer, run, accelerator
+        self.seed, self.yaml = config.seed, run.config.read_text(encoding="utf-8")
+        self.display = Display(accelerator.is_main_process)
+        if self.config.epochs < 1 or self.config.batch_size < 2 or self.config.accumulate < 1:
+            raise ConfigError("trainer.epochs and accumulate must be at least 1, trainer.batch_size at least 2")
+        policy = augment_policy(self.config.augment, dataset.info.modality)
+        augment = Augment(policy, task.spec.preprocess)
+        self.train = SampleDataset(dataset, "train", task.spec.preprocess, augment=augment, seed=config.seed)
+        self.val = SampleDataset(dataset, "val", task.spec.preprocess)
+        _require_labels(self.train, "train")
+        _require_labels(self.val, "val")
+        self.monitor = self._choose_monitor(task)
+        self.batches = EpochBatches(
+            len(self.train), self.config.batch_size, seed=config.seed, shuffle=True,
+            rank=accelerator.process_index, world=accelerator.num_processes,
+        )  # fmt: skip
+        self.loader = make_loader(
+            self.train, self.batches, workers=self.config.workers, pin_memory=accelerator.device.type == "cuda"
+        )
+        self.steps_per_epoch = math.ceil(len(self.batches) / self.config.accumulate)
+        task.to(accelerator.device)
+        optimizer = make_optimizer(task.model, self.config)
+        self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
+        self.progress = Progress()
+        if resume:
+            average = self.average.module.model if self.average is not None else None
+            self.progress = restore_state(run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash)
+        self.task = task
+        if self.config.compile:
+            task.model.compile()
+        self.wrapped, self.optimizer = accelerator.prepare(task, optimizer)
+        accelerator.init_trackers("tensorboard")
+
+    def fit(self) -> Progress:
+        """Train to the end, or until `patience` runs out; returns the final progress.
+
+        Raises:
+            TrainingError: If the loss stops being finite, or a state cannot be saved.
+        """
+        if self.progress.step == 0 and self.progress.batch == 0:
+            self._save_state()
+        while not self.progress.finished:
+            self._train_epoch()
+            self._end_epoch()
+        self.accelerator.end_training()
+        return self.progress
+
+    def _train_epoch(self) -> None:
+        progress, accumulate = self.progress, self.config.accumulate
+        self.wrapped.train()
+        self.batches.set_epoch(progress.epoch, start_batch=progress.batch)
+        total, group = len(self.batches), list[str]()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        label = f"epoch {progress.epoch + 1}/{self.config.epochs}"
+        with self.display.epoch(label, total, progress.batch) as advance:
+            for batch in self.loader:
+                last = (progress.batch + 1) % accumulate == 0 or progress.batch + 1 == total
+                group += batch["sample_id"]
+                sums += self._backward(to_device(batch, self.accelerator.device), last)
+                progress.batch += 1
+                if last:
+                    advance(self._step(sums, group))
+                    sums, group = torch.zeros_like(sums), []
+                    if self.config.save_every and progress.step % self.config.save_every == 0:
+                        self._save_state()
+
+    def _backward(self, batch: Batch, last: bool) -> torch.Tensor:
+        """Add one forward pass's gradient; returns the sum of the loss and how much it is over."""
+        words = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
+        torch.manual_seed(derived_seed(self.seed, "forward", *words))
+        with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+            with self.accelerator.autocast():
+                outputs = self.wrapped(batch)
+            # Sums, not means: passes of unequal numbers of labels then add up to the gradient of the larger batch.
+            self.accelerator.backward(outputs["loss"] * outputs["count"] / self.config.batch_size)
+        count = outputs["count"].detach().double()
+        return torch.stack([outputs["loss"].detach().double() * count, count])
+
+    def _step(self, sums: torch.Tensor, group: list[str]) -> float:
+        """Take one optimizer step on the mean gradient of what was observed; returns the mean loss."""
+        progress = self.progress
+        loss_sum, count = self.accelerator.reduce(sums, "sum").tolist()
+        if not math.isfinite(loss_sum):
+            raise TrainingError(
+                f"the loss is {loss_sum} at epoch {progress.epoch + 1}, step {progress.step + 1} (samples {', '.join(group[:4])}"
+                f"{', ...' if len(group) > 4 else ''}); the last good state is kept in {self.run.state}: lower "
+                "trainer.learning_rate, set trainer.clip, or use trainer.precision=no"
+            )
+        rate = learning_rate(
+            progress.step,
+            steps=self.config.epochs * self.steps_per_epoch,
+            warmup=round(self.config.warmup_epochs * self.steps_per_epoch),
+            peak=self.config.learning_rate,
+            final=self.config.final_learning_rate,
+            schedule=self.config.schedule,
+            milestones=self.config.milestones,
+        )
+        set_learning_rate(self.optimizer, rate)
+        if count:  # a step over missing labels alone changes nothing
+            gradients = [p.grad for p in self.task.model.parameters() if p.grad is not None]
+            torch._foreach_mul_(gradients, self.config.batch_size * self.accelerator.num_processes / count)
+            if self.config.clip is not None:
+                self.accelerator.clip_grad_norm_(self.task.model.parameters(), self.config.clip)
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        progress.step += 1
+        progress.loss_sum += loss_sum
+        progress.loss_count += count
+        if self.average is not None:
+            self.average.update(self.task, step=progress.step)
+        loss = loss_sum / count if count else 0.0
+        if progress.step % self.config.log_every == 0:
+            self.accelerator.log({"train_loss": loss, "learning_rate": rate}, step=progress.step)
+        return loss
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        task: nn.Module = self.average.module if self.average is not None else self.task
+        task.eval()
+        outputs, val_loss = predict_samples(
+            task, self.val, batch_size=self.config.batch_size, workers=0, accelerator=self.accelerator
+        )  # type: ignore[arg-type]
+        if val_loss is None or not math.isfinite(val_loss):
+            raise TrainingError(
+                f"the validation loss is {val_loss} after epoch {progress.epoch + 1}; the last good state is kept in "
+                f"{self.run.state}: lower trainer.learning_rate"
+            )
+        value = val_loss if self.monitor == "loss" else self._monitored(outputs["logits"])
+        row = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": progress.loss_sum / progress.loss_count if progress.loss_count else None,
+            "val_loss": val_loss,
+            f"val_{self.monitor}": value,
+        }
+        progress.history.append(row)
+        sign = 1 if self.monitor != "loss" and higher_is_better(self.monitor) else -1
+        better = value is not None and (progress.best is None or sign * value > sign * progress.best)
+        progress.epoch, progress.batch, progress.loss_sum, progress.loss_count = progress.epoch + 1, 0, 0.0, 0.0
+        if better:
+            progress.best, progress.best_epoch, progress.stale_epochs = value, progress.epoch, 0
+            self._save_checkpoint(task, "best")
+        else:
+            progress.stale_epochs += 1
+        patience = self.config.patience
+        progress.finished = progress.epoch >= self.config.epochs or (patience is not None and progress.stale_epochs >= patience)
+        if progress.finished:
+            self._save_checkpoint(task, "last")
+        self._save_state()
+        if self.accelerator.is_main_process:
+            write_history(self.run.history, progress.history)
+            plot_history(self.run.plots / "learning_curves.png", progress.history, self.monitor, progress.best_epoch)
+            prune(self.run.checkpoints, ["best", "last"]) if self.run.checkpoints.is_dir() else None
+        self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=progress.step)
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "learning_rate")
+        self.display.say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}{'  (best)' if better else ''}")
+
+    def _monitored(self, logits: np.ndarray) -> float | None:  # type: ignore[type-arg]
+        labels, targets = self.task.spec.labels, self.val.targets
+        assert labels is not None
+        assert targets is not None
+        return monitor_value(labels, targets, logits, self.monitor)
+
+    def _choose_monitor(self, task: Classify) -> str:
+        """Return the metric the epoch is chosen by: the one asked for, or the loss where it is undefined on these labels."""
+        asked = self.config.monitor
+        if asked == "loss":
+            return asked
+        assert task.spec.labels is not None
+        assert self.val.targets is not None
+        reason = monitorable(task.spec.labels, self.val.targets, asked)
+        if reason is None:
+            return asked
+        self.display.say(f"note: {asked} is undefined on the val split ({reason}); the epoch is chosen by val loss")
+        return "loss"
+
+    def _save_checkpoint(self, task: nn.Module, pointer: str) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        inner = task if isinstance(task, Classify) else self.task
+        files = checkpoint_files(inner.spec, inner.model.state_dict(), self.yaml)
+        name = f"epoch-{self.progress.epoch:04d}" + ("-last" if pointer == "last" else "")
+        write_folder(self.run.checkpoints, name, files, pointer)
+
+    def _save_state(self) -> None:
+        for name, tensor in self.task.model.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise TrainingError(
+                    f"weights {name!r} are not finite at epoch {self.progress.epoch + 1}, step {self.progress.step}; the last "
+                    f"good state is kept in {self.run.state}: lower trainer.learning_rate or set trainer.clip"
+                )
+        if self.accelerator.is_main_process:
+            average = self.average.module.model if self.average is not None else None
+            optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+            save_state(
+                self.run.state, self.progress, self.task.model, optimizer, average, self.accelerator.scaler, self.task.spec.hash
+            )
+
+
+def _require_labels(samples: SampleDataset, split: str) -> None:
+    if not len(samples):
+        raise TrainingError(f"the {split} split is empty; change the split options of the dataset")
+    if samples.targets is None or np.isnan(samples.targets).all():
+        raise TrainingError(f"the {split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by")

@@ -1,0 +1,113 @@
+"""`medzoo evaluate`: predict with a checkpoint (or take the predictions that are there), score, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.config import EvaluateConfig, EvaluationConfig
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError
+from medzoo.data.registry import load_dataset
+from medzoo.data.samples import SampleDataset
+from medzoo.data.splits import shared_groups
+from medzoo.evaluation.plots import plot_reliability
+from medzoo.evaluation.predictions import Predictions
+from medzoo.evaluation.report import evaluate, format_report, write_metrics
+from medzoo.inference import predict_samples
+from medzoo.tasks.classify import Classify
+from medzoo.train.loop import make_accelerator
+from medzoo.train.run import RunDirectory
+
+
+def main(config: EvaluateConfig) -> None:
+    """Run the command."""
+    if config.run is None:
+        raise ConfigError("say which run to evaluate: run=<run directory>")
+    run = RunDirectory.open(Path(config.run))
+    if config.predict:
+        task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
+        dataset = run_dataset(run, config.data)
+        predict_run(
+            run, task, dataset, config.evaluation, config.device, config.workers, {"checkpoint": config.checkpoint}
+        )
+    report_run(run, config.evaluation)
+
+
+def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:
+    """Load the dataset a run was trained on, with what differs on this machine (`root`)."""
+    options = yaml.safe_load(run.config.read_text(encoding="utf-8"))["data"]
+    return load_dataset(**{**options, **changes})
+
+
+def predict_run(
+    run: RunDirectory,
+    task: Classify,
+    dataset: Dataset,
+    config: EvaluationConfig,
+    device: str,
+    workers: int,
+    details: dict[str, Any],
+) -> Predictions:
+    """Predict the splits of a run and write its predictions file."""
+    accelerator = make_accelerator(device)
+    task.to(accelerator.device).eval()
+    assert task.spec.labels is not None
+    parts: dict[str, list[Any]] = {"rows": [], "targets": [], "logits": [], "probabilities": []}
+    for split in config.splits:
+        samples = SampleDataset(dataset, split, task.spec.preprocess)
+        if not len(samples):
+            raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
+        outputs, _ = predict_samples(
+            task, samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator
+        )
+        parts["rows"].append(samples.rows)
+        parts["targets"].append(samples.targets)
+        parts["logits"].append(outputs["logits"])
+        parts["probabilities"].append(outputs["probabilities"])
+    import pandas as pd
+
+    rows = pd.concat(parts["rows"], ignore_index=True)
+    notes = list(dataset.info.notes)
+    if shared_groups(dataset.table):
+        notes.append("the official split shares groups between splits: results are optimistic")
+    predictions = Predictions(
+        labels=task.spec.labels,
+        sample_id=rows["sample_id"].to_numpy(dtype=object),
+        split=rows["split"].to_numpy(dtype=object),
+        group=rows["group"].to_numpy(dtype=object),
+        targets=np.concatenate(parts["targets"]),
+        logits=np.concatenate(parts["logits"]),
+        probabilities=np.concatenate(parts["probabilities"]),
+        subgroups=rows[list(dataset.subgroups)],
+        spec_hash=task.spec.hash,
+        split_unit=dataset.info.split_unit,
+        notes=tuple(notes),
+        details=details,
+    )
+    if accelerator.is_main_process:
+        predictions.write(run.predictions)
+    return predictions
+
+
+def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
+    """Score a run's predictions file: metrics.json, plots, and lines on the terminal."""
+    report = evaluate(
+        Predictions.read(run.predictions),
+        splits=config.splits,
+        replicates=config.replicates,
+        level=config.level,
+        seed=config.seed,
+        bins=config.bins,
+    )
+    write_metrics(run.metrics, report)
+    for split in config.splits:
+        plot_reliability(run.plots / f"reliability_{split}.png", report, split)
+        print(format_report(report, split))
+    for note in report["notes"]:
+        print(f"note: {note}")
+    return report

@@ -1,0 +1,135 @@
+"""The predictions file: all that evaluation needs, without the model and without the images.
+
+One row a sample: `sample_id, split, group`, then `target.<name>, logit.<name>, prob.<name>` for every label, then subgroup
+columns as `subgroup.<name>`. The schema's metadata under `medzoo` holds the label space, the split unit, notes and the spec's
+hash. Logits are kept because saturated probabilities tie and cannot be recalibrated.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.train.storage import write_file
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of each sample, and what was true.
+
+    Attributes:
+        labels: What the columns mean.
+        sample_id: (N,) text.
+        split: (N,) train, val or test.
+        group: (N,) text.
+        targets: (N, K) float32; NaN where missing.
+        logits: (N, K) float32.
+        probabilities: (N, K) float32.
+        subgroups: (N rows) one column a subgroup.
+        spec_hash: SHA-256 of the model's spec.
+        split_unit: What a group is (`patient`, `image`, ...).
+        notes: Limits that belong in every report.
+        details: Further facts of the run (checkpoint, chosen epoch).
+    """
+
+    labels: LabelSpace
+    sample_id: NDArray[Any]
+    split: NDArray[Any]
+    group: NDArray[Any]
+    targets: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    subgroups: pd.DataFrame
+    spec_hash: str = ""
+    split_unit: str = "image"
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sample_id)
+
+    def of_split(self, split: str) -> Predictions:
+        """Return the rows of one split.
+
+        Raises:
+            UnknownNameError: If there is none.
+        """
+        keep = self.split == split
+        if not keep.any():
+            raise UnknownNameError("split", split, set(map(str, self.split)), where=" in the predictions")
+        return self.take(keep)
+
+    def take(self, keep: NDArray[np.bool_]) -> Predictions:
+        """Return the rows where `keep` holds."""
+        return Predictions(
+            self.labels, self.sample_id[keep], self.split[keep], self.group[keep], self.targets[keep], self.logits[keep],
+            self.probabilities[keep], self.subgroups[keep].reset_index(drop=True), self.spec_hash, self.split_unit, self.notes,
+            self.details,
+        )  # fmt: skip
+
+    def write(self, path: Path) -> None:
+        """Write the file in one step.
+
+        Raises:
+            TrainingError: If it cannot be written.
+        """
+        columns: dict[str, Any] = {"sample_id": self.sample_id, "split": self.split, "group": self.group}
+        for prefix, values in (("target", self.targets), ("logit", self.logits), ("prob", self.probabilities)):
+            for k, name in enumerate(self.labels.names):
+                columns[f"{prefix}.{name}"] = values[:, k]
+        for name in self.subgroups.columns:
+            columns[f"subgroup.{name}"] = self.subgroups[name].to_numpy()
+        about = {
+            "format": FORMAT,
+            "labels": self.labels.to_dict(),
+            "spec": self.spec_hash,
+            "split_unit": self.split_unit,
+            "notes": list(self.notes),
+            "details": dict(self.details),
+        }
+        table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"medzoo": json.dumps(about).encode("utf-8")})
+        content = io.BytesIO()
+        pq.write_table(table, content)
+        write_file(path, content.getvalue())
+
+    @classmethod
+    def read(cls, path: Path) -> Predictions:
+        """Read a predictions file.
+
+        Raises:
+            EvaluationError: If it is missing, damaged or not medzoo's.
+        """
+        if not path.is_file():
+            raise EvaluationError(f"no predictions at {path}; make them with medzoo evaluate run=...")
+        try:
+            table = pq.read_table(path)
+            about = json.loads((table.schema.metadata or {})[b"medzoo"])
+            labels = LabelSpace.from_dict(about["labels"])
+            frame = table.to_pandas()
+            matrices = [
+                frame[[f"{prefix}.{name}" for name in labels.names]].to_numpy(dtype=np.float32)
+                for prefix in ("target", "logit", "prob")
+            ]
+            texts = [frame[name].to_numpy(dtype=object) for name in ("sample_id", "split", "group")]
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise EvaluationError(f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}") from error
+        kept = [c for c in frame.columns if c.startswith("subgroup.")]
+        subgroups = frame[kept].rename(columns=lambda c: c.removeprefix("subgroup."))
+        return cls(
+            labels, *texts, *matrices, subgroups, about["spec"], about["split_unit"], tuple(about["notes"]), about["details"]
+        )

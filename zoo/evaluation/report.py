@@ -1,0 +1,226 @@
+"""The report: every metric with its interval, per class, macro, per subgroup, with calibration. docs/evaluation.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.evaluation.bootstrap import bootstrap, interval
+from medzoo.evaluation.metrics import Floats, Scored, all_metrics, scored
+from medzoo.evaluation.predictions import Predictions
+from medzoo.train.storage import write_file
+
+AGE_BANDS = (0, 18, 40, 60, 80)
+MISSING = "missing"
+
+
+def evaluate(
+    predictions: Predictions,
+    *,
+    splits: Sequence[str] = ("val", "test"),
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    bins: int = 15,
+) -> dict[str, Any]:
+    """Score predictions.
+
+    Args:
+        predictions: Of one model.
+        splits: Splits to report; each must be in the predictions.
+        replicates: Bootstrap replicates over groups.
+        level: Coverage of the intervals.
+        seed: Seed of the bootstrap.
+        bins: Bins of the calibration error.
+
+    Returns:
+        The JSON-ready content of `metrics.json`; an undefined value is null and its reason stands beside it.
+    """
+    unit = predictions.split_unit
+    notes = list(predictions.notes)
+    if unit == "image":
+        notes.append("the dataset knows no patient: intervals are per image and may be too narrow")
+    settings = {"replicates": replicates, "level": level, "seed": seed}
+    return {
+        "labels": predictions.labels.to_dict(),
+        "spec": predictions.spec_hash,
+        "interval": {"method": f"percentile bootstrap over {unit} groups", "unit": unit, **settings},
+        "bins": bins,
+        "notes": notes,
+        "details": dict(predictions.details),
+        "splits": {
+            split: _report_split(predictions.of_split(split), replicates, level, seed, bins) for split in splits
+        },
+    }
+
+
+def write_metrics(path: Path, report: dict[str, Any]) -> None:
+    """Write a report as JSON in one step; NaN never enters it."""
+    write_file(path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8"))
+
+
+def medmnist_metrics(predictions: Predictions) -> dict[str, float | None]:
+    """Return AUC and ACC as the MedMNIST evaluator defines them (Yang et al. 2023; medmnist `evaluator.py`).
+
+    AUC is the mean one-against-rest area (ordinal too), of the last column for two classes; ACC is the share of right
+    classes, or the mean over findings at 0.5.
+    """
+    classes, overall = all_metrics(_scored(predictions), np.ones((1, len(predictions))))
+    if "auroc" not in classes:
+        return {}
+    area = classes["auroc"][0]
+    area = area[-1:] if predictions.labels.exclusive and predictions.labels.width == 2 else area
+    right = overall["accuracy"] if "accuracy" in overall else classes["accuracy"][0]
+    return {"auc": _mean(area), "acc": _mean(right)}
+
+
+def format_report(report: dict[str, Any], split: str) -> str:
+    """Return a split's results as lines for a terminal."""
+    part = report["splits"][split]
+    lines = [f"{split}: {part['samples']} samples, {part['groups']} {report['interval']['unit']} groups"]
+    for name, metric in part["metrics"].items():
+        lines.append(f"  {name:<18} {_shown(metric)}")
+        if name == "auroc":
+            lines += [f"    {c:<24} {_shown(v)}" for c, v in metric.get("classes", {}).items()]
+    for column, levels in part["subgroups"].items():
+        for level, values in levels.items():
+            name = "auroc" if "auroc" in values["metrics"] else next(iter(values["metrics"]))
+            lines.append(f"  {column}={level:<14} n={values['samples']:<6} {name} {_shown(values['metrics'][name])}")
+    return "\n".join(lines)
+
+
+def _report_split(predictions: Predictions, replicates: int, level: float, seed: int, bins: int) -> dict[str, Any]:
+    data = _scored(predictions)
+    part: dict[str, Any] = {
+        "samples": len(predictions),
+        "labelled": int(data.observed.any(axis=1).sum()),
+        "groups": len(set(predictions.group)),
+        "ties": data.tied,
+        "metrics": _with_intervals(predictions, data, replicates, level, seed, bins, detail=True),
+        "medmnist": medmnist_metrics(predictions),
+        "reliability": _reliability(data, bins),
+        "subgroups": {},
+    }
+    for column in predictions.subgroups.columns:
+        levels = _levels(predictions.subgroups[column])
+        part["subgroups"][str(column)] = {
+            name: {
+                "samples": int(keep.sum()),
+                "groups": len(set(predictions.group[keep])),
+                "metrics": _with_intervals(
+                    predictions.take(keep), _scored(predictions.take(keep)), replicates, level, seed, bins, detail=False
+                ),
+            }
+            for name, keep in levels.items()
+        }
+    return part
+
+
+def _with_intervals(
+    predictions: Predictions, data: Scored, replicates: int, level: float, seed: int, bins: int, *, detail: bool
+) -> dict[str, Any]:
+    classes, overall = all_metrics(data, np.ones((1, len(predictions))), bins)
+    drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), replicates=replicates, seed=seed, bins=bins)
+    names = data.labels.names
+    result: dict[str, Any] = {}
+    for metric, values in {**classes, **overall}.items():
+        if metric in overall:
+            result[metric] = _described(values[0], drawn_overall.get(metric), level)
+            continue
+        defined = ~np.isnan(values[0])
+        drawn = drawn_classes.get(metric)
+        macro = None if drawn is None or not defined.any() else _row_means(drawn[:, defined])
+        described = _described(values[0][defined].mean() if defined.any() else np.nan, macro, level)
+        if not defined.all():
+            described["undefined"] = {names[k]: _reason(data, k) for k in np.flatnonzero(~defined)}
+        if detail:
+            described["classes"] = {
+                name: {
+                    **_described(values[0, k], None if drawn is None else drawn[:, k], level),
+                    **({"positives": int(data.truth[:, k].sum())} if data.labels.kind != "regression" else {}),
+                }
+                for k, name in enumerate(names)
+            }
+        result[metric] = described
+    return result
+
+
+def _described(value: float, drawn: Floats | None, level: float) -> dict[str, Any]:
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    bounds = None if drawn is None else interval(drawn, level)
+    low, high = bounds if bounds is not None else (None, None)
+    return {"value": float(value), "low": low, "high": high}
+
+
+def _reason(data: Scored, k: int) -> str:
+    observed = data.observed[:, k]
+    if not observed.any():
+        return "every label is missing"
+    if data.labels.kind == "regression":
+        return "targets do not vary"
+    return "no positive sample" if not data.truth[observed, k].any() else "no negative sample"
+
+
+def _reliability(data: Scored, bins: int) -> list[dict[str, Any]]:
+    """Return the reliability diagram's bins: top class for exclusive labels, every finding's entries for multilabel."""
+    if data.labels.kind == "regression":
+        return []
+    if data.labels.exclusive:
+        known = data.observed[:, 0]
+        confidence = data.probabilities.max(axis=1)[known]
+        correct = (data.probabilities.argmax(axis=1) == data.truth.argmax(axis=1))[known]
+    else:
+        confidence, correct = data.probabilities[data.observed], data.truth[data.observed] == 1
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    rows = []
+    for index in range(bins):
+        member = place == index
+        mean = (lambda v, m=member: float(v[m].mean()) if m.any() else None)
+        rows.append(
+            {"low": index / bins, "high": (index + 1) / bins, "count": int(member.sum()), "confidence": mean(confidence),
+             "frequency": mean(correct)}
+        )  # fmt: skip
+    return rows
+
+
+def _levels(column: pd.Series) -> dict[str, NDArray[np.bool_]]:
+    """Return the rows of each level: numbers of many values are banded, an empty value is a level of its own."""
+    missing = column.isna().to_numpy()
+    if pd.api.types.is_numeric_dtype(column) and column.nunique() > 12:
+        named = pd.cut(column, [*AGE_BANDS, np.inf], right=False).astype(str)
+    else:
+        named = column.astype(str)
+    text = np.where(missing, MISSING, named.to_numpy(dtype=object))
+    return {str(level): text == level for level in sorted(set(text))}
+
+
+def _scored(predictions: Predictions) -> Scored:
+    return scored(predictions.labels, predictions.targets, predictions.logits)
+
+
+def _row_means(values: Floats) -> Floats:
+    """Mean of each row over what is defined; NaN for a row without."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=1)
+    total = np.where(defined, values, 0.0).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+
+
+def _mean(values: Floats) -> float | None:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None
+
+
+def _shown(metric: dict[str, Any]) -> str:
+    if metric["value"] is None:
+        return "undefined"
+    bounds = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
+    left_out = f"  (without {', '.join(metric['undefined'])}: undefined)" if metric.get("undefined") else ""
+    return f"{metric['value']:.3f}{bounds}{left_out}"

@@ -53,7 +53,9 @@ def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.
     if truth.shape != values.shape or truth.ndim != 2 or truth.shape[1] != labels.width:
         raise EvaluationError(f"targets {truth.shape} and logits {values.shape} are not both (N, {labels.width})")
     if not np.isfinite(values).all():
-        raise EvaluationError(f"{int((~np.isfinite(values)).any(axis=1).sum())} samples have logits that are not finite")
+        raise EvaluationError(
+            f"{int((~np.isfinite(values)).any(axis=1).sum())} samples have logits that are not finite"
+        )
     observed, tied = ~np.isnan(truth), 0
     if labels.kind == "regression":
         return Scored(labels, np.nan_to_num(truth), observed, values, values)
@@ -105,7 +107,9 @@ def average_precision(score: Floats, positive: NDArray[np.bool_], weights: Float
     return np.where(negatives.sum(axis=1) > 0, value, np.nan)
 
 
-def confusion(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def confusion(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Return weighted true positives, false positives, false negatives, true negatives of one class, each (B,)."""
     cells = np.stack([predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth], axis=1)
     counts = weights @ cells.astype(np.float64)

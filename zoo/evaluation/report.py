@@ -182,7 +182,7 @@ def _reliability(data: Scored, bins: int) -> list[dict[str, Any]]:
     rows = []
     for index in range(bins):
         member = place == index
-        mean = (lambda v, m=member: float(v[m].mean()) if m.any() else None)
+        mean = lambda v, m=member: float(v[m].mean()) if m.any() else None
         rows.append(
             {"low": index / bins, "high": (index + 1) / bins, "count": int(member.sum()), "confidence": mean(confidence),
              "frequency": mean(correct)}

@@ -36,7 +36,9 @@ from medzoo.train.storage import prune, write_folder
 PRECISIONS = ("no", "bf16", "fp16")
 
 
-def make_accelerator(device: str, precision: str = "no", run: RunDirectory | None = None, trackers: list[str] | None = None) -> Accelerator:
+def make_accelerator(
+    device: str, precision: str = "no", run: RunDirectory | None = None, trackers: list[str] | None = None
+) -> Accelerator:
     """Create accelerate's handle on devices and precision.
 
     Raises:
@@ -74,7 +76,13 @@ class Trainer:
     """
 
     def __init__(
-        self, task: Classify, dataset: Dataset, config: TrainConfig, run: RunDirectory, resume: bool, accelerator: Accelerator
+        self,
+        task: Classify,
+        dataset: Dataset,
+        config: TrainConfig,
+        run: RunDirectory,
+        resume: bool,
+        accelerator: Accelerator,
     ) -> None:
         self.config, self.run, self.accelerator = config.trainer, run, accelerator
         self.seed, self.yaml = config.seed, run.config.read_text(encoding="utf-8")
@@ -222,7 +230,9 @@ class Trainer:
         else:
             progress.stale_epochs += 1
         patience = self.config.patience
-        progress.finished = progress.epoch >= self.config.epochs or (patience is not None and progress.stale_epochs >= patience)
+        progress.finished = progress.epoch >= self.config.epochs or (
+            patience is not None and progress.stale_epochs >= patience
+        )
         if progress.finished:
             self._save_checkpoint(task, "last")
         self._save_state()
@@ -272,7 +282,13 @@ class Trainer:
             average = self.average.module.model if self.average is not None else None
             optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
             save_state(
-                self.run.state, self.progress, self.task.model, optimizer, average, self.accelerator.scaler, self.task.spec.hash
+                self.run.state,
+                self.progress,
+                self.task.model,
+                optimizer,
+                average,
+                self.accelerator.scaler,
+                self.task.spec.hash,
             )
 
 
@@ -280,4 +296,6 @@ def _require_labels(samples: SampleDataset, split: str) -> None:
     if not len(samples):
         raise TrainingError(f"the {split} split is empty; change the split options of the dataset")
     if samples.targets is None or np.isnan(samples.targets).all():
-        raise TrainingError(f"the {split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by")
+        raise TrainingError(
+            f"the {split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by"
+        )

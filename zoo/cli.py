@@ -1,0 +1,193 @@
+"""The front door: `medzoo VERB ...`. Each verb imports its room when it is called, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HELP = """\
+usage: medzoo VERB [KEY=VALUE ...]
+
+  list models|datasets [PATTERN]   names that can be used below
+  train    data=... model=...      train, then report the best epoch     (Hydra overrides; -m sweeps)
+  train    resume=RUN              go on with a run that was stopped
+  evaluate run=RUN                 predict and report again
+  export   run=RUN                 write one verified ONNX file
+  predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
+  show     train|evaluate|export   the settings of a verb, composed
+
+  --config-dir FOLDER              your own YAML, beside medzoo's
+  --version, --help
+
+examples:
+  medzoo train data=phantom model=cnn run=runs/first
+  medzoo train data=medmnist data.set=retinamnist data.download=true model.backbone=resnet50
+  medzoo export run=runs/first
+  medzoo predict runs/first/model.onnx images/ --json
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; None: the process's own.
+
+    Returns:
+        The exit status: 0, or 2 after one line about a mistake of the user's.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if given else 2
+    if given[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"medzoo {version('medzoo')}")
+        return 0
+    from medzoo.data.errors import MedzooError, UnknownNameError
+
+    try:
+        if given[0] not in VERBS:
+            raise UnknownNameError("verb", given[0], VERBS, where=" (medzoo --help lists them)")
+        return VERBS[given[0]](given[1:])
+    except MedzooError as error:
+        if "debug=true" in [word.lower() for word in given]:
+            raise
+        print(f"medzoo: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("medzoo") or "debug=true" in given:
+            raise
+        print(
+            f"medzoo: {error.name} is not installed; pip install 'medzoo[train,gpu]' brings all of it", file=sys.stderr
+        )
+        return 2
+    except BrokenPipeError:  # the reader of our output (head, say) has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("medzoo: interrupted; medzoo train resume=<run> goes on from the last saved state", file=sys.stderr)
+        return 130
+
+
+def _train(arguments: Sequence[str]) -> int:
+    overrides, folder = _split(arguments)
+    if "-m" in overrides or "--multirun" in overrides:
+        from medzoo.sweep import sweep
+
+        return sweep(overrides, folder)
+    given = dict(word.partition("=")[::2] for word in overrides)
+    if "resume" in given:
+        import yaml
+
+        from medzoo.train.command import resume
+
+        resume(Path(given.pop("resume")), {key: yaml.safe_load(value) for key, value in given.items()})
+        return 0
+    from medzoo.compose import compose_config
+
+    config = compose_config("train", overrides, folder)
+    from medzoo.train.command import main as train
+
+    train(config)
+    return 0
+
+
+def _evaluate(arguments: Sequence[str]) -> int:
+    from medzoo.compose import compose_config, typed
+    from medzoo.config import EvaluateConfig
+
+    overrides, folder = _split(arguments)
+    config = typed(EvaluateConfig, compose_config("evaluate", overrides, folder))
+    from medzoo.evaluation.command import main as evaluate
+
+    evaluate(config)
+    return 0
+
+
+def _export(arguments: Sequence[str]) -> int:
+    from medzoo.compose import compose_config, typed
+    from medzoo.config import ExportConfig
+
+    overrides, folder = _split(arguments)
+    config = typed(ExportConfig, compose_config("export", overrides, folder))
+    from medzoo.export.command import main as export
+
+    export(config)
+    return 0
+
+
+def _predict(arguments: Sequence[str]) -> int:
+    from medzoo.export.predict import main as predict
+
+    return predict(arguments)
+
+
+def _show(arguments: Sequence[str]) -> int:
+    from omegaconf import OmegaConf
+
+    from medzoo.compose import compose_config
+    from medzoo.data.errors import UnknownNameError
+
+    overrides, folder = _split(arguments)
+    verbs = ("train", "evaluate", "export")
+    if not overrides or overrides[0] not in verbs:
+        raise UnknownNameError("configuration", overrides[0] if overrides else "", verbs)
+    print(OmegaConf.to_yaml(compose_config(overrides[0], overrides[1:], folder)), end="")
+    return 0
+
+
+def _list(arguments: Sequence[str]) -> int:
+    from medzoo.data.errors import UnknownNameError
+
+    kinds = ("models", "datasets")
+    if not arguments or arguments[0] not in kinds:
+        raise UnknownNameError("list", arguments[0] if arguments else "", kinds)
+    pattern = arguments[1] if len(arguments) > 1 else "*"
+    if arguments[0] == "models":
+        from medzoo.models.registry import list_models
+
+        for name in list_models(pattern):
+            print(name)
+        return 0
+    from medzoo.data.registry import dataset_infos, list_datasets
+
+    for name in list_datasets():
+        for info in dataset_infos(name):
+            from fnmatch import fnmatch
+
+            if fnmatch(info.name, pattern) or fnmatch(name, pattern):
+                print(f"{info.name:<34} {info.licence:<18} {info.title}")
+    return 0
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Part overrides from `--config-dir FOLDER`."""
+    words, folder = list(arguments), None
+    for index, word in enumerate(words):
+        if word.startswith("--config-dir"):
+            from medzoo.data.errors import ConfigError
+
+            if "=" in word:
+                folder = Path(word.partition("=")[2])
+                del words[index]
+            elif index + 1 < len(words):
+                folder = Path(words[index + 1])
+                del words[index : index + 2]
+            else:
+                raise ConfigError("--config-dir needs a folder")
+            break
+    return words, folder
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "list": _list,
+    "train": _train,
+    "evaluate": _evaluate,
+    "export": _export,
+    "predict": _predict,
+    "show": _show,
+}

@@ -1,0 +1,97 @@
+"""Composing `conf/` inside our own command, so that a wrong key ends with one line and the nearest right one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from medzoo.data.errors import ConfigError, UnknownNameError
+
+T = TypeVar("T")
+
+
+def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """Compose one of the commands' configurations.
+
+    Args:
+        name: `train`, `evaluate` or `export`.
+        overrides: Hydra overrides (`model=vit`, `trainer.epochs=5`).
+        config_dir: A folder of the user's own YAML, searched after medzoo's.
+
+    Raises:
+        UnknownNameError: On an unknown key or group option, with the nearest.
+        ConfigError: On anything else that does not compose.
+    """
+    extra = []
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise ConfigError(f"no configuration folder at {config_dir} (--config-dir)")
+        extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
+    GlobalHydra.instance().clear()
+    with initialize_config_module("medzoo.conf", version_base="1.3"):
+        try:
+            return compose(name, overrides=[*extra, *overrides])
+        except MissingConfigException as error:
+            raise _unknown_option(error) from error
+        except ConfigCompositionException as error:
+            keys = _keys(compose(name))
+            key = re.search(r"Could not override '([^']+)'", str(error))
+            group = re.search(r"Could not find '?([\w/.-]+)'?|No match in the defaults list", str(error))
+            if key or group:
+                wrong = next((o.split("=")[0].lstrip("+~") for o in overrides if _bad(o, keys)), "")
+                raise UnknownNameError("setting", wrong or (key.group(1) if key else ""), keys) from error
+            raise ConfigError(str(error)) from error
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(str(error)) from error
+
+
+def typed(schema: type[T], config: DictConfig) -> T:
+    """Turn a composed configuration into its dataclass.
+
+    Raises:
+        UnknownNameError: On a key the schema does not have.
+        ConfigError: On a value of the wrong type.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), config)
+        result: Any = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        reason = str(error).splitlines()[0]
+        if f"Key '{str(key).rsplit('.', 1)[-1]}' not in" in reason:
+            raise UnknownNameError("setting", key, _keys(OmegaConf.structured(schema))) from error
+        raise ConfigError(f"{key}: {reason}") from error
+    checked: T = result
+    return checked
+
+
+def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in config:
+        name = f"{prefix}{key}"
+        found.append(name)
+        value = None if OmegaConf.is_missing(config, key) else config._get_node(key)
+        if isinstance(value, DictConfig) and not value._is_none():
+            found += _keys(value, f"{name}.")
+    return found
+
+
+def _bad(override: str, keys: Sequence[str]) -> bool:
+    key = override.split("=")[0]
+    if key.startswith(("+", "~", "hydra")):
+        return False
+    return key not in keys
+
+
+def _unknown_option(error: MissingConfigException) -> ConfigError:
+    missing = str(error.missing_cfg_file or "")
+    group, _, option = missing.rpartition("/")
+    return UnknownNameError(group or "configuration", option, error.options or [])

@@ -1,0 +1,82 @@
+"""`medzoo train`: a dataset, a model, one loop, then the report of the best checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+from accelerate.utils import broadcast_object_list
+from omegaconf import DictConfig, OmegaConf
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.compose import typed
+from medzoo.config import TrainConfig
+from medzoo.data.errors import ConfigError
+from medzoo.data.registry import load_dataset
+from medzoo.data.seeding import derived_seed
+from medzoo.evaluation.command import predict_run, report_run
+from medzoo.spec import ModelSpec
+from medzoo.tasks.registry import task_from_config, task_from_spec
+from medzoo.train.loop import Trainer, make_accelerator
+from medzoo.train.run import RunDirectory, default_run_path
+
+RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root")
+"""What may differ when a run goes on: none of it changes a number."""
+
+
+def main(config: DictConfig) -> RunDirectory:
+    """Train and, unless `evaluate=false`, report. Returns the run directory."""
+    typed(TrainConfig, config)  # a wrong type ends here, before anything is loaded
+    torch.manual_seed(derived_seed(int(config.seed), "run"))
+    settings: TrainConfig = typed(TrainConfig, config)
+    accelerator = make_accelerator(settings.device)  # one process per device from here on; rank 0 names the directory
+    dataset = load_dataset(**settings.data)
+    task = task_from_config(settings.model, dataset, settings.seed)
+    path = [settings.run or str(default_run_path(str(settings.data["name"]), settings.model.backbone))]
+    broadcast_object_list(path)
+    run = RunDirectory(Path(path[0]))
+    if accelerator.is_main_process:
+        RunDirectory.create(run.path, OmegaConf.to_yaml(config, resolve=True), task.spec)
+    accelerator.wait_for_everyone()
+    return _fit(run, settings, dataset, task, resume=False)
+
+
+def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
+    """Go on with a run from its last saved state, with its own configuration.
+
+    Args:
+        path: The run directory.
+        overrides: Settings that may differ, of `RESUMABLE`.
+
+    Raises:
+        ConfigError: If another setting is given.
+    """
+    run = RunDirectory.open(path)
+    config = OmegaConf.create(yaml.safe_load(run.config.read_text(encoding="utf-8")))
+    for key, value in overrides.items():
+        if key not in RESUMABLE:
+            raise ConfigError(f"a resumed run keeps its own {key}; only {', '.join(RESUMABLE)} may be given")
+        OmegaConf.update(config, key, value)
+    settings: TrainConfig = typed(TrainConfig, config)
+    dataset = load_dataset(**settings.data)
+    return _fit(run, settings, dataset, task_from_spec(ModelSpec.read(run.spec)), resume=True)
+
+
+def _fit(run: RunDirectory, settings: TrainConfig, dataset, task, *, resume: bool) -> RunDirectory:  # type: ignore[no-untyped-def]
+    accelerator = make_accelerator(settings.device, settings.trainer.precision, run, settings.trainer.trackers)
+    trainer = Trainer(task, dataset, settings, run, resume, accelerator)
+    progress = trainer.fit()
+    trainer.display.say(
+        f"trained {progress.epoch} epochs; best val {trainer.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
+        if progress.best is not None
+        else f"trained {progress.epoch} epochs; {trainer.monitor} was never defined"
+    )
+    if settings.evaluate:
+        best = load_checkpoint(find_checkpoint(run.path, "best"))
+        details = {"checkpoint": "best", "epoch": progress.best_epoch, "chosen_by": f"val {trainer.monitor}"}
+        predict_run(run, best, dataset, settings.evaluation, settings.device, 0, details)
+        if accelerator.is_main_process:
+            report_run(run, settings.evaluation)
+    trainer.display.say(f"run directory: {run.path}")
+    return run

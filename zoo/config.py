@@ -36,7 +36,7 @@ class ModelConfig:
         backbone: Architecture name.
         pretrained: Fetch the published weights.
         checkpoint_path: Start from a local weights file.
-        small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 64 pixels.
+        small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 32 pixels.
         arguments: Further arguments of the architecture, such as {drop_rate: 0.1}.
         preprocess: How images become its input.
     """

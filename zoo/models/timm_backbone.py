@@ -12,7 +12,7 @@ from torch import nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 
-SMALL_INPUT = 64
+SMALL_INPUT = 32
 """Pixels up to which a ResNet trained from scratch gets the 3×3 stem of He et al. 2016 (section 4.2, CIFAR-10)."""
 
 

@@ -121,6 +121,10 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         """Return several samples; what a torch `DataLoader` asks for."""
         return [self[key] for key in keys]
 
+    def pixels(self, index: int) -> NDArray[Any]:
+        """Return one image before `fit`, channels last: (H, W, C) or (D, H, W, C), what an exported graph takes."""
+        return np.ascontiguousarray(np.moveaxis(self._conform(self._read(index), index), 0, -1))
+
     def _image(self, epoch: int, index: int) -> Tensor:
         pixels = self._conform(self._read(index), index)
         if self.augment is not None:

@@ -1,0 +1,102 @@
+"""The proof that a graph says what torch says: same images, several sizes and batches, compared logit by logit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ExportError
+from medzoo.tasks.task import Deployable
+
+TOLERANCE = 1e-3
+"""Largest difference of a logit, in standard deviations of that model's logits over the compared images."""
+BATCHES = (1, 2, 3, 7)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was compared and how close it was.
+
+    Attributes:
+        images: Distinct images.
+        sizes: (H, W) or (D, H, W) of the inputs compared.
+        batches: Batch sizes compared.
+        largest: Largest absolute difference of a logit.
+        spread: Standard deviation of torch's logits.
+        relative: `largest / spread`.
+        agreement: Share of samples with the same top logit, or with a top that torch itself holds for a tie.
+    """
+
+    images: int
+    sizes: tuple[tuple[int, ...], ...]
+    batches: tuple[int, ...]
+    largest: float
+    spread: float
+    relative: float
+    agreement: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready figures."""
+        return asdict(self)
+
+
+def check_parity(
+    graph: Deployable, session: Any, images: Sequence[NDArray[Any]], tolerance: float = TOLERANCE
+) -> Parity:
+    """Compare a torch graph with its ONNX Runtime session.
+
+    Args:
+        graph: In evaluation mode, on the CPU.
+        session: An `onnxruntime.InferenceSession` of the exported file.
+        images: Real validation images, (H, W, C) or (D, H, W, C), of the graph's input type.
+        tolerance: Largest difference in standard deviations of the logits.
+
+    Returns:
+        The figures, all within the limit.
+
+    Raises:
+        ExportError: If they differ by more, or a top class changes that is not a tie; the message says by how much.
+    """
+    if not images:
+        raise ExportError("no validation image to prove the export on")
+    ours, theirs, sizes = [], [], []
+    for variant in _size_variants(images):
+        sizes.append(tuple(variant[0].shape[:-1]))
+        start = 0
+        for batch in BATCHES:
+            # Images of one size alone can share a batch; repeat the few there are rather than test less.
+            chosen = np.stack([variant[(start + i) % len(variant)] for i in range(batch)])
+            start += batch
+            with torch.no_grad():
+                ours.append(graph.forward(torch.from_numpy(chosen))[0].numpy())
+            theirs.append(session.run([graph.outputs[0]], {"image": chosen})[0])
+    a, b = np.concatenate(ours), np.concatenate(theirs)
+    if a.shape != b.shape or not np.isfinite(b).all():
+        raise ExportError(
+            f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}"
+        )
+    largest, spread = float(np.abs(a - b).max()), float(a.std())
+    # A model that says the same of every image has no spread; its logits' own size is then the scale.
+    scale = spread if spread > 0 else max(float(np.abs(a).max()), 1.0)
+    top = b.argmax(axis=1)
+    tied = a.max(axis=1) - np.take_along_axis(a, top[:, None], axis=1)[:, 0] <= 2 * tolerance * scale
+    report = Parity(len(images), tuple(sizes), BATCHES, largest, spread, largest / scale, float(tied.mean()))
+    if report.relative > tolerance or report.agreement < 1:
+        raise ExportError(
+            f"the graph differs from torch: logits by {report.relative:.2e} of their standard deviation (limit {tolerance:g}), "
+            f"top class the same for {report.agreement:.1%}; no file was written"
+        )
+    return report
+
+
+def _size_variants(images: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:
+    """Return the images at native size and at two others, one of them not square, by cutting and repeating rows."""
+    native = [image for image in images if image.shape == images[0].shape]
+    smaller = [np.ascontiguousarray(i[..., : max(1, i.shape[-3] * 3 // 4), :, :]) for i in native]
+    larger = [np.ascontiguousarray(np.concatenate([i, i[..., ::-1, :]], axis=-2)) for i in native]
+    return [native, smaller, larger]

@@ -1,0 +1,137 @@
+"""`medzoo predict`: classify image files with an exported model; needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.decode import SUFFIXES
+from medzoo.data.errors import ImageError
+from medzoo.data.labels import LabelSpace
+from medzoo.export.runtime import PROVIDERS, OnnxModel
+
+CHUNK = 256
+"""Images held in memory at once."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status.
+
+    Raises:
+        MedzooError: On a mistake of the user's.
+    """
+    parser = argparse.ArgumentParser(prog="medzoo predict", description="Classify images with an exported model.")
+    parser.add_argument("model", type=Path, help="a file written by medzoo export")
+    parser.add_argument(
+        "images", nargs="+", type=Path, help="image files, folders (searched recursively), or .npz files"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, every probability by name")
+    parser.add_argument("--key", help="array of an .npz file, such as test_images")
+    parser.add_argument("--limit", type=int, help="predict the first so many images")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--provider", choices=list(PROVIDERS), default="cpu")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--on-error", choices=["stop", "skip"], default="stop", help="what an unreadable image does")
+    given = parser.parse_args(list(arguments))
+    model = OnnxModel(given.model, provider=given.provider, threads=given.threads)
+    skipped = 0
+    found = list_images(given.images, given.key)[: given.limit]
+    for start in range(0, len(found), CHUNK):
+        names, pixels = [], []
+        for name, source in found[start : start + CHUNK]:
+            try:
+                pixels.append(model.read(source))
+            except ImageError as error:
+                if given.on_error == "stop":
+                    raise
+                skipped += 1
+                print(f"medzoo: skipped: {error}", file=sys.stderr)
+                continue
+            names.append(name)
+        outputs = model.predict(pixels, batch_size=given.batch_size)
+        for line in format_predictions(names, outputs, model.labels, as_json=given.json):
+            print(line)
+    if skipped:
+        print(f"medzoo: {skipped} of {len(found)} images skipped", file=sys.stderr)
+    return 0
+
+
+def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str, Path | NDArray[Any]]]:
+    """Return names with what to read, in order; folders are searched recursively and sorted.
+
+    Raises:
+        ImageError: If a path does not exist, a folder holds no image, or an .npz has no such array.
+    """
+    found: list[tuple[str, Path | NDArray[Any]]] = []
+    for path in paths:
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not files:
+                raise ImageError(f"no image in folder {path} (known: {', '.join(SUFFIXES)})")
+            found += [(str(file), file) for file in files]
+        elif not path.exists():
+            raise ImageError(f"no such file or folder: {path}")
+        elif path.suffix.lower() == ".npz":
+            found += _arrays(path, key)
+        else:
+            found.append((str(path), path))
+    return found
+
+
+def format_predictions(
+    names: Sequence[str], outputs: dict[str, NDArray[Any]], labels: LabelSpace | None, *, as_json: bool
+) -> Iterator[str]:
+    """Yield one line an image: JSON, or the name and what the model says."""
+    width = max((len(n) for n in names), default=0)
+    for index, name in enumerate(names):
+        if labels is None:
+            yield json.dumps({"image": name, **{k: v[index].tolist() for k, v in outputs.items()}})
+            continue
+        values = [float(v) for v in outputs["probabilities"][index]]
+        by_name = dict(zip(labels.names, values, strict=True))
+        if as_json:
+            logits = dict(zip(labels.names, map(float, outputs["logits"][index]), strict=True))
+            kind = "values" if labels.kind == "regression" else "probabilities"
+            top = {"class": max(by_name, key=by_name.__getitem__)} if labels.exclusive else {}
+            yield json.dumps({"image": name, **top, kind: by_name, "logits": logits}, ensure_ascii=False)
+        else:
+            yield f"{name:<{width}}  {_said(by_name, labels)}"
+
+
+def _said(values: dict[str, float], labels: LabelSpace) -> str:
+    if labels.kind == "regression":
+        units = labels.units or ("",) * labels.width
+        return "  ".join(f"{n} {v:.3f} {u}".rstrip() for (n, v), u in zip(values.items(), units, strict=True))
+    ranked = sorted(values.items(), key=lambda item: -item[1])
+    if labels.exclusive:
+        return f"{ranked[0][0]} {ranked[0][1]:.3f}"
+    positive = [item for item in ranked if item[1] > 0.5]
+    return (
+        "  ".join(f"{n} {v:.3f}" for n, v in positive) or f"none above 0.5 (highest: {ranked[0][0]} {ranked[0][1]:.3f})"
+    )
+
+
+def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | NDArray[Any]]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            candidates = [k for k in archive.files if k.endswith("images")] or list(archive.files)
+            if key is None and len(candidates) != 1:
+                raise ImageError(f"{path} holds several arrays; choose one with --key: {', '.join(candidates)}")
+            chosen = key or candidates[0]
+            if chosen not in archive.files:
+                raise ImageError(f"{path} has no array {chosen!r}; it has {', '.join(archive.files)}")
+            images = archive[chosen]
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageError(f"cannot read {path}: {error}") from error
+    except Exception as error:  # zipfile's own family, without importing it for its name
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+    return [(f"{path}:{chosen}[{i}]", image) for i, image in enumerate(images)]

@@ -1,0 +1,133 @@
+"""Running an exported file with NumPy, Pillow and ONNX Runtime alone: no torch, and no preprocessing of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.decode import PixelType, as_channels, as_dtype, check_pixels, decode_image
+from medzoo.data.errors import ImageError, MissingDependencyError, OnnxFileError, ProviderError
+from medzoo.data.labels import LabelSpace
+from medzoo.export.integrity import check
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+Image = str | Path | bytes | NDArray[Any]
+
+
+class OnnxModel:
+    """An exported model: images in, named outputs out.
+
+    Args:
+        path: A file written by `medzoo export`; its checksum is verified first.
+        provider: `cpu`, `cuda` or `tensorrt`; one that does not truly run is an error, never a quiet fall back.
+        threads: CPU threads an operator may use; None: ONNX Runtime's choice.
+
+    Attributes:
+        spec: The model's spec, as in `spec.json`.
+        labels: What the columns of `logits` and `probabilities` mean; None for a model without.
+        outputs: Output names.
+
+    Raises:
+        OnnxFileError: If the file is damaged, altered or not medzoo's.
+        ProviderError: If the provider does not run.
+        MissingDependencyError: If ONNX Runtime is not installed.
+    """
+
+    def __init__(self, path: str | Path, *, provider: str = "cpu", threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                "onnxruntime is not installed; pip install 'medzoo[cpu]' (or [gpu])"
+            ) from error
+        if provider not in PROVIDERS:
+            raise ProviderError(f"unknown provider {provider!r}; choose {', '.join(PROVIDERS)}")
+        check(Path(path))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        wanted = PROVIDERS[provider]
+        if wanted not in onnxruntime.get_available_providers():
+            raise ProviderError(
+                f"this onnxruntime was built without {wanted}; install 'medzoo[gpu]', or use provider=cpu"
+            )
+        if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise OnnxFileError(f"onnxruntime cannot load {path}: {' '.join(str(error).split())[:200]}") from error
+        if wanted not in self._session.get_providers():
+            raise ProviderError(
+                f"{wanted} was asked for and does not run here (no GPU, driver or CUDA libraries); use provider=cpu"
+            )
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if metadata.get("medzoo.format") != "1":
+            raise OnnxFileError(
+                f"{path} has format {metadata.get('medzoo.format')!r}, this medzoo reads '1'; update medzoo"
+            )
+        self.spec: dict[str, Any] = json.loads(metadata["medzoo.spec"])
+        labels = json.loads(metadata["medzoo.labels"])
+        self.labels = None if labels is None else LabelSpace.from_dict(labels)
+        self.outputs: tuple[str, ...] = tuple(json.loads(metadata["medzoo.outputs"]))
+        self._preprocess: dict[str, Any] = self.spec["preprocess"]
+
+    def predict(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
+        """Run images of any sizes; those of one size share batches.
+
+        Args:
+            images: Paths, encoded bytes, or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or
+                float32 in 0..1; or one array of them. Nothing is rescaled.
+            batch_size: Images a run.
+
+        Returns:
+            Output name → array whose first dimension is the images, in the order given.
+
+        Raises:
+            ImageError: If an image cannot be read or has the wrong shape, type or range.
+        """
+        pixels = [self.read(image) for image in images]
+        places: dict[tuple[int, ...], list[int]] = {}
+        for index, array in enumerate(pixels):
+            places.setdefault(array.shape, []).append(index)
+        found: list[list[NDArray[Any]]] = [[] for _ in pixels]
+        for indices in places.values():
+            for start in range(0, len(indices), batch_size):
+                chosen = indices[start : start + batch_size]
+                results = self._session.run(list(self.outputs), {"image": np.stack([pixels[i] for i in chosen])})
+                for place, index in enumerate(chosen):
+                    found[index] = [result[place] for result in results]
+        width = 0 if self.labels is None else self.labels.width
+        if not pixels:
+            return {name: np.zeros((0, width), np.float32) for name in self.outputs}
+        return {name: np.stack([row[k] for row in found]) for k, name in enumerate(self.outputs)}
+
+    def read(self, image: Image) -> NDArray[Any]:
+        """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""
+        channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
+        dimensions = len(self._preprocess["size"])
+        if not isinstance(image, np.ndarray):
+            if dimensions == 3:
+                raise ImageError("this model takes volumes; give arrays (D, H, W), not image files")
+            return decode_image(image, channels=channels, dtype=dtype)
+        if image.ndim == dimensions:
+            image = image[..., None]
+        if image.ndim != dimensions + 1 or 0 in image.shape:
+            raise ImageError(
+                f"an array of shape {list(image.shape)} is not an image of this model ({dimensions}D, channels last)"
+            )
+        flat = image.reshape(-1, *image.shape[-2:])
+        check_pixels(flat)
+        flat = as_dtype(as_channels(flat, channels), dtype)
+        return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))

@@ -1,0 +1,113 @@
+"""The Python API over a trained run: `medzoo.load(run).predict(images)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.data.decode import as_channels, as_dtype, check_pixels, decode_image
+from medzoo.data.errors import ImageError
+from medzoo.data.labels import LabelSpace
+from medzoo.spec import ModelSpec
+from medzoo.tasks.classify import Classify
+
+Image = str | Path | bytes | NDArray[Any]
+
+
+class TrainedModel:
+    """A trained model in torch; the counterpart of `medzoo.export.OnnxModel`.
+
+    Attributes:
+        task: The task with its weights, in evaluation mode.
+        device: Where it runs.
+    """
+
+    def __init__(self, task: Classify, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.task = task.to(self.device).eval()
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's spec."""
+        return self.task.spec
+
+    @property
+    def labels(self) -> LabelSpace | None:
+        """What the columns of the outputs mean."""
+        return self.task.spec.labels
+
+    def predict(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
+        """Return `logits` and `probabilities`, (N, K) float32, in the order of the images.
+
+        Args:
+            images: Paths, encoded bytes, or arrays channels last, uint8 in 0..255 or float32 in 0..1, of any sizes.
+            batch_size: Images a forward pass.
+
+        Raises:
+            ImageError: If an image cannot be read or has the wrong shape, type or range.
+        """
+        return self._run(images, batch_size, lambda batch: self.task.predict(batch))
+
+    def features(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> NDArray[Any]:
+        """Return (N, F) float32 pooled features before the head; arguments as for `predict`."""
+        return self._run(images, batch_size, lambda batch: {"features": self.task.features(batch)})["features"]
+
+    def _run(
+        self,
+        images: Sequence[Image] | NDArray[Any],
+        batch_size: int,
+        step: Callable[[dict[str, Any]], dict[str, Tensor]],
+    ) -> dict[str, NDArray[Any]]:
+        pixels = [self._read(image) for image in images]
+        if not pixels:
+            raise ImageError("no image given")
+        places: dict[tuple[int, ...], list[int]] = {}
+        for index, array in enumerate(pixels):
+            places.setdefault(array.shape, []).append(index)
+        order: list[int] = []
+        parts: dict[str, list[NDArray[Any]]] = {}
+        for indices in places.values():
+            for start in range(0, len(indices), batch_size):
+                chosen = indices[start : start + batch_size]
+                stacked = torch.from_numpy(np.stack([pixels[i] for i in chosen])).movedim(-1, 1).contiguous()
+                order += chosen
+                for name, value in step({"image": stacked.to(self.device)}).items():
+                    parts.setdefault(name, []).append(value.float().cpu().numpy())
+        back = np.argsort(order)
+        return {name: np.concatenate(values)[back] for name, values in parts.items()}
+
+    def _read(self, image: Image) -> NDArray[Any]:
+        wanted = self.task.spec.preprocess
+        if not isinstance(image, np.ndarray):
+            if wanted.is_volume:
+                raise ImageError("this model takes volumes; give arrays (D, H, W), not image files")
+            return decode_image(image, channels=wanted.channels, dtype=wanted.dtype)  # type: ignore[arg-type]
+        if image.ndim == len(wanted.size):
+            image = image[..., None]
+        if image.ndim != len(wanted.size) + 1 or 0 in image.shape:
+            raise ImageError(f"an array of shape {list(image.shape)} is not an image of this model (channels last)")
+        flat = image.reshape(-1, *image.shape[-2:])
+        check_pixels(flat)
+        flat = as_dtype(as_channels(flat, wanted.channels), wanted.dtype)
+        return flat.reshape(*image.shape[:-1], wanted.channels)
+
+
+def load(run_or_dir: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> TrainedModel:
+    """Load a trained model; reads neither the network nor the training data.
+
+    Args:
+        run_or_dir: A run directory or a checkpoint folder.
+        checkpoint: `best` or `last`, of a run directory.
+        device: A torch device.
+
+    Raises:
+        CheckpointError: If there is none or it is damaged.
+    """
+    return TrainedModel(load_checkpoint(find_checkpoint(run_or_dir, checkpoint)), device)

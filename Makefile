@@ -14,7 +14,7 @@ $(VENV)/installed: pyproject.toml
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
-	$(BIN)/medzoo train data=phantom model=cnn run=runs/demo
+	$(BIN)/medzoo train data=phantom model=cnn run=runs/demo trainer.epochs=15
 	$(BIN)/medzoo evaluate run=runs/demo
 	$(BIN)/medzoo export run=runs/demo
 	$(BIN)/medzoo predict runs/demo/model.onnx runs/demo/samples
@@ -23,12 +23,15 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]  # 5: no slow test
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	# mypy cannot follow the editable install's import hook: it reads a plain copy of the package.
+	rm -rf build/types && mkdir -p build/types
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/types .
+	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -261,9 +261,7 @@ class Augment:
         size = self.preprocess.size if size is None else tuple(size)
         rng = np.random.default_rng(seed)
         if self.policy.crops:
-            top, left, height, width = crop_box(
-                rng, image.shape[-2], image.shape[-1], self.policy.scale, self.policy.ratio
-            )
+            top, left, height, width = crop_box(rng, image.shape[-2], image.shape[-1], self.policy.scale, self.policy.ratio)
             image = image[..., top : top + height, left : left + width]
         image = fit(image[None], self.preprocess, size)[0]
         if not self._transforms:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medzoo.data.errors import ImageError
 
@@ -87,9 +87,7 @@ def as_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
     """
     have = image.shape[-1]
     if have not in (1, 2, 3, 4) or channels not in (1, 3):
-        raise ImageError(
-            f"cannot bring {have} channels (shape {list(image.shape)}) to {channels}; use 1, 2, 3 or 4 channels"
-        )
+        raise ImageError(f"cannot bring {have} channels (shape {list(image.shape)}) to {channels}; use 1, 2, 3 or 4 channels")
     if have in (2, 4):
         image = image[..., : have - 1]
         have -= 1
@@ -123,7 +121,8 @@ def as_dtype(image: NDArray[Any], dtype: PixelType) -> NDArray[Any]:
         return image
     if dtype == "float32":
         return image.astype(np.float32) / np.float32(255)
-    return np.floor(image * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    levels: NDArray[Any] = np.floor(image * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return levels
 
 
 def check_pixels(image: NDArray[Any], name: str = "image") -> None:
@@ -175,12 +174,10 @@ def _decode_pillow(data: bytes, name: str, window: tuple[float, float] | None, m
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the one that counts
             opened = Image.open(BytesIO(data), formats=_FORMATS)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError(f"{name}: not a PNG, JPEG, TIFF, BMP or DICOM image, or damaged at its start") from None
     except Image.DecompressionBombError:
-        raise ImageError(
-            f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it"
-        ) from None
+        raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it") from None
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
     with opened:
@@ -217,9 +214,7 @@ def _scale_deep(values: NDArray[Any], mode: str, name: str, window: tuple[float,
     if window is None:
         if mode == "F" or low < 0 or high > 65535:
             kind = "float" if mode == "F" else "whole-number"
-            raise ImageError(
-                f"{name}: {kind} values of {low:g}..{high:g} have no declared range; give window=[low, high]"
-            )
+            raise ImageError(f"{name}: {kind} values of {low:g}..{high:g} have no declared range; give window=[low, high]")
         window = (0, 65535)
     return scale_window(values, *window)
 

@@ -73,13 +73,15 @@ def _window(header: Any, stored: NDArray[Any], window: tuple[float, float] | Non
         centre, width = _first(header.WindowCenter), _first(header.WindowWidth)
         function = str(header.get("VOILUTFunction", "LINEAR"))
         if function == "SIGMOID" and width > 0:
-            return (1 / (1 + np.exp(-4 * (values.astype(np.float64) - centre) / width))).astype(np.float32)
+            curve: NDArray[np.float32] = (1 / (1 + np.exp(-4 * (values.astype(np.float64) - centre) / width))).astype(np.float32)
+            return curve
         if function == "LINEAR_EXACT" and width > 0:
             return scale_window(values, centre - width / 2, centre + width / 2)
         if function == "LINEAR" and width > 1:
             return scale_window(values, centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
         if function == "LINEAR" and width == 1:  # a threshold (C.11.2.1.2.1)
-            return (values > centre - 0.5).astype(np.float32)
+            step: NDArray[np.float32] = (values > centre - 0.5).astype(np.float32)
+            return step
         raise ImageError(f"{name}: its window ({function}, width {width:g}) is not valid; give window=[low, high]")
     if header.get("VOILUTSequence"):
         bits = int(header.VOILUTSequence[0].LUTDescriptor[2])

@@ -87,9 +87,7 @@ class LabelSpace:
         whole = np.where(missing, 0, values)
         bad = (whole != np.floor(whole)) | (whole >= self.width)
         if bad.any():
-            raise DatasetError(
-                f"class code {values[bad][0]:g} is not one of 0..{self.width - 1} ({int(bad.sum())} such rows)"
-            )
+            raise DatasetError(f"class code {values[bad][0]:g} is not one of 0..{self.width - 1} ({int(bad.sum())} such rows)")
         targets = np.zeros((len(values), self.width), dtype=np.float32)
         targets[np.arange(len(values)), whole.astype(np.int64)] = 1.0
         targets[missing] = np.nan
@@ -106,9 +104,7 @@ class LabelSpace:
     def from_dict(cls, described: Mapping[str, Any]) -> LabelSpace:
         """Rebuild a label space from `to_dict`."""
         units = described.get("units")
-        return cls(
-            cast(LabelKind, described["kind"]), tuple(described["names"]), None if units is None else tuple(units)
-        )
+        return cls(cast(LabelKind, described["kind"]), tuple(described["names"]), None if units is None else tuple(units))
 
 
 @dataclass(frozen=True)

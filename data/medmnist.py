@@ -91,9 +91,7 @@ def load(
     return _assemble(info, described.labels, images, labels)
 
 
-def _assemble(
-    info: DatasetInfo, space: LabelSpace, images: NDArray[np.uint8], labels: dict[str, NDArray[np.int64]]
-) -> Dataset:
+def _assemble(info: DatasetInfo, space: LabelSpace, images: NDArray[np.uint8], labels: dict[str, NDArray[np.int64]]) -> Dataset:
     flag = info.name.removeprefix("medmnist/")
     ids = [f"{flag}/{split}/{position:05d}" for split in SPLITS for position in range(len(labels[split]))]
     columns: dict[str, object] = {
@@ -131,9 +129,7 @@ def _read(path: Path, flag: str, size: int) -> tuple[NDArray[np.uint8], dict[str
         raise DatasetError(f"{path} cannot be read: permission denied") from None
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, AttributeError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DatasetError(
-            f"{path} cannot be read ({reason}): truncated or not an .npz file; download it again"
-        ) from None
+        raise DatasetError(f"{path} cannot be read ({reason}): truncated or not an .npz file; download it again") from None
     return images, labels
 
 
@@ -147,9 +143,7 @@ def _check_images(path: Path, key: str, array: NDArray[np.generic], flag: str, s
     stored = (count, *side, channels) if channels == 3 else (count, *side)
     if array.dtype != np.uint8 or array.shape != stored:
         found = f"{array.dtype} {list(array.shape)}"
-        raise DatasetError(
-            f"{path}: {key} is {found}, not uint8 {list(stored)} as {flag} at {size} px with its labels is"
-        )
+        raise DatasetError(f"{path}: {key} is {found}, not uint8 {list(stored)} as {flag} at {size} px with its labels is")
 
 
 def _codes(path: Path, key: str, array: NDArray[np.generic], flag: str) -> NDArray[np.int64]:

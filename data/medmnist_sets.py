@@ -222,9 +222,7 @@ SETS: dict[str, MedMnistSet] = {
 }  # fmt: skip
 
 # 28 px files whose content changed since: blank images were taken out of five sets, test images out of NoduleMNIST3D.
-_BEFORE_2_2_4 = (
-    "of a MedMNIST release before 2.2.4 (Zenodo 6496656 or older, with blank images that were later taken out)"
-)
+_BEFORE_2_2_4 = "of a MedMNIST release before 2.2.4 (Zenodo 6496656 or older, with blank images that were later taken out)"
 OLD_RELEASES: dict[str, str] = {
     "866b832ed4eeba67bfb9edee1d5544e6": _BEFORE_2_2_4,  # organamnist
     "0afa5834fb105f7705a7d93372119a21": _BEFORE_2_2_4,  # organcmnist

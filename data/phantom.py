@@ -241,9 +241,7 @@ def _finding(row: Mapping[str, Any]) -> str:
 def _info(kind: str, confounder: float = 0.0) -> DatasetInfo:
     notes = ["synthetic: drawn by a program, of no patient and without clinical meaning"]
     if confounder > 0:
-        notes.append(
-            f"background stripes go with the label (correlation {confounder:g} in train and val, reversed in test)"
-        )
+        notes.append(f"background stripes go with the label (correlation {confounder:g} in train and val, reversed in test)")
     return DatasetInfo(
         name=f"phantom/{kind}",
         title=f"Phantom, {kind} (synthetic images)",

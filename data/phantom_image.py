@@ -55,9 +55,7 @@ class PhantomReader:
     def __post_init__(self) -> None:
         line = ((np.arange(self.size, dtype=np.float32) + 0.5) * 2 / self.size - 1).astype(np.float32)
         # Open grids, depth first: arithmetic broadcasts them, and most terms need one or two axes only.
-        self._axes = tuple(
-            line.reshape([-1 if axis == other else 1 for other in range(self.dims)]) for axis in range(self.dims)
-        )
+        self._axes = tuple(line.reshape([-1 if axis == other else 1 for other in range(self.dims)]) for axis in range(self.dims))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -96,7 +96,8 @@ class Preprocess:
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Preprocess:
         """Rebuild a preprocess from `to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in described.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in described.items()}
+        return cls(**values)
 
 
 def fit(images: Tensor, preprocess: Preprocess, size: tuple[int, ...] | None = None) -> Tensor:
@@ -151,9 +152,7 @@ def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
     return (values - mean) / std
 
 
-def _resize(
-    values: Tensor, interpolation: str, whole: bool, *, width: int | None = None, height: int | None = None
-) -> Tensor:
+def _resize(values: Tensor, interpolation: str, whole: bool, *, width: int | None = None, height: int | None = None) -> Tensor:
     """Resize (N, C, H, W) float, width before height, each pass rounded to whole levels when the source was 8-bit."""
     for axis, length in ((3, width), (2, height)):
         # An identity resize is skipped, except in a graph, where the source size is not known.
@@ -184,7 +183,7 @@ def _to_aspect(images: Tensor, height: int, width: int, mode: str) -> Tensor:
         new_h = torch.sym_max(h, (w * height + width - 1) // width)
         new_w = torch.sym_max(w, (h * width + height - 1) // height)
         top, left = (new_h - h) // 2, (new_w - w) // 2
-        return F.pad(images, (left, new_w - w - left, top, new_h - h - top))
+        return F.pad(images, (left, new_w - w - left, top, new_h - h - top))  # type: ignore[arg-type]  # SymInt in a graph
     new_h = torch.sym_max(1, torch.sym_min(h, w * height // width))
     new_w = torch.sym_max(1, torch.sym_min(w, h * width // height))
     top, left = (h - new_h) // 2, (w - new_w) // 2

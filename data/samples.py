@@ -146,9 +146,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         wanted = self.preprocess
         if pixels.ndim != 1 + len(wanted.size) or 0 in pixels.shape:
             axes = "[channels, depth, height, width]" if wanted.is_volume else "[channels, height, width]"
-            raise ImageError(
-                f"{self._name}: the image of {self.sample_ids[index]!r} has shape {list(pixels.shape)}, not {axes}"
-            )
+            raise ImageError(f"{self._name}: the image of {self.sample_ids[index]!r} has shape {list(pixels.shape)}, not {axes}")
         if pixels.shape[0] != wanted.channels or pixels.dtype != wanted.dtype:
             last = np.moveaxis(pixels, 0, -1)
             # Channels and type know no depth: slices one above the other are an image like any other.

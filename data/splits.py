@@ -75,9 +75,7 @@ def carve_val(table: pd.DataFrame, fraction: float, salt: str) -> pd.DataFrame:
     table = table.copy()
     train = table["split"] == "train"
     groups = table.loc[train, "group"]
-    order = (
-        pd.Series(group_fractions(groups, salt), index=groups.index).groupby(groups).first().sort_values(kind="stable")
-    )
+    order = pd.Series(group_fractions(groups, salt), index=groups.index).groupby(groups).first().sort_values(kind="stable")
     if len(order) < 2:
         raise DatasetError(f"cannot carve a val split: the training split has {len(order)} group")
     count = min(max(1, round(fraction * len(order))), len(order) - 1)

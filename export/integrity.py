@@ -45,9 +45,7 @@ def check(path: Path) -> None:
     start = content.find(PREFIX, place) + len(PREFIX) if place >= 0 else -1
     digest = bytes(content[start : start + 64])
     if place < 0 or start < len(PREFIX) or start - place > len(KEY) + 32 or len(digest) < 64:
-        raise OnnxFileError(
-            f"{path} is truncated or was not exported by medzoo (it holds no checksum); export it again"
-        )
+        raise OnnxFileError(f"{path} is truncated or was not exported by medzoo (it holds no checksum); export it again")
     content[start : start + 64] = b"0" * 64
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise OnnxFileError(f"{path} is damaged or was altered: its SHA-256 does not match; copy or export it again")

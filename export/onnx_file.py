@@ -78,12 +78,8 @@ def _to_onnx(graph: Any) -> onnx.ModelProto:
     # Not square and not the model's size, so that no dimension is mistaken for a constant.
     shape = (2, *side[:-2], side[-2] + 3, side[-1] + 5, preprocess.channels)
     example = torch.zeros(shape, dtype=torch.uint8 if preprocess.dtype == "uint8" else torch.float32)
-    dims = (
-        ("batch", "depth", "height", "width")[: len(shape) - 1]
-        if preprocess.is_volume
-        else ("batch", "height", "width")
-    )
-    dynamic = {i: torch.export.Dim.DYNAMIC for i in range(len(dims))}
+    dims = ("batch", "depth", "height", "width")[: len(shape) - 1] if preprocess.is_volume else ("batch", "height", "width")
+    dynamic = dict.fromkeys(range(len(dims)), torch.export.Dim.DYNAMIC)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _quiet_logging():
             warnings.simplefilter("ignore")
@@ -102,9 +98,7 @@ def _to_onnx(graph: Any) -> onnx.ModelProto:
     return model
 
 
-def _check_metric(
-    graph: Any, session: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32]
-) -> dict[str, Any]:
+def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32]) -> dict[str, Any]:
     labels = graph.spec.labels
     name = METRICS[labels.kind][0]
     ours, theirs = [], []

@@ -45,9 +45,7 @@ class Parity:
         return asdict(self)
 
 
-def check_parity(
-    graph: Deployable, session: Any, images: Sequence[NDArray[Any]], tolerance: float = TOLERANCE
-) -> Parity:
+def check_parity(graph: Deployable, session: Any, images: Sequence[NDArray[Any]], tolerance: float = TOLERANCE) -> Parity:
     """Compare a torch graph with its ONNX Runtime session.
 
     Args:
@@ -77,9 +75,7 @@ def check_parity(
             theirs.append(session.run([graph.outputs[0]], {"image": chosen})[0])
     a, b = np.concatenate(ours), np.concatenate(theirs)
     if a.shape != b.shape or not np.isfinite(b).all():
-        raise ExportError(
-            f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}"
-        )
+        raise ExportError(f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}")
     largest, spread = float(np.abs(a - b).max()), float(a.std())
     # A model that says the same of every image has no spread; its logits' own size is then the scale.
     scale = spread if spread > 0 else max(float(np.abs(a).max()), 1.0)

@@ -29,9 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="medzoo predict", description="Classify images with an exported model.")
     parser.add_argument("model", type=Path, help="a file written by medzoo export")
-    parser.add_argument(
-        "images", nargs="+", type=Path, help="image files, folders (searched recursively), or .npz files"
-    )
+    parser.add_argument("images", nargs="+", type=Path, help="image files, folders (searched recursively), or .npz files")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, every probability by name")
     parser.add_argument("--key", help="array of an .npz file, such as test_images")
     parser.add_argument("--limit", type=int, help="predict the first so many images")
@@ -113,9 +111,7 @@ def _said(values: dict[str, float], labels: LabelSpace) -> str:
     if labels.exclusive:
         return f"{ranked[0][0]} {ranked[0][1]:.3f}"
     positive = [item for item in ranked if item[1] > 0.5]
-    return (
-        "  ".join(f"{n} {v:.3f}" for n, v in positive) or f"none above 0.5 (highest: {ranked[0][0]} {ranked[0][1]:.3f})"
-    )
+    return "  ".join(f"{n} {v:.3f}" for n, v in positive) or f"none above 0.5 (highest: {ranked[0][0]} {ranked[0][1]:.3f})"
 
 
 def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | NDArray[Any]]]:

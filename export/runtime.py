@@ -47,9 +47,7 @@ class OnnxModel:
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "onnxruntime is not installed; pip install 'medzoo[cpu]' (or [gpu])"
-            ) from error
+            raise MissingDependencyError("onnxruntime is not installed; pip install 'medzoo[cpu]' (or [gpu])") from error
         if provider not in PROVIDERS:
             raise ProviderError(f"unknown provider {provider!r}; choose {', '.join(PROVIDERS)}")
         check(Path(path))
@@ -59,9 +57,7 @@ class OnnxModel:
             options.intra_op_num_threads = threads
         wanted = PROVIDERS[provider]
         if wanted not in onnxruntime.get_available_providers():
-            raise ProviderError(
-                f"this onnxruntime was built without {wanted}; install 'medzoo[gpu]', or use provider=cpu"
-            )
+            raise ProviderError(f"this onnxruntime was built without {wanted}; install 'medzoo[gpu]', or use provider=cpu")
         if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         try:
@@ -74,9 +70,7 @@ class OnnxModel:
             )
         metadata = self._session.get_modelmeta().custom_metadata_map
         if metadata.get("medzoo.format") != "1":
-            raise OnnxFileError(
-                f"{path} has format {metadata.get('medzoo.format')!r}, this medzoo reads '1'; update medzoo"
-            )
+            raise OnnxFileError(f"{path} has format {metadata.get('medzoo.format')!r}, this medzoo reads '1'; update medzoo")
         self.spec: dict[str, Any] = json.loads(metadata["medzoo.spec"])
         labels = json.loads(metadata["medzoo.labels"])
         self.labels = None if labels is None else LabelSpace.from_dict(labels)

@@ -76,7 +76,7 @@ def typed(schema: type[T], config: DictConfig) -> T:
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     found: list[str] = []
     for key in config:
-        name = f"{prefix}{key}"
+        name = prefix + str(key)
         found.append(name)
         value = None if OmegaConf.is_missing(config, key) else config._get_node(key)
         if isinstance(value, DictConfig) and not value._is_none():

@@ -57,9 +57,7 @@ def test_soft_targets_must_sum_to_one():
 
 def test_concepts_and_inputs():
     concepts = ConceptSpace(("round", "dark"))
-    dataset = _dataset(
-        concepts=concepts, **{"concept.dark": [1, 0, NAN], "concept.round": [0, 0, 1], "input.age": [1, 2, 3]}
-    )
+    dataset = _dataset(concepts=concepts, **{"concept.dark": [1, 0, NAN], "concept.round": [0, 0, 1], "input.age": [1, 2, 3]})
     np.testing.assert_array_equal(concept_matrix(dataset.table, concepts), [[0, 1], [0, 0], [1, NAN]])
     assert input_columns(dataset.table) == ["input.age"]
 

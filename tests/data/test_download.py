@@ -160,9 +160,7 @@ def test_checksums_are_compared_and_an_old_release_is_told(tmp_path):
     verify_file(path, RemoteFile("toy.npz", "", f"md5:{MD5}"))
     verify_file(path, RemoteFile("toy.npz", "", f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"))
     wrong = RemoteFile("toy.npz", "", "md5:" + "0" * 32)
-    with pytest.raises(
-        DatasetError, match=f"damaged or of another release .* MD5 is {MD5}, the published one {'0' * 32}"
-    ):
+    with pytest.raises(DatasetError, match=f"damaged or of another release .* MD5 is {MD5}, the published one {'0' * 32}"):
         verify_file(path, wrong)
     with pytest.raises(DatasetError, match=r"toy\.npz is of release 1: its"):
         verify_file(path, wrong, {MD5: "of release 1"})

@@ -68,9 +68,7 @@ def make_samples(reader: Reader | None = None, names: list[str] | None = None, a
 def same(one: Batch, other: Batch) -> bool:
     assert set(one) == set(other)
     return all(
-        torch.equal(one[k].nan_to_num(-1), other[k].nan_to_num(-1))
-        if isinstance(one[k], torch.Tensor)
-        else one[k] == other[k]
+        torch.equal(one[k].nan_to_num(-1), other[k].nan_to_num(-1)) if isinstance(one[k], torch.Tensor) else one[k] == other[k]
         for k in one
     )
 

@@ -92,9 +92,7 @@ def test_every_set_loads_as_the_medmnist_package_loads_it(flag, size, tmp_path):
                 np.testing.assert_array_equal(images[i], np.round(image * 255).astype(np.uint8))
             else:
                 expected = np.asarray(image)
-                np.testing.assert_array_equal(
-                    images[i], expected[None] if expected.ndim == 2 else expected.transpose(2, 0, 1)
-                )
+                np.testing.assert_array_equal(images[i], expected[None] if expected.ndim == 2 else expected.transpose(2, 0, 1))
             found = targets[i].argmax(keepdims=True) if ours.labels.exclusive else targets[i]
             np.testing.assert_array_equal(found, label)
     assert ours.reader.shape == images.shape[1:]

@@ -155,9 +155,7 @@ def test_patients_hold_together():
     for subgroup in dataset.subgroups:
         assert table[subgroup].value_counts(normalize=True).min() > 0.15
     # Images of a patient are more alike than images of two: leakage between splits would pay.
-    images = _pixels(dataset, table[table["group"].isin(sizes.index[sizes >= 2])].groupby("group").head(2)).astype(
-        float
-    )
+    images = _pixels(dataset, table[table["group"].isin(sizes.index[sizes >= 2])].groupby("group").head(2)).astype(float)
     one, other = images[::2], images[1::2]
     assert np.abs(one - other).mean() < np.abs(one - np.roll(other, 1, axis=0)).mean()
 
@@ -174,9 +172,7 @@ def test_missing_entries_are_nan_and_the_rest_is_untouched(kind):
 
 
 def test_multilabel_comes_with_gaps_unless_told_otherwise():
-    gaps = {
-        kind: load_dataset("phantom", labels=kind).table.filter(regex="^target").isna().mean().mean() for kind in KINDS
-    }
+    gaps = {kind: load_dataset("phantom", labels=kind).table.filter(regex="^target").isna().mean().mean() for kind in KINDS}
     assert 0.07 < gaps.pop("multilabel") < 0.13
     assert set(gaps.values()) == {0.0}
 

@@ -102,10 +102,7 @@ def test_merging_joins_exactly_what_is_connected(groups, data):
 
 def test_a_fraction_is_53_bits_of_sha256():
     digest = hashlib.sha256(b"salt\x1fpatient-7").hexdigest()
-    assert (
-        group_fractions(pd.Series(["patient-7", "patient-7"]), "salt").tolist()
-        == [(int(digest[:16], 16) >> 11) / 2**53] * 2
-    )
+    assert group_fractions(pd.Series(["patient-7", "patient-7"]), "salt").tolist() == [(int(digest[:16], 16) >> 11) / 2**53] * 2
 
 
 def test_shares_are_met_on_average_and_salts_are_independent():

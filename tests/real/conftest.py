@@ -32,7 +32,6 @@ def pytest_terminal_summary(terminalreporter):
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if _REASON in str(report.longrepr)]
     if skipped:
         terminalreporter.write_line(
-            f"{len(skipped)} tests on real files were skipped: {_REASON} "
-            "(a folder with medmnist/, chestxray14/, scin/, olives/)",
+            f"{len(skipped)} tests on real files were skipped: {_REASON} (a folder with medmnist/, chestxray14/, scin/, olives/)",
             yellow=True,
         )

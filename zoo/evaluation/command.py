@@ -32,9 +32,7 @@ def main(config: EvaluateConfig) -> None:
     if config.predict:
         task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
         dataset = run_dataset(run, config.data)
-        predict_run(
-            run, task, dataset, config.evaluation, config.device, config.workers, {"checkpoint": config.checkpoint}
-        )
+        predict_run(run, task, dataset, config.evaluation, config.device, config.workers, {"checkpoint": config.checkpoint})
     report_run(run, config.evaluation)
 
 
@@ -62,9 +60,7 @@ def predict_run(
         samples = SampleDataset(dataset, split, task.spec.preprocess)
         if not len(samples):
             raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
-        outputs, _ = predict_samples(
-            task, samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator
-        )
+        outputs, _ = predict_samples(task, samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
         parts["rows"].append(samples.rows)
         parts["targets"].append(samples.targets)
         parts["logits"].append(outputs["logits"])

@@ -53,16 +53,14 @@ def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.
     if truth.shape != values.shape or truth.ndim != 2 or truth.shape[1] != labels.width:
         raise EvaluationError(f"targets {truth.shape} and logits {values.shape} are not both (N, {labels.width})")
     if not np.isfinite(values).all():
-        raise EvaluationError(
-            f"{int((~np.isfinite(values)).any(axis=1).sum())} samples have logits that are not finite"
-        )
+        raise EvaluationError(f"{int((~np.isfinite(values)).any(axis=1).sum())} samples have logits that are not finite")
     observed, tied = ~np.isnan(truth), 0
     if labels.kind == "regression":
         return Scored(labels, np.nan_to_num(truth), observed, values, values)
     if labels.kind == "multilabel":
         hard = observed & ((truth == 0) | (truth == 1))
         return Scored(labels, np.where(hard, truth, 0.0), hard, values, _sigmoid(values), int((observed & ~hard).sum()))
-    labelled = observed.all(axis=1)
+    labelled: NDArray[np.bool_] = np.asarray(observed.all(axis=1))
     filled = np.where(labelled[:, None], truth, 0.0)
     top = filled == filled.max(axis=1, keepdims=True)
     unique = labelled & (top.sum(axis=1) == 1)
@@ -71,9 +69,7 @@ def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.
     total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     others = np.stack([_log_sum_exp(np.delete(shifted, k, axis=1)) for k in range(labels.width)], axis=1)
     hard = np.where(unique[:, None], top, 0).astype(np.float64)
-    return Scored(
-        labels, hard, np.repeat(unique[:, None], labels.width, axis=1), shifted - others, np.exp(shifted - total), tied
-    )
+    return Scored(labels, hard, np.repeat(unique[:, None], labels.width, axis=1), shifted - others, np.exp(shifted - total), tied)
 
 
 def auroc(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
@@ -107,9 +103,7 @@ def average_precision(score: Floats, positive: NDArray[np.bool_], weights: Float
     return np.where(negatives.sum(axis=1) > 0, value, np.nan)
 
 
-def confusion(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
+def confusion(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return weighted true positives, false positives, false negatives, true negatives of one class, each (B,)."""
     cells = np.stack([predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth], axis=1)
     counts = weights @ cells.astype(np.float64)
@@ -236,7 +230,8 @@ def _by_rank(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> tup
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+    ratio: Floats = np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+    return ratio
 
 
 def _sigmoid(values: Floats) -> Floats:

@@ -24,9 +24,7 @@ def higher_is_better(metric: str) -> bool:
     return metric not in LOWER_IS_BETTER
 
 
-def monitor_value(
-    labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32], metric: str
-) -> float | None:
+def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32], metric: str) -> float | None:
     """Return a metric's value, the mean over classes that are defined; None when none is.
 
     Args:

@@ -102,9 +102,7 @@ class Predictions:
             "details": dict(self.details),
         }
         table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
-        table = table.replace_schema_metadata(
-            {**(table.schema.metadata or {}), b"medzoo": json.dumps(about).encode("utf-8")}
-        )
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"medzoo": json.dumps(about).encode("utf-8")})
         content = io.BytesIO()
         pq.write_table(table, content)
         write_file(path, content.getvalue())
@@ -129,18 +127,20 @@ class Predictions:
             ]
             texts = [frame[name].to_numpy(dtype=object) for name in ("sample_id", "split", "group")]
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise EvaluationError(
-                f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}"
-            ) from error
+            raise EvaluationError(f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}") from error
         kept = [c for c in frame.columns if c.startswith("subgroup.")]
         subgroups = frame[kept].rename(columns=lambda c: c.removeprefix("subgroup."))
         return cls(
-            labels,
-            *texts,
-            *matrices,
-            subgroups,
-            about["spec"],
-            about["split_unit"],
-            tuple(about["notes"]),
-            about["details"],
+            labels=labels,
+            sample_id=texts[0],
+            split=texts[1],
+            group=texts[2],
+            targets=matrices[0],
+            logits=matrices[1],
+            probabilities=matrices[2],
+            subgroups=subgroups,
+            spec_hash=about["spec"],
+            split_unit=about["split_unit"],
+            notes=tuple(about["notes"]),
+            details=about["details"],
         )

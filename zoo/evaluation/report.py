@@ -54,9 +54,7 @@ def evaluate(
         "bins": bins,
         "notes": notes,
         "details": dict(predictions.details),
-        "splits": {
-            split: _report_split(predictions.of_split(split), replicates, level, seed, bins) for split in splits
-        },
+        "splits": {split: _report_split(predictions.of_split(split), replicates, level, seed, bins) for split in splits},
     }
 
 
@@ -138,7 +136,7 @@ def _with_intervals(
         macro = None if drawn is None or not defined.any() else _row_means(drawn[:, defined])
         described = _described(values[0][defined].mean() if defined.any() else np.nan, macro, level)
         if not defined.all():
-            described["undefined"] = {names[k]: _reason(data, k) for k in np.flatnonzero(~defined)}
+            described["undefined"] = {names[k]: _reason(data, int(k)) for k in np.flatnonzero(~defined)}
         if detail:
             described["classes"] = {
                 name: {
@@ -179,14 +177,13 @@ def _reliability(data: Scored, bins: int) -> list[dict[str, Any]]:
     else:
         confidence, correct = data.probabilities[data.observed], data.truth[data.observed] == 1
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for index in range(bins):
         member = place == index
-        mean = lambda v, m=member: float(v[m].mean()) if m.any() else None
-        rows.append(
-            {"low": index / bins, "high": (index + 1) / bins, "count": int(member.sum()), "confidence": mean(confidence),
-             "frequency": mean(correct)}
-        )  # fmt: skip
+        row: dict[str, Any] = {"low": index / bins, "high": (index + 1) / bins, "count": int(member.sum())}
+        row["confidence"] = float(confidence[member].mean()) if member.any() else None
+        row["frequency"] = float(correct[member].mean()) if member.any() else None
+        rows.append(row)
     return rows
 
 
@@ -210,7 +207,8 @@ def _row_means(values: Floats) -> Floats:
     defined = ~np.isnan(values)
     count = defined.sum(axis=1)
     total = np.where(defined, values, 0.0).sum(axis=1)
-    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+    means: Floats = np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+    return means
 
 
 def _mean(values: Floats) -> float | None:

@@ -99,8 +99,7 @@ def replace_stem(model: nn.Module, channels: int) -> None:
     first = getattr(model, "conv1", None)
     if first is None or not hasattr(model, "maxpool"):
         raise ConfigError("model.small_stem=true is for the ResNet family; this model has another stem")
-    bn = model.bn1
-    width = bn.num_features
+    width: int = model.bn1.num_features  # type: ignore[union-attr, assignment]
     stem = nn.Conv2d(channels, width, kernel_size=3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     model.conv1 = stem

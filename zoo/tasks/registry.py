@@ -96,7 +96,7 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     return Preprocess(
         size=tuple(int(s) for s in size),
         mode=asked.mode,  # type: ignore[arg-type]  # checked by Preprocess
-        interpolation=asked.interpolation or weights.get("interpolation", "bilinear"),
+        interpolation=asked.interpolation or weights.get("interpolation", "bilinear"),  # type: ignore[arg-type]
         channels=channels,
         dtype="uint8" if dataset.info.value_type == "uint8" else "float32",
         mean=_per_channel(asked.mean, weights.get("mean"), channels),

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from timm.utils import ModelEmaV3
-from torch import nn
 
 from medzoo.checkpoint import checkpoint_files
 from medzoo.config import TrainConfig
@@ -201,11 +200,11 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         progress = self.progress
-        task: nn.Module = self.average.module if self.average is not None else self.task
+        task: Classify = self.average.module if self.average is not None else self.task
         task.eval()
         outputs, val_loss = predict_samples(
             task, self.val, batch_size=self.config.batch_size, workers=0, accelerator=self.accelerator
-        )  # type: ignore[arg-type]
+        )
         if val_loss is None or not math.isfinite(val_loss):
             raise TrainingError(
                 f"the validation loss is {val_loss} after epoch {progress.epoch + 1}; the last good state is kept in "
@@ -230,16 +229,15 @@ class Trainer:
         else:
             progress.stale_epochs += 1
         patience = self.config.patience
-        progress.finished = progress.epoch >= self.config.epochs or (
-            patience is not None and progress.stale_epochs >= patience
-        )
+        progress.finished = progress.epoch >= self.config.epochs or (patience is not None and progress.stale_epochs >= patience)
         if progress.finished:
             self._save_checkpoint(task, "last")
         self._save_state()
         if self.accelerator.is_main_process:
             write_history(self.run.history, progress.history)
             plot_history(self.run.plots / "learning_curves.png", progress.history, self.monitor, progress.best_epoch)
-            prune(self.run.checkpoints, ["best", "last"]) if self.run.checkpoints.is_dir() else None
+            if self.run.checkpoints.is_dir():
+                prune(self.run.checkpoints, ["best", "last"])
         self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=progress.step)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "learning_rate")
         self.display.say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}{'  (best)' if better else ''}")
@@ -263,11 +261,10 @@ class Trainer:
         self.display.say(f"note: {asked} is undefined on the val split ({reason}); the epoch is chosen by val loss")
         return "loss"
 
-    def _save_checkpoint(self, task: nn.Module, pointer: str) -> None:
+    def _save_checkpoint(self, task: Classify, pointer: str) -> None:
         if not self.accelerator.is_main_process:
             return
-        inner = task if isinstance(task, Classify) else self.task
-        files = checkpoint_files(inner.spec, inner.model.state_dict(), self.yaml)
+        files = checkpoint_files(task.spec, task.model.state_dict(), self.yaml)
         name = f"epoch-{self.progress.epoch:04d}" + ("-last" if pointer == "last" else "")
         write_folder(self.run.checkpoints, name, files, pointer)
 
@@ -296,6 +293,4 @@ def _require_labels(samples: SampleDataset, split: str) -> None:
     if not len(samples):
         raise TrainingError(f"the {split} split is empty; change the split options of the dataset")
     if samples.targets is None or np.isnan(samples.targets).all():
-        raise TrainingError(
-            f"the {split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by"
-        )
+        raise TrainingError(f"the {split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by")

@@ -102,9 +102,7 @@ def restore_state(
     """
     state = pointed_folder(folder, POINTER)
     if state is None:
-        raise CheckpointError(
-            f"nothing to resume in {folder.parent}: no state was saved; start anew with another run=..."
-        )
+        raise CheckpointError(f"nothing to resume in {folder.parent}: no state was saved; start anew with another run=...")
     try:
         content = json.loads((state / SCALARS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

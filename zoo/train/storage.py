@@ -28,9 +28,7 @@ def write_file(path: Path, content: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise TrainingError(
-            f"cannot write {path}: {error.strerror or error}; free some space, the old file stands"
-        ) from error
+        raise TrainingError(f"cannot write {path}: {error.strerror or error}; free some space, the old file stands") from error
 
 
 def write_folder(parent: Path, name: str, files: Mapping[str, bytes], pointer: str) -> Path:

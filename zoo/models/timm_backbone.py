@@ -73,7 +73,7 @@ def create_timm_model(
 def is_resnet(architecture: str) -> bool:
     """Whether a timm name belongs to the ResNet family, whose stem can be replaced for small images."""
     base = architecture.partition(".")[0]
-    return timm.is_model(base) and timm.models.is_model_in_modules(base, ["resnet"])
+    return bool(timm.is_model(base) and timm.models.is_model_in_modules(base, ["resnet"]))
 
 
 def pretrained_preprocess(architecture: str) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""A killed and resumed training ends with the same bits as one that was never stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medzoo.checkpoint import find_checkpoint
+from medzoo.train.storage import pointed_folder
+
+OPTIONS = [
+    "data=phantom", "data.size=24", "data.patients=30", "model.backbone=test_resnet",
+    "trainer.epochs=3", "trainer.batch_size=8", "trainer.accumulate=2", "trainer.ema=0.99", "trainer.patience=2",
+    "trainer.save_every=2", "trainer.trackers=[]", "evaluation.replicates=20", "+model.arguments.drop_rate=0.2",
+]  # fmt: skip
+
+KILL_AT_STEP = """
+import os, signal, sys
+from medzoo.train import loop
+step = loop.Trainer._step
+def killed(self, *given):
+    if self.progress.step == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *given)
+loop.Trainer._step = killed
+from medzoo.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+KILL_WHILE_SAVING = """
+import os, signal, sys
+from medzoo.train import storage
+write, calls = storage._write_synced, 0
+def killed(path, content):
+    global calls
+    calls += 1
+    if calls == {call}:
+        path.write_bytes(content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, content)
+storage._write_synced = killed
+from medzoo.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def train(*options: str, program: str = "import sys; from medzoo.cli import main; sys.exit(main(sys.argv[1:]))") -> int:
+    return subprocess.run([sys.executable, "-c", program, "train", *options], capture_output=True, check=False).returncode
+
+
+def fingerprint(run: Path) -> dict[str, bytes]:
+    state = pointed_folder(run / "state", "latest")
+    assert state is not None
+    return {
+        "best": (find_checkpoint(run, "best") / "model.safetensors").read_bytes(),
+        "last": (find_checkpoint(run, "last") / "model.safetensors").read_bytes(),
+        "tensors": (state / "tensors.safetensors").read_bytes(),
+        "state": (state / "state.json").read_bytes(),
+        "history": (run / "history.csv").read_bytes(),
+        "predictions": (run / "predictions.parquet").read_bytes(),
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train(*OPTIONS, f"run={run}", "trainer.workers=2") == 0
+    return fingerprint(run)
+
+
+def test_workers_do_not_change_a_bit(uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
+    assert train(*OPTIONS, f"run={tmp_path / 'run'}", "trainer.workers=0") == 0
+    assert fingerprint(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.parametrize(
+    "program",
+    # A step in the first epoch, one in the second; a state, a best checkpoint and a pointer cut in half.
+    [KILL_AT_STEP.format(step=s) for s in (3, 9)] + [KILL_WHILE_SAVING.format(call=c) for c in (6, 13, 20)],
+)
+def test_resume_after_sigkill_is_exact(uninterrupted: dict[str, bytes], tmp_path: Path, program: str) -> None:
+    run = tmp_path / "run"
+    assert train(*OPTIONS, f"run={run}", "trainer.workers=2", program=program) == -signal.SIGKILL
+    assert train(f"resume={run}") == 0
+    assert fingerprint(run) == uninterrupted
+
+
+def test_the_state_holds_a_mid_epoch_position(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(*OPTIONS, f"run={run}", program=KILL_AT_STEP.format(step=3))
+    state = pointed_folder(run / "state", "latest")
+    assert state is not None
+    progress = json.loads((state / "state.json").read_text())["progress"]
+    assert (progress["epoch"], progress["batch"], progress["step"]) == (0, 4, 2)

@@ -11,7 +11,8 @@ class PreprocessConfig:
     """How images become model input; None is chosen from the dataset, or from the pretrained weights.
 
     Attributes:
-        size: Pixels a side, [H, W] or [D, H, W]; default: the weights' own, else an in-memory dataset's native, else 224.
+        size: Pixels a side, [H, W] or [D, H, W]; default: the weights' own, the
+            backbone's where it is fixed, else an in-memory dataset's native, else 224.
         mode: stretch, pad or crop.
         interpolation: bilinear, bicubic or nearest.
         channels: 1 or 3; default: the dataset's, 3 for pretrained weights.

@@ -90,6 +90,29 @@ def pretrained_preprocess(architecture: str) -> dict[str, Any]:
     }
 
 
+def own_size(architecture: str) -> tuple[int, int] | None:
+    """Return the (H, W) a model was designed for if it takes no other by itself (most transformers), else None."""
+    config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    if config is None or not config.fixed_input_size:
+        return None
+    return int(config.input_size[-2]), int(config.input_size[-1])
+
+
+def check_input(model: nn.Module, channels: int, size: tuple[int, int]) -> None:
+    """Run one black image through a model.
+
+    Raises:
+        ConfigError: If the model cannot take images of this size.
+    """
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, channels, *size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"the model cannot take {size[0]}x{size[1]} images ({error}); set model.preprocess.size") from error
+    model.train(was_training)
+
+
 def replace_stem(model: nn.Module, channels: int) -> None:
     """Give a timm ResNet a 3×3 stride-1 stem without max-pool, in place.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
+import timm
+
 from medzoo.config import ModelConfig, PreprocessConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
@@ -53,6 +55,7 @@ def task_from_config(config: ModelConfig, dataset: Dataset, seed: int) -> Classi
         arguments=config.arguments,
         seed=seed,
     )
+    timm_backbone.check_input(model, preprocess.channels, size)
     spec = ModelSpec(
         family=config.family,
         task="classify",
@@ -86,6 +89,8 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     if config.pretrained or config.checkpoint_path is not None:
         weights = timm_backbone.pretrained_preprocess(config.backbone)
     size = asked.size if asked.size is not None else weights.get("size")
+    if size is None:
+        size = timm_backbone.own_size(config.backbone) if timm.is_model(config.backbone.partition(".")[0]) else None
     if size is None:
         size = shape[1:] if shape is not None else (DEFAULT_SIZE, DEFAULT_SIZE)
     if isinstance(size, int):

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from timm.utils import ModelEmaV3
 
 from medzoo.checkpoint import checkpoint_files
@@ -51,6 +52,8 @@ def make_accelerator(
         raise ConfigError(f"trainer.precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     if precision == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision=fp16 needs a GPU; on a CPU use bf16 or no")
+    # accelerate keeps one state a process; a sweep, or evaluation in float32 after bf16 training, needs another.
+    AcceleratorState._reset_state()
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=precision,

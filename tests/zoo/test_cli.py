@@ -1,0 +1,178 @@
+"""Every mistake ends with one clear line and exit status 2; the command is the real one."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.cli import main
+
+TINY = [
+    "data=phantom", "data.size=24", "data.patients=24", "model.backbone=test_resnet", "trainer.trackers=[]",
+    "trainer.epochs=1", "trainer.batch_size=16", "evaluation.replicates=20",
+]  # fmt: skip
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("medzoo: ")
+    assert len(error.splitlines()) == 1
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["trian"], "'train'"),
+        (["train", "trainer.epoch=3"], "'trainer.epochs'"),
+        (["train", "trainr.epochs=3"], "trainer.epochs"),
+        (["train", "data=phantm"], "'phantom'"),
+        (["train", "model=cn"], "'cnn'"),
+        (["train", "trainer.epochs=many"], "trainer.epochs"),
+        (["train", *TINY, "model.backbone=resnet81"], "'resnet18'"),
+        (["train", *TINY, "model.backbone=resnet18.a1_in2k"], "'resnet18.a1_in1k'"),
+        (["train", *TINY, "trainer.optimizer=adamww"], "'adamw'"),
+        (["train", *TINY, "trainer.monitor=auroc1"], "'auroc'"),
+        (["train", *TINY, "data.labels=multiclas"], "'multiclass'"),
+        (["train", *TINY, "+data.sise=3"], "'size'"),
+        (["train", *TINY, "trainer.augment=xry"], "'xray'"),
+        (["train", *TINY, "trainer.precision=fp64"], "fp16"),
+        (["train", *TINY, "trainer.schedule=cosin"], "'cosine'"),
+        (["train", *TINY, "model=vit", "model.backbone=test_vit", "model.preprocess.size=24"], "model.preprocess.size"),
+        (["train", *TINY, "model.checkpoint_path=/no/such.pth"], "no weights file"),
+        (["train", *TINY, "model.pretrained=true", "model.backbone=resnet18"], "checkpoint_path"),
+        (["train", "data=medmnist", "data.set=retinamnst"], "'retinamnist'"),
+        (["train", "data=medmnist", "data.root=/no/such"], "data.download=true"),
+        (["train", "resume=/no/such"], "not a run directory"),
+        (["evaluate", "run=/no/such"], "not a run directory"),
+        (["evaluate"], "run="),
+        (["export"], "run="),
+        (["predict", "/no/such.onnx", "x.png"], "/no/such.onnx"),
+        (["list", "modls"], "'models'"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_remedy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expected in fails(capsys, *arguments)
+
+
+def test_a_run_directory_is_never_overwritten(capsys: pytest.CaptureFixture[str], trained_run: Path) -> None:
+    assert "not empty" in fails(capsys, "train", *TINY, f"run={trained_run}")
+
+
+def test_a_nan_loss_stops_says_where_and_keeps_the_last_good_state(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    error = fails(
+        capsys, "train", *TINY, "trainer.learning_rate=1e30", "trainer.clip=null", "trainer.optimizer=sgd", f"run={run}"
+    )
+    assert "epoch 1" in error
+    assert "learning_rate" in error
+    assert (run / "state" / "latest").is_file()
+
+
+def test_no_space_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["train", *TINY, f"run={run}"]) == 0
+    before = (find_checkpoint(run, "best") / "model.safetensors").read_bytes()
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["trainer"]["epochs"] = 3
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    state = run / "state" / (run / "state" / "latest").read_text() / "state.json"
+    content = json.loads(state.read_text())
+    content["progress"]["finished"] = False
+    state.write_text(json.dumps(content))
+
+    def limit() -> None:  # a file may not grow past 20 kB: what a full disk does to a write
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    program = "import sys; from medzoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", f"resume={run}"], preexec_fn=limit, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "cannot save" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    load_checkpoint(find_checkpoint(run, "best"))
+    assert (find_checkpoint(run, "best") / "model.safetensors").read_bytes() == before
+    assert main(["train", f"resume={run}", "evaluate=false"]) == 0
+
+
+def test_a_damaged_checkpoint_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, trained_run: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(trained_run, copy)
+    weights = find_checkpoint(copy) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "damaged" in fails(capsys, "evaluate", f"run={copy}")
+
+
+@pytest.mark.parametrize("labels", ["binary", "ordinal", "multilabel", "regression"])
+def test_every_label_kind_trains_and_reports(labels: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    monitor = "mae" if labels == "regression" else "auroc"
+    assert main(["train", *TINY, f"data.labels={labels}", f"trainer.monitor={monitor}", f"run={run}"]) == 0
+    metric = json.loads((run / "metrics.json").read_text())["splits"]["test"]["metrics"][monitor]
+    assert metric["low"] <= metric["high"]
+    for name in ("config.yaml", "spec.json", "history.csv", "predictions.parquet", "plots/learning_curves.png"):
+        assert (run / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("options", [["model=vit", "model.backbone=test_vit"], ["trainer.precision=bf16", "data.channels=3"]])
+def test_other_models_and_precisions_train(options: list[str], tmp_path: Path) -> None:
+    assert main(["train", *TINY, *options, f"run={tmp_path / 'run'}"]) == 0
+
+
+def test_evaluating_again_gives_the_same_results(trained_run: Path) -> None:
+    before = json.loads((trained_run / "metrics.json").read_text())["splits"]
+    assert main(["evaluate", f"run={trained_run}", "evaluation.replicates=100"]) == 0
+    assert json.loads((trained_run / "metrics.json").read_text())["splits"] == before
+    assert main(["evaluate", f"run={trained_run}", "predict=false", "evaluation.replicates=100"]) == 0
+    assert json.loads((trained_run / "metrics.json").read_text())["splits"] == before
+
+
+def test_a_sweep_makes_one_run_directory_a_job(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "medzoo", "train", "-m", *TINY, "evaluate=false", "seed=0,1", "hydra.sweep.dir=sweep"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sorted(p.name for p in (tmp_path / "sweep").glob("*/run")) == ["run", "run"]
+
+
+def test_a_folder_of_your_own_yaml_joins(tmp_path: Path) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "mine.yaml").write_text("defaults: [default]\nepochs: 1\nlearning_rate: 0.5\n")
+    run = tmp_path / "run"
+    options = [o for o in TINY if o != "trainer.epochs=1"]
+    assert main(["train", "--config-dir", str(tmp_path), "trainer=mine", *options, "evaluate=false", f"run={run}"]) == 0
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["learning_rate"] == 0.5
+
+
+def test_constant_labels_and_a_one_image_val_split_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "medmnist"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{s}_images": rng.integers(0, 255, (n, 28, 28, 3), dtype=np.uint8) for s, n in (("train", 20), ("val", 1), ("test", 6))
+    }
+    labels = {f"{s}_labels": np.full((n, 1), 2, np.uint8) for s, n in (("train", 20), ("val", 1), ("test", 6))}
+    np.savez(root / "retinamnist.npz", **arrays, **labels)
+    run = tmp_path / "run"
+    options = ["data=medmnist", "data.set=retinamnist", f"data.root={root}", "data.verify=false", *TINY[3:]]
+    assert main(["train", *options, f"run={run}"]) == 0
+    assert "undefined on the val split" in capsys.readouterr().out
+    metrics = json.loads((run / "metrics.json").read_text())["splits"]["test"]["metrics"]
+    assert metrics["auroc"]["value"] is None
+    assert metrics["accuracy"]["value"] is not None

@@ -47,11 +47,7 @@ def create_timm_model(
         UnknownNameError: If timm has no such model or tag.
         ConfigError: If an argument does not fit the model, weights cannot be had, or a stem cannot be replaced.
     """
-    base, _, tag = architecture.partition(".")
-    if not timm.is_model(base):
-        raise UnknownNameError("model", base, timm.list_models())
-    if tag and architecture not in timm.list_pretrained(f"{base}.*"):
-        raise UnknownNameError("pretrained tag", architecture, timm.list_pretrained(f"{base}.*"))
+    check_name(architecture)
     if pretrained and checkpoint_path is not None:
         raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
     if small_stem and (pretrained or checkpoint_path is not None):
@@ -68,6 +64,20 @@ def create_timm_model(
     if small_stem:
         replace_stem(model, channels)
     return model
+
+
+def check_name(architecture: str) -> None:
+    """Check that timm has a model and, if the name bears one, its tag.
+
+    Raises:
+        UnknownNameError: With the nearest names, if not.
+    """
+    base, _, tag = architecture.partition(".")
+    if not timm.is_model(base):
+        raise UnknownNameError("model", base, timm.list_models())
+    tagged = timm.list_pretrained(f"{base}.*")
+    if tag and architecture not in tagged:
+        raise UnknownNameError("pretrained tag", architecture, tagged)
 
 
 def is_resnet(architecture: str) -> bool:

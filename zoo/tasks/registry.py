@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-import timm
-
 from medzoo.config import ModelConfig, PreprocessConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
@@ -32,6 +30,7 @@ def task_from_config(config: ModelConfig, dataset: Dataset, seed: int) -> Classi
         raise UnknownNameError("model family", config.family, FAMILIES)
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels to classify; choose a dataset or an option with labels")
+    timm_backbone.check_name(config.backbone)
     preprocess = choose_preprocess(config, dataset)
     if preprocess.is_volume:
         raise ConfigError(
@@ -90,7 +89,7 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
         weights = timm_backbone.pretrained_preprocess(config.backbone)
     size = asked.size if asked.size is not None else weights.get("size")
     if size is None:
-        size = timm_backbone.own_size(config.backbone) if timm.is_model(config.backbone.partition(".")[0]) else None
+        size = timm_backbone.own_size(config.backbone)
     if size is None:
         size = shape[1:] if shape is not None else (DEFAULT_SIZE, DEFAULT_SIZE)
     if isinstance(size, int):

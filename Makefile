@@ -14,7 +14,7 @@ $(VENV)/installed: pyproject.toml
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
-	$(BIN)/medzoo train data=phantom model=cnn run=runs/demo trainer.epochs=15
+	$(BIN)/medzoo train data=phantom model=cnn run=runs/demo trainer.epochs=15 evaluate=false
 	$(BIN)/medzoo evaluate run=runs/demo
 	$(BIN)/medzoo export run=runs/demo
 	$(BIN)/medzoo predict runs/demo/model.onnx runs/demo/samples

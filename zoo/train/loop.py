@@ -130,7 +130,8 @@ class Trainer:
         while not self.progress.finished:
             self._train_epoch()
             self._end_epoch()
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # end_training would also end the process group evaluation still needs
+            tracker.finish()
         return self.progress
 
     def _train_epoch(self) -> None:

@@ -1,0 +1,77 @@
+"""What one training step does with missing labels, accumulation and averages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from medzoo.checkpoint import find_checkpoint, tensors_from_file
+from medzoo.cli import main
+from medzoo.train.optim import learning_rate
+from medzoo.train.run import RunDirectory
+
+TINY = [
+    "data=phantom", "data.size=16", "data.patients=24", "data.labels=multilabel", "model=vit", "model.backbone=test_vit",
+    "model.preprocess.size=32", "trainer.trackers=[]", "trainer.epochs=1", "trainer.augment=none", "evaluate=false",
+    "trainer.monitor=loss",
+]  # fmt: skip
+
+
+def trained(run: Path, *options: str) -> dict[str, torch.Tensor]:
+    assert main(["train", *TINY, *options, f"run={run}"]) == 0
+    return tensors_from_file(find_checkpoint(run, "last") / "model.safetensors")
+
+
+def test_accumulation_equals_the_larger_batch_even_with_missing_labels(tmp_path: Path) -> None:
+    same = ["trainer.optimizer=sgd", "trainer.learning_rate=0.1", "data.missing=0.5"]
+    whole = trained(tmp_path / "a", *same, "trainer.batch_size=16")
+    parts = trained(tmp_path / "b", *same, "trainer.batch_size=4", "trainer.accumulate=4")
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    options = ["trainer.optimizer=sgd", "trainer.learning_rate=0.1", "trainer.batch_size=16", "data.missing=0.5", "device=cpu"]
+    alone = trained(tmp_path / "a", *options)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "medzoo", "train"]
+    done = subprocess.run([*launch, *TINY, *options, f"run={tmp_path / 'b'}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = tensors_from_file(find_checkpoint(tmp_path / "b", "last") / "model.safetensors")
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_batches_without_any_label_are_survived(tmp_path: Path) -> None:
+    weights = trained(tmp_path / "run", "data.missing=0.9", "trainer.batch_size=2")
+    assert all(torch.isfinite(t).all() for t in weights.values())
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) -> None:
+    first, again = trained(tmp_path / "a"), trained(tmp_path / "b")
+    other = trained(tmp_path / "c", "seed=1")
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_early_stopping_ends_a_run_that_does_not_get_better(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["trainer.epochs=9", "trainer.patience=2", "trainer.optimizer=sgd", "trainer.learning_rate=1e-12"]
+    trained(run, *options, "trainer.schedule=constant", "trainer.weight_decay=0")
+    rows = RunDirectory(run).history.read_text().splitlines()
+    assert len(rows) < 10
+
+
+def test_learning_rates_by_hand() -> None:
+    def rate(step: int, schedule: str = "cosine") -> float:
+        return learning_rate(step, steps=10, warmup=2, peak=1.0, schedule=schedule, milestones=[0.5, 0.75])
+
+    assert rate(0) == pytest.approx(1 / 3)
+    assert rate(2) == 1.0
+    assert rate(6) == pytest.approx(0.5)
+    assert rate(10) == pytest.approx(0.0)
+    assert [rate(s, "step") for s in (4, 5, 8)] == pytest.approx([1.0, 0.1, 0.01])
+    assert rate(9, "constant") == 1.0

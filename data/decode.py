@@ -8,6 +8,7 @@ scaled from a declared range to 0..1; colour PNGs of 16 bits a channel are read 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,46 @@ def decode_image(
     else:
         pixels = _decode_pillow(data, name, window, max_pixels)
     return as_dtype(as_channels(pixels, channels), dtype)
+
+
+def read_image(image: Source | NDArray[Any], *, channels: int, dtype: PixelType, dimensions: int = 2) -> NDArray[Any]:
+    """Return what a user gives as an image, in the form a model takes.
+
+    Args:
+        image: A path, encoded bytes, or an array (H, W) or (H, W, C), for volumes (D, H, W) or (D, H, W, C), uint8 in 0..255
+            or float32 in 0..1; nothing is rescaled.
+        channels: 1 or 3.
+        dtype: `uint8` or `float32`.
+        dimensions: 2 for images, 3 for volumes.
+
+    Returns:
+        (H, W, channels) or (D, H, W, channels), contiguous.
+
+    Raises:
+        ImageError: If it cannot be read or has the wrong shape, type or range.
+    """
+    if not isinstance(image, np.ndarray):
+        if dimensions == 3:
+            raise ImageError("this model takes volumes; give arrays (D, H, W), not image files")
+        return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype)
+    if image.ndim == dimensions:
+        image = image[..., None]
+    if image.ndim != dimensions + 1 or 0 in image.shape:
+        raise ImageError(f"an array of shape {list(image.shape)} is not an image of this model ({dimensions}D, channels last)")
+    flat = image.reshape(-1, *image.shape[-2:])
+    check_pixels(flat)
+    flat = as_dtype(as_channels(flat, channels), dtype)
+    return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))
+
+
+def same_shape_batches(images: Sequence[NDArray[Any]], batch_size: int) -> Iterator[list[int]]:
+    """Yield positions of images that can be stacked, at most `batch_size` at a time."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        places.setdefault(image.shape, []).append(index)
+    for indices in places.values():
+        for start in range(0, len(indices), batch_size):
+            yield indices[start : start + batch_size]
 
 
 def as_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:

@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.decode import PixelType, as_channels, as_dtype, check_pixels, decode_image
-from medzoo.data.errors import ImageError, MissingDependencyError, OnnxFileError, ProviderError
+from medzoo.data.decode import PixelType, read_image, same_shape_batches
+from medzoo.data.errors import MissingDependencyError, OnnxFileError, ProviderError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.integrity import check
 
@@ -92,16 +92,11 @@ class OnnxModel:
             ImageError: If an image cannot be read or has the wrong shape, type or range.
         """
         pixels = [self.read(image) for image in images]
-        places: dict[tuple[int, ...], list[int]] = {}
-        for index, array in enumerate(pixels):
-            places.setdefault(array.shape, []).append(index)
         found: list[list[NDArray[Any]]] = [[] for _ in pixels]
-        for indices in places.values():
-            for start in range(0, len(indices), batch_size):
-                chosen = indices[start : start + batch_size]
-                results = self._session.run(list(self.outputs), {"image": np.stack([pixels[i] for i in chosen])})
-                for place, index in enumerate(chosen):
-                    found[index] = [result[place] for result in results]
+        for chosen in same_shape_batches(pixels, batch_size):
+            results = self._session.run(list(self.outputs), {"image": np.stack([pixels[i] for i in chosen])})
+            for place, index in enumerate(chosen):
+                found[index] = [result[place] for result in results]
         width = 0 if self.labels is None else self.labels.width
         if not pixels:
             return {name: np.zeros((0, width), np.float32) for name in self.outputs}
@@ -110,18 +105,4 @@ class OnnxModel:
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""
         channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
-        dimensions = len(self._preprocess["size"])
-        if not isinstance(image, np.ndarray):
-            if dimensions == 3:
-                raise ImageError("this model takes volumes; give arrays (D, H, W), not image files")
-            return decode_image(image, channels=channels, dtype=dtype)
-        if image.ndim == dimensions:
-            image = image[..., None]
-        if image.ndim != dimensions + 1 or 0 in image.shape:
-            raise ImageError(
-                f"an array of shape {list(image.shape)} is not an image of this model ({dimensions}D, channels last)"
-            )
-        flat = image.reshape(-1, *image.shape[-2:])
-        check_pixels(flat)
-        flat = as_dtype(as_channels(flat, channels), dtype)
-        return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))
+        return read_image(image, channels=channels, dtype=dtype, dimensions=len(self._preprocess["size"]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.data.decode import as_channels, as_dtype, check_pixels, decode_image
+from medzoo.data.decode import read_image, same_shape_batches
 from medzoo.data.errors import ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.spec import ModelSpec
@@ -65,38 +65,21 @@ class TrainedModel:
         batch_size: int,
         step: Callable[[dict[str, Any]], dict[str, Tensor]],
     ) -> dict[str, NDArray[Any]]:
-        pixels = [self._read(image) for image in images]
+        wanted = self.task.spec.preprocess
+        pixels = [
+            read_image(image, channels=wanted.channels, dtype=wanted.dtype, dimensions=len(wanted.size)) for image in images
+        ]
         if not pixels:
             raise ImageError("no image given")
-        places: dict[tuple[int, ...], list[int]] = {}
-        for index, array in enumerate(pixels):
-            places.setdefault(array.shape, []).append(index)
         order: list[int] = []
         parts: dict[str, list[NDArray[Any]]] = {}
-        for indices in places.values():
-            for start in range(0, len(indices), batch_size):
-                chosen = indices[start : start + batch_size]
-                stacked = torch.from_numpy(np.stack([pixels[i] for i in chosen])).movedim(-1, 1).contiguous()
-                order += chosen
-                for name, value in step({"image": stacked.to(self.device)}).items():
-                    parts.setdefault(name, []).append(value.float().cpu().numpy())
+        for chosen in same_shape_batches(pixels, batch_size):
+            stacked = torch.from_numpy(np.stack([pixels[i] for i in chosen])).movedim(-1, 1).contiguous()
+            order += chosen
+            for name, value in step({"image": stacked.to(self.device)}).items():
+                parts.setdefault(name, []).append(value.float().cpu().numpy())
         back = np.argsort(order)
         return {name: np.concatenate(values)[back] for name, values in parts.items()}
-
-    def _read(self, image: Image) -> NDArray[Any]:
-        wanted = self.task.spec.preprocess
-        if not isinstance(image, np.ndarray):
-            if wanted.is_volume:
-                raise ImageError("this model takes volumes; give arrays (D, H, W), not image files")
-            return decode_image(image, channels=wanted.channels, dtype=wanted.dtype)  # type: ignore[arg-type]
-        if image.ndim == len(wanted.size):
-            image = image[..., None]
-        if image.ndim != len(wanted.size) + 1 or 0 in image.shape:
-            raise ImageError(f"an array of shape {list(image.shape)} is not an image of this model (channels last)")
-        flat = image.reshape(-1, *image.shape[-2:])
-        check_pixels(flat)
-        flat = as_dtype(as_channels(flat, wanted.channels), wanted.dtype)
-        return flat.reshape(*image.shape[:-1], wanted.channels)
 
 
 def load(run_or_dir: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> TrainedModel:

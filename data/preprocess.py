@@ -187,4 +187,7 @@ def _to_aspect(images: Tensor, height: int, width: int, mode: str) -> Tensor:
     new_h = torch.sym_max(1, torch.sym_min(h, w * height // width))
     new_w = torch.sym_max(1, torch.sym_min(w, h * width // height))
     top, left = (h - new_h) // 2, (w - new_w) // 2
-    return images.narrow(-2, top, new_h).narrow(-1, left, new_w)
+    # Not narrow: its length would be unknown to a graph, and a resize needs to know that it is positive.
+    rows = torch.arange(new_h, device=images.device) + top
+    columns = torch.arange(new_w, device=images.device) + left
+    return images.index_select(-2, rows).index_select(-1, columns)

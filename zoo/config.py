@@ -71,7 +71,7 @@ class TrainerConfig:
         ema: Decay of the moving average that is validated and saved (warmed up); None: no average.
         precision: no, bf16 or fp16 (accelerate's names; `no` is float32).
         compile: torch.compile the network.
-        monitor: Validation metric that chooses the epoch; `loss` and any of medzoo.evaluation's.
+        monitor: Validation metric that chooses the epoch, or `loss`; None: auroc, for regression mae.
         patience: Epochs without a better `monitor` before stopping; None: never stop early.
         save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
         augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} albumentations.
@@ -95,7 +95,7 @@ class TrainerConfig:
     ema: float | None = None
     precision: str = "no"
     compile: bool = False
-    monitor: str = "auroc"
+    monitor: str | None = None
     patience: int | None = None
     save_every: int | None = None
     augment: Any = "auto"

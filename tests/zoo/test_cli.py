@@ -44,6 +44,8 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["train", *TINY, "model.backbone=resnet18.a1_in2k"], "'resnet18.a1_in1k'"),
         (["train", *TINY, "trainer.optimizer=adamww"], "'adamw'"),
         (["train", *TINY, "trainer.monitor=auroc1"], "'auroc'"),
+        (["train", *TINY, "trainer.trackers=[tensorbord]"], "'tensorboard'"),
+        (["train", *TINY, "evaluation.splits=[tset]"], "'test'"),
         (["train", *TINY, "data.labels=multiclas"], "'multiclass'"),
         (["train", *TINY, "+data.sise=3"], "'size'"),
         (["train", *TINY, "trainer.augment=xry"], "'xray'"),
@@ -71,6 +73,12 @@ def test_a_mistake_is_one_line_with_the_remedy(
 
 def test_a_run_directory_is_never_overwritten(capsys: pytest.CaptureFixture[str], trained_run: Path) -> None:
     assert "not empty" in fails(capsys, "train", *TINY, f"run={trained_run}")
+
+
+def test_a_mistake_leaves_no_run_directory_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    fails(capsys, "train", *TINY, "trainer.monitor=auroc1", f"run={run}")
+    assert main(["train", *TINY, "evaluate=false", f"run={run}"]) == 0
 
 
 def test_a_nan_loss_stops_says_where_and_keeps_the_last_good_state(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -123,10 +131,11 @@ def test_a_damaged_checkpoint_is_refused(capsys: pytest.CaptureFixture[str], tmp
 @pytest.mark.parametrize("labels", ["binary", "ordinal", "multilabel", "regression"])
 def test_every_label_kind_trains_and_reports(labels: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    monitor = "mae" if labels == "regression" else "auroc"
-    assert main(["train", *TINY, f"data.labels={labels}", f"trainer.monitor={monitor}", f"run={run}"]) == 0
-    metric = json.loads((run / "metrics.json").read_text())["splits"]["test"]["metrics"][monitor]
-    assert metric["low"] <= metric["high"]
+    metric = "mae" if labels == "regression" else "auroc"
+    assert main(["train", *TINY, f"data.labels={labels}", f"run={run}"]) == 0
+    result = json.loads((run / "metrics.json").read_text())["splits"]["test"]["metrics"][metric]
+    assert result["low"] <= result["high"]
+    assert f"val_{metric}" in (run / "history.csv").read_text()
     for name in ("config.yaml", "spec.json", "history.csv", "predictions.parquet", "plots/learning_curves.png"):
         assert (run / name).stat().st_size > 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 import yaml
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
@@ -12,11 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.compose import typed
 from medzoo.config import TrainConfig
-from medzoo.data.errors import ConfigError
+from medzoo.data.dataset import SPLITS, Dataset
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
-from medzoo.data.seeding import derived_seed
 from medzoo.evaluation.command import predict_run, report_run
 from medzoo.spec import ModelSpec
+from medzoo.tasks.classify import Classify
 from medzoo.tasks.registry import task_from_config, task_from_spec
 from medzoo.train.loop import Trainer, make_accelerator
 from medzoo.train.run import RunDirectory, default_run_path
@@ -27,19 +27,25 @@ RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root")
 
 def main(config: DictConfig) -> RunDirectory:
     """Train and, unless `evaluate=false`, report. Returns the run directory."""
-    typed(TrainConfig, config)  # a wrong type ends here, before anything is loaded
-    torch.manual_seed(derived_seed(int(config.seed), "run"))
     settings: TrainConfig = typed(TrainConfig, config)
-    accelerator = make_accelerator(settings.device)  # one process per device from here on; rank 0 names the directory
-    dataset = load_dataset(**settings.data)
-    task = task_from_config(settings.model, dataset, settings.seed)
+    for split in settings.evaluation.splits:
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS, where=" in evaluation.splits")
+    accelerator = make_accelerator(settings.device)  # one process a device from here on; rank 0 names the directory
     path = [settings.run or str(default_run_path(str(settings.data["name"]), settings.model.backbone))]
     broadcast_object_list(path)
     run = RunDirectory(Path(path[0]))
     if accelerator.is_main_process:
-        RunDirectory.create(run.path, OmegaConf.to_yaml(config, resolve=True), task.spec)
-    accelerator.wait_for_everyone()
-    return _fit(run, settings, dataset, task, resume=False)
+        run.require_empty()
+    dataset = load_dataset(**settings.data)
+    task = task_from_config(settings.model, dataset, settings.seed)
+    yaml_text = OmegaConf.to_yaml(config, resolve=True)
+    trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
+    # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
+    if accelerator.is_main_process:
+        RunDirectory.create(run.path, yaml_text, task.spec)
+    trainer.accelerator.wait_for_everyone()
+    return _fit(trainer, settings, dataset)
 
 
 def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
@@ -60,12 +66,20 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
         OmegaConf.update(config, key, value)
     settings: TrainConfig = typed(TrainConfig, config)
     dataset = load_dataset(**settings.data)
-    return _fit(run, settings, dataset, task_from_spec(ModelSpec.read(run.spec)), resume=True)
+    task = task_from_spec(ModelSpec.read(run.spec))
+    return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
 
 
-def _fit(run: RunDirectory, settings: TrainConfig, dataset, task, *, resume: bool) -> RunDirectory:  # type: ignore[no-untyped-def]
-    accelerator = make_accelerator(settings.device, settings.trainer.precision, run, settings.trainer.trackers)
-    trainer = Trainer(task, dataset, settings, run, resume, accelerator)
+def _trainer(
+    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify, *, resume: bool
+) -> Trainer:
+    trackers = settings.trainer.trackers
+    accelerator = make_accelerator(settings.device, settings.trainer.precision, run, trackers)
+    return Trainer(task, dataset, settings, yaml_text, run, resume, accelerator)
+
+
+def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirectory:
+    run, accelerator = trainer.run, trainer.accelerator
     progress = trainer.fit()
     trainer.display.say(
         f"trained {progress.epoch} epochs; best val {trainer.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"

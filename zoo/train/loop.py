@@ -13,17 +13,18 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import LoggerType
 from timm.utils import ModelEmaV3
 
 from medzoo.checkpoint import checkpoint_files
 from medzoo.config import TrainConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError, TrainingError
+from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.loader import EpochBatches, make_loader
 from medzoo.data.samples import SampleDataset
 from medzoo.data.seeding import derived_seed
-from medzoo.evaluation.monitor import higher_is_better, monitor_value, monitorable
+from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.inference import predict_samples, to_device
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.task import Batch
@@ -52,6 +53,9 @@ def make_accelerator(
         raise ConfigError(f"trainer.precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     if precision == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision=fp16 needs a GPU; on a CPU use bf16 or no")
+    unknown = sorted(set(trackers or []) - {t.value for t in LoggerType})
+    if unknown:
+        raise UnknownNameError("tracker", unknown[0], [t.value for t in LoggerType])
     # accelerate keeps one state a process; a sweep, or evaluation in float32 after bf16 training, needs another.
     AcceleratorState._reset_state()
     return Accelerator(
@@ -69,7 +73,8 @@ class Trainer:
         task: What is trained.
         dataset: With train and val splits.
         config: The run's configuration.
-        run: Where everything is written.
+        yaml: The same as text, for the checkpoints.
+        run: Where everything is written; untouched until `fit`.
         resume: Go on from the run's last state.
         accelerator: Devices and precision.
 
@@ -82,12 +87,13 @@ class Trainer:
         task: Classify,
         dataset: Dataset,
         config: TrainConfig,
+        yaml: str,
         run: RunDirectory,
         resume: bool,
         accelerator: Accelerator,
     ) -> None:
         self.config, self.run, self.accelerator = config.trainer, run, accelerator
-        self.seed, self.yaml = config.seed, run.config.read_text(encoding="utf-8")
+        self.seed, self.yaml = config.seed, yaml
         self.display = Display(accelerator.is_main_process)
         if self.config.epochs < 1 or self.config.batch_size < 2 or self.config.accumulate < 1:
             raise ConfigError("trainer.epochs and accumulate must be at least 1, trainer.batch_size at least 2")
@@ -117,7 +123,6 @@ class Trainer:
         if self.config.compile:
             task.model.compile()
         self.wrapped, self.optimizer = accelerator.prepare(task, optimizer)
-        accelerator.init_trackers("tensorboard")
 
     def fit(self) -> Progress:
         """Train to the end, or until `patience` runs out; returns the final progress.
@@ -125,6 +130,7 @@ class Trainer:
         Raises:
             TrainingError: If the loss stops being finite, or a state cannot be saved.
         """
+        self.accelerator.init_trackers("tensorboard")
         if self.progress.step == 0 and self.progress.batch == 0:
             self._save_state()
         while not self.progress.finished:
@@ -254,10 +260,10 @@ class Trainer:
 
     def _choose_monitor(self, task: Classify) -> str:
         """Return the metric the epoch is chosen by: the one asked for, or the loss where it is undefined on these labels."""
-        asked = self.config.monitor
+        assert task.spec.labels is not None
+        asked = self.config.monitor or METRICS[task.spec.labels.kind][0]
         if asked == "loss":
             return asked
-        assert task.spec.labels is not None
         assert self.val.targets is not None
         reason = monitorable(task.spec.labels, self.val.targets, asked)
         if reason is None:

@@ -66,6 +66,16 @@ class RunDirectory:
         """Where `medzoo export` writes unless told otherwise."""
         return self.path / "model.onnx"
 
+    def require_empty(self) -> None:
+        """Check that nothing would be written over.
+
+        Raises:
+            ConfigError: If something is there already.
+        """
+        path = self.path
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(f"run directory {path} is not empty; give another run=..., or go on with resume={path}")
+
     @classmethod
     def create(cls, path: Path, config: str, spec: ModelSpec) -> RunDirectory:
         """Start a run directory with its configuration and spec.
@@ -73,9 +83,8 @@ class RunDirectory:
         Raises:
             ConfigError: If something is there already.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ConfigError(f"run directory {path} is not empty; give another run=..., or go on with resume={path}")
         run = cls(path)
+        run.require_empty()
         write_file(run.config, config.encode("utf-8"))
         write_file(run.spec, spec.to_json().encode("utf-8"))
         return run

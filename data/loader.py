@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
@@ -36,6 +37,7 @@ class EpochBatches(Sampler[list[Key]]):
         batch_size: Samples a batch, over all processes.
         seed: Of the order.
         shuffle: True for training, False for evaluation.
+        probabilities: (size,) of drawing each sample, with replacement; None: every sample once.
         rank: This process, 0..world-1.
         world: Number of processes.
 
@@ -43,7 +45,17 @@ class EpochBatches(Sampler[list[Key]]):
         ConfigError: If numbers are out of range, or a training batch leaves a process empty-handed.
     """
 
-    def __init__(self, size: int, batch_size: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        probabilities: NDArray[np.float64] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch size must be at least 1, got {batch_size}")
         if size < 0 or world < 1 or not 0 <= rank < world:
@@ -57,6 +69,7 @@ class EpochBatches(Sampler[list[Key]]):
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
+        self.probabilities = probabilities
         self.rank = rank
         self.world = world
         self.epoch = 0
@@ -83,20 +96,24 @@ class EpochBatches(Sampler[list[Key]]):
         return sum(end - start > self.rank for start, end in self._bounds)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        """Yield lists of (epoch, index), from the chosen batch on."""
+        """Yield lists of (epoch, index), from the chosen batch on; (epoch, index, draw) for a sample drawn again."""
         # Bound now: a prefetching loader draws later, when another epoch may already be set.
         return self._batches(self.epoch, self.start_batch)
 
     def _batches(self, epoch: int, start_batch: int) -> Iterator[list[Key]]:
         order = self._order(epoch)
+        # How often each came before; its augmentation then differs.
+        draws = np.zeros_like(order) if self.probabilities is None else pd.Series(order).groupby(order).cumcount().to_numpy()
         for start, end in self._bounds[start_batch:]:
-            mine = order[start:end][self.rank :: self.world]
+            mine = range(start + self.rank, end, self.world)
             if len(mine):
-                yield [(epoch, int(index)) for index in mine]
+                yield [(epoch, int(order[i]), int(draws[i])) if draws[i] else (epoch, int(order[i])) for i in mine]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if not self.shuffle:
             return np.arange(self.size)
+        if self.probabilities is not None:
+            return generator(self.seed, "draws", epoch).choice(self.size, self.size, p=self.probabilities)
         return generator(self.seed, "order", epoch).permutation(self.size)
 
     def _cut(self) -> list[tuple[int, int]]:

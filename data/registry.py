@@ -43,6 +43,11 @@ def load_dataset(
     val_fraction: float = 0.1,
     split_seed: int = 0,
     allow_shared_groups: bool = False,
+    folds: int | None = None,
+    fold: int | None = None,
+    shots: int | None = None,
+    fraction: float | None = None,
+    draw_seed: int = 0,
     **options: Any,
 ) -> Dataset:
     """Load a dataset by name, with a val split and no group in two splits.
@@ -52,6 +57,11 @@ def load_dataset(
         val_fraction: Share of the training groups moved to val when the dataset comes without one.
         split_seed: Seed of that carving.
         allow_shared_groups: Accept an official split that shares groups; the results will say so.
+        folds: Part train and val anew into so many folds by group; see `medzoo.data.draws`.
+        fold: Which of them is val, from 0.
+        shots: Keep so many training samples a class.
+        fraction: Keep this share of the training groups.
+        draw_seed: Seed of folds, shots and fraction.
         **options: The dataset's own options (`root`, `set`, `size`, ...).
 
     Returns:
@@ -61,8 +71,15 @@ def load_dataset(
         UnknownNameError: If there is no such dataset or option.
         DatasetError: If files are missing or damaged, or a split cuts a group.
     """
+    from dataclasses import replace
+
+    from medzoo.data.draws import draw_fold, draw_fraction, draw_shots
     from medzoo.data.splits import carve_val, shared_groups
 
+    if (folds is None) != (fold is None):
+        raise ConfigError("data.folds and data.fold belong together: how many, and which of them is val")
+    if shots is not None and fraction is not None:
+        raise ConfigError("data.shots and data.fraction exclude each other; give one")
     module = _module(name)
     accepted = [p for p in inspect.signature(module.load).parameters if p != "options"]
     for option in options:
@@ -72,19 +89,31 @@ def load_dataset(
         dataset: Dataset = module.load(**options)
     except TypeError as error:
         raise ConfigError(f"dataset {name!r}: {error}") from error
-    table = dataset.table
-    if "val" not in set(table["split"]) and "train" in set(table["split"]):
-        table = carve_val(table, val_fraction, salt=f"{dataset.info.name}/val/{split_seed}")
-        dataset = dataset.with_table(table)
+    table, labels, title = dataset.table, dataset.labels, dataset.info.name
     shared = shared_groups(table)
     if shared and not allow_shared_groups:
         group, splits = next(iter(shared.items()))
         raise DatasetError(
-            f"{dataset.info.name}: {len(shared)} {dataset.info.split_unit} groups stand in several splits (such as {group!r} "
+            f"{title}: {len(shared)} {dataset.info.split_unit} groups stand in several splits (such as {group!r} "
             f"in {' and '.join(splits)}); allow it by name with data.allow_shared_groups=true"
         )
+    notes: list[str] = []
+    if folds is not None and fold is not None:
+        table = draw_fold(table, labels, folds, fold, salt=f"{title}/folds/{draw_seed}")
+    elif "val" not in set(table["split"]) and "train" in set(table["split"]):
+        table = carve_val(table, val_fraction, salt=f"{title}/val/{split_seed}")
+    if shots is not None:
+        if labels is None:
+            raise ConfigError(f"data.shots counts samples a class, and {title} has no labels; use data.fraction")
+        table, notes = draw_shots(table, labels, shots, salt=f"{title}/shots/{draw_seed}")
+    if fraction is not None:
+        table = draw_fraction(table, labels, fraction, salt=f"{title}/fraction/{draw_seed}")
+    if table is not dataset.table:
+        info = replace(dataset.info, notes=(*dataset.info.notes, *notes))
+        dataset = replace(dataset, table=table, info=info)
     given: dict[str, Any] = {"name": name, **options}
     given.update(val_fraction=val_fraction, split_seed=split_seed, allow_shared_groups=allow_shared_groups)
+    given.update(folds=folds, fold=fold, shots=shots, fraction=fraction, draw_seed=draw_seed)
     dataset.options.update(given)
     return dataset
 

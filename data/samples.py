@@ -24,7 +24,7 @@ from medzoo.data.seeding import derived_seed, stable_hash
 
 Sample = dict[str, Any]
 Batch = dict[str, Any]
-Key = tuple[int, int]
+Key = tuple[int, int] | tuple[int, int, int]
 
 
 class SampleDataset(torch.utils.data.Dataset[Sample]):
@@ -44,6 +44,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         rows: The split's part of the table, in table order.
         targets: (N, K) float32, NaN where missing; None without labels.
         sample_ids: (N,) text.
+        features: (N, F) float32 to give instead of images, once someone has computed them; None: images.
         native: Whether images are left for the device to fit.
 
     Raises:
@@ -67,6 +68,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         self.seed = seed
         self.sample_ids: NDArray[Any] = self.rows["sample_id"].astype(str).to_numpy(dtype=object)
         self.targets = None if dataset.labels is None else target_matrix(self.rows, dataset.labels)
+        self.features: Tensor | None = None
         self._name = dataset.info.name
         self._reader = dataset.reader
         self._arguments = [self.rows[c].to_numpy() for c in dataset.reader.columns]
@@ -91,10 +93,11 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         """Return one sample.
 
         Args:
-            key: (epoch, index), the index counting the split's rows; an index alone means epoch 0.
+            key: (epoch, index) or (epoch, index, draw), the index counting the split's rows and the draw how often the
+                sample has come in that epoch; an index alone means epoch 0.
 
         Returns:
-            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised; `index`; `sample_id`; and,
+            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised (or `features` (F,)); `index`; `sample_id`; and,
             where the dataset has them, `target` (K,) float32, `concepts` (M,) float32, `text` (empty where missing) and
             `tabular` float32. NaN where missing.
 
@@ -102,14 +105,14 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             ImageError: If the image cannot be read or has the wrong number of dimensions; names the file or the sample.
             IndexError: If there is no such row.
         """
-        epoch, index = key if isinstance(key, tuple) else (0, key)
+        epoch, index, *draw = key if isinstance(key, tuple) else (0, key)
         if not 0 <= index < len(self):
             raise IndexError(f"{self._name} {self.split}: no sample {index} of {len(self)}")
-        sample: Sample = {
-            "image": self._image(epoch, index),
-            "index": index,
-            "sample_id": self.sample_ids[index],
-        }
+        sample: Sample = {"index": index, "sample_id": self.sample_ids[index]}
+        if self.features is not None:
+            sample["features"] = self.features[index]
+        else:
+            sample["image"] = self._image((epoch, *draw), index)
         for name, matrix in (("target", self.targets), ("concepts", self._concepts), ("tabular", self._tabular)):
             if matrix is not None:
                 sample[name] = torch.from_numpy(matrix[index].copy())
@@ -125,11 +128,11 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         """Return one image before `fit`, channels last: (H, W, C) or (D, H, W, C), what an exported graph takes."""
         return np.ascontiguousarray(np.moveaxis(self._conform(self._read(index), index), 0, -1))
 
-    def _image(self, epoch: int, index: int) -> Tensor:
+    def _image(self, times: tuple[int, ...], index: int) -> Tensor:
         pixels = self._conform(self._read(index), index)
         if self.augment is not None:
-            draw = derived_seed(self.seed, "augment", int(epoch), int(self._hashes[index]))
-            return self.augment(torch.from_numpy(pixels), draw, self._size)
+            seed = derived_seed(self.seed, "augment", *map(int, times), int(self._hashes[index]))
+            return self.augment(torch.from_numpy(pixels), seed, self._size)
         image = torch.from_numpy(pixels)
         return image if self.native else fit(image[None], self.preprocess)[0]
 
@@ -172,7 +175,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         ImageError: If images differ in shape or type; names two of them.
     """
     first = samples[0]
-    for sample in samples[1:]:
+    for sample in samples[1:] if "image" in first else ():
         shapes = tuple(first["image"].shape), tuple(sample["image"].shape)
         types = first["image"].dtype, sample["image"].dtype
         if shapes[0] != shapes[1] or types[0] != types[1]:

@@ -112,14 +112,22 @@ def merge_groups(groups: Sequence[str], shared: Iterable[Sequence[int]]) -> list
     return [root(g) for g in groups]
 
 
-def fold_of(groups: pd.Series, folds: int, salt: str) -> NDArray[np.int64]:
+def fold_of(groups: pd.Series, folds: int, salt: str, strata: pd.Series | None = None) -> NDArray[np.int64]:
     """Return each row's fold, 0..folds-1, equal within a group; fold sizes in groups differ by at most one.
+
+    Args:
+        groups: (N,) group names.
+        folds: How many.
+        salt: Text that separates independent draws.
+        strata: Stratum by group name; the groups of each are dealt out in turn.
 
     Raises:
         DatasetError: If there are fewer than two folds, or fewer groups than folds.
     """
     fractions = pd.Series(group_fractions(groups, salt), index=groups.index)
     order = fractions.groupby(groups).first().sort_values(kind="stable")
+    if strata is not None:
+        order = order.loc[strata.loc[order.index].sort_values(kind="stable").index]
     if folds < 2 or len(order) < folds:
         raise DatasetError(f"cannot make {folds} folds of {len(order)} groups")
     place = pd.Series(np.arange(len(order)) % folds, index=order.index)

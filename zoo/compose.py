@@ -94,4 +94,5 @@ def _bad(override: str, keys: Sequence[str]) -> bool:
 def _unknown_option(error: MissingConfigException) -> ConfigError:
     missing = str(error.missing_cfg_file or "")
     group, _, option = missing.rpartition("/")
-    return UnknownNameError(group or "configuration", option, error.options or [])
+    options = [o for o in error.options or [] if not o.rpartition("/")[2].startswith("_")]
+    return UnknownNameError(group or "configuration", option, options)

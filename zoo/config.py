@@ -38,6 +38,8 @@ class ModelConfig:
         pretrained: Fetch the published weights.
         checkpoint_path: Start from a local weights file.
         small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 32 pixels.
+        neighbours: Answer by this many nearest training images in feature space instead of a
+            trained head; nothing is trained. None: a trained head.
         arguments: Further arguments of the architecture, such as {drop_rate: 0.1}.
         preprocess: How images become its input.
     """
@@ -47,8 +49,30 @@ class ModelConfig:
     pretrained: bool = False
     checkpoint_path: str | None = None
     small_stem: bool | None = None
+    neighbours: int | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+
+
+@dataclass
+class LossConfig:
+    """What training minimises; see `medzoo.tasks.losses`.
+
+    Attributes:
+        name: `auto` (cross_entropy, binary_cross_entropy or smooth_l1 by label kind), or one of
+            cross_entropy, corn, cumulative (ordinal), binary_cross_entropy, asymmetric, focal
+            (multilabel), smooth_l1, squared_error (regression).
+        label_smoothing: Share of each target spread over all classes, in [0, 1).
+        class_weights: `balanced` (by the training split, as scikit-learn) or one number a class.
+        positive_weights: `balanced` (negatives / positives) or one number a finding; multilabel.
+        arguments: Further arguments of the loss, such as {gamma: 2.0}.
+    """
+
+    name: str = "auto"
+    label_smoothing: float = 0.0
+    class_weights: Any = None
+    positive_weights: Any = None
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,6 +99,16 @@ class TrainerConfig:
         patience: Epochs without a better `monitor` before stopping; None: never stop early.
         save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
         augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} albumentations.
+        finetune: full, partial (the head and the last `unfreeze` blocks) or linear (the head alone).
+            What is frozen keeps its running statistics too.
+        unfreeze: Blocks trained beside the head, counted from the end; for partial.
+        layer_decay: Factor on the learning rate for each block further from the head; None: 1.
+        cache_features: Compute the features of a linear probe once, without augmentation; None:
+            for linear without an augmentation of its own.
+        sampling: shuffle (every sample once an epoch) or balanced (classes equally often, drawn
+            with replacement; findings by their rarest).
+        mixup: Beta parameter of mixup (Zhang et al. 2018); 0: off.
+        cutmix: Beta parameter of cutmix (Yun et al. 2019); 0: off. With both, one is drawn a batch.
         workers: Loader processes; the numbers do not depend on it.
         trackers: Experiment trackers, by accelerate's names.
         log_every: Optimizer steps between logged values.
@@ -99,6 +133,13 @@ class TrainerConfig:
     patience: int | None = None
     save_every: int | None = None
     augment: Any = "auto"
+    finetune: str = "full"
+    unfreeze: int = 1
+    layer_decay: float | None = None
+    cache_features: bool | None = None
+    sampling: str = "shuffle"
+    mixup: float = 0.0
+    cutmix: float = 0.0
     workers: int = 0
     trackers: list[str] = field(default_factory=lambda: ["tensorboard"])
     log_every: int = 20
@@ -115,6 +156,7 @@ class EvaluationConfig:
         level: Coverage of the intervals.
         seed: Seed of the bootstrap.
         bins: Bins of the calibration error.
+        tta: Augmented copies of each image whose probabilities are averaged with its own; 0: none.
     """
 
     splits: list[str] = field(default_factory=lambda: ["val", "test"])
@@ -123,6 +165,7 @@ class EvaluationConfig:
     level: float = 0.95
     seed: int = 0
     bins: int = 15
+    tta: int = 0
 
 
 @dataclass
@@ -132,6 +175,7 @@ class TrainConfig:
     Attributes:
         data: Name and options of a dataset; see `medzoo.data.load_dataset`.
         model: Which model.
+        loss: What it minimises.
         trainer: How it is trained.
         evaluation: How it is scored afterwards.
         run: Run directory; None: runs/<data>-<backbone>-<time>.
@@ -144,6 +188,7 @@ class TrainConfig:
 
     data: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: str | None = None

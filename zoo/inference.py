@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medzoo.data.loader import EpochBatches, make_loader
 from medzoo.data.samples import SampleDataset
+from medzoo.tasks.classify import Classify
 from medzoo.tasks.task import Batch, Task
 
 
@@ -21,30 +24,59 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def predict_samples(
-    task: Task, samples: SampleDataset, *, batch_size: int, workers: int, accelerator: Accelerator
+    task: Task, samples: SampleDataset, *, batch_size: int, workers: int, accelerator: Accelerator, epoch: int = 0
 ) -> tuple[dict[str, NDArray[Any]], float | None]:
     """Predict every sample of a split.
 
     Args:
         task: In evaluation mode, on the accelerator's device.
-        samples: The split, without augmentation.
+        samples: The split; augmented only for test-time augmentation.
         batch_size: Samples a forward pass over all devices together.
         workers: Loader processes.
         accelerator: Gathers the parts of several devices.
+        epoch: Which of the augmented copies; nothing without augmentation.
 
     Returns:
         Outputs by name, each (N, ...) float32 in table order, and the mean loss over what is observed (None without
         targets, or when all are missing).
     """
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        return task.validation_step(batch) if "target" in batch else task.predict(batch)
+
+    return _run(step, samples, batch_size, workers, accelerator, epoch)
+
+
+def compute_features(
+    task: Classify, samples: SampleDataset, *, batch_size: int, workers: int, accelerator: Accelerator
+) -> Tensor:
+    """Return (N, F) float32 pooled features of every sample in table order, on the CPU; arguments as `predict_samples`."""
+
+    def step(batch: Batch) -> dict[str, Tensor]:
+        return {"features": task.features(batch)}
+
+    outputs, _ = _run(step, samples, batch_size, workers, accelerator, 0)
+    return torch.from_numpy(outputs["features"])
+
+
+def _run(
+    step: Callable[[Batch], dict[str, Tensor]],
+    samples: SampleDataset,
+    batch_size: int,
+    workers: int,
+    accelerator: Accelerator,
+    epoch: int,
+) -> tuple[dict[str, NDArray[Any]], float | None]:
     batches = EpochBatches(
         len(samples), batch_size, seed=0, shuffle=False, rank=accelerator.process_index, world=accelerator.num_processes
     )
+    batches.set_epoch(epoch)
     loader = make_loader(samples, batches, workers=workers, pin_memory=accelerator.device.type == "cuda")
     parts: list[tuple[NDArray[Any], dict[str, NDArray[Any]], float, float]] = []
     for batch in loader:
         moved = to_device(batch, accelerator.device)
         with accelerator.autocast():
-            outputs = task.validation_step(moved) if "target" in moved else task.predict(moved)
+            outputs = step(moved)
         count = float(outputs.pop("count")) if "count" in outputs else 0.0
         loss = float(outputs.pop("loss")) * count if "loss" in outputs else 0.0
         arrays = {name: value.float().cpu().numpy() for name, value in outputs.items()}

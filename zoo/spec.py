@@ -28,6 +28,7 @@ class ModelSpec:
         preprocess: How images become its input.
         labels: What its class outputs mean; None for models without.
         concepts: What its concept outputs mean; None for models without.
+        objective: What it was trained for, with the target statistics that decode its outputs (task's own form).
         data: Card of the training data (`DatasetInfo.to_dict`), its options and split sizes.
         versions: Library → version at training.
     """
@@ -39,6 +40,7 @@ class ModelSpec:
     labels: LabelSpace | None = None
     concepts: ConceptSpace | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    objective: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,6 +55,7 @@ class ModelSpec:
             "preprocess": self.preprocess.to_dict(),
             "labels": None if self.labels is None else self.labels.to_dict(),
             "concepts": None if self.concepts is None else self.concepts.to_dict(),
+            "objective": dict(self.objective),
             "data": dict(self.data),
             "versions": dict(self.versions),
         }
@@ -75,6 +78,7 @@ class ModelSpec:
                 preprocess=Preprocess.from_dict(described["preprocess"]),
                 labels=None if described["labels"] is None else LabelSpace.from_dict(described["labels"]),
                 concepts=None if described["concepts"] is None else ConceptSpace.from_dict(described["concepts"]),
+                objective=described["objective"],
                 data=described["data"],
                 versions=described["versions"],
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 import medzoo.conf
 from medzoo.data import dataset_infos, list_datasets, load_dataset
+from medzoo.compose import compose_config
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 
@@ -98,29 +100,30 @@ def test_unknown_names_come_with_the_nearest(toy):
         load_dataset("toy", split="train")
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONF.glob("[!_]*.yaml")), ids=lambda path: path.stem)
 def test_yaml_and_signatures_agree(path, monkeypatch):
-    monkeypatch.delenv("MEDZOO_MEDMNIST", raising=False)
-    config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    for variable in [name for name in os.environ if name.startswith("MEDZOO_")]:
+        monkeypatch.delenv(variable)
+    config = OmegaConf.to_container(compose_config("train", [f"data={path.stem}"]).data, resolve=True)
     name = config.pop("name")
     common = {k: p for k, p in inspect.signature(load_dataset).parameters.items() if p.kind is p.KEYWORD_ONLY}
     module = import_module(f"medzoo.data.{path.stem}")
-    expected = {**inspect.signature(module.load).parameters, **common}
+    expected = {**common, **inspect.signature(module.load).parameters}
     assert list(config) == list(expected)
     assert config == {k: p.default for k, p in expected.items() if p.default is not p.empty}
     assert name in list_datasets()
     # Each key has its line of explanation.
     lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
-        if line and not line.startswith("#") and not line.startswith("name:"):
+        if line and not line.startswith(("#", "name:", "defaults:")):
             assert lines[number - 1].startswith("# "), line
 
 
 def test_the_datasets_of_the_yaml_load(tmp_path, monkeypatch):
-    config = OmegaConf.to_container(OmegaConf.load(CONF / "phantom.yaml"), resolve=True)
+    config = OmegaConf.to_container(compose_config("train", ["data=phantom"]).data, resolve=True)
     assert len(load_dataset(**config)) > 500
     monkeypatch.setenv("MEDZOO_MEDMNIST", str(tmp_path))
-    config = OmegaConf.to_container(OmegaConf.load(CONF / "medmnist.yaml"), resolve=True)
+    config = OmegaConf.to_container(compose_config("train", ["data=medmnist"]).data, resolve=True)
     with pytest.raises(DatasetError, match=re.escape(str(tmp_path / "retinamnist.npz"))):
         load_dataset(**config)
 

@@ -125,13 +125,13 @@ def test_what_the_runtime_refuses(exported: Path) -> None:
     + [(name, "stretch") for name in ("densenet121", "efficientnet_b0", "convnext_atto", "vit_tiny_patch16_224")],
 )
 def test_backbones_export_with_parity(backbone: str, mode: str, tmp_path: Path) -> None:
-    from medzoo.config import ModelConfig, PreprocessConfig
+    from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
     from medzoo.tasks.registry import task_from_config
 
     dataset = medzoo.load_dataset("phantom", patients=10, size=48)
     size = 224 if backbone.startswith("vit") else 64
     config = ModelConfig(backbone=backbone, preprocess=PreprocessConfig(size=size, mode=mode))
-    task = task_from_config(config, dataset, seed=0)
+    task = task_from_config(config, LossConfig(), dataset, seed=0)
     with torch.no_grad():
         for p in task.model.parameters():
             if p.std() == 0 or p.numel() == 1:  # zero-initialised residuals would hide what is behind them

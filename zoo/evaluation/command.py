@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.config import EvaluateConfig, EvaluationConfig
+from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
@@ -20,7 +23,7 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.inference import predict_samples
 from medzoo.tasks.classify import Classify
-from medzoo.train.loop import make_accelerator
+from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory
 
 
@@ -32,7 +35,9 @@ def main(config: EvaluateConfig) -> None:
     if config.predict:
         task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
         dataset = run_dataset(run, config.data)
-        predict_run(run, task, dataset, config.evaluation, config.device, config.workers, {"checkpoint": config.checkpoint})
+        augment = yaml.safe_load(run.config.read_text(encoding="utf-8"))["trainer"]["augment"]
+        details = {"checkpoint": config.checkpoint}
+        predict_run(run, task, dataset, config.evaluation, config.device, config.workers, details, augment=augment)
     report_run(run, config.evaluation)
 
 
@@ -50,8 +55,24 @@ def predict_run(
     device: str,
     workers: int,
     details: dict[str, Any],
+    *,
+    augment: Any = "auto",
 ) -> Predictions:
-    """Predict the splits of a run and write its predictions file."""
+    """Predict the splits of a run and write its predictions file.
+
+    Args:
+        run: Where it is written.
+        task: With its weights.
+        dataset: The run's.
+        config: Splits, batch size and test-time augmentation.
+        device: auto, cpu or cuda.
+        workers: Loader processes.
+        details: What the report shall say of the checkpoint.
+        augment: The run's augmentation, for test-time augmentation.
+
+    Raises:
+        ConfigError: If a split is empty, or test-time augmentation has nothing to do.
+    """
     accelerator = make_accelerator(device)
     task.to(accelerator.device).eval()
     assert task.spec.labels is not None
@@ -60,13 +81,14 @@ def predict_run(
         samples = SampleDataset(dataset, split, task.spec.preprocess)
         if not len(samples):
             raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
-        outputs, _ = predict_samples(task, samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
+        predict = partial(predict_samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
+        outputs, _ = predict(task, samples)
+        if config.tta:
+            outputs = _with_copies(task, dataset, split, outputs, config, augment, predict)
         parts["rows"].append(samples.rows)
         parts["targets"].append(samples.targets)
         parts["logits"].append(outputs["logits"])
         parts["probabilities"].append(outputs["probabilities"])
-    import pandas as pd
-
     rows = pd.concat(parts["rows"], ignore_index=True)
     notes = list(dataset.info.notes)
     if shared_groups(dataset.table):
@@ -83,11 +105,36 @@ def predict_run(
         spec_hash=task.spec.hash,
         split_unit=dataset.info.split_unit,
         notes=tuple(notes),
-        details=details,
+        details={**details, **({"tta": config.tta} if config.tta else {})},
     )
     if accelerator.is_main_process:
         predictions.write(run.predictions)
     return predictions
+
+
+def _with_copies(
+    task: Classify, dataset: Dataset, split: str, outputs: dict[str, Any], config: EvaluationConfig, augment: Any, predict: Any
+) -> dict[str, Any]:
+    """Average probabilities over each image and `config.tta` augmented copies of it; logits are those of the mean."""
+    if config.tta < 0:
+        raise ConfigError(f"evaluation.tta must be at least 0, got {config.tta}")
+    policy = augment_policy(augment, dataset.info.modality)
+    if not policy.transforms and not policy.crops:
+        raise ConfigError("evaluation.tta: the run's augmentation is none, so every copy would be the same; use tta=0")
+    copies = SampleDataset(dataset, split, task.spec.preprocess, augment=Augment(policy, task.spec.preprocess), seed=config.seed)
+    total = outputs["probabilities"].astype(np.float64)
+    for copy in range(1, config.tta + 1):
+        total += predict(task, copies, epoch=copy)[0]["probabilities"]
+    mean = total / (1 + config.tta)
+    assert task.spec.labels is not None
+    if task.spec.labels.kind == "regression":
+        return {"logits": mean.astype(np.float32), "probabilities": mean.astype(np.float32)}
+    # Averages of probabilities have no logits of their own; these give them back.
+    small = np.clip(mean, 1e-30, 1.0)
+    logits = np.log(small)
+    if task.spec.labels.kind == "multilabel":
+        logits -= np.log(np.clip(1 - mean, 1e-16, 1.0))
+    return {"logits": logits.astype(np.float32), "probabilities": mean.astype(np.float32)}
 
 
 def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:

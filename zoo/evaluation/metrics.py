@@ -28,6 +28,7 @@ class Scored:
         scores: (N, K) float64 for ranking: log-odds of the class, free of the ties that saturated probabilities have.
         probabilities: (N, K) float64; the values themselves for regression.
         tied: Soft targets whose largest class is not unique, left out of every metric that needs one class.
+        soft: (N, K) soft targets of exclusive labels as they are, NaN rows where missing; None when every target is hard.
     """
 
     labels: LabelSpace
@@ -36,6 +37,7 @@ class Scored:
     scores: Floats
     probabilities: Floats
     tied: int = 0
+    soft: Floats | None = None
 
 
 def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32]) -> Scored:
@@ -69,7 +71,11 @@ def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.
     total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     others = np.stack([_log_sum_exp(np.delete(shifted, k, axis=1)) for k in range(labels.width)], axis=1)
     hard = np.where(unique[:, None], top, 0).astype(np.float64)
-    return Scored(labels, hard, np.repeat(unique[:, None], labels.width, axis=1), shifted - others, np.exp(shifted - total), tied)
+    any_soft = bool(((filled > 0) & (filled < 1)).any())
+    return Scored(
+        labels, hard, np.repeat(unique[:, None], labels.width, axis=1), shifted - others, np.exp(shifted - total), tied,
+        np.where(labelled[:, None], truth, np.nan) if any_soft else None,
+    )  # fmt: skip
 
 
 def auroc(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
@@ -129,6 +135,44 @@ def calibration_error(confidence: Floats, correct: Floats, weights: Floats, bins
     return _ratio(np.abs(gap).sum(axis=1), weights.sum(axis=1))
 
 
+def quadratic_kappa(chosen: NDArray[np.int64], truth: NDArray[np.int64], weights: Floats) -> Floats:
+    """Cohen's kappa with quadratic weights (Cohen 1968): 1 − Σ (i − j)² O_ij / Σ (i − j)² E_ij.
+
+    Args:
+        chosen: (N,) predicted grades.
+        truth: (N,) true grades.
+        weights: (B, N).
+
+    Returns:
+        (B,); NaN where one grade alone is both predicted and true.
+    """
+    i, j = chosen.astype(np.float64), truth.astype(np.float64)
+    total = weights.sum(axis=1)
+    # Σ_ij (i − j)² r_i c_j / n expands to the weighted sums of squares less twice the product of the sums.
+    expected = weights @ i**2 + weights @ j**2 - 2 * _ratio((weights @ i) * (weights @ j), total)
+    ratio = _ratio(weights @ (i - j) ** 2, np.where(expected > 1e-9 * np.maximum(total, 1), expected, 0))
+    return 1 - ratio
+
+
+def spearman(a: Floats, b: Floats, weights: Floats) -> Floats:
+    """Spearman's rank correlation (1904): Pearson's correlation of mid-ranks.
+
+    Args:
+        a: (N,).
+        b: (N,).
+        weights: (B, N), how often each sample counts.
+
+    Returns:
+        (B,); NaN where either does not vary.
+    """
+    ranks, total = [_mid_ranks(values, weights) for values in (a, b)], weights.sum(axis=1)
+    centred = [r - np.nan_to_num(_ratio((weights * r).sum(axis=1), total))[:, None] for r in ranks]
+    spread = [(weights * c**2).sum(axis=1) for c in centred]
+    product = spread[0] * spread[1]
+    flat = np.minimum(spread[0], spread[1]) <= 1e-9 * np.maximum(total, 1)
+    return _ratio((weights * centred[0] * centred[1]).sum(axis=1), np.sqrt(np.where(flat, 0, product)))
+
+
 def all_metrics(data: Scored, weights: Floats, bins: int = 15) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Compute every metric that suits the label kind.
 
@@ -171,6 +215,17 @@ def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floa
         "brier": _ratio(known @ errors, total),
         "nll": _ratio(known @ surprise, total),
     }
+    for k in (3, 5):
+        if data.labels.width > k:
+            overall[f"top{k}_accuracy"] = _ratio(known @ _within_top(data.probabilities, truth, k), total)
+    if data.labels.kind == "ordinal":
+        overall["kappa"] = quadratic_kappa(chosen, truth, known)
+        overall["mae"] = _ratio(known @ np.abs(chosen - truth).astype(np.float64), total)
+    if data.soft is not None:
+        labelled = ~np.isnan(data.soft[:, 0])
+        log_probabilities = np.log(np.maximum(data.probabilities, 1e-300))
+        per_row = -(np.nan_to_num(data.soft) * log_probabilities).sum(axis=1)
+        overall["soft_cross_entropy"] = _ratio(weights @ (per_row * labelled), weights @ labelled.astype(np.float64))
     return classes, overall
 
 
@@ -191,7 +246,7 @@ def _multilabel(data: Scored, weights: Floats, bins: int) -> dict[str, Floats]:
 
 
 def _regression(data: Scored, weights: Floats) -> dict[str, Floats]:
-    columns: dict[str, list[Floats]] = {"mae": [], "rmse": [], "r2": []}
+    columns: dict[str, list[Floats]] = {"mae": [], "rmse": [], "r2": [], "spearman": []}
     for k in range(data.labels.width):
         known, truth = weights * data.observed[:, k], data.truth[:, k]
         error, total = data.scores[:, k] - truth, known.sum(axis=1)
@@ -201,6 +256,7 @@ def _regression(data: Scored, weights: Floats) -> dict[str, Floats]:
         columns["rmse"].append(np.sqrt(_ratio(known @ error**2, total)))
         several = np.array([len(np.unique(truth[row > 0])) > 1 for row in known])
         columns["r2"].append(np.where(several, 1 - _ratio(known @ error**2, np.where(several, spread, 0)), np.nan))
+        columns["spearman"].append(spearman(data.scores[:, k], truth, known))
     return {name: np.stack(values, axis=1) for name, values in columns.items()}
 
 
@@ -214,6 +270,27 @@ def _threshold_metrics(
     columns["recall"].append(_ratio(hit, hit + missed))
     columns["precision"].append(np.where(some, np.nan_to_num(_ratio(hit, hit + false)), np.nan))
     return hit, false, missed, passed
+
+
+def _within_top(probabilities: Floats, truth: NDArray[np.int64], k: int) -> Floats:
+    """Return 1.0 where the true class is among the k most probable; a tie goes to the lower index, as argmax does."""
+    own = np.take_along_axis(probabilities, truth[:, None], axis=1)
+    earlier = np.arange(probabilities.shape[1]) < truth[:, None]
+    before = (probabilities > own) | ((probabilities == own) & earlier)
+    within: Floats = (before.sum(axis=1) < k).astype(np.float64)
+    return within
+
+
+def _mid_ranks(values: Floats, weights: Floats) -> Floats:
+    """Return (B, N) weighted ranks, equal values sharing the middle of theirs."""
+    distinct, place = np.unique(values, return_inverse=True)
+    at = np.zeros((len(weights), len(distinct)))
+    order = np.argsort(place, kind="stable")
+    if len(order):
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(place[order]) > 0]))
+        at = np.add.reduceat(weights[:, order], starts, axis=1)
+    ranks: Floats = (np.cumsum(at, axis=1) - 0.5 * at)[:, place]
+    return ranks
 
 
 def _by_rank(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:

@@ -9,13 +9,16 @@ from medzoo.data.errors import UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.metrics import all_metrics, scored
 
-LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "mae", "rmse"})
-EXCLUSIVE = ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier", "nll")
+LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "mae", "rmse", "soft_cross_entropy"})
+EXCLUSIVE = (
+    "auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier", "nll", "top3_accuracy", "top5_accuracy",
+    "soft_cross_entropy",
+)  # fmt: skip
 METRICS = {
     "multiclass": EXCLUSIVE,
-    "ordinal": EXCLUSIVE,
+    "ordinal": (*EXCLUSIVE, "kappa", "mae"),
     "multilabel": ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier"),
-    "regression": ("mae", "rmse", "r2"),
+    "regression": ("mae", "rmse", "r2", "spearman"),
 }
 
 
@@ -39,6 +42,8 @@ def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDAr
     if metric not in METRICS[labels.kind]:
         raise UnknownNameError("metric", metric, METRICS[labels.kind], where=f" for {labels.kind} labels")
     classes, overall = all_metrics(scored(labels, targets, logits), np.ones((1, len(targets))))
+    if metric not in overall and metric not in classes:  # top-k of few classes, soft labels where all are hard
+        return None
     values = overall[metric] if metric in overall else classes[metric][0]
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else None
@@ -46,8 +51,13 @@ def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDAr
 
 def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -> str | None:
     """Return why a metric can never be defined on these targets, or None if it can."""
-    if monitor_value(labels, targets, np.zeros_like(targets), metric) is not None:
+    # Outputs that agree with the targets: what is undefined then (no spread, one class alone) always is.
+    if monitor_value(labels, targets, np.nan_to_num(targets), metric) is not None:
         return None
     if np.isnan(targets).all():
         return "every label is missing"
+    if metric == "soft_cross_entropy":
+        return "no target is soft"
+    if metric.startswith("top"):
+        return f"there are {labels.width} classes"
     return "no class has both positive and negative samples" if labels.kind != "regression" else "targets do not vary"

@@ -1,39 +1,78 @@
-"""Models by family and name."""
+"""Models by family and name.
+
+A model is a function `(outputs, channels, size, **arguments) -> nn.Module`, whose module maps normalised images to logits and
+has `forward_features`, `forward_head(features, pre_logits=...)` and `get_classifier`, as timm's models have. Third-party
+packages join by the entry-point group `medzoo.models` (name → function); docs/adding-a-model.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from medzoo.data.errors import UnknownNameError
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
 from medzoo.models import timm_backbone
 from medzoo.spec import ModelSpec
 
+ENTRY_POINTS = "medzoo.models"
 FAMILIES = {
     "cnn": "any convolutional timm backbone",
-    "vit": "any transformer timm backbone",
+    "vit": "any transformer timm backbone, or zach_vit",
+    "cnn3d": "a MONAI network over volumes",
+    "slices": "a timm backbone over the slices of a volume (2.5D)",
 }
+VOLUME_MODELS = {
+    "resnet18_3d": "medzoo.models.volume:resnet18_3d",
+    "resnet50_3d": "medzoo.models.volume:resnet50_3d",
+    "densenet121_3d": "medzoo.models.volume:densenet121_3d",
+}
+_OWN = {"zach_vit": "medzoo.models.zach_vit:zach_vit", **VOLUME_MODELS}
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Return the architecture names that match a shell pattern, sorted."""
+    """Return the architecture names that match a shell pattern, sorted: medzoo's own, third-party ones and timm's."""
     import timm
 
-    return sorted(n for n in timm.list_models() if fnmatch(n, pattern))
+    names = {*_OWN, *_third_party(), *timm.list_models()}
+    return sorted(n for n in names if fnmatch(n, pattern))
+
+
+def check_name(name: str, family: str) -> None:
+    """Check that a family has an architecture.
+
+    Raises:
+        UnknownNameError: With the nearest names, if not.
+        ConfigError: If the name belongs to another family.
+    """
+    if family not in FAMILIES:
+        raise UnknownNameError("model family", family, FAMILIES)
+    if family == "cnn3d" and name not in VOLUME_MODELS and name not in _third_party():
+        raise UnknownNameError("3D model", name, {*VOLUME_MODELS, *_third_party()})
+    if family != "cnn3d" and name in VOLUME_MODELS:
+        raise ConfigError(f"{name} is a network over volumes: use model=cnn3d model.backbone={name}")
+    if is_timm(name) or family == "slices":
+        timm_backbone.check_name(name, others=[*_OWN, *_third_party()])
+
+
+def is_timm(name: str) -> bool:
+    """Whether a name is looked up in timm; own and third-party names come first."""
+    return name not in _OWN and name not in _third_party()
 
 
 def create_model(
     name: str,
     *,
     outputs: int,
+    family: str = "cnn",
     channels: int = 3,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     small_stem: bool = False,
     pretrained: bool = False,
     checkpoint_path: str | Path | None = None,
@@ -43,43 +82,84 @@ def create_model(
     """Create a model by name, its initial weights a function of `seed`.
 
     Args:
-        name: Architecture, such as `resnet18` or `vit_tiny_patch16_224`; see `list_models`.
+        name: Architecture, such as `resnet18`, `vit_tiny_patch16_224` or `resnet18_3d`; see `list_models`.
         outputs: Number of logits, K.
+        family: `slices` puts a timm backbone over the slices of a volume; the others differ in name alone.
         channels: Input channels, 1 or 3.
-        size: (H, W) of the input, for models that depend on it.
-        small_stem: A 3×3 stem for small images (ResNet family).
-        pretrained: Fetch the published weights of the name.
-        checkpoint_path: Start from a local weights file instead.
+        size: (H, W) or (D, H, W) of the input, for models that depend on it.
+        small_stem: A 3×3 stem for small images (timm's ResNet family).
+        pretrained: Fetch the published weights of the name (timm).
+        checkpoint_path: Start from a local weights file instead (timm).
         arguments: Further arguments of the architecture.
         seed: Seed of the initial weights; the global generator is left as it was.
 
     Returns:
-        (N, channels, H, W) normalised float32 → (N, K) logits.
+        (N, channels, H, W) or (N, channels, D, H, W) normalised float32 → (N, K) logits.
+
+    Raises:
+        UnknownNameError: If there is no such model.
+        ConfigError: If arguments do not fit it, or it has no published weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initial weights"))
-        return timm_backbone.create_timm_model(
-            name,
-            outputs=outputs,
-            channels=channels,
-            size=size,
-            small_stem=small_stem,
-            pretrained=pretrained,
-            checkpoint_path=checkpoint_path,
-            arguments=arguments,
-        )
+        if family == "slices":
+            from medzoo.models.slices import create_slice_model
+
+            given = dict(arguments or {})
+            own = {key: given.pop(key) for key in ("context", "pool") if key in given}
+            return create_slice_model(
+                name, outputs=outputs, channels=channels, size=size or (), small_stem=small_stem, pretrained=pretrained,
+                checkpoint_path=checkpoint_path, arguments=given, **own,
+            )  # fmt: skip
+        if is_timm(name):
+            return timm_backbone.create_timm_model(
+                name, outputs=outputs, channels=channels, size=None if size is None else (size[-2], size[-1]),
+                small_stem=small_stem, pretrained=pretrained, checkpoint_path=checkpoint_path, arguments=arguments,
+            )  # fmt: skip
+        if pretrained or checkpoint_path is not None:
+            raise ConfigError(f"{name} has no published weights; use model.pretrained=false and no model.checkpoint_path")
+        if small_stem:
+            raise ConfigError(f"model.small_stem is for timm's ResNets; {name} has arguments of its own for its stem")
+        create = _creator(name)
+        try:
+            model: nn.Module = create(outputs, channels, size or (224, 224), **(arguments or {}))
+        except TypeError as error:
+            raise ConfigError(f"model {name!r} does not take these arguments: {error}") from error
+        return model
 
 
-def model_from_spec(spec: ModelSpec) -> nn.Module:
-    """Rebuild a model's architecture, without its weights; reads neither the network nor the original paths."""
-    if spec.family not in FAMILIES:
-        raise UnknownNameError("model family", spec.family, FAMILIES)
-    arguments = dict(spec.arguments)
+def model_from_spec(
+    spec: ModelSpec, *, seed: int = 0, pretrained: bool = False, checkpoint_path: str | Path | None = None
+) -> nn.Module:
+    """Build a model's backbone; without `pretrained` and `checkpoint_path` nothing but the spec is read.
+
+    Args:
+        spec: What to build.
+        seed: Seed of the initial weights.
+        pretrained: Fetch the published weights of the name.
+        checkpoint_path: Start from a local weights file instead.
+    """
+    check_name(spec.architecture, spec.family)
+    arguments = {k: v for k, v in spec.arguments.items() if k != "neighbours"}
     return create_model(
         spec.architecture,
+        family=spec.family,
         outputs=arguments.pop("outputs"),
         channels=spec.preprocess.channels,
-        size=(spec.preprocess.size[-2], spec.preprocess.size[-1]),
+        size=spec.preprocess.size,
         small_stem=arguments.pop("small_stem", False),
+        pretrained=pretrained,
+        checkpoint_path=checkpoint_path,
         arguments=arguments,
+        seed=seed,
     )
+
+
+def _third_party() -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _creator(name: str) -> Callable[..., nn.Module]:
+    point = metadata.EntryPoint(name, _OWN[name], ENTRY_POINTS) if name in _OWN else _third_party()[name]
+    loaded: Callable[..., nn.Module] = point.load()
+    return loaded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +66,19 @@ def create_timm_model(
     return model
 
 
-def check_name(architecture: str) -> None:
+def check_name(architecture: str, others: Iterable[str] = ()) -> None:
     """Check that timm has a model and, if the name bears one, its tag.
+
+    Args:
+        architecture: The name.
+        others: Names that are not timm's and may be offered as the nearest.
 
     Raises:
         UnknownNameError: With the nearest names, if not.
     """
     base, _, tag = architecture.partition(".")
     if not timm.is_model(base):
-        raise UnknownNameError("model", base, timm.list_models())
+        raise UnknownNameError("model", base, [*timm.list_models(), *others])
     tagged = timm.list_pretrained(f"{base}.*")
     if tag and architecture not in tagged:
         raise UnknownNameError("pretrained tag", architecture, tagged)
@@ -108,8 +112,8 @@ def own_size(architecture: str) -> tuple[int, int] | None:
     return int(config.input_size[-2]), int(config.input_size[-1])
 
 
-def check_input(model: nn.Module, channels: int, size: tuple[int, int]) -> None:
-    """Run one black image through a model.
+def check_input(model: nn.Module, channels: int, size: tuple[int, ...]) -> None:
+    """Run one black image, or volume, through a model.
 
     Raises:
         ConfigError: If the model cannot take images of this size.
@@ -119,7 +123,10 @@ def check_input(model: nn.Module, channels: int, size: tuple[int, int]) -> None:
         with torch.no_grad():
             model.eval()(torch.zeros(1, channels, *size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"the model cannot take {size[0]}x{size[1]} images ({error}); set model.preprocess.size") from error
+        shape = "x".join(map(str, size))
+        reason = " ".join(str(error).split())[:200]
+        remedy = "set model.preprocess.size" if len(size) == 2 else "volumes need model=cnn3d or model=slices"
+        raise ConfigError(f"the model cannot take {shape} input ({reason}); {remedy}") from error
     model.train(was_training)
 
 
@@ -137,12 +144,6 @@ def replace_stem(model: nn.Module, channels: int) -> None:
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     model.conv1 = stem
     model.maxpool = nn.Identity()
-
-
-def pooled_features(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return (N, F) features before the head, pooled as the head would."""
-    features: torch.Tensor = model.forward_head(model.forward_features(images), pre_logits=True)  # type: ignore[operator]
-    return features
 
 
 def _takes_image_size(architecture: str) -> bool:

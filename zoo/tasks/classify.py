@@ -1,4 +1,4 @@
-"""Classification of images: CNN, ViT and whatever else maps an image to one vector of logits."""
+"""Classification, grading and regression: CNN, ViT and whatever else maps an image to one vector."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from torch import Tensor, nn
 
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
-from medzoo.models.timm_backbone import pooled_features
+from medzoo.models.backbone import classify_features, pooled_features
 from medzoo.spec import ModelSpec
-from medzoo.tasks.losses import Loss
+from medzoo.tasks.objective import Objective
 from medzoo.tasks.task import Batch
 
 
 class Classify(nn.Module):
-    """A network of K logits with a loss on `target`.
+    """A network of K outputs with a loss on `target`.
 
     Attributes:
         spec: The model's spec; its `labels` must be set.
-        model: (N, C, H, W) or (N, C, D, H, W) normalised float32 → (N, K) logits.
-        loss: Masked objective; see `medzoo.tasks.losses`.
+        model: (N, C, H, W) or (N, C, D, H, W) normalised float32 → (N, K) logits, or standardised quantities.
+        objective: The loss and what decodes the outputs.
     """
 
-    def __init__(self, spec: ModelSpec, model: nn.Module, loss: Loss) -> None:
+    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
         super().__init__()
+        assert spec.labels is not None
         self.spec = spec
         self.model = model
-        self.loss = loss
+        self.objective = Objective.from_dict(spec.objective)
+        self.loss = self.objective.function(spec.labels)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Run `training_step`; the form that wrapping for several devices needs."""
@@ -46,7 +48,7 @@ class Classify(nn.Module):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Return `logits` and `probabilities`, (N, K) float32."""
+        """Return `logits` and `probabilities`, (N, K) float32; for regression both are the values, in the labels' units."""
         assert self.spec.labels is not None
         logits = self._logits(batch)
         return {"logits": logits, "probabilities": probabilities(logits, self.spec.labels)}
@@ -61,8 +63,11 @@ class Classify(nn.Module):
         return ClassifyGraph(self.spec, self.model)
 
     def _logits(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.model(self._input(batch["image"])).float()
-        return logits
+        if "features" in batch:  # computed once, by a linear probe
+            outputs = classify_features(self.model, batch["features"])
+        else:
+            outputs = self.model(self._input(batch["image"]))
+        return in_units(outputs.float(), self.objective)
 
     def _input(self, images: Tensor) -> Tensor:
         return normalise(fit(images, self.spec.preprocess), self.spec.preprocess)
@@ -77,14 +82,22 @@ class ClassifyGraph(nn.Module):
         super().__init__()
         self.spec = spec
         self.model = model
+        self.objective = Objective.from_dict(spec.objective)
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return logits and probabilities of (N, [D,] H, W, C) raw images."""
         assert self.spec.labels is not None
         values = fit(image.movedim(-1, 1), self.spec.preprocess)
-        logits = self.model(normalise(values, self.spec.preprocess))
+        logits = in_units(self.model(normalise(values, self.spec.preprocess)), self.objective)
         return logits, probabilities(logits, self.spec.labels)
+
+
+def in_units(outputs: Tensor, objective: Objective) -> Tensor:
+    """Turn standardised quantities (N, K) into the labels' units; what is not standardised stays as it is."""
+    if objective.mean is None or objective.std is None:
+        return outputs
+    return outputs * outputs.new_tensor(objective.std) + outputs.new_tensor(objective.mean)
 
 
 def probabilities(logits: Tensor, labels: LabelSpace) -> Tensor:

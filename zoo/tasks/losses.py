@@ -1,79 +1,178 @@
 """Losses that mask what is missing (NaN) and say how much they are over.
 
-A loss maps (N, K) float32 logits and (N, K) float32 targets, NaN where missing, to the mean over observed entries and their
-number. With nothing observed the mean is 0, joined to the graph, so that the gradient is 0 and not NaN.
+A loss maps (N, K) float32 outputs and (N, K) float32 targets, NaN where missing, to the mean over what is observed and how
+much that is (a number of rows, entries or their weight). With nothing observed the mean is 0, joined to the graph, so that the
+gradient is 0 and not NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medzoo.data.errors import ConfigError
-from medzoo.data.labels import LabelKind, LabelSpace
-
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy(
+    logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy against one-hot or soft targets.
 
     Args:
-        logits: (N, K).
+        logits: (N, K); log-probabilities will do.
         targets: (N, K) distributions; a row with any NaN is unlabelled.
+        class_weights: (K,); a row counts as much as its target's classes weigh.
+        label_smoothing: Share of each target spread over all classes (Szegedy et al. 2016, section 7).
 
     Returns:
-        Mean over labelled rows, and their number.
+        Weighted mean over labelled rows, and their weight (their number without `class_weights`).
     """
-    labelled = ~targets.isnan().any(dim=1)
-    filled = torch.where(labelled[:, None], targets, 0.0)
-    per_row = -(filled * F.log_softmax(logits, dim=1)).sum(dim=1)
-    return _masked_mean(per_row, labelled)
+    labelled, filled = _labelled(targets)
+    smooth = filled * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+    weights = torch.ones_like(logits[0]) if class_weights is None else class_weights.to(logits)
+    per_row = -(weights * smooth * F.log_softmax(logits, dim=1)).sum(dim=1)
+    return _weighted_mean(per_row, labelled, (weights * filled).sum(dim=1))
 
 
-def binary_cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def conditional_cross_entropy(
+    log_probabilities: Tensor, targets: Tensor, *, class_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The CORN loss (Shi, Cao and Raschka 2023, equation 8): the mean over conditional yes/no tasks a sample takes part in.
+
+    A sample of grade y answers the tasks 0..min(y, K − 2); their binary cross-entropies add up to −log P(y), which is what
+    `medzoo.models.ordinal.CornLink` gives.
+
+    Args:
+        log_probabilities: (N, K) of the classes.
+        targets: (N, K) distributions over grades; a row with any NaN is unlabelled.
+        class_weights: (K,).
+
+    Returns:
+        Mean over tasks, and their number (their weight with `class_weights`).
+    """
+    labelled, filled = _labelled(targets)
+    grades = log_probabilities.shape[1]
+    weights = torch.ones_like(log_probabilities[0]) if class_weights is None else class_weights.to(log_probabilities)
+    tasks = torch.arange(1, grades + 1, device=targets.device).clamp(max=grades - 1)
+    per_row = -(weights * filled * log_probabilities).sum(dim=1)
+    return _weighted_mean(per_row, labelled, (weights * filled * tasks).sum(dim=1))
+
+
+def binary_cross_entropy(
+    logits: Tensor, targets: Tensor, *, positive_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy of independent findings, entry by entry.
 
     Args:
         logits: (N, K).
         targets: (N, K) in 0..1; NaN entries are missing.
+        positive_weights: (K,) factors on the positive part.
+        label_smoothing: How far each target moves towards one half: 1 becomes 1 − s / 2.
 
     Returns:
         Mean over observed entries, and their number.
     """
-    observed = ~targets.isnan()
-    per_entry = F.binary_cross_entropy_with_logits(logits, targets.nan_to_num(0.0), reduction="none")
+    observed, filled = _observed(targets)
+    smooth = filled * (1 - label_smoothing) + label_smoothing / 2
+    weights = None if positive_weights is None else positive_weights.to(logits)
+    per_entry = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights, reduction="none")
     return _masked_mean(per_entry, observed)
 
 
-def squared_error(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squared error over observed entries, and their number; targets in their own units."""
-    observed = ~targets.isnan()
-    return _masked_mean((logits - targets.nan_to_num(0.0)) ** 2, observed)
+def asymmetric(
+    logits: Tensor, targets: Tensor, *, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05
+) -> tuple[Tensor, Tensor]:
+    """Asymmetric loss of independent findings (Ridnik et al. 2021, equations 4 to 7): easy negatives count little.
 
+    Args:
+        logits: (N, K).
+        targets: (N, K) in 0..1; NaN entries are missing.
+        gamma_neg: Focusing of negatives, at least 0.
+        gamma_pos: Focusing of positives, at least 0.
+        clip: Probability below which a negative counts nothing, in [0, 1).
 
-def default_loss(labels: LabelSpace) -> Loss:
-    """Return the loss that suits a label kind.
-
-    Raises:
-        ConfigError: On a kind no loss is known for.
+    Returns:
+        Mean over observed entries, and their number.
     """
-    by_kind: dict[str, Loss] = {
-        "multiclass": cross_entropy,
-        "ordinal": cross_entropy,
-        "multilabel": binary_cross_entropy,
-        "regression": squared_error,
-    }
-    if labels.kind not in by_kind:
-        raise ConfigError(f"no loss for label kind {labels.kind!r}; known: {', '.join(get_args(LabelKind))}")
-    return by_kind[labels.kind]
+    observed, filled = _observed(targets)
+    positive = logits.sigmoid()
+    negative = (1 - positive + clip).clamp(max=1)
+    log_likelihood = filled * positive.clamp(min=1e-8).log() + (1 - filled) * negative.clamp(min=1e-8).log()
+    right = positive * filled + negative * (1 - filled)
+    focus = (1 - right) ** (gamma_pos * filled + gamma_neg * (1 - filled))
+    return _masked_mean(-focus * log_likelihood, observed)
+
+
+def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float | None = None) -> tuple[Tensor, Tensor]:
+    """Focal loss of independent findings (Lin et al. 2017, equation 5).
+
+    Args:
+        logits: (N, K).
+        targets: (N, K) in 0..1; NaN entries are missing.
+        gamma: Focusing, at least 0; 0 is binary cross-entropy.
+        alpha: Weight of positives in 0..1, negatives 1 − alpha; None: both 1.
+
+    Returns:
+        Mean over observed entries, and their number.
+    """
+    observed, filled = _observed(targets)
+    probability = logits.sigmoid()
+    right = probability * filled + (1 - probability) * (1 - filled)
+    per_entry = F.binary_cross_entropy_with_logits(logits, filled, reduction="none") * (1 - right) ** gamma
+    if alpha is not None:
+        per_entry = per_entry * (alpha * filled + (1 - alpha) * (1 - filled))
+    return _masked_mean(per_entry, observed)
+
+
+def squared_error(values: Tensor, targets: Tensor, *, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean squared error over observed entries, and their number.
+
+    Args:
+        values: (N, K) in the targets' units.
+        targets: (N, K); NaN entries are missing.
+        scale: (K,) spreads that errors are divided by; None: 1.
+    """
+    observed, filled = _observed(targets)
+    return _masked_mean(_scaled(values - filled, scale) ** 2, observed)
+
+
+def smooth_l1(values: Tensor, targets: Tensor, *, scale: Tensor | None = None, beta: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Smooth L1 error (Girshick 2015, equation 3) over observed entries, and their number.
+
+    Args:
+        values: (N, K) in the targets' units.
+        targets: (N, K); NaN entries are missing.
+        scale: (K,) spreads that errors are divided by; None: 1.
+        beta: Error, in spreads, below which the loss is quadratic.
+    """
+    observed, filled = _observed(targets)
+    error = _scaled(values - filled, scale)
+    return _masked_mean(F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none"), observed)
+
+
+def _observed(targets: Tensor) -> tuple[Tensor, Tensor]:
+    observed = ~targets.isnan()
+    return observed, targets.nan_to_num(0.0)
+
+
+def _labelled(targets: Tensor) -> tuple[Tensor, Tensor]:
+    labelled = ~targets.isnan().any(dim=1)
+    return labelled, torch.where(labelled[:, None], targets, 0.0)
+
+
+def _scaled(errors: Tensor, scale: Tensor | None) -> Tensor:
+    return errors if scale is None else errors / scale.to(errors)
+
+
+def _weighted_mean(values: Tensor, mask: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    total = torch.where(mask, weights, 0.0).sum()
+    # where, not multiplication: 0 × inf would be NaN.
+    return torch.where(mask, values, 0.0).sum() / torch.where(total > 0, total, 1.0), total
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     count = mask.sum()
-    # where, not multiplication: 0 × inf would be NaN.
     return torch.where(mask, values, 0.0).sum() / count.clamp(min=1), count

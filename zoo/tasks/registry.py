@@ -5,68 +5,65 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from medzoo.config import ModelConfig, PreprocessConfig
-from medzoo.data.dataset import Dataset
-from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
+import torch
+from torch import nn
+
+from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
+from medzoo.data.dataset import Dataset, target_matrix
+from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.preprocess import Preprocess
 from medzoo.models import timm_backbone
-from medzoo.models.registry import FAMILIES, create_model, model_from_spec
+from medzoo.models.backbone import pooled_features
+from medzoo.models.neighbours import NeighbourNetwork
+from medzoo.models.ordinal import CornLink, CumulativeLink, OrdinalNetwork
+from medzoo.models.registry import check_name, is_timm, model_from_spec
 from medzoo.spec import ModelSpec
 from medzoo.tasks.classify import Classify
-from medzoo.tasks.losses import default_loss
+from medzoo.tasks.objective import Objective, objective_from_config
 
 DEFAULT_SIZE = 224
+VOLUME_FAMILIES = ("cnn3d", "slices")
 LIBRARIES = ("medzoo", "torch", "timm", "numpy")
 
 
-def task_from_config(config: ModelConfig, dataset: Dataset, seed: int) -> Classify:
+def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Classify:
     """Build the task that trains a model on a dataset; its spec is frozen from here on.
 
     Raises:
-        UnknownNameError: If the family or the backbone is not known.
+        UnknownNameError: If the family, the backbone or the loss is not known.
         ConfigError: If the model and the dataset do not go together.
     """
-    if config.family not in FAMILIES:
-        raise UnknownNameError("model family", config.family, FAMILIES)
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels to classify; choose a dataset or an option with labels")
-    timm_backbone.check_name(config.backbone)
+    check_name(config.backbone, config.family)
+    train = target_matrix(dataset.rows("train"), dataset.labels)
+    objective = objective_from_config(loss, dataset.labels, train)
     preprocess = choose_preprocess(config, dataset)
-    if preprocess.is_volume:
-        raise ConfigError(
-            f"{dataset.info.name} holds volumes; the backbone {config.backbone!r} takes flat images: use a 2D dataset"
-        )
-    size = (preprocess.size[-2], preprocess.size[-1])
-    from_scratch = not config.pretrained and config.checkpoint_path is None
-    small_stem = config.small_stem
-    if small_stem is None:
-        small = max(size) <= timm_backbone.SMALL_INPUT
-        small_stem = from_scratch and small and timm_backbone.is_resnet(config.backbone)
-    outputs = dataset.labels.width
-    model = create_model(
-        config.backbone,
-        outputs=outputs,
-        channels=preprocess.channels,
-        size=size,
-        small_stem=small_stem,
-        pretrained=config.pretrained,
-        checkpoint_path=config.checkpoint_path,
-        arguments=config.arguments,
-        seed=seed,
-    )
-    timm_backbone.check_input(model, preprocess.channels, size)
+    arguments: dict[str, Any] = {
+        **config.arguments,
+        "outputs": objective.outputs(dataset.labels),
+        "small_stem": _small_stem(config, preprocess),
+    }
+    if config.neighbours is not None:
+        if not 1 <= config.neighbours <= len(train):
+            raise ConfigError(f"model.neighbours={config.neighbours} is not between 1 and the {len(train)} training samples")
+        arguments["neighbours"] = {"count": config.neighbours, "samples": len(train)}
+    libraries = (*LIBRARIES, "monai") if config.family == "cnn3d" else LIBRARIES
     spec = ModelSpec(
         family=config.family,
         task="classify",
         architecture=config.backbone,
-        arguments={**config.arguments, "outputs": outputs, "small_stem": small_stem},
+        arguments=arguments,
         preprocess=preprocess,
         labels=dataset.labels,
         concepts=None,
+        objective=objective.to_dict(),
         data=data_card(dataset),
-        versions={name: metadata.version(name) for name in LIBRARIES},
+        versions={name: metadata.version(name) for name in libraries},
     )
-    return Classify(spec, model, default_loss(dataset.labels))
+    model = _network(spec, seed=seed, pretrained=config.pretrained, checkpoint_path=config.checkpoint_path)
+    timm_backbone.check_input(model, preprocess.channels, preprocess.size)
+    return Classify(spec, model)
 
 
 def task_from_spec(spec: ModelSpec) -> Classify:
@@ -77,7 +74,34 @@ def task_from_spec(spec: ModelSpec) -> Classify:
     """
     if spec.task != "classify" or spec.labels is None:
         raise CheckpointError(f"this medzoo has no task {spec.task!r}; update it")
-    return Classify(spec, model_from_spec(spec), default_loss(spec.labels))
+    return Classify(spec, _network(spec))
+
+
+def _network(spec: ModelSpec, **initial: Any) -> nn.Module:
+    """Build a spec's backbone and what stands around it: an ordinal link, or a memory of neighbours."""
+    assert spec.labels is not None
+    objective, labels = Objective.from_dict(spec.objective), spec.labels
+    model = model_from_spec(spec, **initial)
+    if "neighbours" in spec.arguments:
+        asked = spec.arguments["neighbours"]
+        with torch.no_grad():
+            zeros = torch.zeros(1, spec.preprocess.channels, *spec.preprocess.size)
+            width = pooled_features(model.eval(), zeros).shape[1]
+        return NeighbourNetwork(
+            model, features=width, samples=asked["samples"], outputs=labels.width, neighbours=asked["count"], kind=labels.kind
+        )
+    if objective.loss in ("corn", "cumulative"):
+        return OrdinalNetwork(model, CornLink() if objective.loss == "corn" else CumulativeLink(labels.width))
+    return model
+
+
+def _small_stem(config: ModelConfig, preprocess: Preprocess) -> bool:
+    if config.small_stem is not None:
+        return config.small_stem
+    if config.pretrained or config.checkpoint_path is not None or not is_timm(config.backbone):
+        return False
+    in_plane = max(preprocess.size[-2:])
+    return in_plane <= timm_backbone.SMALL_INPUT and timm_backbone.is_resnet(config.backbone)
 
 
 def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
@@ -85,18 +109,24 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     asked: PreprocessConfig = config.preprocess
     shape = dataset.reader.shape
     weights: dict[str, Any] = {}
-    if config.pretrained or config.checkpoint_path is not None:
+    if is_timm(config.backbone) and (config.pretrained or config.checkpoint_path is not None):
         weights = timm_backbone.pretrained_preprocess(config.backbone)
+    volume = config.family in VOLUME_FAMILIES
     size = asked.size if asked.size is not None else weights.get("size")
-    if size is None:
+    if size is None and is_timm(config.backbone):
         size = timm_backbone.own_size(config.backbone)
     if size is None:
         size = shape[1:] if shape is not None else (DEFAULT_SIZE, DEFAULT_SIZE)
     if isinstance(size, int):
-        size = (size,) * (len(shape) - 1 if shape is not None else 2)
+        size = (size,) * (3 if volume else 2)
+    if volume and len(size) == 2:
+        if shape is None or len(shape) != 4:
+            raise ConfigError(f"model={config.family} takes volumes: give model.preprocess.size=[depth,height,width]")
+        size = (shape[1], *size)
     channels = asked.channels
     if channels is None:
-        channels = 3 if weights else (shape[0] if shape is not None else 3)
+        # A 2.5D network makes its own channels of neighbouring slices.
+        channels = 3 if weights and not volume else (shape[0] if shape is not None else 1 if volume else 3)
     return Preprocess(
         size=tuple(int(s) for s in size),
         mode=asked.mode,  # type: ignore[arg-type]  # checked by Preprocess

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,7 +20,9 @@ from medzoo.evaluation.command import predict_run, report_run
 from medzoo.spec import ModelSpec
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.registry import task_from_config, task_from_spec
-from medzoo.train.loop import Trainer, make_accelerator
+from medzoo.train.devices import make_accelerator
+from medzoo.train.loop import Trainer
+from medzoo.train.neighbours import fit_neighbours
 from medzoo.train.run import RunDirectory, default_run_path
 
 RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root")
@@ -38,8 +42,10 @@ def main(config: DictConfig) -> RunDirectory:
     if accelerator.is_main_process:
         run.require_empty()
     dataset = load_dataset(**settings.data)
-    task = task_from_config(settings.model, dataset, settings.seed)
+    task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
+    if settings.model.neighbours is not None:
+        return _remember(run, settings, yaml_text, dataset, task)
     trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
     if accelerator.is_main_process:
@@ -65,6 +71,8 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
             raise ConfigError(f"a resumed run keeps its own {key}; only {', '.join(RESUMABLE)} may be given")
         OmegaConf.update(config, key, value)
     settings: TrainConfig = typed(TrainConfig, config)
+    if settings.model.neighbours is not None:
+        raise ConfigError(f"{path} has no training to go on with (model.neighbours); start anew with another run=...")
     dataset = load_dataset(**settings.data)
     task = task_from_spec(ModelSpec.read(run.spec))
     return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
@@ -78,8 +86,28 @@ def _trainer(
     return Trainer(task, dataset, settings, yaml_text, run, resume, accelerator)
 
 
+def _remember(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify) -> RunDirectory:
+    accelerator = make_accelerator(settings.device, settings.trainer.precision)
+    if accelerator.is_main_process:
+        RunDirectory.create(run.path, yaml_text, task.spec)
+    accelerator.wait_for_everyone()
+    fit_neighbours(
+        task, dataset, run, yaml_text, accelerator, batch_size=settings.trainer.batch_size, workers=settings.trainer.workers
+    )
+    if settings.evaluate:
+        _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": "no choice: nothing is trained"})
+    return run
+
+
+def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details: dict[str, Any]) -> None:
+    best = load_checkpoint(find_checkpoint(run.path, "best"))
+    predict_run(run, best, dataset, settings.evaluation, settings.device, 0, details, augment=settings.trainer.augment)
+    if PartialState().is_main_process:
+        report_run(run, settings.evaluation)
+
+
 def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirectory:
-    run, accelerator = trainer.run, trainer.accelerator
+    run = trainer.run
     progress = trainer.fit()
     trainer.display.say(
         f"trained {progress.epoch} epochs; best val {trainer.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
@@ -87,10 +115,7 @@ def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirect
         else f"trained {progress.epoch} epochs; {trainer.monitor} was never defined"
     )
     if settings.evaluate:
-        best = load_checkpoint(find_checkpoint(run.path, "best"))
         details = {"checkpoint": "best", "epoch": progress.best_epoch, "chosen_by": f"val {trainer.monitor}"}
-        predict_run(run, best, dataset, settings.evaluation, settings.device, 0, details)
-        if accelerator.is_main_process:
-            report_run(run, settings.evaluation)
+        _report(run, settings, dataset, details)
     trainer.display.say(f"run directory: {run.path}")
     return run

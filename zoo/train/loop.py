@@ -12,58 +12,33 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import LoggerType
+from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 
 from medzoo.checkpoint import checkpoint_files
 from medzoo.config import TrainConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
+from medzoo.data.draws import balanced_weights
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
+from medzoo.data.labels import LabelSpace
 from medzoo.data.loader import EpochBatches, make_loader
 from medzoo.data.samples import SampleDataset
-from medzoo.data.seeding import derived_seed
+from medzoo.data.seeding import derived_seed, generator
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
-from medzoo.inference import predict_samples, to_device
+from medzoo.inference import compute_features, predict_samples, to_device
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.task import Batch
+from medzoo.train.devices import start_trackers
+from medzoo.train.finetune import freeze, set_training
+from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
 from medzoo.train.progress import Display, plot_history, write_history
 from medzoo.train.run import RunDirectory
 from medzoo.train.state import Progress, restore_state, save_state
 from medzoo.train.storage import prune, write_folder
 
-PRECISIONS = ("no", "bf16", "fp16")
-
-
-def make_accelerator(
-    device: str, precision: str = "no", run: RunDirectory | None = None, trackers: list[str] | None = None
-) -> Accelerator:
-    """Create accelerate's handle on devices and precision.
-
-    Raises:
-        ConfigError: If the device or the precision is not known or not there.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device {device!r} is not auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda, but torch sees no GPU; use device=cpu or install a CUDA driver")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"trainer.precision {precision!r} is not one of {', '.join(PRECISIONS)}")
-    if precision == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
-        raise ConfigError("trainer.precision=fp16 needs a GPU; on a CPU use bf16 or no")
-    unknown = sorted(set(trackers or []) - {t.value for t in LoggerType})
-    if unknown:
-        raise UnknownNameError("tracker", unknown[0], [t.value for t in LoggerType])
-    # accelerate keeps one state a process; a sweep, or evaluation in float32 after bf16 training, needs another.
-    AcceleratorState._reset_state()
-    return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision=precision,
-        log_with=trackers or None,
-        project_dir=str(run.path) if run is not None and trackers else None,
-    )
+SAMPLINGS = ("shuffle", "balanced")
 
 
 class Trainer:
@@ -104,8 +79,12 @@ class Trainer:
         _require_labels(self.train, "train")
         _require_labels(self.val, "val")
         self.monitor = self._choose_monitor(task)
+        assert task.spec.labels is not None
+        cache = self._caches()
+        check_mixing(self.config, task.spec.labels, cache)
         self.batches = EpochBatches(
             len(self.train), self.config.batch_size, seed=config.seed, shuffle=True,
+            probabilities=self._probabilities(task.spec.labels),
             rank=accelerator.process_index, world=accelerator.num_processes,
         )  # fmt: skip
         self.loader = make_loader(
@@ -113,6 +92,7 @@ class Trainer:
         )
         self.steps_per_epoch = math.ceil(len(self.batches) / self.config.accumulate)
         task.to(accelerator.device)
+        freeze(task.model, self.config)
         optimizer = make_optimizer(task.model, self.config)
         self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
         self.progress = Progress()
@@ -120,6 +100,8 @@ class Trainer:
             average = self.average.module.model if self.average is not None else None
             self.progress = restore_state(run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash)
         self.task = task
+        if cache:
+            self._cache_features()
         if self.config.compile:
             task.model.compile()
         self.wrapped, self.optimizer = accelerator.prepare(task, optimizer)
@@ -130,7 +112,7 @@ class Trainer:
         Raises:
             TrainingError: If the loss stops being finite, or a state cannot be saved.
         """
-        self.accelerator.init_trackers("tensorboard")
+        start_trackers(self.accelerator, self.config.trackers, self.yaml, self.run)
         if self.progress.step == 0 and self.progress.batch == 0:
             self._save_state()
         while not self.progress.finished:
@@ -143,6 +125,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         progress, accumulate = self.progress, self.config.accumulate
         self.wrapped.train()
+        set_training(self.task.model, self.config)
         self.batches.set_epoch(progress.epoch, start_batch=progress.batch)
         total, group = len(self.batches), list[str]()
         sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
@@ -163,6 +146,7 @@ class Trainer:
         """Add one forward pass's gradient; returns the sum of the loss and how much it is over."""
         words = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
         torch.manual_seed(derived_seed(self.seed, "forward", *words))
+        batch = mix_batch(batch, self.config, generator(self.seed, "mix", *words))
         with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
             with self.accelerator.autocast():
                 outputs = self.wrapped(batch)
@@ -251,6 +235,34 @@ class Trainer:
         self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=progress.step)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "learning_rate")
         self.display.say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}{'  (best)' if better else ''}")
+
+    def _caches(self) -> bool:
+        """Whether the features of a linear probe are computed once."""
+        config = self.config
+        if config.finetune != "linear":
+            if config.cache_features:
+                raise ConfigError("trainer.cache_features is for trainer.finetune=linear: other features change in training")
+            return False
+        plain = config.augment in ("auto", "none") and not (config.mixup or config.cutmix)
+        if config.cache_features and config.augment not in ("auto", "none"):
+            raise ConfigError("cached features see no augmentation; set trainer.augment=none or trainer.cache_features=false")
+        return plain if config.cache_features is None else config.cache_features
+
+    def _cache_features(self) -> None:
+        self.task.eval()
+        for samples in (self.train, self.val):
+            samples.augment = None
+            samples.features = compute_features(
+                self.task, samples, batch_size=self.config.batch_size, workers=self.config.workers, accelerator=self.accelerator
+            )
+
+    def _probabilities(self, labels: LabelSpace) -> NDArray[np.float64] | None:
+        if self.config.sampling not in SAMPLINGS:
+            raise UnknownNameError("trainer.sampling", self.config.sampling, SAMPLINGS)
+        if self.config.sampling == "shuffle":
+            return None
+        assert self.train.targets is not None
+        return balanced_weights(self.train.targets, labels)
 
     def _monitored(self, logits: np.ndarray) -> float | None:  # type: ignore[type-arg]
         labels, targets = self.task.spec.labels, self.val.targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import timm.optim
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.train.finetune import parameter_groups
 
 SCHEDULES = ("cosine", "constant", "step")
 
@@ -29,8 +31,11 @@ def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optim
         raise ConfigError(f"trainer.learning_rate must be positive, got {config.learning_rate:g}")
     if not any(p.requires_grad for p in model.parameters()):
         raise ConfigError("no parameter of the model is trainable")
+    parameters: Any = model
+    if config.layer_decay is not None:
+        parameters = parameter_groups(model, config.weight_decay, config.layer_decay)
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        model,
+        parameters,
         opt=config.optimizer,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,

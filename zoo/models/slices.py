@@ -1,0 +1,103 @@
+"""2.5D: a flat backbone looks at every slice of a volume with its neighbours, and what it sees is pooled over the depth.
+
+The neighbours come as channels (Roth et al. 2014, MICCAI, 2.5D representation), so that pretrained RGB weights fit a gray
+volume with one neighbour on either side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.models.timm_backbone import create_timm_model
+
+POOLS = ("mean", "max")
+
+
+class SliceNetwork(nn.Module):
+    """(N, C, D, H, W) → (N, K) by way of a 2D backbone over D slices.
+
+    Args:
+        backbone: A timm model of C · (2 · context + 1) input channels.
+        context: Neighbours on either side of a slice; the outermost slices repeat themselves.
+        pool: `mean` or `max` of the slices' features.
+    """
+
+    def __init__(self, backbone: nn.Module, context: int, pool: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.context = context
+        self.pool = pool
+
+    def forward_features(self, volumes: Tensor) -> Tensor:
+        """Return (N, F) features pooled over slices."""
+        depth = volumes.shape[2]
+        places = torch.arange(depth, device=volumes.device)
+        shifted = [
+            volumes.index_select(2, (places + offset).clamp(0, depth - 1)) for offset in range(-self.context, self.context + 1)
+        ]
+        slices = torch.cat(shifted, dim=1).movedim(2, 1).flatten(0, 1)
+        seen = self.backbone.forward_head(self.backbone.forward_features(slices), pre_logits=True)  # type: ignore[operator]
+        by_slice: Tensor = seen.reshape(-1, depth, seen.shape[-1])
+        return by_slice.mean(dim=1) if self.pool == "mean" else by_slice.amax(dim=1)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return the features themselves, or their logits."""
+        return features if pre_logits else self.get_classifier()(features)
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Return (N, K) logits."""
+        return self.forward_head(self.forward_features(volumes))
+
+    def get_classifier(self) -> nn.Module:
+        """Return the last linear layer."""
+        classifier: nn.Module = self.backbone.get_classifier()  # type: ignore[operator]
+        return classifier
+
+
+def create_slice_model(
+    architecture: str,
+    *,
+    outputs: int,
+    channels: int,
+    size: tuple[int, ...],
+    context: int = 1,
+    pool: str = "mean",
+    small_stem: bool = False,
+    pretrained: bool = False,
+    checkpoint_path: str | Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Create a 2.5D model.
+
+    Args:
+        architecture: Any timm name.
+        outputs: Number of logits, K.
+        channels: Channels of the volume.
+        size: (D, H, W) of the volume, in voxels.
+        context: Neighbouring slices on either side that come as further channels.
+        pool: How slices become one: `mean` or `max`.
+        small_stem: A 3×3 stem (ResNet family).
+        pretrained: Fetch timm's weights.
+        checkpoint_path: A local weights file for the backbone instead.
+        arguments: Further arguments of the timm model.
+
+    Raises:
+        ConfigError: If the input is no volume, or an argument is out of range.
+    """
+    if len(size) != 3:
+        raise ConfigError(f"model=slices takes volumes [depth, height, width], not images of {list(size)}; use model=cnn")
+    if pool not in POOLS:
+        raise UnknownNameError("slice pooling", pool, POOLS, where=" in model.arguments.pool")
+    if not 0 <= context <= 8:
+        raise ConfigError(f"model.arguments.context={context} is not between 0 and 8")
+    backbone = create_timm_model(
+        architecture, outputs=outputs, channels=channels * (2 * context + 1), size=(size[1], size[2]), small_stem=small_stem,
+        pretrained=pretrained, checkpoint_path=checkpoint_path, arguments=arguments,
+    )  # fmt: skip
+    return SliceNetwork(backbone, context, pool)

@@ -1,0 +1,172 @@
+"""What a model is trained for: which loss with which weights, chosen before training and frozen in its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medzoo.config import LossConfig
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.tasks import losses
+
+LOSSES: dict[str, dict[str, losses.Loss]] = {
+    "multiclass": {"cross_entropy": losses.cross_entropy},
+    "ordinal": {
+        "cross_entropy": losses.cross_entropy,
+        "cumulative": losses.cross_entropy,  # of the cumulative link's log-probabilities
+        "corn": losses.conditional_cross_entropy,
+    },
+    "multilabel": {
+        "binary_cross_entropy": losses.binary_cross_entropy,
+        "asymmetric": losses.asymmetric,
+        "focal": losses.focal,
+    },
+    "regression": {"smooth_l1": losses.smooth_l1, "squared_error": losses.squared_error},
+}
+"""Losses by label kind; the first is the default."""
+_FROM_CONFIG = ("class_weights", "positive_weights", "label_smoothing", "scale")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss and all that it takes, in a form that a spec can hold.
+
+    Attributes:
+        loss: One of `LOSSES[kind]`.
+        label_smoothing: Share of a target spread over all classes.
+        class_weights: (K,) or None.
+        positive_weights: (K,) or None.
+        mean: (K,) mean of the training targets, in their units; regression alone.
+        std: (K,) spread of the training targets; the network learns (target − mean) / std.
+        arguments: Further arguments of the loss.
+    """
+
+    loss: str
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    positive_weights: tuple[float, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description; `from_dict` reads it back."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Objective:
+        """Rebuild an objective from `to_dict`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in described.items()})
+
+    def outputs(self, labels: LabelSpace) -> int:
+        """Return how many numbers the network's last layer must give."""
+        return {"corn": labels.width - 1, "cumulative": 1}.get(self.loss, labels.width)
+
+    def function(self, labels: LabelSpace) -> losses.Loss:
+        """Return the loss itself.
+
+        Raises:
+            UnknownNameError: If the loss is not one of the label kind's.
+        """
+        if self.loss not in LOSSES[labels.kind]:
+            raise UnknownNameError("loss", self.loss, LOSSES[labels.kind], where=f" for {labels.kind} labels")
+        given: dict[str, Any] = dict(self.arguments)
+        if self.label_smoothing:
+            given["label_smoothing"] = self.label_smoothing
+        for name, values in (
+            ("class_weights", self.class_weights), ("positive_weights", self.positive_weights), ("scale", self.std),
+        ):  # fmt: skip
+            if values is not None:
+                given[name] = torch.tensor(values, dtype=torch.float32)
+        return partial(LOSSES[labels.kind][self.loss], **given)
+
+
+def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArray[np.float32]) -> Objective:
+    """Choose the loss and take its weights from the training split.
+
+    Args:
+        config: What the user asks for.
+        labels: The label space.
+        targets: (N, K) targets of the training split; NaN where missing.
+
+    Raises:
+        UnknownNameError: If the loss or one of its arguments is not known for this kind of labels.
+        ConfigError: If a weight or a share is out of range, or not for this loss.
+    """
+    known = LOSSES[labels.kind]
+    name = next(iter(known)) if config.name == "auto" else config.name
+    if name not in known:
+        raise UnknownNameError("loss", name, ["auto", *known], where=f" for {labels.kind} labels")
+    accepted = [p for p in list(signature(known[name]).parameters)[2:]]
+    for argument in config.arguments:
+        if argument not in accepted or argument in _FROM_CONFIG:
+            offered = [p for p in accepted if p not in _FROM_CONFIG]
+            raise UnknownNameError("argument", argument, offered, where=f" of loss {name}")
+    if not 0 <= config.label_smoothing < 1:
+        raise ConfigError(f"loss.label_smoothing={config.label_smoothing:g} is not in [0, 1)")
+    for setting in ("class_weights", "positive_weights", "label_smoothing"):
+        if getattr(config, setting) and setting not in accepted:
+            takers = sorted(n for n, f in known.items() if setting in signature(f).parameters)
+            remedy = f"; {', '.join(takers)} take it" if takers else ""
+            raise ConfigError(f"loss.{setting} is not for {name} of {labels.kind} labels{remedy}")
+    mean = std = None
+    if labels.kind == "regression":
+        mean, std = _location(targets)
+    return Objective(
+        loss=name,
+        label_smoothing=config.label_smoothing,
+        class_weights=_weights(config.class_weights, "class_weights", labels, lambda: _balanced_classes(targets)),
+        positive_weights=_weights(config.positive_weights, "positive_weights", labels, lambda: _balanced_positives(targets)),
+        mean=mean,
+        std=std,
+        arguments=dict(config.arguments),
+    )
+
+
+def _weights(given: Any, name: str, labels: LabelSpace, balanced: Any) -> tuple[float, ...] | None:
+    if given is None:
+        return None
+    if given == "balanced":
+        return tuple(float(v) for v in balanced())
+    if not isinstance(given, list) or len(given) != labels.width or not all(_is_weight(v) for v in given):
+        raise ConfigError(f"loss.{name} must be null, balanced, or {labels.width} positive numbers, got {given!r}")
+    return tuple(float(v) for v in given)
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def _balanced_classes(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return N / (K · N_k), scikit-learn's `balanced`; 1 for a class without training samples."""
+    labelled = targets[~np.isnan(targets).any(axis=1)].astype(np.float64)
+    mass = labelled.sum(axis=0)
+    return np.divide(len(labelled), len(mass) * mass, out=np.ones_like(mass), where=mass > 0)
+
+
+def _balanced_positives(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return negatives / positives of each finding, over observed entries; 1 where either is absent."""
+    observed = ~np.isnan(targets)
+    positive = np.where(observed, targets, 0).sum(axis=0, dtype=np.float64)
+    negative = observed.sum(axis=0) - positive
+    both = (positive > 0) & (negative > 0)
+    return np.divide(negative, positive, out=np.ones_like(positive), where=both)
+
+
+def _location(targets: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each target over observed entries; (0, 1) with none, spread 1 without spread."""
+    means, spreads = [], []
+    for column in targets.astype(np.float64).T:
+        values = column[~np.isnan(column)]
+        mean, spread = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
+        means.append(mean)
+        spreads.append(spread if spread > 0 else 1.0)
+    return tuple(means), tuple(spreads)

@@ -1,0 +1,33 @@
+"""Filling the memory of a k-nearest-neighbour model: its whole training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from medzoo.checkpoint import checkpoint_files
+from medzoo.data.dataset import Dataset
+from medzoo.data.samples import SampleDataset
+from medzoo.inference import compute_features
+from medzoo.models.neighbours import NeighbourNetwork
+from medzoo.tasks.classify import Classify
+from medzoo.train.run import RunDirectory
+from medzoo.train.storage import write_folder
+
+
+def fit_neighbours(
+    task: Classify, dataset: Dataset, run: RunDirectory, yaml: str, accelerator: Accelerator, *, batch_size: int, workers: int
+) -> None:
+    """Compute the training split's features, remember them with their targets, and save the checkpoint `best`."""
+    network = task.model
+    assert isinstance(network, NeighbourNetwork)
+    samples = SampleDataset(dataset, "train", task.spec.preprocess)
+    assert samples.targets is not None
+    task.to(accelerator.device).eval()
+    features = compute_features(task, samples, batch_size=batch_size, workers=workers, accelerator=accelerator)
+    network.remember(features.to(accelerator.device), torch.from_numpy(np.array(samples.targets)).to(accelerator.device))
+    if accelerator.is_main_process:
+        files = checkpoint_files(task.spec, network.state_dict(), yaml)
+        write_folder(run.checkpoints, "memory", files, "best")
+    accelerator.wait_for_everyone()

@@ -119,8 +119,10 @@ def group_strata(rows: pd.DataFrame, labels: LabelSpace | None) -> pd.Series:
     targets = target_matrix(rows, labels)
     if labels.kind == "regression":
         means = pd.Series(targets[:, 0].astype(np.float64), index=groups).groupby(level=0, sort=True).mean()
-        ranks = means.rank(method="first")
-        return np.ceil(ranks * QUANTILES / max(1, ranks.count())).fillna(UNLABELLED).astype(np.int64)
+        ranks = np.asarray(means.rank(method="first"), dtype=np.float64)
+        known = int(np.isfinite(ranks).sum())
+        quantiles = np.ceil(ranks * QUANTILES / max(1, known))
+        return pd.Series(np.nan_to_num(quantiles, nan=UNLABELLED).astype(np.int64), index=means.index)
     members = pd.DataFrame({k: member for k, (_, member) in enumerate(_classes(targets, labels))}, index=groups)
     has = members.groupby(level=0, sort=True).any()
     rarest_first = has.sum().sort_values(kind="stable").index
@@ -173,7 +175,8 @@ def _classes(targets: NDArray[np.float32], labels: LabelSpace) -> Iterator[tuple
     present = targets > 0.5
     for k, name in enumerate(labels.names):
         yield name, present[:, k]
-    yield "no finding", ~present.any(axis=1) & ~np.isnan(targets).all(axis=1)
+    without: NDArray[np.bool_] = np.asarray(~present.any(axis=1) & ~np.isnan(targets).all(axis=1))
+    yield "no finding", without
 
 
 def _round_order(train: pd.DataFrame, salt: str) -> NDArray[np.float64]:

@@ -97,9 +97,9 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
                 sample has come in that epoch; an index alone means epoch 0.
 
         Returns:
-            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised (or `features` (F,)); `index`; `sample_id`; and,
-            where the dataset has them, `target` (K,) float32, `concepts` (M,) float32, `text` (empty where missing) and
-            `tabular` float32. NaN where missing.
+            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised (or `features` (F,)); `index`;
+            `sample_id`; and, where the dataset has them, `target` (K,) float32, `concepts` (M,) float32, `text` (empty where
+            missing) and `tabular` float32. NaN where missing.
 
         Raises:
             ImageError: If the image cannot be read or has the wrong number of dimensions; names the file or the sample.

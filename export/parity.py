@@ -28,7 +28,7 @@ class Parity:
         batches: Batch sizes compared.
         largest: Largest absolute difference of a logit.
         spread: Standard deviation of torch's logits.
-        relative: `largest / spread`.
+        relative: Largest difference in spreads, for regression column by column.
         agreement: Share of samples with the same top logit, or with a top that torch itself holds for a tie.
     """
 
@@ -76,18 +76,32 @@ def check_parity(graph: Deployable, session: Any, images: Sequence[NDArray[Any]]
     a, b = np.concatenate(ours), np.concatenate(theirs)
     if a.shape != b.shape or not np.isfinite(b).all():
         raise ExportError(f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}")
-    largest, spread = float(np.abs(a - b).max()), float(a.std())
-    # A model that says the same of every image has no spread; its logits' own size is then the scale.
-    scale = spread if spread > 0 else max(float(np.abs(a).max()), 1.0)
-    top = b.argmax(axis=1)
-    tied = a.max(axis=1) - np.take_along_axis(a, top[:, None], axis=1)[:, 0] <= 2 * tolerance * scale
-    report = Parity(len(images), tuple(sizes), BATCHES, largest, spread, largest / scale, float(tied.mean()))
+    labels = graph.spec.labels
+    if labels is not None and labels.kind == "regression":
+        # Quantities have units of their own and no class that is on top.
+        scale = np.array([_scale(column) for column in a.T])
+        same = np.ones(len(a), dtype=bool)
+    else:
+        scale = np.full(a.shape[1], _scale(a))
+        top = b.argmax(axis=1)
+        same = a.max(axis=1) - np.take_along_axis(a, top[:, None], axis=1)[:, 0] <= 2 * tolerance * scale[0]
+    difference = np.abs(a - b)
+    report = Parity(
+        len(images), tuple(sizes), BATCHES, float(difference.max()), float(a.std()), float((difference / scale).max()),
+        float(same.mean()),
+    )  # fmt: skip
     if report.relative > tolerance or report.agreement < 1:
         raise ExportError(
             f"the graph differs from torch: logits by {report.relative:.2e} of their standard deviation (limit {tolerance:g}), "
             f"top class the same for {report.agreement:.1%}; no file was written"
         )
     return report
+
+
+def _scale(values: NDArray[Any]) -> float:
+    """Return the spread of outputs; that of a model that says the same of every image is their own size."""
+    spread = float(values.std())
+    return spread if spread > 0 else max(float(np.abs(values).max()), 1.0)
 
 
 def _size_variants(images: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:

@@ -97,8 +97,18 @@ def format_predictions(
         if as_json:
             logits = dict(zip(labels.names, map(float, outputs["logits"][index]), strict=True))
             kind = "values" if labels.kind == "regression" else "probabilities"
-            top = {"class": max(by_name, key=by_name.__getitem__)} if labels.exclusive else {}
-            yield json.dumps({"image": name, **top, kind: by_name, "logits": logits}, ensure_ascii=False)
+            said: dict[str, Any] = {"image": name}
+            if labels.exclusive:
+                said["class"] = max(by_name, key=by_name.__getitem__)
+            if labels.kind == "ordinal":
+                said["grade"] = values.index(max(values))
+                said["expected_grade"] = sum(grade * p for grade, p in enumerate(values))
+            said[kind] = by_name
+            if labels.units is not None:
+                said["units"] = dict(zip(labels.names, labels.units, strict=True))
+            if labels.kind != "regression":
+                said["logits"] = logits
+            yield json.dumps(said, ensure_ascii=False)
         else:
             yield f"{name:<{width}}  {_said(by_name, labels)}"
 
@@ -108,6 +118,11 @@ def _said(values: dict[str, float], labels: LabelSpace) -> str:
         units = labels.units or ("",) * labels.width
         return "  ".join(f"{n} {v:.3f} {u}".rstrip() for (n, v), u in zip(values.items(), units, strict=True))
     ranked = sorted(values.items(), key=lambda item: -item[1])
+    if labels.kind == "ordinal":
+        expected = sum(grade * p for grade, p in enumerate(values.values()))
+        grade, name = labels.index(ranked[0][0]), ranked[0][0]
+        shown = f"grade {grade}" if name == str(grade) else f"grade {grade} ({name})"
+        return f"{shown} {ranked[0][1]:.3f}, expected grade {expected:.2f}"
     if labels.exclusive:
         return f"{ranked[0][0]} {ranked[0][1]:.3f}"
     positive = [item for item in ranked if item[1] > 0.5]

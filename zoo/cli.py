@@ -14,6 +14,7 @@ usage: medzoo VERB [KEY=VALUE ...]
   train    data=... model=...      train, then report the best epoch     (Hydra overrides; -m sweeps)
   train    resume=RUN              go on with a run that was stopped
   evaluate run=RUN                 predict and report again
+  compare  RUN RUN...              runs side by side, seeds pooled        (medzoo compare --help)
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
   show     train|evaluate|export   the settings of a verb, composed
@@ -124,6 +125,12 @@ def _predict(arguments: Sequence[str]) -> int:
     return predict(arguments)
 
 
+def _compare(arguments: Sequence[str]) -> int:
+    from medzoo.evaluation.compare import main as compare
+
+    return compare(arguments)
+
+
 def _show(arguments: Sequence[str]) -> int:
     from omegaconf import OmegaConf
 
@@ -185,6 +192,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
     "evaluate": _evaluate,
+    "compare": _compare,
     "export": _export,
     "predict": _predict,
     "show": _show,

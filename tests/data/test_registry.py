@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import medzoo.conf
-from medzoo.data import dataset_infos, list_datasets, load_dataset
 from medzoo.compose import compose_config
+from medzoo.data import dataset_infos, list_datasets, load_dataset
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 

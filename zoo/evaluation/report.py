@@ -82,6 +82,8 @@ def format_report(report: dict[str, Any], split: str) -> str:
     """Return a split's results as lines for a terminal."""
     part = report["splits"][split]
     lines = [f"{split}: {part['samples']} samples, {part['groups']} {report['interval']['unit']} groups"]
+    if part["ties"]:
+        lines.append(f"  {part['ties']} soft targets without one largest class: left out of all but soft_cross_entropy")
     for name, metric in part["metrics"].items():
         lines.append(f"  {name:<18} {_shown(metric)}")
         if name == "auroc":
@@ -97,7 +99,7 @@ def _report_split(predictions: Predictions, replicates: int, level: float, seed:
     data = _scored(predictions)
     part: dict[str, Any] = {
         "samples": len(predictions),
-        "labelled": int(data.observed.any(axis=1).sum()),
+        "labelled": int((~np.isnan(predictions.targets)).any(axis=1).sum()),
         "groups": len(set(predictions.group)),
         "ties": data.tied,
         "metrics": _with_intervals(predictions, data, replicates, level, seed, bins, detail=True),

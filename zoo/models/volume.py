@@ -31,8 +31,11 @@ class VolumeResNet(ResNet):
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool features and, unless `pre_logits`, turn them into logits."""
-        pooled = self.avgpool(features).flatten(1)
-        return pooled if pre_logits or self.fc is None else self.fc(pooled)
+        pooled: Tensor = self.avgpool(features).flatten(1)
+        if pre_logits or self.fc is None:
+            return pooled
+        logits: Tensor = self.fc(pooled)
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, K) logits."""
@@ -58,8 +61,12 @@ class VolumeDenseNet(DenseNet):
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool features and, unless `pre_logits`, turn them into logits."""
-        pooled = self.class_layers.flatten(self.class_layers.pool(self.class_layers.relu(features)))
-        return pooled if pre_logits else self.class_layers.out(pooled)
+        head: Any = self.class_layers
+        pooled: Tensor = head.flatten(head.pool(head.relu(features)))
+        if pre_logits:
+            return pooled
+        logits: Tensor = head.out(pooled)
+        return logits
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, K) logits."""
@@ -67,7 +74,8 @@ class VolumeDenseNet(DenseNet):
 
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer."""
-        out: nn.Module = self.class_layers.out
+        head: Any = self.class_layers
+        out: nn.Module = head.out
         return out
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def densenet121_3d(
     """
     _check(size, stem_kernel, stem_stride)
     model = VolumeDenseNet(spatial_dims=3, in_channels=channels, out_channels=outputs, dropout_prob=drop_rate)
-    first = model.features.conv0
+    first: Any = model.features.conv0
     if (stem_kernel, stem_stride) != (first.kernel_size[0], first.stride[0]):
         stem = nn.Conv3d(channels, first.out_channels, stem_kernel, stride=stem_stride, padding=stem_kernel // 2, bias=False)
         torch.nn.init.kaiming_normal_(stem.weight)  # as MONAI's own

@@ -64,7 +64,8 @@ class Objective:
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Objective:
         """Rebuild an objective from `to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in described.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in described.items()}
+        return cls(**values)
 
     def outputs(self, labels: LabelSpace) -> int:
         """Return how many numbers the network's last layer must give."""
@@ -105,7 +106,7 @@ def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArr
     name = next(iter(known)) if config.name == "auto" else config.name
     if name not in known:
         raise UnknownNameError("loss", name, ["auto", *known], where=f" for {labels.kind} labels")
-    accepted = [p for p in list(signature(known[name]).parameters)[2:]]
+    accepted = list(signature(known[name]).parameters)[2:]
     for argument in config.arguments:
         if argument not in accepted or argument in _FROM_CONFIG:
             offered = [p for p in accepted if p not in _FROM_CONFIG]
@@ -149,7 +150,8 @@ def _balanced_classes(targets: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return N / (K · N_k), scikit-learn's `balanced`; 1 for a class without training samples."""
     labelled = targets[~np.isnan(targets).any(axis=1)].astype(np.float64)
     mass = labelled.sum(axis=0)
-    return np.divide(len(labelled), len(mass) * mass, out=np.ones_like(mass), where=mass > 0)
+    weights: NDArray[np.float64] = np.divide(len(labelled), len(mass) * mass, out=np.ones_like(mass), where=mass > 0)
+    return weights
 
 
 def _balanced_positives(targets: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -158,7 +160,8 @@ def _balanced_positives(targets: NDArray[np.float32]) -> NDArray[np.float64]:
     positive = np.where(observed, targets, 0).sum(axis=0, dtype=np.float64)
     negative = observed.sum(axis=0) - positive
     both = (positive > 0) & (negative > 0)
-    return np.divide(negative, positive, out=np.ones_like(positive), where=both)
+    weights: NDArray[np.float64] = np.divide(negative, positive, out=np.ones_like(positive), where=both)
+    return weights
 
 
 def _location(targets: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -7,11 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from medmnist.evaluator import getACC, getAUC
+from scipy import stats
 from sklearn import metrics as sk
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.metrics import all_metrics, auroc, average_precision, calibration_error, scored
+from medzoo.evaluation.metrics import (
+    all_metrics,
+    auroc,
+    average_precision,
+    calibration_error,
+    quadratic_kappa,
+    scored,
+    spearman,
+)
 from medzoo.evaluation.monitor import monitor_value, monitorable
 
 TASKS = {"multiclass": "multi-class", "ordinal": "ordinal-regression", "multilabel": "multi-label, binary-class"}
@@ -154,3 +163,55 @@ def test_bad_input_is_one_line() -> None:
         monitor_value(labels, targets, logits, "aurocc")
     with pytest.raises(EvaluationError, match="not finite"):
         scored(labels, targets, np.full_like(logits, np.nan))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kappa_and_grade_error_equal_sklearn(seed: int) -> None:
+    labels, targets, logits = case("ordinal", 5, seed)
+    targets[10:30] = np.nan
+    known = ~np.isnan(targets[:, 0])
+    _, overall = plain(labels, targets, logits)
+    truth, said = targets[known].argmax(1), logits[known].argmax(1)
+    assert overall["kappa"] == pytest.approx(sk.cohen_kappa_score(truth, said, weights="quadratic"), abs=1e-9)
+    assert overall["mae"] == pytest.approx(sk.mean_absolute_error(truth, said), abs=1e-9)
+    assert overall["top3_accuracy"] == pytest.approx(sk.top_k_accuracy_score(truth, logits[known], k=3), abs=1e-9)
+    assert "top5_accuracy" not in overall
+
+
+def test_kappa_of_one_grade_is_undefined() -> None:
+    ones = np.ones((1, 4))
+    same = np.zeros(4, dtype=np.int64)
+    assert np.isnan(quadratic_kappa(same, same, ones)[0])
+    assert quadratic_kappa(same, np.array([0, 1, 2, 1]), ones)[0] == pytest.approx(0, abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 3)), min_size=3, max_size=30))
+def test_weighted_rank_metrics_equal_repeated_samples(rows: list[tuple[int, int, int]]) -> None:
+    """A weight is a number of copies: what the bootstrap relies on. Spearman against scipy, kappa against scikit-learn."""
+    a, b, copies = (np.array(column) for column in zip(*rows, strict=True))
+    long_a, long_b = np.repeat(a, copies), np.repeat(b, copies)
+    rank = spearman(a.astype(float), b.astype(float), copies[None].astype(float))[0]
+    if len(set(long_a)) > 1 and len(set(long_b)) > 1:
+        assert rank == pytest.approx(stats.spearmanr(long_a, long_b).statistic, abs=1e-9)
+    else:
+        assert np.isnan(rank)
+    kappa = quadratic_kappa(a, b, copies[None].astype(float))[0]
+    if len(set(long_a) | set(long_b)) > 1:
+        assert kappa == pytest.approx(sk.cohen_kappa_score(long_a, long_b, labels=range(6), weights="quadratic"), abs=1e-9)
+
+
+def test_soft_labels_are_scored_as_they_are_and_ties_are_counted() -> None:
+    labels = LabelSpace("multiclass", ("a", "b", "c"))
+    targets = np.array([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0], [np.nan] * 3, [0.0, 0.0, 1.0]], dtype=np.float32)
+    logits = np.array([[1, 0, 0], [0, 1, 0], [5, 5, 5], [0, 0, 2]], dtype=np.float32)
+    data = scored(labels, targets, logits)
+    _, overall = plain(labels, targets, logits)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    expected = -np.mean([(targets[i] * log_p[i]).sum() for i in (0, 1, 3)])
+    assert data.tied == 1
+    assert overall["soft_cross_entropy"] == pytest.approx(expected, abs=1e-6)
+    assert overall["accuracy"] == 1  # of the two that have one class
+    hard = plain(labels, labels.one_hot([0, 1, 2, 2]), logits)[1]
+    assert "soft_cross_entropy" not in hard
+    assert monitorable(labels, labels.one_hot([0, 1, 2, 2]), "soft_cross_entropy") == "no target is soft"

@@ -1,0 +1,66 @@
+"""Every published recipe composes and takes a step, on tiny files of the set it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from medzoo.cli import main
+from medzoo.compose import compose_config
+from medzoo.data.medmnist_sets import SETS
+
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+
+
+def tiny_set(folder: Path, name: str) -> None:
+    """Write a file of the exact format of a MedMNIST set, with six training samples a class."""
+    described = SETS[name]
+    classes = described.labels.width
+    rng = np.random.default_rng(0)
+    shape = (28, 28, 28) if described.volume else (28, 28, 3) if described.channels == 3 else (28, 28)
+    arrays = {}
+    for split, each in (("train", 6), ("val", 2), ("test", 2)):
+        codes = np.repeat(np.arange(classes), each).astype(np.uint8)
+        images = rng.integers(0, 100, (len(codes), *shape), dtype=np.uint8) + (codes * 20).reshape(-1, *[1] * len(shape)).astype(
+            np.uint8
+        )
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = images, codes[:, None]
+    np.savez(folder / f"{name}.npz", **arrays)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_composes_and_takes_a_step(path: Path, tmp_path: Path) -> None:
+    config = compose_config("train", [f"experiment={path.stem}"])
+    tiny_set(tmp_path, config.data.set)
+    options = [
+        f"experiment={path.stem}", f"data.root={tmp_path}", "data.verify=false", "trainer.epochs=1", "trainer.batch_size=8",
+        "trainer.trackers=[]", "data.shots=3", "data.fraction=null", "evaluation.replicates=5", f"run={tmp_path / 'run'}",
+        "model.backbone=" + SMALL.get(config.model.backbone, config.model.backbone),
+    ]  # fmt: skip
+    if "pretrained" in config.model:
+        options.append("model.pretrained=false")
+    assert main(["train", *options]) == 0
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+SMALL = {"resnet50": "resnet26", "resnet50_3d": "resnet18_3d"}
+"""The deep ones take minutes on volumes and large images; the slow lane exports them as they are."""
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_says_where_it_is_from_and_how_to_run_it(path: Path) -> None:
+    text = path.read_text()
+    comment = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    command = next(line for line in text.splitlines() if line.startswith("# medzoo train"))
+    assert f"experiment={path.stem}" in command
+    assert "20" in comment, "no source with its year"
+    overrides = [w for w in command.split()[3:] if "=" in w]
+    for override in overrides:
+        key = override.split("=")[0]
+        if key in ("experiment", "loss"):
+            continue
+        compose_config("train", [f"experiment={path.stem}", f"{key}={override.split('=', 1)[1].split(',')[0]}"])
+    assert yaml.safe_load(text)

@@ -1,0 +1,208 @@
+"""`medzoo compare`: runs side by side as one Markdown page, made from their metrics.json and config.yaml alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import yaml
+
+from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.spec import ModelSpec
+from medzoo.train.run import RunDirectory
+from medzoo.train.storage import write_file
+
+DEFAULT_METRICS = {
+    "multiclass": ("auroc", "balanced_accuracy", "f1", "ece"),
+    "ordinal": ("kappa", "mae", "auroc", "balanced_accuracy", "f1"),
+    "multilabel": ("auroc", "ap", "f1", "ece"),
+    "regression": ("mae", "r2", "spearman"),
+}
+SEEDS = ("seed", "run", "data.draw_seed", "data.root", "device", "trainer.workers", "trainer.trackers", "debug")
+"""Settings that do not part runs: what is drawn, and where."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run says of itself.
+
+    Attributes:
+        name: Folder name.
+        config: The run's configuration.
+        spec: Its model's spec.
+        report: Its metrics.json.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    spec: ModelSpec
+    report: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """Read a run directory.
+
+        Raises:
+            CheckpointError: If it is not one.
+            EvaluationError: If it has not been evaluated.
+        """
+        run = RunDirectory.open(path)
+        if not run.metrics.is_file():
+            raise EvaluationError(f"{path} has no metrics.json; make it with medzoo evaluate run={path}")
+        report = json.loads(run.metrics.read_text(encoding="utf-8"))
+        return cls(path.resolve().name, yaml.safe_load(run.config.read_text(encoding="utf-8")), ModelSpec.read(run.spec), report)
+
+    def metric(self, split: str, name: str) -> Mapping[str, Any]:
+        """Return `value, low, high` of a metric.
+
+        Raises:
+            UnknownNameError: If the run's report has no such split or metric.
+        """
+        splits = self.report["splits"]
+        if split not in splits:
+            raise UnknownNameError("split", split, splits, where=f" in {self.name}")
+        metrics: Mapping[str, Mapping[str, Any]] = splits[split]["metrics"]
+        if name not in metrics:
+            raise UnknownNameError("metric", name, metrics, where=f" in {self.name}")
+        return metrics[name]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status.
+
+    Raises:
+        MedzooError: On a mistake of the user's.
+    """
+    parser = argparse.ArgumentParser(prog="medzoo compare", description="Compare runs; those that differ in seed are pooled.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("--metrics", nargs="+", help="columns; default: by label kind")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--title", default="Results")
+    parser.add_argument("--note", action="append", default=[], help="a line above the tables, such as the machine")
+    parser.add_argument("--output", type=Path, help="Markdown file to write; default: the terminal")
+    given = parser.parse_args(list(arguments))
+    page = comparison([Result.read(path) for path in given.runs], split=given.split, metrics=given.metrics, title=given.title,
+                      notes=[*given.note, f"Made by `{shlex.join(['medzoo', 'compare', *arguments])}`."])  # fmt: skip
+    if given.output is None:
+        print(page, end="")
+    else:
+        write_file(given.output, page.encode("utf-8"))
+    return 0
+
+
+def comparison(
+    results: Sequence[Result],
+    *,
+    split: str = "test",
+    metrics: Sequence[str] | None = None,
+    title: str = "Results",
+    notes: Sequence[str] = (),
+) -> str:
+    """Return a Markdown page: a section a dataset, a row a setting, with mean and spread over seeds, then every run.
+
+    Args:
+        results: At least one.
+        split: Which split's figures.
+        metrics: Columns; None: by label kind.
+        title: Heading.
+        notes: Paragraphs below it.
+
+    Raises:
+        UnknownNameError: If a run lacks the split or a metric.
+    """
+    lines = [f"# {title}", ""]
+    for note in notes:
+        lines += [note, ""]
+    sections: dict[str, list[Result]] = {}
+    for result in results:
+        sections.setdefault(str(result.spec.data["name"]), []).append(result)
+    for dataset, members in sections.items():
+        kind = members[0].report["labels"]["kind"]
+        columns = list(metrics or DEFAULT_METRICS[kind])
+        part = members[0].report["splits"].get(split, {})
+        unit = members[0].report["interval"]["unit"]
+        lines += [f"## {dataset}, {split} ({part.get('samples')} samples, {part.get('groups')} {unit} groups)", ""]
+        lines += _table(["setting", "training", "runs", *columns], _pooled(members, split, columns))
+        lines += [f"Every run, with {members[0].report['interval']['level']:.0%} intervals "
+                  f"({members[0].report['interval']['method']}):", ""]  # fmt: skip
+        lines += _table(["run", "seed", *columns], _single(members, split, columns))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _pooled(members: Sequence[Result], split: str, columns: Sequence[str]) -> list[list[str]]:
+    groups: dict[str, list[Result]] = {}
+    for result in members:
+        groups.setdefault(_without_seeds(result.config), []).append(result)
+    rows = []
+    for group in groups.values():
+        row = [_common_name([r.name for r in group]), _recipe(group[0]), str(len(group))]
+        for column in columns:
+            values = [r.metric(split, column)["value"] for r in group]
+            known = [v for v in values if v is not None]
+            spread = f" ± {stdev(known):.3f}" if len(known) > 1 else ""
+            row.append(f"{mean(known):.3f}{spread}" if known else "undefined")
+        rows.append(row)
+    return rows
+
+
+def _single(members: Sequence[Result], split: str, columns: Sequence[str]) -> list[list[str]]:
+    rows = []
+    for result in members:
+        row = [result.name, str(result.config["seed"])]
+        for column in columns:
+            metric = result.metric(split, column)
+            value = "undefined" if metric["value"] is None else f"{metric['value']:.3f}"
+            bounds = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
+            row.append(value + bounds)
+        rows.append(row)
+    return rows
+
+
+def _recipe(result: Result) -> str:
+    """Return a run's training in one line."""
+    model, trainer, data = result.config["model"], result.config["trainer"], result.config["data"]
+    words = [f"{result.spec.architecture} at {'x'.join(map(str, result.spec.preprocess.size))}"]
+    words.append("pretrained" if model.get("pretrained") or model.get("checkpoint_path") else "from scratch")
+    for key in ("shots", "fraction"):
+        if data.get(key) is not None:
+            words.append(f"{key}={data[key]}")
+    if model.get("neighbours"):
+        return ", ".join([*words, f"{model['neighbours']} nearest neighbours on frozen features"])
+    words.append(str(result.spec.objective["loss"]))
+    if trainer["finetune"] != "full":
+        words.append(trainer["finetune"])
+    words.append(f"{trainer['optimizer']} {trainer['learning_rate']:g} {trainer['schedule']}")
+    words.append(f"batch {trainer['batch_size']}, {trainer['epochs']} epochs, augment {trainer['augment']}")
+    details = result.report.get("details", {})
+    if "chosen_by" in details:
+        words.append(f"epoch by {details['chosen_by']}")
+    return ", ".join(words)
+
+
+def _without_seeds(config: Mapping[str, Any]) -> str:
+    def part(value: Any, prefix: str) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {k: part(v, f"{prefix}{k}.") for k, v in value.items() if f"{prefix}{k}" not in SEEDS}
+
+    return json.dumps(part(config, ""), sort_keys=True)
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """Return what run names share, without the number at their end."""
+    first = names[0]
+    length = next((i for i in range(len(first), 0, -1) if all(n.startswith(first[:i]) for n in names)), 0)
+    stem = first if len(names) == 1 else first[:length]
+    return re.sub(r"[-_.](seed)?\d*$", "", stem) or first
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines] + [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,32 +13,15 @@ from medzoo.cli import main
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.models.registry import check_name, create_model, list_models
 
-MODULE = """
-from torch import nn
-
-class Mean(nn.Module):
-    def __init__(self, outputs, channels, bias):
-        super().__init__()
-        self.fc = nn.Linear(channels, outputs, bias=bias)
-    def forward_features(self, images):
-        return images
-    def forward_head(self, features, pre_logits=False):
-        pooled = features.mean(dim=(2, 3))
-        return pooled if pre_logits else self.fc(pooled)
-    def forward(self, images):
-        return self.forward_head(images)
-    def get_classifier(self):
-        return self.fc
-
-def mean_colour(outputs, channels, size, bias=True):
-    return Mean(outputs, channels, bias)
-"""
+DOC = Path(__file__).parents[3] / "docs" / "adding-a-model.md"
 
 
 @pytest.fixture
 def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package somebody else installed: one module and its metadata."""
-    (tmp_path / "somebodys_models.py").write_text(MODULE)
+    code = re.search(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    (tmp_path / "somebodys_models.py").write_text(code.group(1), encoding="utf-8")
     info = tmp_path / "somebodys_models-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys-models\nVersion: 1.0\n")

@@ -37,6 +37,8 @@ class Reader(Protocol):
         columns: Table columns whose values `read` takes, in that order.
         shape: (C, H, W) or (C, D, H, W) when every image has this one shape and costs next to nothing to read (an array
             in memory): such images are augmented at native size and resized on the device. None for files.
+        views: Optional; True when each column is one view of the case, and `read` is called with one of them. A view that is
+            missing is a missing value in its column.
     """
 
     # Read-only, so that frozen dataclasses are readers too.

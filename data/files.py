@@ -16,7 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.decode import SUFFIXES, PixelType, decode_image
-from medzoo.data.errors import DatasetError, UnknownNameError
+from medzoo.data.errors import DatasetError, ImageError, UnknownNameError
+from medzoo.data.nifti import SUFFIXES as NIFTI
+from medzoo.data.nifti import decode_nifti
 
 Missing = Literal["error", "skip", "ignore"]
 NAMED = 3
@@ -49,17 +51,58 @@ class FileReader:
         return
 
     def read(self, *values: Any) -> NDArray[Any]:
-        """Return (C, H, W) pixels of the file at one relative path.
+        """Return (C, H, W) pixels of the file at one relative path, or (1, D, H, W) voxels of a NIfTI file.
 
         Raises:
             ImageError: If it is missing or cannot be decoded; names the file.
         """
         path = self.root / str(values[0])
+        if path.name.lower().endswith(NIFTI):
+            return decode_nifti(path, dtype=self.dtype, window=self.window)[None]
         pixels = decode_image(path, channels=self.channels, dtype=self.dtype, window=self.window)
         return np.moveaxis(pixels, -1, 0)
 
 
-def list_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[str]:
+@dataclass(frozen=True)
+class StackReader:
+    """Reads one volume from several image files below a root, one a slice.
+
+    Attributes:
+        root: Folder that the paths of the table are relative to.
+        columns: The table column whose values are the paths of the slices in order, joined by `|`.
+        channels: 1 for gray sources, 3 for colour.
+        dtype: `uint8`, or `float32` (0..1) for sources of more than 8 bits; the dataset's `value_type`.
+        window: (low, high) that become 0 and 1, as in `FileReader`.
+    """
+
+    root: Path
+    columns: tuple[str, ...] = ("paths",)
+    channels: Literal[1, 3] = 1
+    dtype: PixelType = "uint8"
+    window: tuple[float, float] | None = None
+
+    @property
+    def shape(self) -> None:
+        """None: files differ in size and cost time to read."""
+        return
+
+    def read(self, *values: Any) -> NDArray[Any]:
+        """Return (C, D, H, W) pixels of the slices at relative paths joined by `|`.
+
+        Raises:
+            ImageError: If a slice is missing, cannot be decoded or differs in size from the first; names the file.
+        """
+        slices: list[NDArray[Any]] = []
+        for name in str(values[0]).split("|"):
+            pixels = decode_image(self.root / name, channels=self.channels, dtype=self.dtype, window=self.window)
+            if slices and pixels.shape != slices[0].shape:
+                size, first = (f"{s[1]} x {s[0]}" for s in (pixels.shape, slices[0].shape))
+                raise ImageError(f"{self.root / name}: {size} pixels, the first slice of its volume has {first}")
+            slices.append(pixels)
+        return np.ascontiguousarray(np.moveaxis(np.stack(slices), -1, 0))
+
+
+def list_files(root: Path, suffixes: Sequence[str] = (*SUFFIXES, *NIFTI)) -> list[str]:
     """Return the paths below a folder, relative to it with forward slashes, sorted; hidden files and folders left out.
 
     Args:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module, metadata
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "medzoo.datasets"
 _BUILT_IN = {
+    "folder": "medzoo.data.folder",
     "medmnist": "medzoo.data.medmnist",
     "phantom": "medzoo.data.phantom",
+    "table": "medzoo.data.table",
 }
 
 
@@ -48,6 +51,7 @@ def load_dataset(
     shots: int | None = None,
     fraction: float | None = None,
     draw_seed: int = 0,
+    packed: str | None = None,
     **options: Any,
 ) -> Dataset:
     """Load a dataset by name, with a val split and no group in two splits.
@@ -62,6 +66,7 @@ def load_dataset(
         shots: Keep so many training samples a class.
         fraction: Keep this share of the training groups.
         draw_seed: Seed of folds, shots and fraction.
+        packed: Folder of images prepared once (`medzoo prepare`); the dataset's own image files are not looked at.
         **options: The dataset's own options (`root`, `set`, `size`, ...).
 
     Returns:
@@ -85,10 +90,17 @@ def load_dataset(
     for option in options:
         if option not in accepted:
             raise UnknownNameError("option", option, accepted, where=f" of dataset {name!r}")
+    # Prepared images need no files: the table alone is read.
+    asked = {**options, "missing": "ignore"} if packed is not None and "missing" in accepted else options
     try:
-        dataset: Dataset = module.load(**options)
+        dataset: Dataset = module.load(**asked)
     except TypeError as error:
         raise ConfigError(f"dataset {name!r}: {error}") from error
+    if packed is not None:
+        from medzoo.data.packed import open_packed
+
+        dataset.options.update(name=name)
+        dataset = open_packed(Path(packed).expanduser(), dataset, skip_missing=options.get("missing") == "skip")
     table, labels, title = dataset.table, dataset.labels, dataset.info.name
     shared = shared_groups(table)
     if shared and not allow_shared_groups:
@@ -113,7 +125,7 @@ def load_dataset(
         dataset = replace(dataset, table=table, info=info)
     given: dict[str, Any] = {"name": name, **options}
     given.update(val_fraction=val_fraction, split_seed=split_seed, allow_shared_groups=allow_shared_groups)
-    given.update(folds=folds, fold=fold, shots=shots, fraction=fraction, draw_seed=draw_seed)
+    given.update(folds=folds, fold=fold, shots=shots, fraction=fraction, draw_seed=draw_seed, packed=packed)
     dataset.options.update(given)
     return dataset
 

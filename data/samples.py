@@ -44,6 +44,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         rows: The split's part of the table, in table order.
         targets: (N, K) float32, NaN where missing; None without labels.
         sample_ids: (N,) text.
+        views: Most photographs a sample can have, for readers of several; None: a sample is one image.
         features: (N, F) float32 to give instead of images, once someone has computed them; None: images.
         native: Whether images are left for the device to fit.
 
@@ -72,6 +73,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         self._name = dataset.info.name
         self._reader = dataset.reader
         self._arguments = [self.rows[c].to_numpy() for c in dataset.reader.columns]
+        self.views = len(self._arguments) if getattr(dataset.reader, "views", False) else None
         self._concepts = None if dataset.concepts is None else concept_matrix(self.rows, dataset.concepts)
         self._captions = None
         if "caption" in self.rows.columns:
@@ -97,9 +99,10 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
                 sample has come in that epoch; an index alone means epoch 0.
 
         Returns:
-            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised (or `features` (F,)); `index`;
-            `sample_id`; and, where the dataset has them, `target` (K,) float32, `concepts` (M,) float32, `text` (empty where
-            missing) and `tabular` float32. NaN where missing.
+            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised (or `features` (F,)), for several
+            views (V, C, H, W) with `view_mask` (V,) bool, absent views all 0; `index`; `sample_id`; and, where the dataset has
+            them, `target` (K,) float32, `concepts` (M,) float32, `text` (empty where missing) and `tabular` float32. NaN where
+            missing.
 
         Raises:
             ImageError: If the image cannot be read or has the wrong number of dimensions; names the file or the sample.
@@ -112,7 +115,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         if self.features is not None:
             sample["features"] = self.features[index]
         else:
-            sample["image"] = self._image((epoch, *draw), index)
+            sample |= self._images((epoch, *draw), index)
         for name, matrix in (("target", self.targets), ("concepts", self._concepts), ("tabular", self._tabular)):
             if matrix is not None:
                 sample[name] = torch.from_numpy(matrix[index].copy())
@@ -125,20 +128,49 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         return [self[key] for key in keys]
 
     def pixels(self, index: int) -> NDArray[Any]:
-        """Return one image before `fit`, channels last: (H, W, C) or (D, H, W, C), what an exported graph takes."""
-        return np.ascontiguousarray(np.moveaxis(self._conform(self._read(index), index), 0, -1))
+        """Return one image before `fit`, channels last: (H, W, C) or (D, H, W, C), what an exported graph takes.
 
-    def _image(self, times: tuple[int, ...], index: int) -> Tensor:
-        pixels = self._conform(self._read(index), index)
+        Of several views the first that is there.
+        """
+        values = self._values(index)
+        first = values if self.views is None else next(([v] for v in values if not pd.isna(v)), values)
+        return np.ascontiguousarray(np.moveaxis(self._conform(self._read(first, index), index), 0, -1))
+
+    def fitted(self, index: int, view: int = 0) -> Tensor:
+        """Return one image at the model's size, (C, H, W) or (C, D, H, W), not augmented and not normalised."""
+        values = self._values(index) if self.views is None else [self._values(index)[view]]
+        pixels = torch.from_numpy(self._conform(self._read(values, index), index))
+        return fit(pixels[None], self.preprocess)[0]
+
+    def _images(self, times: tuple[int, ...], index: int) -> dict[str, Tensor]:
+        values = self._values(index)
+        if self.views is None:
+            return {"image": self._image(values, times, index)}
+        mask = torch.tensor([not pd.isna(value) for value in values])
+        if not mask.any():
+            raise ImageError(f"{self._name}: sample {self.sample_ids[index]!r} has no image in any of its {self.views} views")
+        shape = (self.preprocess.channels, *self._size)
+        dtype = torch.uint8 if self.preprocess.dtype == "uint8" else torch.float32
+        stacked = torch.zeros(self.views, *shape, dtype=dtype)
+        for view in torch.nonzero(mask)[:, 0].tolist():
+            # A view's own draw; the first has that of a single image.
+            stacked[view] = self._image([values[view]], (*times, -view) if view else times, index)
+        return {"image": stacked, "view_mask": mask}
+
+    def _image(self, values: Sequence[Any], times: tuple[int, ...], index: int) -> Tensor:
+        pixels = self._conform(self._read(values, index), index)
         if self.augment is not None:
             seed = derived_seed(self.seed, "augment", *map(int, times), int(self._hashes[index]))
             return self.augment(torch.from_numpy(pixels), seed, self._size)
         image = torch.from_numpy(pixels)
         return image if self.native else fit(image[None], self.preprocess)[0]
 
-    def _read(self, index: int) -> NDArray[Any]:
+    def _values(self, index: int) -> list[Any]:
+        return [column[index] for column in self._arguments]
+
+    def _read(self, values: Sequence[Any], index: int) -> NDArray[Any]:
         try:
-            return self._reader.read(*(column[index] for column in self._arguments))
+            return self._reader.read(*values)
         except MedzooError:
             raise
         except OSError as error:

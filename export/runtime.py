@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.decode import PixelType, read_image, same_shape_batches
-from medzoo.data.errors import MissingDependencyError, OnnxFileError, ProviderError
+from medzoo.data.errors import ImageError, MissingDependencyError, OnnxFileError, ProviderError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.integrity import check
 
@@ -102,7 +102,44 @@ class OnnxModel:
             return {name: np.zeros((0, width), np.float32) for name in self.outputs}
         return {name: np.stack([row[k] for row in found]) for k, name in enumerate(self.outputs)}
 
+    def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
+        """Run cases of one or several photographs each: logits are averaged over a case's photographs, as in training.
+
+        Args:
+            cases: Images of each case; as for `predict`.
+            batch_size: Images a run.
+
+        Returns:
+            `logits` and `probabilities`, (N cases, K), in the order given.
+
+        Raises:
+            ImageError: If a case has no image, or an image cannot be read.
+            OnnxFileError: If the model has no labels.
+        """
+        if self.labels is None:
+            raise OnnxFileError("this model has no labels to average over a case")
+        empty = [str(place) for place, case in enumerate(cases) if not len(case)]
+        if empty:
+            raise ImageError(f"case {empty[0]} has no image")
+        logits = self.predict([image for case in cases for image in case], batch_size=batch_size)["logits"]
+        starts = np.cumsum([0, *(len(case) for case in cases)])[:-1]
+        counts = np.array([len(case) for case in cases], dtype=np.float32)[:, None]
+        mean = np.add.reduceat(logits, starts, axis=0) / counts if len(cases) else logits
+        return {"logits": mean, "probabilities": probabilities(mean, self.labels)}
+
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""
         channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
         return read_image(image, channels=channels, dtype=dtype, dimensions=len(self._preprocess["size"]))
+
+
+def probabilities(logits: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
+    """Turn (N, K) logits into what they mean: softmax, sigmoid, or the values themselves for regression."""
+    if labels.kind == "regression":
+        return logits
+    if labels.kind == "multilabel":
+        odds: NDArray[Any] = 1 / (1 + np.exp(-logits))
+        return odds
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[Any] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares

@@ -16,7 +16,7 @@ from medzoo.data.decode import read_image, same_shape_batches
 from medzoo.data.errors import ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.spec import ModelSpec
-from medzoo.tasks.classify import Classify
+from medzoo.tasks.classify import Classify, probabilities
 
 Image = str | Path | bytes | NDArray[Any]
 
@@ -54,6 +54,28 @@ class TrainedModel:
             ImageError: If an image cannot be read or has the wrong shape, type or range.
         """
         return self._run(images, batch_size, lambda batch: self.task.predict(batch))
+
+    def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
+        """Return `logits` and `probabilities`, (N cases, K), of cases of one or several photographs each.
+
+        Logits are averaged over a case's photographs, as in training.
+
+        Args:
+            cases: Images of each case; as for `predict`.
+            batch_size: Images a forward pass.
+
+        Raises:
+            ImageError: If a case has no image, or an image cannot be read.
+        """
+        labels = self.task.spec.labels
+        assert labels is not None
+        for place, case in enumerate(cases):
+            if not len(case):
+                raise ImageError(f"case {place} has no image")
+        logits = torch.from_numpy(self.predict([image for case in cases for image in case], batch_size=batch_size)["logits"])
+        parts = torch.split(logits, [len(case) for case in cases])  # type: ignore[no-untyped-call]
+        mean = torch.stack([part.mean(dim=0) for part in parts])
+        return {"logits": mean.numpy(), "probabilities": probabilities(mean, labels).numpy()}
 
     def features(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> NDArray[Any]:
         """Return (N, F) float32 pooled features before the head; arguments as for `predict`."""

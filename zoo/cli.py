@@ -14,10 +14,12 @@ usage: medzoo VERB [KEY=VALUE ...]
   train    data=... model=...      train, then report the best epoch     (Hydra overrides; -m sweeps)
   train    resume=RUN              go on with a run that was stopped
   evaluate run=RUN                 predict and report again
+  verify   data=...                what is in a dataset, what is missing, what leaks between splits
+  prepare  data=... size=224       decode and resize once; then train with data.packed=FOLDER
   compare  RUN RUN...              runs side by side, seeds pooled        (medzoo compare --help)
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
-  show     train|evaluate|export   the settings of a verb, composed
+  show     train|evaluate|...      the settings of a verb, composed
 
   --config-dir FOLDER              your own YAML, beside medzoo's
   --version, --help
@@ -119,6 +121,29 @@ def _export(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _prepare(arguments: Sequence[str]) -> int:
+    from medzoo.compose import compose_config, typed
+    from medzoo.config import PrepareConfig
+
+    overrides, folder = _split(arguments)
+    config = typed(PrepareConfig, compose_config("prepare", overrides, folder))
+    from medzoo.prepare import main as prepare
+
+    prepare(config)
+    return 0
+
+
+def _verify(arguments: Sequence[str]) -> int:
+    from medzoo.compose import compose_config, typed
+    from medzoo.config import VerifyConfig
+
+    overrides, folder = _split(arguments)
+    config = typed(VerifyConfig, compose_config("verify", overrides, folder))
+    from medzoo.verify import main as verify
+
+    return verify(config)
+
+
 def _predict(arguments: Sequence[str]) -> int:
     from medzoo.export.predict import main as predict
 
@@ -138,7 +163,7 @@ def _show(arguments: Sequence[str]) -> int:
     from medzoo.data.errors import UnknownNameError
 
     overrides, folder = _split(arguments)
-    verbs = ("train", "evaluate", "export")
+    verbs = ("train", "evaluate", "export", "prepare", "verify")
     if not overrides or overrides[0] not in verbs:
         raise UnknownNameError("configuration", overrides[0] if overrides else "", verbs)
     print(OmegaConf.to_yaml(compose_config(overrides[0], overrides[1:], folder)), end="")
@@ -192,6 +217,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
     "evaluate": _evaluate,
+    "verify": _verify,
+    "prepare": _prepare,
     "compare": _compare,
     "export": _export,
     "predict": _predict,

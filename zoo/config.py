@@ -245,3 +245,49 @@ class ExportConfig:
     images: int = 256
     data: dict[str, Any] = field(default_factory=dict)
     debug: bool = False
+
+
+@dataclass
+class PrepareConfig:
+    """Everything `medzoo prepare` needs.
+
+    Attributes:
+        data: Name and options of a dataset; see `medzoo.data.load_dataset`.
+        size: Pixels a side, [H, W] or [D, H, W].
+        mode: stretch, pad or crop.
+        interpolation: bilinear, bicubic or nearest.
+        channels: 1 or 3; None: the dataset's.
+        output: Folder to fill; None: prepared/<data>-<size>.
+        workers: Threads that decode.
+        debug: Show tracebacks of user errors.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    size: Any = 224
+    mode: str = "stretch"
+    interpolation: str = "bilinear"
+    channels: int | None = None
+    output: str | None = None
+    workers: int = 2
+    debug: bool = False
+
+
+@dataclass
+class VerifyConfig:
+    """Everything `medzoo verify` needs.
+
+    Attributes:
+        data: Name and options of a dataset; see `medzoo.data.load_dataset`.
+        images: all, none, or how many images to decode and compare.
+        deep: Look for near-identical images too, by perceptual hash.
+        output: Folder for verify.json and verify.html; None: the terminal alone.
+        workers: Threads that decode.
+        debug: Show tracebacks of user errors.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    images: Any = "all"
+    deep: bool = False
+    output: str | None = None
+    workers: int = 2
+    debug: bool = False

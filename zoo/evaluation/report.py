@@ -11,13 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medzoo.data.subgroups import level_names
 from medzoo.evaluation.bootstrap import bootstrap, interval
 from medzoo.evaluation.metrics import Floats, Scored, all_metrics, scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.train.storage import write_file
-
-AGE_BANDS = (0, 18, 40, 60, 80)
-MISSING = "missing"
 
 
 def evaluate(
@@ -191,12 +189,7 @@ def _reliability(data: Scored, bins: int) -> list[dict[str, Any]]:
 
 def _levels(column: pd.Series) -> dict[str, NDArray[np.bool_]]:
     """Return the rows of each level: numbers of many values are banded, an empty value is a level of its own."""
-    missing = column.isna().to_numpy()
-    if pd.api.types.is_numeric_dtype(column) and column.nunique() > 12:
-        named = pd.cut(column, [*AGE_BANDS, np.inf], right=False).astype(str)
-    else:
-        named = column.astype(str)
-    text = np.where(missing, MISSING, named.to_numpy(dtype=object))
+    text = level_names(column)
     return {str(level): text == level for level in sorted(set(text))}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -55,8 +57,12 @@ class Classify(nn.Module):
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Tensor:
-        """Return (N, F) float32 pooled features, the input of the network's head."""
-        return pooled_features(self.model, self._input(batch["image"])).float()
+        """Return (N, F) float32 pooled features, the input of the network's head; of several views their mean."""
+
+        def step(images: Tensor) -> Tensor:
+            return pooled_features(self.model, self._input(images)).float()
+
+        return over_views(step, batch)
 
     def deploy(self) -> nn.Module:
         """Return the graph to export: raw image → logits, probabilities."""
@@ -66,7 +72,7 @@ class Classify(nn.Module):
         if "features" in batch:  # computed once, by a linear probe
             outputs = classify_features(self.model, batch["features"])
         else:
-            outputs = self.model(self._input(batch["image"]))
+            outputs = over_views(lambda images: self.model(self._input(images)), batch)
         return in_units(outputs.float(), self.objective)
 
     def _input(self, images: Tensor) -> Tensor:
@@ -91,6 +97,30 @@ class ClassifyGraph(nn.Module):
         values = fit(image.movedim(-1, 1), self.spec.preprocess)
         logits = in_units(self.model(normalise(values, self.spec.preprocess)), self.objective)
         return logits, probabilities(logits, self.spec.labels)
+
+
+def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+    """Apply a network to a batch's images; of several views, average what it says over those that are there.
+
+    Absent views never reach the network, so that they count in no batch statistics. Under a linear head the mean of logits is
+    the logit of mean features: the exported graph of one image is then exact for cases too, its logits averaged.
+
+    Args:
+        step: (M, C, H, W) → (M, K).
+        batch: `image` (N, C, H, W); or (N, V, C, H, W) with `view_mask` (N, V).
+
+    Returns:
+        (N, K).
+    """
+    images = batch["image"]
+    if "view_mask" not in batch:
+        return step(images)
+    mask = batch["view_mask"]
+    outputs = step(images[mask])
+    case = torch.arange(len(mask), device=mask.device).repeat_interleave(mask.sum(dim=1))
+    total = outputs.new_zeros(len(mask), outputs.shape[1]).index_add_(0, case, outputs)
+    mean: Tensor = total / mask.sum(dim=1, keepdim=True)
+    return mean
 
 
 def in_units(outputs: Tensor, objective: Objective) -> Tensor:

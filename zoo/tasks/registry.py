@@ -127,15 +127,32 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     if channels is None:
         # A 2.5D network makes its own channels of neighbouring slices.
         channels = 3 if weights and not volume else (shape[0] if shape is not None else 1 if volume else 3)
-    return Preprocess(
+    prepared: Preprocess | None = getattr(dataset.reader, "prepared", None)
+    interpolation = asked.interpolation or weights.get("interpolation") or (prepared.interpolation if prepared else "bilinear")
+    chosen = Preprocess(
         size=tuple(int(s) for s in size),
         mode=asked.mode,  # type: ignore[arg-type]  # checked by Preprocess
-        interpolation=asked.interpolation or weights.get("interpolation", "bilinear"),  # type: ignore[arg-type]
+        interpolation=interpolation,  # type: ignore[arg-type]
         channels=channels,
         dtype="uint8" if dataset.info.value_type == "uint8" else "float32",
         mean=_per_channel(asked.mean, weights.get("mean"), channels),
         std=_per_channel(asked.std, weights.get("std"), channels),
     )
+    if prepared is not None:
+        _require_same(chosen, prepared)
+    return chosen
+
+
+def _require_same(chosen: Preprocess, prepared: Preprocess) -> None:
+    """Refuse prepared images that are not what the model would make of the files: the exported graph starts from files."""
+    for key in ("size", "mode", "interpolation", "channels", "dtype"):
+        ours, theirs = getattr(chosen, key), getattr(prepared, key)
+        if ours != theirs:
+            ours, theirs = (list(v) if isinstance(v, tuple) else v for v in (ours, theirs))
+            raise ConfigError(
+                f"the packed images were prepared with {key}={theirs}, the model takes {ours}; set model.preprocess.{key}, or "
+                "prepare again"
+            )
 
 
 def data_card(dataset: Dataset) -> dict[str, Any]:
@@ -146,6 +163,7 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
         "options": dict(dataset.options),
         "samples": {str(split): int(n) for split, n in sorted(counts.items())},
         "subgroups": list(dataset.subgroups),
+        "views": len(dataset.reader.columns) if getattr(dataset.reader, "views", False) else 1,
     }
 
 

@@ -25,7 +25,7 @@ from medzoo.train.loop import Trainer
 from medzoo.train.neighbours import fit_neighbours
 from medzoo.train.run import RunDirectory, default_run_path
 
-RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root")
+RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root", "data.packed")
 """What may differ when a run goes on: none of it changes a number."""
 
 

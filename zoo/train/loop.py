@@ -81,7 +81,7 @@ class Trainer:
         self.monitor = self._choose_monitor(task)
         assert task.spec.labels is not None
         cache = self._caches()
-        check_mixing(self.config, task.spec.labels, cache)
+        check_mixing(self.config, task.spec.labels, cached=cache, views=self.train.views is not None)
         self.batches = EpochBatches(
             len(self.train), self.config.batch_size, seed=config.seed, shuffle=True,
             probabilities=self._probabilities(task.spec.labels),
@@ -243,9 +243,12 @@ class Trainer:
             if config.cache_features:
                 raise ConfigError("trainer.cache_features is for trainer.finetune=linear: other features change in training")
             return False
-        plain = config.augment in ("auto", "none") and not (config.mixup or config.cutmix)
+        # An ordinal head is not linear: of several views it would see the mean of features, not of answers.
+        plain = config.augment in ("auto", "none") and self.train.views is None and not (config.mixup or config.cutmix)
         if config.cache_features and config.augment not in ("auto", "none"):
             raise ConfigError("cached features see no augmentation; set trainer.augment=none or trainer.cache_features=false")
+        if config.cache_features and self.train.views is not None:
+            raise ConfigError("features of cases with several views are not cached; leave trainer.cache_features null")
         return plain if config.cache_features is None else config.cache_features
 
     def _cache_features(self) -> None:

@@ -12,17 +12,19 @@ from medzoo.data.labels import LabelSpace
 from medzoo.tasks.task import Batch
 
 
-def check_mixing(config: TrainerConfig, labels: LabelSpace, cached: bool) -> None:
+def check_mixing(config: TrainerConfig, labels: LabelSpace, *, cached: bool, views: bool) -> None:
     """Check that a batch can be mixed as asked.
 
     Raises:
-        ConfigError: If a parameter is negative, images are not there to be mixed, or cutmix meets quantities.
+        ConfigError: If a parameter is negative, there are no single images to mix, or cutmix meets quantities.
     """
     for name in ("mixup", "cutmix"):
         if getattr(config, name) < 0:
             raise ConfigError(f"trainer.{name} must be at least 0, got {getattr(config, name):g}")
     if (config.mixup or config.cutmix) and cached:
         raise ConfigError("mixup and cutmix need images, not cached features; set trainer.cache_features=false")
+    if (config.mixup or config.cutmix) and views:
+        raise ConfigError("mixup and cutmix mix single images, not cases of several views; set both to 0")
     if config.cutmix and labels.kind == "regression":
         raise ConfigError("cutmix is for classes: a quantity is not shared out by area; use mixup")
 

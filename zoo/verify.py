@@ -1,0 +1,52 @@
+"""`medzoo verify`: a dataset's audit on the terminal, as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from medzoo.config import VerifyConfig
+from medzoo.data.audit import as_lines, audit
+from medzoo.data.audit_page import page
+from medzoo.data.errors import ConfigError
+from medzoo.data.registry import load_dataset
+from medzoo.train.storage import write_file
+
+
+def main(config: VerifyConfig) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 1 if something is wrong with the data.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+    """
+    if config.workers < 1:
+        raise ConfigError(f"workers={config.workers} must be at least 1")
+    limit = {"all": None, "none": 0}.get(config.images, config.images) if isinstance(config.images, str) else config.images
+    if isinstance(limit, str | bool) or (limit is not None and limit < 0):
+        raise ConfigError(f"images={config.images!r} is not all, none or a number")
+    # An audit reports what training refuses.
+    data = {**config.data, "allow_shared_groups": True}
+    if data.get("missing") == "error":
+        data["missing"] = "skip"
+    dataset = load_dataset(**data)
+    console = Console(highlight=False, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        item = bar.add_task("images", total=limit if limit is not None else len(dataset))
+        report = audit(
+            dataset, images=limit, deep=config.deep, workers=config.workers, advance=lambda n: bar.update(item, advance=n)
+        )
+    for line in as_lines(report):
+        print(line)
+    if config.output is not None:
+        folder = Path(config.output)
+        write_file(folder / "verify.json", json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8"))
+        write_file(folder / "verify.html", page(dataset, report).encode("utf-8"))
+        print(f"wrote {folder / 'verify.json'} and {folder / 'verify.html'}")
+    return 1 if report["problems"] else 0

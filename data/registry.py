@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "medzoo.datasets"
 _BUILT_IN = {
+    "chestxray14": "medzoo.data.chestxray14",
+    "derm1m": "medzoo.data.derm1m",
     "folder": "medzoo.data.folder",
     "medmnist": "medzoo.data.medmnist",
+    "olives": "medzoo.data.olives",
     "phantom": "medzoo.data.phantom",
+    "scin": "medzoo.data.scin",
     "table": "medzoo.data.table",
 }
 
@@ -111,15 +115,15 @@ def load_dataset(
         )
     notes: list[str] = []
     if folds is not None and fold is not None:
-        table = draw_fold(table, labels, folds, fold, salt=f"{title}/folds/{draw_seed}")
+        table = draw_fold(table, labels, folds, fold, salt=f"{name}/folds/{draw_seed}")
     elif "val" not in set(table["split"]) and "train" in set(table["split"]):
-        table = carve_val(table, val_fraction, salt=f"{title}/val/{split_seed}")
+        table = carve_val(table, val_fraction, salt=f"{name}/val/{split_seed}")
     if shots is not None:
         if labels is None:
             raise ConfigError(f"data.shots counts samples a class, and {title} has no labels; use data.fraction")
-        table, notes = draw_shots(table, labels, shots, salt=f"{title}/shots/{draw_seed}")
+        table, notes = draw_shots(table, labels, shots, salt=f"{name}/shots/{draw_seed}")
     if fraction is not None:
-        table = draw_fraction(table, labels, fraction, salt=f"{title}/fraction/{draw_seed}")
+        table = draw_fraction(table, labels, fraction, salt=f"{name}/fraction/{draw_seed}")
     if table is not dataset.table:
         info = replace(dataset.info, notes=(*dataset.info.notes, *notes))
         dataset = replace(dataset, table=table, info=info)

@@ -140,5 +140,7 @@ def shared_groups(table: pd.DataFrame) -> dict[str, list[str]]:
     Returns:
         Group name → its splits, for the offending groups only; empty when no split cuts a group.
     """
-    splits = table.groupby("group")["split"].unique()
-    return {str(g): sorted(map(str, s)) for g, s in splits.items() if len(s) > 1}
+    pairs = table[["group", "split"]].drop_duplicates()
+    several = pairs[pairs["group"].duplicated(keep=False)]
+    splits = several.groupby("group", sort=False)["split"].unique()
+    return {str(g): sorted(map(str, s)) for g, s in splits.items()}

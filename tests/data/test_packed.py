@@ -75,7 +75,14 @@ def test_augmented_training_equals_that_from_files_of_the_prepared_size(folder: 
 
 
 def test_a_run_on_prepared_images_gives_the_same_weights_and_needs_no_files(folder: Path) -> None:
-    data = ["data=table", f"data.file={folder / 't.csv'}", "data.target=y", "data.group=patient", "data.test_fraction=0.4", "trainer.augment=none"]
+    data = [
+        "data=table",
+        f"data.file={folder / 't.csv'}",
+        "data.target=y",
+        "data.group=patient",
+        "data.test_fraction=0.4",
+        "trainer.augment=none",
+    ]
     assert main(["train", *data, *SHAPE, *RUN, f"run={folder / 'a'}"]) == 0
     assert prepare(folder) == 0
     for path in folder.glob("*.png"):

@@ -6,7 +6,8 @@ and after which others, cannot be seen in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         targets: (N, K) float32, NaN where missing; None without labels.
         sample_ids: (N,) text.
         views: Most photographs a sample can have, for readers of several; None: a sample is one image.
+        writer: Makes a caption of (index, seed); None: the dataset's caption column, if it has one.
         features: (N, F) float32 to give instead of images, once someone has computed them; None: images.
         native: Whether images are left for the device to fit.
 
@@ -70,6 +72,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         self.sample_ids: NDArray[Any] = self.rows["sample_id"].astype(str).to_numpy(dtype=object)
         self.targets = None if dataset.labels is None else target_matrix(self.rows, dataset.labels)
         self.features: Tensor | None = None
+        self.writer: Callable[[int, int], str] | None = None
         self._name = dataset.info.name
         self._reader = dataset.reader
         self._arguments = [self.rows[c].to_numpy() for c in dataset.reader.columns]
@@ -90,6 +93,21 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any sample has a caption."""
+        if self.writer is not None:
+            return any(self.writer(index, 0) for index in range(len(self)))
+        return self._captions is not None and any(self._captions)
+
+    @cached_property
+    def image_keys(self) -> NDArray[np.int64]:
+        """(N,) a number for the image each row shows: rows of one image share it."""
+        joined = pd.Series("", index=range(len(self)), dtype=object)
+        for column in self._arguments:
+            joined = joined + "\x1f" + pd.Series(column).astype(str)
+        return np.array([stable_hash(text) >> 1 for text in joined], dtype=np.int64)
 
     def __getitem__(self, key: Key | int) -> Sample:
         """Return one sample.
@@ -119,13 +137,20 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         for name, matrix in (("target", self.targets), ("concepts", self._concepts), ("tabular", self._tabular)):
             if matrix is not None:
                 sample[name] = torch.from_numpy(matrix[index].copy())
-        if self._captions is not None:
-            sample["text"] = str(self._captions[index])
+        if self.writer is not None or self._captions is not None:
+            sample["text"] = self.text(index, (epoch, *draw))
+            sample["image_key"] = torch.tensor(int(self.image_keys[index]), dtype=torch.int64)
         return sample
 
     def __getitems__(self, keys: Sequence[Key | int]) -> list[Sample]:
         """Return several samples; what a torch `DataLoader` asks for."""
         return [self[key] for key in keys]
+
+    def text(self, index: int, times: tuple[int, ...] = (0,)) -> str:
+        """Return a sample's caption at one time (epoch, draw); empty where it has none."""
+        if self.writer is not None:
+            return self.writer(index, derived_seed(self.seed, "caption", *times, int(self._hashes[index])))
+        return "" if self._captions is None else str(self._captions[index])
 
     def pixels(self, index: int) -> NDArray[Any]:
         """Return one image before `fit`, channels last: (H, W, C) or (D, H, W, C), what an exported graph takes.

@@ -13,7 +13,9 @@ from medzoo.config import ExportConfig
 from medzoo.data.errors import ConfigError, ExportError
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.command import run_dataset
+from medzoo.export.clip_command import export_clip
 from medzoo.export.onnx_file import export_onnx, format_parity
+from medzoo.tasks.contrast import Contrast
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
 
@@ -33,6 +35,9 @@ def main(config: ExportConfig) -> None:
     samples = SampleDataset(dataset, "val", task.spec.preprocess)
     count = min(config.images, len(samples))
     images = [samples.pixels(index) for index in range(count)]
+    if isinstance(task, Contrast):
+        export_clip(task, dataset, run, images, None if samples.targets is None else samples.targets[:count], config)
+        return
     path = Path(config.output) if config.output is not None else run.onnx
     report = export_onnx(task, path, images, None if samples.targets is None else samples.targets[:count])
     write_file(path.with_suffix(".json"), json.dumps(report, indent=2).encode("utf-8"))

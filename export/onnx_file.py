@@ -8,6 +8,7 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
+from medzoo.data.tokenizer import Tokenizer
 from medzoo.evaluation.monitor import METRICS, monitor_value
 from medzoo.export.integrity import KEY, PLACEHOLDER, seal
-from medzoo.export.parity import Parity, check_parity
+from medzoo.export.parity import COSINE, Parity, check_parity, check_text_parity
 from medzoo.tasks.task import Deployable, Task
 from medzoo.train.storage import write_file
 
@@ -31,13 +33,35 @@ METRIC_LOSS = 1e-3
 """Most that the task's own metric may change from torch to a float32 graph; for an error, in spreads of the targets."""
 
 
+@dataclass(frozen=True)
+class ExtraInput:
+    """An input of a graph beside the image.
+
+    Attributes:
+        name: Its name.
+        example: What the graph is traced and proven with.
+        dims: A name for each dynamic dimension, None for a fixed one.
+    """
+
+    name: str
+    example: torch.Tensor
+    dims: tuple[str | None, ...]
+
+
 def export_onnx(
     task: Task, path: Path, images: Sequence[NDArray[Any]], targets: NDArray[np.float32] | None = None
 ) -> dict[str, Any]:
-    """Write a task as one verified ONNX file.
+    """Write a task as one verified ONNX file; see `export_graph`, which gets the task's own deployable form."""
+    return export_graph(task.deploy(), path, images, targets)
+
+
+def export_graph(
+    graph: Any, path: Path, images: Sequence[NDArray[Any]], targets: NDArray[np.float32] | None = None
+) -> dict[str, Any]:
+    """Write a deployable graph as one verified ONNX file.
 
     Args:
-        task: With trained weights.
+        graph: See `medzoo.tasks.task.Deployable`; `extra_inputs`, if it has any, are `ExtraInput`s.
         path: The file to write; an older one is replaced only by a proven one.
         images: Real validation images, (H, W, C) or (D, H, W, C), of the preprocess's type.
         targets: (len(images), K) to hold the task's own metric on; None: parity alone.
@@ -48,15 +72,44 @@ def export_onnx(
     Raises:
         ExportError: If the export, the checker or a proof fails; nothing is written.
     """
-    graph = task.deploy()
     assert isinstance(graph, Deployable)
-    graph.to("cpu").eval()
-    model = _to_onnx(graph)
-    session = onnxruntime.InferenceSession(_serialise(model), providers=["CPUExecutionProvider"])
-    parity = check_parity(graph, session, images)
+    graph.to("cpu").eval()  # type: ignore[attr-defined]
+    extras: tuple[ExtraInput, ...] = getattr(graph, "extra_inputs", ())
+    model = _to_onnx(graph, extras)
+    session = _session(model)
+    parity = check_parity(graph, session, images, extras={extra.name: extra.example for extra in extras})
     metric = None if targets is None else _check_metric(graph, session, images, targets)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": metric}
-    _describe(model, graph, report)
+    return _write(model, graph, report, path)
+
+
+def export_text_tower(graph: Any, path: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:
+    """Write a text tower, its tokenizer inside the file, as one verified ONNX file.
+
+    Args:
+        graph: (N, L) int64 tokens → unit vectors; see `medzoo.export.clip_graphs.TextTower`.
+        path: The file to write.
+        tokenizer: The model's.
+        texts: What the graph is proven on.
+
+    Raises:
+        ExportError: If the export, the checker or a proof fails; nothing is written.
+    """
+    tokens = torch.from_numpy(tokenizer(list(texts)))
+    model = _traced(graph, (tokens[:2],), ["tokens"], ({0: torch.export.Dim.DYNAMIC},), [("batch",)])
+    parity = check_text_parity(graph, _session(model), tokens)
+    report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": None}
+    return _write(model, graph, report, path, {"medzoo.tokenizer": json.dumps(tokenizer.to_dict(), ensure_ascii=False)})
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    return onnxruntime.InferenceSession(_serialise(model), providers=["CPUExecutionProvider"])
+
+
+def _write(
+    model: onnx.ModelProto, graph: Any, report: dict[str, Any], path: Path, further: dict[str, str] | None = None
+) -> dict[str, Any]:
+    _describe(model, graph, report, further or {})
     content = seal(_serialise(model))
     write_file(path, content)
     return {**report, "file": path.name, "megabytes": round(len(content) / 1e6, 2)}
@@ -65,6 +118,11 @@ def export_onnx(
 def format_parity(parity: Parity | dict[str, Any]) -> str:
     """Return the parity figures as one line."""
     p = parity.to_dict() if isinstance(parity, Parity) else parity
+    if p["cosine"] is not None:
+        return (
+            f"parity with torch: smallest cosine {p['cosine']:.7f} (limit {COSINE}), largest difference {p['largest']:.1e}, "
+            f"{p['images']} inputs, batches {', '.join(map(str, p['batches']))}"
+        )
     return (
         f"parity with torch: largest logit difference {p['largest']:.1e} = {p['relative']:.1e} of the logits' standard "
         f"deviation (limit 1e-03), same class for {p['agreement']:.1%}, {p['images']} images, sizes "
@@ -72,25 +130,39 @@ def format_parity(parity: Parity | dict[str, Any]) -> str:
     )
 
 
-def _to_onnx(graph: Any) -> onnx.ModelProto:
+def _to_onnx(graph: Any, extras: Sequence[ExtraInput]) -> onnx.ModelProto:
     preprocess = graph.spec.preprocess
     side = [max(8, s) for s in preprocess.size]
     # Not square and not the model's size, so that no dimension is mistaken for a constant.
     shape = (2, *side[:-2], side[-2] + 3, side[-1] + 5, preprocess.channels)
     example = torch.zeros(shape, dtype=torch.uint8 if preprocess.dtype == "uint8" else torch.float32)
     dims = ("batch", "depth", "height", "width")[: len(shape) - 1] if preprocess.is_volume else ("batch", "height", "width")
-    dynamic = dict.fromkeys(range(len(dims)), torch.export.Dim.DYNAMIC)
+    named: list[tuple[str | None, ...]] = [dims, *(extra.dims for extra in extras)]
+    dynamic = tuple({place: torch.export.Dim.DYNAMIC for place, name in enumerate(names) if name} for names in named)
+    inputs = (example, *(extra.example for extra in extras))
+    return _traced(graph, inputs, ["image", *(extra.name for extra in extras)], dynamic, named)
+
+
+def _traced(
+    graph: Any,
+    inputs: tuple[torch.Tensor, ...],
+    names: list[str],
+    dynamic: tuple[dict[int, Any], ...],
+    dims: Sequence[Sequence[str | None]],
+) -> onnx.ModelProto:
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _quiet_logging():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                graph, (example,), dynamo=True, opset_version=OPSET, input_names=["image"],
-                output_names=list(graph.outputs), dynamic_shapes=({**dynamic},), external_data=False, verbose=False,
+                graph, inputs, dynamo=True, opset_version=OPSET, input_names=names, output_names=list(graph.outputs),
+                dynamic_shapes=dynamic, external_data=False, verbose=False,
             )  # fmt: skip
         assert program is not None
         model: onnx.ModelProto = program.model_proto
-        for place, name in enumerate(dims):
-            model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = name
+        for given, shown in zip(model.graph.input, dims, strict=True):
+            for place, name in enumerate(shown):
+                if name:
+                    given.type.tensor_type.shape.dim[place].dim_param = name
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # torch.export, onnxscript and the checker each have their own families of errors
         reason = " ".join(str(error).split())[:300]
@@ -116,7 +188,7 @@ def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targ
     return {"name": name, "torch": in_torch, "onnx": in_onnx}
 
 
-def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any]) -> None:
+def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], further: dict[str, str]) -> None:
     spec = graph.spec
     entries = {
         "medzoo.format": FORMAT,
@@ -127,6 +199,7 @@ def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any]) -> Non
         "medzoo.outputs": json.dumps(list(graph.outputs)),
         "medzoo.licence": str(spec.data.get("licence", "")),
         "medzoo.report": json.dumps(report),
+        **further,
         KEY: PLACEHOLDER,
     }
     del model.metadata_props[:]

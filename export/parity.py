@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from medzoo.tasks.task import Deployable
 
 TOLERANCE = 1e-3
 """Largest difference of a logit, in standard deviations of that model's logits over the compared images."""
+COSINE = 0.9999
+"""Smallest cosine between an embedding of torch's and the graph's."""
 BATCHES = (1, 2, 3, 7)
 
 
@@ -30,6 +32,7 @@ class Parity:
         spread: Standard deviation of torch's logits.
         relative: Largest difference in spreads, for regression column by column.
         agreement: Share of samples with the same top logit, or with a top that torch itself holds for a tie.
+        cosine: Smallest cosine between an embedding of torch's and the graph's; None for logits.
     """
 
     images: int
@@ -39,13 +42,20 @@ class Parity:
     spread: float
     relative: float
     agreement: float
+    cosine: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready figures."""
         return asdict(self)
 
 
-def check_parity(graph: Deployable, session: Any, images: Sequence[NDArray[Any]], tolerance: float = TOLERANCE) -> Parity:
+def check_parity(
+    graph: Deployable,
+    session: Any,
+    images: Sequence[NDArray[Any]],
+    tolerance: float = TOLERANCE,
+    extras: Mapping[str, torch.Tensor] | None = None,
+) -> Parity:
     """Compare a torch graph with its ONNX Runtime session.
 
     Args:
@@ -53,6 +63,7 @@ def check_parity(graph: Deployable, session: Any, images: Sequence[NDArray[Any]]
         session: An `onnxruntime.InferenceSession` of the exported file.
         images: Real validation images, (H, W, C) or (D, H, W, C), of the graph's input type.
         tolerance: Largest difference in standard deviations of the logits.
+        extras: Further inputs, by name.
 
     Returns:
         The figures, all within the limit.
@@ -62,6 +73,7 @@ def check_parity(graph: Deployable, session: Any, images: Sequence[NDArray[Any]]
     """
     if not images:
         raise ExportError("no validation image to prove the export on")
+    given = dict(extras or {})
     ours, theirs, sizes = [], [], []
     for variant in _size_variants(images):
         sizes.append(tuple(variant[0].shape[:-1]))
@@ -71,9 +83,12 @@ def check_parity(graph: Deployable, session: Any, images: Sequence[NDArray[Any]]
             chosen = np.stack([variant[(start + i) % len(variant)] for i in range(batch)])
             start += batch
             with torch.no_grad():
-                ours.append(graph.forward(torch.from_numpy(chosen))[0].numpy())
-            theirs.append(session.run([graph.outputs[0]], {"image": chosen})[0])
+                ours.append(graph.forward(torch.from_numpy(chosen), *given.values())[0].numpy())
+            feed = {"image": chosen, **{name: value.numpy() for name, value in given.items()}}
+            theirs.append(session.run([graph.outputs[0]], feed)[0])
     a, b = np.concatenate(ours), np.concatenate(theirs)
+    if graph.outputs[0].endswith("_embedding"):
+        return _check_embeddings(a, b, len(images), tuple(sizes))
     if a.shape != b.shape or not np.isfinite(b).all():
         raise ExportError(f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}")
     labels = graph.spec.labels
@@ -96,6 +111,40 @@ def check_parity(graph: Deployable, session: Any, images: Sequence[NDArray[Any]]
             f"top class the same for {report.agreement:.1%}; no file was written"
         )
     return report
+
+
+def check_text_parity(graph: Any, session: Any, tokens: torch.Tensor) -> Parity:
+    """Compare a text tower with its session on (N, L) tokens, in batches of 1, 2, 3 and 7.
+
+    Raises:
+        ExportError: If an embedding's cosine is below the limit.
+    """
+    ours, theirs, start = [], [], 0
+    for batch in (*BATCHES, len(tokens)):
+        chosen = tokens[[(start + i) % len(tokens) for i in range(batch)]]
+        start += batch
+        with torch.no_grad():
+            ours.append(graph.forward(chosen)[0].numpy())
+        theirs.append(session.run([graph.outputs[0]], {"tokens": chosen.numpy()})[0])
+    return _check_embeddings(np.concatenate(ours), np.concatenate(theirs), len(tokens), ())
+
+
+def _check_embeddings(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32], count: int, sizes: tuple[tuple[int, ...], ...]
+) -> Parity:
+    if ours.shape != theirs.shape or not np.isfinite(theirs).all():
+        raise ExportError(
+            f"the graph's embeddings are {theirs.shape} and finite={bool(np.isfinite(theirs).all())}; torch's {ours.shape}"
+        )
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    cosine = float(((ours * theirs).sum(axis=1) / lengths).min())
+    difference = float(np.abs(ours - theirs).max())
+    if cosine < COSINE:
+        raise ExportError(
+            f"the graph's embeddings differ from torch's: smallest cosine {cosine:.6f} (limit {COSINE}); no file was written"
+        )
+    spread = float(ours.std())
+    return Parity(count, sizes, BATCHES, difference, spread, difference / (spread or 1.0), 1.0, cosine)
 
 
 def _scale(values: NDArray[Any]) -> float:

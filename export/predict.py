@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.decode import SUFFIXES
-from medzoo.data.errors import ImageError
+from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.runtime import PROVIDERS, OnnxModel
 
@@ -36,9 +36,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--provider", choices=list(PROVIDERS), default="cpu")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--text-model", type=Path, help="text.onnx, to classify with --class by zeroshot_open.onnx")
+    parser.add_argument("--class", dest="classes", action="append", help="a class name; give it for each class")
+    parser.add_argument("--template", action="append", help="a text with one {} for the class name; several are averaged")
     parser.add_argument("--on-error", choices=["stop", "skip"], default="stop", help="what an unreadable image does")
     given = parser.parse_args(list(arguments))
     model = OnnxModel(given.model, provider=given.provider, threads=given.threads)
+    labels, vectors = model.labels, None
+    if given.classes or given.text_model or given.template:
+        labels, vectors = _open_classes(given.text_model, given.classes, given.template, given.threads)
     skipped = 0
     found = list_images(given.images, given.key)[: given.limit]
     for start in range(0, len(found), CHUNK):
@@ -53,12 +59,25 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"medzoo: skipped: {error}", file=sys.stderr)
                 continue
             names.append(name)
-        outputs = model.predict(pixels, batch_size=given.batch_size)
-        for line in format_predictions(names, outputs, model.labels, as_json=given.json):
+        outputs = model.predict(pixels, batch_size=given.batch_size, class_embeddings=vectors)
+        for line in format_predictions(names, outputs, labels, as_json=given.json):
             print(line)
     if skipped:
         print(f"medzoo: {skipped} of {len(found)} images skipped", file=sys.stderr)
     return 0
+
+
+def _open_classes(
+    text_model: Path | None, classes: Sequence[str] | None, templates: Sequence[str] | None, threads: int | None
+) -> tuple[LabelSpace, NDArray[np.float32]]:
+    """Return labels and class vectors of class names given on the command line."""
+    if text_model is None or not classes:
+        raise ConfigError("classifying by text needs --text-model text.onnx and a --class NAME for each class")
+    for template in templates or ():
+        if template.count("{}") != 1:
+            raise ConfigError(f"--template {template!r} must hold {{}} once, where the class name goes")
+    prompts = {name: [template.replace("{}", name) for template in templates or ("{}",)] for name in classes}
+    return LabelSpace("multiclass", tuple(classes)), OnnxModel(text_model, threads=threads).class_embeddings(prompts)
 
 
 def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str, Path | NDArray[Any]]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from medzoo.data.decode import PixelType, read_image, same_shape_batches
 from medzoo.data.errors import ImageError, MissingDependencyError, OnnxFileError, ProviderError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.integrity import check
+
+if TYPE_CHECKING:
+    from medzoo.data.tokenizer import Tokenizer
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -75,32 +78,85 @@ class OnnxModel:
         labels = json.loads(metadata["medzoo.labels"])
         self.labels = None if labels is None else LabelSpace.from_dict(labels)
         self.outputs: tuple[str, ...] = tuple(json.loads(metadata["medzoo.outputs"]))
+        self.inputs: tuple[str, ...] = tuple(given.name for given in self._session.get_inputs())
         self._preprocess: dict[str, Any] = self.spec["preprocess"]
+        self._tokenizer: Tokenizer | None = None
+        if "medzoo.tokenizer" in metadata:
+            from medzoo.data.tokenizer import Tokenizer
 
-    def predict(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
+            self._tokenizer = Tokenizer.from_dict(json.loads(metadata["medzoo.tokenizer"]))
+
+    def predict(
+        self,
+        images: Sequence[Image] | NDArray[Any],
+        *,
+        batch_size: int = 32,
+        class_embeddings: NDArray[np.float32] | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Run images of any sizes; those of one size share batches.
 
         Args:
             images: Paths, encoded bytes, or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or
                 float32 in 0..1; or one array of them. Nothing is rescaled.
             batch_size: Images a run.
+            class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
 
         Returns:
             Output name → array whose first dimension is the images, in the order given.
 
         Raises:
             ImageError: If an image cannot be read or has the wrong shape, type or range.
+            OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
         """
+        if "image" not in self.inputs:
+            raise OnnxFileError("this file takes text, not images; use embed_texts")
+        if ("class_embeddings" in self.inputs) != (class_embeddings is not None):
+            wants = "needs" if class_embeddings is None else "does not take"
+            raise OnnxFileError(f"this file {wants} class_embeddings; see OnnxModel.class_embeddings of the text tower's file")
+        extra = {} if class_embeddings is None else {"class_embeddings": np.ascontiguousarray(class_embeddings, np.float32)}
         pixels = [self.read(image) for image in images]
         found: list[list[NDArray[Any]]] = [[] for _ in pixels]
         for chosen in same_shape_batches(pixels, batch_size):
-            results = self._session.run(list(self.outputs), {"image": np.stack([pixels[i] for i in chosen])})
+            results = self._session.run(list(self.outputs), {"image": np.stack([pixels[i] for i in chosen]), **extra})
             for place, index in enumerate(chosen):
                 found[index] = [result[place] for result in results]
         width = 0 if self.labels is None else self.labels.width
         if not pixels:
             return {name: np.zeros((0, width), np.float32) for name in self.outputs}
         return {name: np.stack([row[k] for row in found]) for k, name in enumerate(self.outputs)}
+
+    def embed_texts(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
+        """Return (N, E) unit embeddings of texts, with a text tower's file; longer ones are cut (`tokenizer.truncated`).
+
+        Raises:
+            OnnxFileError: If the file is no text tower.
+            ConfigError: If a text is empty; names its position.
+            MissingDependencyError: If the `text` extra is not installed.
+        """
+        tokenizer = self.tokenizer
+        parts = [
+            self._session.run([self.outputs[0]], {"tokens": tokenizer(list(texts[start : start + batch_size]))})[0]
+            for start in range(0, len(texts), batch_size)
+        ]
+        embeddings: NDArray[np.float32] = np.concatenate(parts)
+        return embeddings
+
+    def class_embeddings(self, classes: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
+        """Return (K, E) class vectors: the unit mean of each class's prompt embeddings, with a text tower's file.
+
+        Args:
+            classes: Class → its prompts, at least one each.
+        """
+        means = [self.embed_texts(list(prompts)).mean(axis=0) for prompts in classes.values()]
+        vectors: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means]).astype(np.float32)
+        return vectors
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The text tower's tokenizer; raises OnnxFileError if the file has none."""
+        if self._tokenizer is None:
+            raise OnnxFileError("this file embeds no text; open text.onnx, which medzoo export writes beside it")
+        return self._tokenizer
 
     def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
         """Run cases of one or several photographs each: logits are averaged over a case's photographs, as in training.

@@ -16,7 +16,8 @@ from medzoo.data.decode import read_image, same_shape_batches
 from medzoo.data.errors import ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.spec import ModelSpec
-from medzoo.tasks.classify import Classify, probabilities
+from medzoo.tasks.classify import probabilities
+from medzoo.tasks.registry import TrainableTask
 
 Image = str | Path | bytes | NDArray[Any]
 
@@ -29,7 +30,7 @@ class TrainedModel:
         device: Where it runs.
     """
 
-    def __init__(self, task: Classify, device: str | torch.device = "cpu") -> None:
+    def __init__(self, task: TrainableTask, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         self.task = task.to(self.device).eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -11,27 +12,31 @@ from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError
 from medzoo.spec import ModelSpec
-from medzoo.tasks.classify import Classify
-from medzoo.tasks.registry import task_from_spec
+from medzoo.tasks.registry import TrainableTask, task_from_spec
 from medzoo.train.storage import pointed_folder
 
 WEIGHTS = "model.safetensors"
 SPEC = "spec.json"
 CONFIG = "config.yaml"
+ASSETS = "assets"
 
 
-def checkpoint_files(spec: ModelSpec, weights: dict[str, Tensor], config: str) -> dict[str, bytes]:
+def checkpoint_files(
+    spec: ModelSpec, weights: dict[str, Tensor], config: str, assets: Mapping[str, bytes] | None = None
+) -> dict[str, bytes]:
     """Return the content of a checkpoint folder by file name.
 
     Args:
         spec: The model's spec.
         weights: The network's state dict.
         config: The run's configuration as YAML.
+        assets: What the task needs beside them (a tokenizer), by file name.
     """
     return {
         WEIGHTS: tensors_to_bytes(weights, {"spec": spec.hash}),
         SPEC: spec.to_json().encode("utf-8"),
         CONFIG: config.encode("utf-8"),
+        **{f"{ASSETS}/{name}": content for name, content in (assets or {}).items()},
     }
 
 
@@ -76,16 +81,21 @@ def find_checkpoint(run_or_dir: str | Path, which: str = "best") -> Path:
     return folder
 
 
-def load_checkpoint(folder: Path) -> Classify:
+def load_checkpoint(folder: Path) -> TrainableTask:
     """Rebuild a task with its weights, in evaluation mode, on the CPU.
 
     Raises:
         CheckpointError: If a file is missing or damaged, or the weights are not the spec's.
     """
-    task = task_from_spec(ModelSpec.read(folder / SPEC))
+    task = task_from_spec(ModelSpec.read(folder / SPEC), read_assets(folder))
     load_weights(task.model, tensors_from_file(folder / WEIGHTS), folder)
     task.eval()
     return task
+
+
+def read_assets(folder: Path) -> dict[str, bytes]:
+    """Return the assets of a checkpoint or run folder by file name; empty without any."""
+    return {path.name: path.read_bytes() for path in sorted((folder / ASSETS).glob("*")) if path.is_file()}
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:

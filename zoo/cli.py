@@ -17,6 +17,8 @@ usage: medzoo VERB [KEY=VALUE ...]
   verify   data=...                what is in a dataset, what is missing, what leaks between splits
   prepare  data=... size=224       decode and resize once; then train with data.packed=FOLDER
   compare  RUN RUN...              runs side by side, seeds pooled        (medzoo compare --help)
+  zeroshot data=... model=clip     classify by prompts; a folder: images=[photos] classes=[a,b]
+  search   EMBEDDINGS --like ID    nearest images                        (medzoo search --help)
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
   show     train|evaluate|...      the settings of a verb, composed
@@ -144,6 +146,24 @@ def _verify(arguments: Sequence[str]) -> int:
     return verify(config)
 
 
+def _zeroshot(arguments: Sequence[str]) -> int:
+    from medzoo.compose import compose_config, typed
+    from medzoo.config import ZeroshotConfig
+
+    overrides, folder = _split(arguments)
+    config = typed(ZeroshotConfig, compose_config("zeroshot", overrides, folder))
+    from medzoo.zeroshot import main as zeroshot
+
+    zeroshot(config)
+    return 0
+
+
+def _search(arguments: Sequence[str]) -> int:
+    from medzoo.search import main as search
+
+    return search(arguments)
+
+
 def _predict(arguments: Sequence[str]) -> int:
     from medzoo.export.predict import main as predict
 
@@ -163,7 +183,7 @@ def _show(arguments: Sequence[str]) -> int:
     from medzoo.data.errors import UnknownNameError
 
     overrides, folder = _split(arguments)
-    verbs = ("train", "evaluate", "export", "prepare", "verify")
+    verbs = ("train", "evaluate", "export", "zeroshot", "prepare", "verify")
     if not overrides or overrides[0] not in verbs:
         raise UnknownNameError("configuration", overrides[0] if overrides else "", verbs)
     print(OmegaConf.to_yaml(compose_config(overrides[0], overrides[1:], folder)), end="")
@@ -220,6 +240,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "verify": _verify,
     "prepare": _prepare,
     "compare": _compare,
+    "zeroshot": _zeroshot,
+    "search": _search,
     "export": _export,
     "predict": _predict,
     "show": _show,

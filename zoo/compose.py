@@ -16,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from medzoo.data.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
+FOLDERS_OF_FILES = ("prompts",)
+"""Folders of conf/ that hold files to be named, where Hydra sees a group: `prompts=` takes a name or a path."""
 
 
 def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
@@ -35,10 +37,13 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
         if not config_dir.is_dir():
             raise ConfigError(f"no configuration folder at {config_dir} (--config-dir)")
         extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
+    plain = [override for override in overrides if override.split("=")[0] in FOLDERS_OF_FILES]
+    overrides = [override for override in overrides if override not in plain]
     GlobalHydra.instance().clear()
     with initialize_config_module("medzoo.conf", version_base="1.3"):
         try:
-            return compose(name, overrides=[*extra, *overrides])
+            config = compose(name, overrides=[*extra, *overrides])
+            return _with_values(config, plain)
         except MissingConfigException as error:
             raise _unknown_option(error) from error
         except ConfigCompositionException as error:
@@ -51,6 +56,15 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
             raise ConfigError(str(error)) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(str(error)) from error
+
+
+def _with_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key not in config:
+            raise UnknownNameError("setting", key, _keys(config))
+        OmegaConf.update(config, key, None if value in ("", "null") else value)
+    return config
 
 
 def typed(schema: type[T], config: DictConfig) -> T:

@@ -35,21 +35,26 @@ class ModelConfig:
     Attributes:
         family: Registry family.
         backbone: Architecture name.
-        pretrained: Fetch the published weights.
+        pretrained: Fetch the published weights: true, for image–text models a tag of open_clip's.
         checkpoint_path: Start from a local weights file.
         small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 32 pixels.
         neighbours: Answer by this many nearest training images in feature space instead of a
             trained head; nothing is trained. None: a trained head.
+        freeze: Towers of an image–text model that are not trained: image, text.
+        captions: What an image–text model reads: auto (the dataset's captions, else its labels in
+            words), column, labels, or a prompt file.
         arguments: Further arguments of the architecture, such as {drop_rate: 0.1}.
         preprocess: How images become its input.
     """
 
     family: str = "cnn"
     backbone: str = "resnet18"
-    pretrained: bool = False
+    pretrained: Any = False
     checkpoint_path: str | None = None
     small_stem: bool | None = None
     neighbours: int | None = None
+    freeze: list[str] = field(default_factory=list)
+    captions: str = "auto"
     arguments: dict[str, Any] = field(default_factory=dict)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
@@ -234,6 +239,8 @@ class ExportConfig:
         output: The file to write; None: model.onnx in the run directory.
         precision: fp32.
         images: Validation images the graph is proven on.
+        prompts: Wording of an image–text model's classifier: a file or the name of packaged prompts;
+            None: those packaged for the dataset.
         data: Dataset options that differ on this machine, such as {root: ...}.
         debug: Show tracebacks of user errors.
     """
@@ -243,7 +250,47 @@ class ExportConfig:
     output: str | None = None
     precision: str = "fp32"
     images: int = 256
+    prompts: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    debug: bool = False
+
+
+@dataclass
+class ZeroshotConfig:
+    """Everything `medzoo zeroshot` needs.
+
+    Attributes:
+        data: Name and options of a dataset; not used with `images`.
+        model: An image–text model: model.backbone=<open_clip name>, hf-hub:..., local-dir:...
+        trained: A run directory of medzoo's own, instead.
+        checkpoint: best or last, of `trained`.
+        prompts: A prompt file, or the name of packaged prompts; None: those packaged for the dataset.
+        held_out: Use the prompts' held-out wording: null, templates, synonyms or both.
+        classes: Class names, with `images`, or in place of the dataset's own wording.
+        templates: Texts with one {} each, for `classes`.
+        ontology: A JSON file of node → children; classes are then scored by the leaves below them.
+        images: Image files or folders, without a dataset; prints one line an image.
+        json: With `images`, one JSON object a line.
+        evaluation: How results are computed.
+        run: Directory for results; None: runs/zeroshot-<data>-<model>-<time>.
+        device: auto, cpu or cuda.
+        debug: Show tracebacks of user errors.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    trained: str | None = None
+    checkpoint: str = "best"
+    prompts: str | None = None
+    held_out: str | None = None
+    classes: list[str] | None = None
+    templates: list[str] | None = None
+    ontology: str | None = None
+    images: list[str] | None = None
+    json: bool = False
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    run: str | None = None
+    device: str = "auto"
     debug: bool = False
 
 

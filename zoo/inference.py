@@ -14,7 +14,6 @@ from torch import Tensor
 
 from medzoo.data.loader import EpochBatches, make_loader
 from medzoo.data.samples import SampleDataset
-from medzoo.tasks.classify import Classify
 from medzoo.tasks.task import Batch, Task
 
 
@@ -40,16 +39,10 @@ def predict_samples(
         Outputs by name, each (N, ...) float32 in table order, and the mean loss over what is observed (None without
         targets, or when all are missing).
     """
-
-    def step(batch: Batch) -> dict[str, Tensor]:
-        return task.validation_step(batch) if "target" in batch else task.predict(batch)
-
-    return _run(step, samples, batch_size, workers, accelerator, epoch)
+    return _run(task.validation_step, samples, batch_size, workers, accelerator, epoch)
 
 
-def compute_features(
-    task: Classify, samples: SampleDataset, *, batch_size: int, workers: int, accelerator: Accelerator
-) -> Tensor:
+def compute_features(task: Task, samples: SampleDataset, *, batch_size: int, workers: int, accelerator: Accelerator) -> Tensor:
     """Return (N, F) float32 pooled features of every sample in table order, on the CPU; arguments as `predict_samples`."""
 
     def step(batch: Batch) -> dict[str, Tensor]:

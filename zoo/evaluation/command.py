@@ -9,20 +9,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from accelerate import Accelerator
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.config import EvaluateConfig, EvaluationConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
+from medzoo.data.prompts import find_prompts
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.data.splits import shared_groups
+from medzoo.evaluation.contrast import (
+    embed_dataset,
+    format_retrieval,
+    prompt_card,
+    retrieval_report,
+    zero_shot_predictions,
+)
+from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.plots import plot_reliability
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
+from medzoo.evaluation.zeroshot import build_classifier
 from medzoo.inference import predict_samples
 from medzoo.tasks.classify import Classify
+from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.contrast_setup import caption_prompts
+from medzoo.tasks.registry import TrainableTask
 from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory
 
@@ -35,9 +49,12 @@ def main(config: EvaluateConfig) -> None:
     if config.predict:
         task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
         dataset = run_dataset(run, config.data)
-        augment = yaml.safe_load(run.config.read_text(encoding="utf-8"))["trainer"]["augment"]
+        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
         details = {"checkpoint": config.checkpoint}
-        predict_run(run, task, dataset, config.evaluation, config.device, config.workers, details, augment=augment)
+        predict_run(
+            run, task, dataset, config.evaluation, config.device, config.workers, details, augment=augment, captions=captions
+        )
     report_run(run, config.evaluation)
 
 
@@ -49,7 +66,7 @@ def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:
 
 def predict_run(
     run: RunDirectory,
-    task: Classify,
+    task: TrainableTask,
     dataset: Dataset,
     config: EvaluationConfig,
     device: str,
@@ -57,7 +74,8 @@ def predict_run(
     details: dict[str, Any],
     *,
     augment: Any = "auto",
-) -> Predictions:
+    captions: str = "auto",
+) -> Predictions | None:
     """Predict the splits of a run and write its predictions file.
 
     Args:
@@ -69,12 +87,18 @@ def predict_run(
         workers: Loader processes.
         details: What the report shall say of the checkpoint.
         augment: The run's augmentation, for test-time augmentation.
+        captions: Where an image–text model's captions come from.
+
+    Returns:
+        The predictions; None for an image–text model on a dataset without labels or prompts.
 
     Raises:
         ConfigError: If a split is empty, or test-time augmentation has nothing to do.
     """
     accelerator = make_accelerator(device)
     task.to(accelerator.device).eval()
+    if isinstance(task, Contrast):
+        return _embed_run(run, task, dataset, config, accelerator, workers, details, captions)
     assert task.spec.labels is not None
     parts: dict[str, list[Any]] = {"rows": [], "targets": [], "logits": [], "probabilities": []}
     for split in config.splits:
@@ -137,20 +161,56 @@ def _with_copies(
     return {"logits": logits.astype(np.float32), "probabilities": mean.astype(np.float32)}
 
 
+def _embed_run(
+    run: RunDirectory,
+    task: Contrast,
+    dataset: Dataset,
+    config: EvaluationConfig,
+    accelerator: Accelerator,
+    workers: int,
+    details: dict[str, Any],
+    captions: str,
+) -> Predictions | None:
+    """Write a run's embeddings and, where the dataset has labels and prompts, its zero-shot predictions."""
+    if config.tta:
+        raise ConfigError("evaluation.tta is for classifiers; set it to 0")
+    embeddings = embed_dataset(task, dataset, config, accelerator, workers=workers, captions=captions)
+    if accelerator.is_main_process:
+        embeddings.write(run.embeddings)
+    prompts = None
+    if dataset.labels is not None and dataset.labels.kind != "regression":
+        given = captions not in ("auto", "column", "labels")
+        prompts = caption_prompts(dataset, captions) if given else find_prompts(dataset)
+    if prompts is None or dataset.labels is None:
+        return None
+    classifier = build_classifier(task, prompts, dataset.labels)
+    said = {**details, "zero-shot": prompt_card(prompts, classifier)}
+    predictions = zero_shot_predictions(embeddings, classifier, dataset, said)
+    if accelerator.is_main_process:
+        predictions.write(run.predictions)
+    return predictions
+
+
 def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
-    """Score a run's predictions file: metrics.json, plots, and lines on the terminal."""
-    report = evaluate(
-        Predictions.read(run.predictions),
-        splits=config.splits,
-        replicates=config.replicates,
-        level=config.level,
-        seed=config.seed,
-        bins=config.bins,
-    )
+    """Score a run's predictions and embeddings files: metrics.json, plots, and lines on the terminal."""
+    report: dict[str, Any] = {"splits": {}, "notes": []}
+    if run.predictions.is_file() or not run.embeddings.is_file():
+        report = evaluate(
+            Predictions.read(run.predictions),
+            splits=config.splits,
+            replicates=config.replicates,
+            level=config.level,
+            seed=config.seed,
+            bins=config.bins,
+        )
+    if run.embeddings.is_file():
+        report["retrieval"] = retrieval_report(Embeddings.read(run.embeddings), config.splits, config)
     write_metrics(run.metrics, report)
-    for split in config.splits:
+    for split in report["splits"]:
         plot_reliability(run.plots / f"reliability_{split}.png", report, split)
         print(format_report(report, split))
+    for line in format_retrieval(report.get("retrieval", {})):
+        print(line)
     for note in report["notes"]:
         print(f"note: {note}")
     return report

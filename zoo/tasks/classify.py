@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medzoo.config import TrainerConfig
+from medzoo.data.errors import TrainingError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
+from medzoo.data.samples import SampleDataset
+from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.models.backbone import classify_features, pooled_features
 from medzoo.spec import ModelSpec
 from medzoo.tasks.objective import Objective
-from medzoo.tasks.task import Batch
+from medzoo.tasks.task import Batch, over_views
+from medzoo.train import finetune
 
 
 class Classify(nn.Module):
@@ -23,6 +31,9 @@ class Classify(nn.Module):
         model: (N, C, H, W) or (N, C, D, H, W) normalised float32 → (N, K) logits, or standardised quantities.
         objective: The loss and what decodes the outputs.
     """
+
+    accumulates = True
+    """Whether gradients of small batches add up to that of the larger."""
 
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
         super().__init__()
@@ -43,8 +54,10 @@ class Classify(nn.Module):
 
     @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs of `predict` with `loss` and `count`."""
+        """Return the outputs of `predict`, with `loss` and `count` where the batch has targets."""
         outputs = self.predict(batch)
+        if "target" not in batch:
+            return outputs
         loss, count = self.loss(outputs["logits"], batch["target"])
         return {**outputs, "loss": loss, "count": count}
 
@@ -67,6 +80,56 @@ class Classify(nn.Module):
     def deploy(self) -> nn.Module:
         """Return the graph to export: raw image → logits, probabilities."""
         return ClassifyGraph(self.spec, self.model)
+
+    def require(self, samples: SampleDataset) -> None:
+        """Check that a split has labels to learn from or to choose by.
+
+        Raises:
+            TrainingError: If it has none.
+        """
+        if samples.targets is None or np.isnan(samples.targets).all():
+            raise TrainingError(
+                f"the {samples.split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by"
+            )
+
+    def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
+        """Return the metric the epoch is chosen by, or the loss where it is undefined on these labels, and then why."""
+        assert self.spec.labels is not None
+        assert val.targets is not None
+        name = asked or METRICS[self.spec.labels.kind][0]
+        reason = None if name == "loss" else monitorable(self.spec.labels, val.targets, name)
+        if reason is None:
+            return name, None
+        return "loss", f"{name} is undefined on the val split ({reason}); the epoch is chosen by val loss"
+
+    def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
+        """Return a metric over the validation split; None where it is undefined."""
+        assert self.spec.labels is not None
+        assert val.targets is not None
+        return monitor_value(self.spec.labels, val.targets, outputs["logits"], name)
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a larger value of a monitored metric is better."""
+        return name != "loss" and higher_is_better(name)
+
+    def can_cache(self, samples: SampleDataset) -> bool:
+        """Whether a linear probe's features can be computed once: not those of several views.
+
+        An ordinal head is not linear: it would see the mean of features, not of answers.
+        """
+        return samples.views is None
+
+    def freeze(self, config: TrainerConfig) -> None:
+        """Mark what shall not be trained; see `medzoo.train.finetune`."""
+        finetune.freeze(self.model, config)
+
+    def set_training(self, config: TrainerConfig) -> None:
+        """Put what learns into training mode and what is frozen into evaluation mode."""
+        finetune.set_training(self.model, config)
+
+    def assets(self) -> dict[str, bytes]:
+        """Return what a checkpoint needs beside weights and spec: nothing."""
+        return {}
 
     def _logits(self, batch: Batch) -> Tensor:
         if "features" in batch:  # computed once, by a linear probe
@@ -97,30 +160,6 @@ class ClassifyGraph(nn.Module):
         values = fit(image.movedim(-1, 1), self.spec.preprocess)
         logits = in_units(self.model(normalise(values, self.spec.preprocess)), self.objective)
         return logits, probabilities(logits, self.spec.labels)
-
-
-def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
-    """Apply a network to a batch's images; of several views, average what it says over those that are there.
-
-    Absent views never reach the network, so that they count in no batch statistics. Under a linear head the mean of logits is
-    the logit of mean features: the exported graph of one image is then exact for cases too, its logits averaged.
-
-    Args:
-        step: (M, C, H, W) → (M, K).
-        batch: `image` (N, C, H, W); or (N, V, C, H, W) with `view_mask` (N, V).
-
-    Returns:
-        (N, K).
-    """
-    images = batch["image"]
-    if "view_mask" not in batch:
-        return step(images)
-    mask = batch["view_mask"]
-    outputs = step(images[mask])
-    case = torch.arange(len(mask), device=mask.device).repeat_interleave(mask.sum(dim=1))
-    total = outputs.new_zeros(len(mask), outputs.shape[1]).index_add_(0, case, outputs)
-    mean: Tensor = total / mask.sum(dim=1, keepdim=True)
-    return mean
 
 
 def in_units(outputs: Tensor, objective: Objective) -> Tensor:

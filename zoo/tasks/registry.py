@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -12,6 +13,7 @@ from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples import SampleDataset
 from medzoo.models import timm_backbone
 from medzoo.models.backbone import pooled_features
 from medzoo.models.neighbours import NeighbourNetwork
@@ -19,20 +21,34 @@ from medzoo.models.ordinal import CornLink, CumulativeLink, OrdinalNetwork
 from medzoo.models.registry import check_name, is_timm, model_from_spec
 from medzoo.spec import ModelSpec
 from medzoo.tasks.classify import Classify
+from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.contrast_setup import contrast_from_config, contrast_from_spec, write_captions
 from medzoo.tasks.objective import Objective, objective_from_config
+from medzoo.tasks.task import Task
 
 DEFAULT_SIZE = 224
 VOLUME_FAMILIES = ("cnn3d", "slices")
 LIBRARIES = ("medzoo", "torch", "timm", "numpy")
 
 
-def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Classify:
+TrainableTask = Classify | Contrast
+
+
+def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> TrainableTask:
     """Build the task that trains a model on a dataset; its spec is frozen from here on.
 
     Raises:
         UnknownNameError: If the family, the backbone or the loss is not known.
         ConfigError: If the model and the dataset do not go together.
     """
+    if config.family == "clip":
+        return contrast_from_config(config, loss, dataset, seed, data_card(dataset))
+    if config.freeze or config.captions != "auto":
+        raise ConfigError("model.freeze and model.captions are for model=clip")
+    if not isinstance(config.pretrained, bool):
+        raise ConfigError(
+            f"model.pretrained={config.pretrained!r} is not true or false; a tag goes into model.backbone=<name>.<tag>"
+        )
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels to classify; choose a dataset or an option with labels")
     check_name(config.backbone, config.family)
@@ -66,15 +82,27 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
     return Classify(spec, model)
 
 
-def task_from_spec(spec: ModelSpec) -> Classify:
+def task_from_spec(spec: ModelSpec, assets: Mapping[str, bytes] | None = None) -> TrainableTask:
     """Rebuild a task without its weights.
+
+    Args:
+        spec: The task's spec.
+        assets: What its checkpoint holds beside weights and spec, by file name.
 
     Raises:
         CheckpointError: If this medzoo has no such task.
     """
+    if spec.task == "contrast":
+        return contrast_from_spec(spec, assets or {})
     if spec.task != "classify" or spec.labels is None:
         raise CheckpointError(f"this medzoo has no task {spec.task!r}; update it")
     return Classify(spec, _network(spec))
+
+
+def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config: ModelConfig) -> None:
+    """Give a split's samples what a task learns from beyond images and targets: captions."""
+    if task.spec.task == "contrast":
+        write_captions(samples, dataset, config.captions)
 
 
 def _network(spec: ModelSpec, **initial: Any) -> nn.Module:

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.checkpoint import find_checkpoint, load_checkpoint, read_assets
 from medzoo.compose import typed
 from medzoo.config import TrainConfig
 from medzoo.data.dataset import SPLITS, Dataset
@@ -19,7 +19,7 @@ from medzoo.data.registry import load_dataset
 from medzoo.evaluation.command import predict_run, report_run
 from medzoo.spec import ModelSpec
 from medzoo.tasks.classify import Classify
-from medzoo.tasks.registry import task_from_config, task_from_spec
+from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
 from medzoo.train.devices import make_accelerator
 from medzoo.train.loop import Trainer
 from medzoo.train.neighbours import fit_neighbours
@@ -49,7 +49,7 @@ def main(config: DictConfig) -> RunDirectory:
     trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
     if accelerator.is_main_process:
-        RunDirectory.create(run.path, yaml_text, task.spec)
+        RunDirectory.create(run.path, yaml_text, task.spec, task.assets())
     trainer.accelerator.wait_for_everyone()
     return _fit(trainer, settings, dataset)
 
@@ -74,12 +74,12 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
     if settings.model.neighbours is not None:
         raise ConfigError(f"{path} has no training to go on with (model.neighbours); start anew with another run=...")
     dataset = load_dataset(**settings.data)
-    task = task_from_spec(ModelSpec.read(run.spec))
+    task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
     return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
 
 
 def _trainer(
-    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify, *, resume: bool
+    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: TrainableTask, *, resume: bool
 ) -> Trainer:
     trackers = settings.trainer.trackers
     accelerator = make_accelerator(settings.device, settings.trainer.precision, run, trackers)
@@ -101,7 +101,17 @@ def _remember(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset:
 
 def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details: dict[str, Any]) -> None:
     best = load_checkpoint(find_checkpoint(run.path, "best"))
-    predict_run(run, best, dataset, settings.evaluation, settings.device, 0, details, augment=settings.trainer.augment)
+    predict_run(
+        run,
+        best,
+        dataset,
+        settings.evaluation,
+        settings.device,
+        0,
+        details,
+        augment=settings.trainer.augment,
+        captions=settings.model.captions,
+    )
     if PartialState().is_main_process:
         report_run(run, settings.evaluation)
 

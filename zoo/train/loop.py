@@ -25,12 +25,10 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.loader import EpochBatches, make_loader
 from medzoo.data.samples import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
-from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.inference import compute_features, predict_samples, to_device
-from medzoo.tasks.classify import Classify
-from medzoo.tasks.task import Batch
+from medzoo.tasks.registry import prepare_samples
+from medzoo.tasks.task import Batch, Task
 from medzoo.train.devices import start_trackers
-from medzoo.train.finetune import freeze, set_training
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
 from medzoo.train.progress import Display, plot_history, write_history
@@ -59,7 +57,7 @@ class Trainer:
 
     def __init__(
         self,
-        task: Classify,
+        task: Task,
         dataset: Dataset,
         config: TrainConfig,
         yaml: str,
@@ -76,15 +74,24 @@ class Trainer:
         augment = Augment(policy, task.spec.preprocess)
         self.train = SampleDataset(dataset, "train", task.spec.preprocess, augment=augment, seed=config.seed)
         self.val = SampleDataset(dataset, "val", task.spec.preprocess)
-        _require_labels(self.train, "train")
-        _require_labels(self.val, "val")
-        self.monitor = self._choose_monitor(task)
-        assert task.spec.labels is not None
-        cache = self._caches()
-        check_mixing(self.config, task.spec.labels, cached=cache, views=self.train.views is not None)
+        for samples in (self.train, self.val):
+            if not len(samples):
+                raise TrainingError(f"the {samples.split} split is empty; change the split options of the dataset")
+            prepare_samples(task, samples, dataset, config.model)
+            task.require(samples)
+        if self.config.accumulate > 1 and not task.accumulates:
+            raise ConfigError(
+                "trainer.accumulate does not enlarge a contrastive batch, whose pairs are each other's negatives; raise "
+                "trainer.batch_size, or use more devices"
+            )
+        self.monitor, note = task.choose_monitor(self.config.monitor, self.val)
+        if note is not None:
+            self.display.say(f"note: {note}")
+        cache = self._caches(task)
+        check_mixing(self.config, task.spec, cached=cache, views=self.train.views is not None)
         self.batches = EpochBatches(
             len(self.train), self.config.batch_size, seed=config.seed, shuffle=True,
-            probabilities=self._probabilities(task.spec.labels),
+            probabilities=self._probabilities(dataset.labels),
             rank=accelerator.process_index, world=accelerator.num_processes,
         )  # fmt: skip
         self.loader = make_loader(
@@ -92,7 +99,7 @@ class Trainer:
         )
         self.steps_per_epoch = math.ceil(len(self.batches) / self.config.accumulate)
         task.to(accelerator.device)
-        freeze(task.model, self.config)
+        task.freeze(self.config)
         optimizer = make_optimizer(task.model, self.config)
         self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
         self.progress = Progress()
@@ -125,7 +132,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         progress, accumulate = self.progress, self.config.accumulate
         self.wrapped.train()
-        set_training(self.task.model, self.config)
+        self.task.set_training(self.config)
         self.batches.set_epoch(progress.epoch, start_batch=progress.batch)
         total, group = len(self.batches), list[str]()
         sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
@@ -194,7 +201,7 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         progress = self.progress
-        task: Classify = self.average.module if self.average is not None else self.task
+        task: Task = self.average.module if self.average is not None else self.task
         task.eval()
         outputs, val_loss = predict_samples(
             task, self.val, batch_size=self.config.batch_size, workers=0, accelerator=self.accelerator
@@ -204,7 +211,7 @@ class Trainer:
                 f"the validation loss is {val_loss} after epoch {progress.epoch + 1}; the last good state is kept in "
                 f"{self.run.state}: lower trainer.learning_rate"
             )
-        value = val_loss if self.monitor == "loss" else self._monitored(outputs["logits"])
+        value = val_loss if self.monitor == "loss" else self.task.monitor_value(self.monitor, outputs, self.val)
         row = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -214,7 +221,7 @@ class Trainer:
             f"val_{self.monitor}": value,
         }
         progress.history.append(row)
-        sign = 1 if self.monitor != "loss" and higher_is_better(self.monitor) else -1
+        sign = 1 if self.task.higher_is_better(self.monitor) else -1
         better = value is not None and (progress.best is None or sign * value > sign * progress.best)
         progress.epoch, progress.batch, progress.loss_sum, progress.loss_count = progress.epoch + 1, 0, 0.0, 0.0
         if better:
@@ -236,19 +243,18 @@ class Trainer:
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "learning_rate")
         self.display.say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}{'  (best)' if better else ''}")
 
-    def _caches(self) -> bool:
+    def _caches(self, task: Task) -> bool:
         """Whether the features of a linear probe are computed once."""
         config = self.config
         if config.finetune != "linear":
             if config.cache_features:
                 raise ConfigError("trainer.cache_features is for trainer.finetune=linear: other features change in training")
             return False
-        # An ordinal head is not linear: of several views it would see the mean of features, not of answers.
-        plain = config.augment in ("auto", "none") and self.train.views is None and not (config.mixup or config.cutmix)
+        plain = config.augment in ("auto", "none") and task.can_cache(self.train) and not (config.mixup or config.cutmix)
         if config.cache_features and config.augment not in ("auto", "none"):
             raise ConfigError("cached features see no augmentation; set trainer.augment=none or trainer.cache_features=false")
-        if config.cache_features and self.train.views is not None:
-            raise ConfigError("features of cases with several views are not cached; leave trainer.cache_features null")
+        if config.cache_features and not task.can_cache(self.train):
+            raise ConfigError("the features of this model or of cases with several views are not cached; leave it null")
         return plain if config.cache_features is None else config.cache_features
 
     def _cache_features(self) -> None:
@@ -259,37 +265,19 @@ class Trainer:
                 self.task, samples, batch_size=self.config.batch_size, workers=self.config.workers, accelerator=self.accelerator
             )
 
-    def _probabilities(self, labels: LabelSpace) -> NDArray[np.float64] | None:
+    def _probabilities(self, labels: LabelSpace | None) -> NDArray[np.float64] | None:
         if self.config.sampling not in SAMPLINGS:
             raise UnknownNameError("trainer.sampling", self.config.sampling, SAMPLINGS)
         if self.config.sampling == "shuffle":
             return None
-        assert self.train.targets is not None
+        if labels is None or self.train.targets is None:
+            raise ConfigError("trainer.sampling=balanced needs labels, and this dataset has none; use shuffle")
         return balanced_weights(self.train.targets, labels)
 
-    def _monitored(self, logits: np.ndarray) -> float | None:  # type: ignore[type-arg]
-        labels, targets = self.task.spec.labels, self.val.targets
-        assert labels is not None
-        assert targets is not None
-        return monitor_value(labels, targets, logits, self.monitor)
-
-    def _choose_monitor(self, task: Classify) -> str:
-        """Return the metric the epoch is chosen by: the one asked for, or the loss where it is undefined on these labels."""
-        assert task.spec.labels is not None
-        asked = self.config.monitor or METRICS[task.spec.labels.kind][0]
-        if asked == "loss":
-            return asked
-        assert self.val.targets is not None
-        reason = monitorable(task.spec.labels, self.val.targets, asked)
-        if reason is None:
-            return asked
-        self.display.say(f"note: {asked} is undefined on the val split ({reason}); the epoch is chosen by val loss")
-        return "loss"
-
-    def _save_checkpoint(self, task: Classify, pointer: str) -> None:
+    def _save_checkpoint(self, task: Task, pointer: str) -> None:
         if not self.accelerator.is_main_process:
             return
-        files = checkpoint_files(task.spec, task.model.state_dict(), self.yaml)
+        files = checkpoint_files(task.spec, task.model.state_dict(), self.yaml, task.assets())
         name = f"epoch-{self.progress.epoch:04d}" + ("-last" if pointer == "last" else "")
         write_folder(self.run.checkpoints, name, files, pointer)
 
@@ -312,10 +300,3 @@ class Trainer:
                 self.accelerator.scaler,
                 self.task.spec.hash,
             )
-
-
-def _require_labels(samples: SampleDataset, split: str) -> None:
-    if not len(samples):
-        raise TrainingError(f"the {split} split is empty; change the split options of the dataset")
-    if samples.targets is None or np.isnan(samples.targets).all():
-        raise TrainingError(f"the {split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by")

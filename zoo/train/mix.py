@@ -8,11 +8,11 @@ from torch import Tensor
 
 from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError
-from medzoo.data.labels import LabelSpace
+from medzoo.spec import ModelSpec
 from medzoo.tasks.task import Batch
 
 
-def check_mixing(config: TrainerConfig, labels: LabelSpace, *, cached: bool, views: bool) -> None:
+def check_mixing(config: TrainerConfig, spec: ModelSpec, *, cached: bool, views: bool) -> None:
     """Check that a batch can be mixed as asked.
 
     Raises:
@@ -25,7 +25,9 @@ def check_mixing(config: TrainerConfig, labels: LabelSpace, *, cached: bool, vie
         raise ConfigError("mixup and cutmix need images, not cached features; set trainer.cache_features=false")
     if (config.mixup or config.cutmix) and views:
         raise ConfigError("mixup and cutmix mix single images, not cases of several views; set both to 0")
-    if config.cutmix and labels.kind == "regression":
+    if (config.mixup or config.cutmix) and spec.task == "contrast":
+        raise ConfigError("mixup and cutmix mix targets, and image–text pairs have none; set both to 0")
+    if config.cutmix and spec.labels is not None and spec.labels.kind == "regression":
         raise ConfigError("cutmix is for classes: a quantity is not shared out by area; use mixup")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +53,11 @@ class RunDirectory:
         return self.path / "predictions.parquet"
 
     @property
+    def embeddings(self) -> Path:
+        """Image and text embeddings of the evaluated splits, of image–text models."""
+        return self.path / "embeddings.parquet"
+
+    @property
     def metrics(self) -> Path:
         """Every metric with its interval."""
         return self.path / "metrics.json"
@@ -77,8 +83,8 @@ class RunDirectory:
             raise ConfigError(f"run directory {path} is not empty; give another run=..., or go on with resume={path}")
 
     @classmethod
-    def create(cls, path: Path, config: str, spec: ModelSpec) -> RunDirectory:
-        """Start a run directory with its configuration and spec.
+    def create(cls, path: Path, config: str, spec: ModelSpec, assets: Mapping[str, bytes] | None = None) -> RunDirectory:
+        """Start a run directory with its configuration, spec and the task's assets.
 
         Raises:
             ConfigError: If something is there already.
@@ -87,6 +93,8 @@ class RunDirectory:
         run.require_empty()
         write_file(run.config, config.encode("utf-8"))
         write_file(run.spec, spec.to_json().encode("utf-8"))
+        for name, content in (assets or {}).items():
+            write_file(path / "assets" / name, content)
         return run
 
     @classmethod

@@ -1,0 +1,69 @@
+"""`medzoo export` for image–text models: two towers, and zero-shot classifiers where the dataset has labels and prompts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.config import ExportConfig, ZeroshotConfig
+from medzoo.data.dataset import Dataset
+from medzoo.data.prompts import find_prompts
+from medzoo.evaluation.contrast import prompt_card
+from medzoo.evaluation.zeroshot import build_classifier
+from medzoo.export.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
+from medzoo.export.onnx_file import export_graph, export_text_tower, format_parity
+from medzoo.tasks.contrast import Contrast
+from medzoo.train.run import RunDirectory
+from medzoo.train.storage import write_file
+from medzoo.zeroshot import choose_prompts
+
+DEFAULT_TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
+
+
+def export_clip(
+    task: Contrast,
+    dataset: Dataset,
+    run: RunDirectory,
+    images: Sequence[NDArray[Any]],
+    targets: NDArray[np.float32] | None,
+    config: ExportConfig,
+) -> list[Path]:
+    """Write `image.onnx`, `text.onnx` and, with labels and prompts, `zeroshot.onnx` and `zeroshot_open.onnx`.
+
+    Args:
+        task: With trained weights.
+        dataset: The run's.
+        run: Where the files go, unless `config.output` names a folder.
+        images: Real validation images.
+        targets: Their targets, or None.
+        config: The command's settings.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ExportError: If a proof fails; that file is not written.
+    """
+    folder = run.path if config.output is None else Path(config.output)
+    reports: dict[str, Any] = {"image.onnx": export_graph(task.deploy(), folder / "image.onnx", images)}
+    texts = list(DEFAULT_TEXTS)
+    labels = dataset.labels
+    if labels is not None and labels.kind != "regression" and (config.prompts is not None or find_prompts(dataset) is not None):
+        prompts = choose_prompts(ZeroshotConfig(prompts=config.prompts), dataset, labels)
+        classifier = build_classifier(task, prompts, labels)
+        texts = [text for group in classifier.texts.values() for text in group]
+        report = export_graph(ZeroShotGraph(task, classifier), folder / "zeroshot.onnx", images, targets)
+        reports["zeroshot.onnx"] = {**report, "prompts": prompt_card(prompts, classifier)}
+        opened = OpenZeroShotGraph(task, classifier.positive)
+        reports["zeroshot_open.onnx"] = export_graph(opened, folder / "zeroshot_open.onnx", images)
+    reports["text.onnx"] = export_text_tower(TextTower(task), folder / "text.onnx", task.tokenizer, parity_texts(task, texts))
+    write_file(folder / "export.json", json.dumps(reports, indent=2, ensure_ascii=False).encode("utf-8"))
+    for name, report in reports.items():
+        print(f"wrote {folder / name} ({report['megabytes']} MB)")
+        print(f"  {format_parity(report['parity'])}")
+    return [folder / name for name in reports]

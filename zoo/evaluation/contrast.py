@@ -1,0 +1,161 @@
+"""Scoring an image–text model: embeddings of every split, retrieval, and zero-shot classification where labels are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from medzoo.config import EvaluationConfig
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError
+from medzoo.data.prompts import Prompts
+from medzoo.data.samples import SampleDataset
+from medzoo.data.splits import shared_groups
+from medzoo.evaluation.embeddings import Embeddings
+from medzoo.evaluation.predictions import Predictions
+from medzoo.evaluation.retrieval import retrieval_metrics
+from medzoo.evaluation.zeroshot import ZeroShotClassifier
+from medzoo.inference import predict_samples
+from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.contrast_setup import write_captions
+
+
+def embed_dataset(
+    task: Contrast,
+    dataset: Dataset,
+    config: EvaluationConfig,
+    accelerator: Accelerator,
+    *,
+    workers: int = 0,
+    captions: str | None = None,
+) -> Embeddings:
+    """Embed the splits of a dataset.
+
+    Args:
+        task: In evaluation mode, on the accelerator's device.
+        dataset: Whose images.
+        config: Which splits, and the batch size.
+        accelerator: Devices.
+        workers: Loader processes.
+        captions: Where captions come from, as `model.captions`; None: images alone.
+
+    Raises:
+        ConfigError: If a split is empty.
+    """
+    parts = []
+    for split in config.splits:
+        samples = SampleDataset(dataset, split, task.spec.preprocess)
+        if not len(samples):
+            raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
+        if captions is not None:
+            write_captions(samples, dataset, captions)
+        elif "caption" not in dataset.table.columns:
+            samples.writer = lambda index, draw: ""
+        outputs, _ = predict_samples(task, samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
+        parts.append(embeddings_of(samples, outputs, task.spec.hash, dataset.info.split_unit))
+    return _joined(parts)
+
+
+def embeddings_of(
+    samples: SampleDataset, outputs: Mapping[str, NDArray[Any]], spec_hash: str = "", split_unit: str = "image"
+) -> Embeddings:
+    """Return what a model made of a split, from its outputs in table order."""
+    texts = np.array([samples.text(index) for index in range(len(samples))], dtype=object)
+    return Embeddings(
+        sample_id=samples.sample_ids,
+        split=np.full(len(samples), samples.split, dtype=object),
+        group=samples.rows["group"].astype(str).to_numpy(dtype=object),
+        image=outputs["image_embedding"].astype(np.float32),
+        image_key=np.array([str(key) for key in samples.image_keys], dtype=object),
+        text=texts,
+        text_embedding=outputs["text_embedding"].astype(np.float32) if texts.astype(bool).any() else None,
+        spec_hash=spec_hash,
+        details={"split_unit": split_unit},
+    )
+
+
+def zero_shot_predictions(
+    embeddings: Embeddings, classifier: ZeroShotClassifier, dataset: Dataset, details: Mapping[str, Any]
+) -> Predictions:
+    """Turn image embeddings into predictions like any classifier's."""
+    from medzoo.data.dataset import target_matrix
+    from medzoo.export.runtime import probabilities
+
+    rows = dataset.table.set_index("sample_id", drop=False).loc[embeddings.sample_id]
+    logits = classifier.logits(embeddings.image)
+    notes = list(dataset.info.notes)
+    if shared_groups(dataset.table):
+        notes.append("the official split shares groups between splits: results are optimistic")
+    if classifier.ranking_only:
+        notes.append(f"no negative prompt for {', '.join(classifier.ranking_only)}: AUROC and AP alone are meaningful")
+    if classifier.truncated:
+        notes.append(
+            f"{len(classifier.truncated)} prompts were cut to the context length, such as {classifier.truncated[0][:60]!r}"
+        )
+    return Predictions(
+        labels=classifier.labels,
+        sample_id=embeddings.sample_id,
+        split=embeddings.split,
+        group=embeddings.group,
+        targets=target_matrix(rows, classifier.labels),
+        logits=logits,
+        probabilities=probabilities(logits, classifier.labels),
+        subgroups=rows[list(dataset.subgroups)].reset_index(drop=True),
+        spec_hash=embeddings.spec_hash,
+        split_unit=dataset.info.split_unit,
+        notes=tuple(notes),
+        details=dict(details),
+    )
+
+
+def prompt_card(prompts: Prompts, classifier: ZeroShotClassifier) -> dict[str, Any]:
+    """Return what a result says of its wording: name, version, hash and every text."""
+    return {
+        "name": prompts.name,
+        "version": prompts.version,
+        "hash": prompts.hash,
+        "texts": {name: list(texts) for name, texts in classifier.texts.items()},
+    }
+
+
+def retrieval_report(embeddings: Embeddings, splits: Sequence[str], config: EvaluationConfig) -> dict[str, Any]:
+    """Return retrieval metrics by split, for the splits that have captions."""
+    report = {}
+    for split in splits:
+        part = embeddings.of_split(split)
+        if part.text_embedding is not None and part.captioned.any():
+            report[split] = retrieval_metrics(part, replicates=config.replicates, level=config.level, seed=config.seed)
+    return report
+
+
+def format_retrieval(report: Mapping[str, Any]) -> list[str]:
+    """Return retrieval metrics as lines for a terminal."""
+    lines = []
+    for split, directions in report.items():
+        for direction in ("image_to_text", "text_to_image"):
+            found = directions[direction]
+            shown = "  ".join(
+                f"{name} {value['value']:.3f}" + ("" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]")
+                for name, value in found.items()
+                if isinstance(value, dict)
+            )
+            lines.append(f"{split}: {direction.replace('_', ' ')} (of {found['gallery']}): {shown}")
+    return lines
+
+
+def _joined(parts: Sequence[Embeddings]) -> Embeddings:
+    texts = None
+    if any(part.text_embedding is not None for part in parts):
+        texts = np.concatenate(
+            [p.text_embedding if p.text_embedding is not None else np.full_like(p.image, np.nan) for p in parts]
+        )
+    names = ("sample_id", "split", "group", "image_key", "text")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Embeddings(
+        **columns, image=np.concatenate([p.image for p in parts]), text_embedding=texts, spec_hash=parts[0].spec_hash,
+        details=parts[0].details,
+    )  # fmt: skip

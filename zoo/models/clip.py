@@ -1,0 +1,278 @@
+"""Contrastive image–text models by open_clip: any of its names, `hf-hub:` and `local-dir:` checkpoints, and `clip_tiny`.
+
+A model is described by open_clip's own configuration (`model_cfg`), and, for a Hugging Face text tower, that tower's
+configuration; both go into the spec, so that rebuilding reads neither the network nor the original folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
+from medzoo.data.seeding import derived_seed
+from medzoo.data.tokenizer import Tokenizer
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHT_FILES = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+CLIP_TINY = "clip_tiny"
+TINY_CONFIG: dict[str, Any] = {
+    # 64-pixel images, a small convolutional tower (it learns from a few hundred images) and a text tower narrow enough that
+    # CLIP's 49,408 word pieces stay below 3.2M parameters.
+    "embed_dim": 128,
+    "vision_cfg": {"layers": [1, 1, 1, 1], "width": 16, "head_width": 64, "image_size": 64},
+    "text_cfg": {"context_length": 64, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3},
+}
+TINY_PREPROCESS = {
+    "size": 64,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
+    "interpolation": "bilinear",
+    "resize_mode": "squash",
+}
+RESIZE_MODES = {"shortest": "crop", "longest": "pad", "squash": "stretch"}
+"""open_clip's resize modes → ours."""
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """A model before it is built.
+
+    Attributes:
+        name: What a spec calls it; no path of this machine.
+        config: open_clip's `model_cfg`.
+        text_config: The Hugging Face text tower's own configuration; None without one.
+        preprocess: open_clip's `preprocess_cfg`.
+        weights: A weights file; None: random.
+        tag: A pretrained tag of open_clip's, to be downloaded; None: none.
+        tokenizer_folder: Folder of a Hugging Face tokenizer; None: CLIP's own word pieces, or by the name in the configuration.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    text_config: Mapping[str, Any] | None = None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    tag: str | None = None
+    tokenizer_folder: Path | None = None
+
+
+def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | None = None) -> ClipSource:
+    """Find a model by name.
+
+    Args:
+        name: `clip_tiny`, a name of `open_clip.list_models()`, `hf-hub:owner/name` or `local-dir:folder`.
+        pretrained: A tag of open_clip's, such as `laion2b_s34b_b79k`; for plain names alone.
+        checkpoint_path: A weights file for a plain name.
+
+    Raises:
+        UnknownNameError: If open_clip has no such model or tag.
+        ConfigError: If two sources of weights are named, or a folder cannot be had.
+        CheckpointError: If a folder lacks its configuration or weights.
+    """
+    schema, _, place = name.partition(":")
+    if schema in ("hf-hub", "local-dir"):
+        if pretrained or checkpoint_path:
+            raise ConfigError(f"{name} brings its own weights; leave model.pretrained and model.checkpoint_path out")
+        folder = Path(place).expanduser() if schema == "local-dir" else _download(place)
+        return _from_folder(folder, f"{schema}:{folder.name if schema == 'local-dir' else place}")
+    if pretrained and checkpoint_path:
+        raise ConfigError("give model.pretrained=<tag> or model.checkpoint_path, not both")
+    weights = None
+    if checkpoint_path is not None:
+        weights = Path(checkpoint_path).expanduser()
+        if not weights.is_file():
+            raise ConfigError(f"no weights file at {weights} (model.checkpoint_path)")
+    if name == CLIP_TINY:
+        if pretrained:
+            raise ConfigError("clip_tiny has no published weights; leave model.pretrained out")
+        return ClipSource(name, deepcopy(TINY_CONFIG), preprocess=TINY_PREPROCESS, weights=weights)
+    import open_clip
+
+    config = open_clip.get_model_config(name)
+    if config is None:
+        raise UnknownNameError("CLIP model", name, [*open_clip.list_models(), CLIP_TINY, "hf-hub:...", "local-dir:..."])
+    preprocess: dict[str, Any] = {}
+    if pretrained:
+        tags = open_clip.pretrained.list_pretrained_tags_by_model(name)
+        if pretrained not in tags:
+            raise UnknownNameError("pretrained tag", pretrained, tags, where=f" of {name}")
+        described = open_clip.get_pretrained_cfg(name, pretrained) or {}
+        preprocess = {k: described[k] for k in ("mean", "std", "interpolation", "resize_mode") if k in described}
+        if described.get("quick_gelu"):
+            config["quick_gelu"] = True
+    text = config["text_cfg"].get("hf_model_name")
+    return ClipSource(name, config, _hub_text_config(text) if text else None, preprocess, weights, pretrained or None)
+
+
+def build_clip(config: Mapping[str, Any], text_config: Mapping[str, Any] | None = None, *, seed: int = 0) -> nn.Module:
+    """Build a model with random weights that are a function of `seed`; nothing is read from elsewhere.
+
+    Args:
+        config: open_clip's `model_cfg`.
+        text_config: The Hugging Face text tower's configuration, where the model has one.
+        seed: Of the initial weights.
+
+    Returns:
+        An open_clip `CLIP` or `CustomTextCLIP`: `encode_image`, `encode_text`, `logit_scale`, `logit_bias`.
+
+    Raises:
+        ConfigError: If open_clip refuses the configuration, or it is of a captioning model.
+    """
+    from open_clip.model import CLIP, CustomTextCLIP
+
+    settings = deepcopy(dict(config))
+    if "multimodal_cfg" in settings:
+        raise ConfigError("captioning models (CoCa) are not offered; choose a contrastive one")
+    text = settings["text_cfg"]
+    custom = bool(settings.pop("custom_text", False)) or "hf_model_name" in text
+    settings["vision_cfg"].pop("timm_model_pretrained", None)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet())
+        if "hf_model_name" in text:
+            if text_config is None:
+                raise ConfigError(f"the configuration of the text tower {text['hf_model_name']} is missing")
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            (Path(folder) / "config.json").write_text(json.dumps(dict(text_config)), encoding="utf-8")
+            text.update(hf_model_name=folder, hf_model_pretrained=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, "initial weights"))
+            try:
+                model: nn.Module = (CustomTextCLIP if custom else CLIP)(**settings)
+            except (TypeError, KeyError, ValueError, RuntimeError, AssertionError) as error:
+                raise ConfigError(f"open_clip cannot build this model ({type(error).__name__}: {error})") from error
+    return model
+
+
+def load_clip_weights(model: nn.Module, source: ClipSource) -> None:
+    """Load the weights of a source into a model built from it; nothing happens without any.
+
+    Raises:
+        CheckpointError: If they do not fit the configuration, cannot be read, or cannot be downloaded.
+    """
+    import open_clip
+
+    if source.tag is not None:
+        try:
+            described = open_clip.get_pretrained_cfg(source.name, source.tag)
+            path = Path(open_clip.download_pretrained(described))
+        except Exception as error:  # the hub's client has many families of errors
+            raise CheckpointError(
+                f"cannot fetch the weights {source.tag} of {source.name} ({type(error).__name__}: {error}); without a network "
+                "use model.checkpoint_path"
+            ) from error
+    elif source.weights is not None:
+        path = source.weights
+    else:
+        return
+    try:
+        with _quiet():
+            open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+    except Exception as error:  # torch's, safetensors' and pickle's errors
+        raise CheckpointError(f"{path} does not fit the model's configuration: {' '.join(str(error).split())[:300]}") from error
+
+
+def find_tokenizer(source: ClipSource) -> Tokenizer:
+    """Return a source's tokenizer.
+
+    Raises:
+        ConfigError: If it cannot be had, or is of a kind that does not run without torch.
+    """
+    from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
+
+    from medzoo.models.clip_tokenizer import describe_tokenizer
+
+    text = dict(source.config["text_cfg"])
+    length, given = text.get("context_length", 77), dict(text.get("tokenizer_kwargs") or {})
+    named = text.get("hf_tokenizer_name")
+    try:
+        if named:
+            place = named if source.tokenizer_folder is None else source.tokenizer_folder
+            found: Any = HFTokenizer(str(place), context_length=length, tokenizer_mode=text.get("tokenizer_mode"), **given)
+        elif "siglip" in source.name.lower() and ":" not in source.name:
+            found = SigLipTokenizer("gemma" if "siglip2" in source.name.lower() else "c4-en", context_length=length)
+        else:
+            found = SimpleTokenizer(context_length=length, **given)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the tokenizer of {source.name} cannot be had ({' '.join(str(error).split())[:200]})") from error
+    return describe_tokenizer(found)
+
+
+def encode_text(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Return (N, E) unit text embeddings of (N, L) tokens."""
+    embedding: Tensor = model.encode_text(tokens, normalize=True)  # type: ignore[operator]
+    return embedding.float()
+
+
+def encode_image(model: nn.Module, images: Tensor) -> Tensor:
+    """Return (N, E) unit image embeddings of normalised images."""
+    embedding: Tensor = model.encode_image(images, normalize=True)  # type: ignore[operator]
+    return embedding.float()
+
+
+def _from_folder(folder: Path, name: str) -> ClipSource:
+    path = folder / CONFIG_FILE
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        config = described["model_cfg"]
+    except FileNotFoundError:
+        raise CheckpointError(f"no {CONFIG_FILE} in {folder}; is it an open_clip checkpoint folder?") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from None
+    weights = next((folder / file for file in WEIGHT_FILES if (folder / file).is_file()), None)
+    if weights is None:
+        raise CheckpointError(f"no weights in {folder} (looked for {', '.join(WEIGHT_FILES)})")
+    text = config.get("text_cfg", {}).get("hf_model_name")
+    text_config = None
+    if text:
+        inside = folder / Path(text).name / "config.json"
+        beside = folder / "config.json"
+        own = next((place for place in (inside, beside) if place.is_file()), None)
+        text_config = json.loads(own.read_text(encoding="utf-8")) if own is not None else _hub_text_config(text)
+    return ClipSource(name, config, text_config, described.get("preprocess_cfg", {}), weights, tokenizer_folder=folder)
+
+
+def _hub_text_config(name: str) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    try:
+        described: dict[str, Any] = AutoConfig.from_pretrained(name).to_dict()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the configuration of the text tower {name} cannot be had ({' '.join(str(error).split())[:160]}); put its "
+            "config.json into the checkpoint's folder"
+        ) from error
+    return described
+
+
+def _download(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.model", *WEIGHT_FILES]
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except Exception as error:  # the hub's client has many families of errors
+        raise CheckpointError(
+            f"hf-hub:{repository} cannot be fetched ({type(error).__name__}); without a network use local-dir:<folder>"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip logs to the root logger what it says anyway by failing."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

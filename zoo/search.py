@@ -1,0 +1,147 @@
+"""`medzoo search`: the images of an embeddings file that are most like a given one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.evaluation.embeddings import Embeddings
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One image that was found.
+
+    Attributes:
+        rank: 1 for the most similar.
+        sample_id: Of the image's first row.
+        similarity: Cosine, −1..1.
+        image_key: Which image it is.
+        split: train, val or test.
+        text: Its first row's caption; empty without.
+    """
+
+    rank: int
+    sample_id: str
+    similarity: float
+    image_key: str
+    split: str
+    text: str
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status.
+
+    Raises:
+        MedzooError: On a mistake of the user's.
+    """
+    parser = argparse.ArgumentParser(prog="medzoo search", description="Find the images of an embeddings file most like one.")
+    parser.add_argument("embeddings", type=Path, help="an embeddings.parquet of medzoo's")
+    query = parser.add_mutually_exclusive_group(required=True)
+    query.add_argument("--like", metavar="SAMPLE_ID", help="a sample of the file, of any split; it is not among the results")
+    query.add_argument("--vector", metavar="FILE.npy", type=Path, help="one vector of the same model's")
+    parser.add_argument("-k", type=int, default=5, help="how many images (default 5)")
+    parser.add_argument("--split", help="search this split alone (default: all)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    given = parser.parse_args(list(arguments))
+    embeddings = Embeddings.read(given.embeddings)
+    if given.like is not None:
+        found = search_like(embeddings, given.like, given.k, given.split)
+    else:
+        found = search_vector(embeddings, read_vector(given.vector), given.k, given.split)
+    for line in format_neighbours(found, as_json=given.json):
+        print(line)
+    return 0
+
+
+def search_like(embeddings: Embeddings, sample_id: str, k: int, split: str | None = None) -> list[Neighbour]:
+    """Find the images most like a sample's; the sample's own image is not among them.
+
+    Args:
+        embeddings: Where to search.
+        sample_id: A sample of any split.
+        k: How many.
+        split: Where the images found must be; None: anywhere.
+
+    Raises:
+        UnknownNameError: If there is no such sample or split.
+        EvaluationError: If there are not k other images.
+    """
+    rows = np.flatnonzero([name == sample_id for name in embeddings.sample_id])
+    if not len(rows):
+        raise UnknownNameError("sample", sample_id, map(str, embeddings.sample_id), where=" in the embeddings")
+    return search_vector(embeddings, embeddings.image[rows[0]], k, split, without=str(embeddings.image_key[rows[0]]))
+
+
+def search_vector(
+    embeddings: Embeddings, vector: NDArray[Any], k: int, split: str | None = None, without: str | None = None
+) -> list[Neighbour]:
+    """Find the images most like a vector, by cosine similarity; ties go to the earlier row.
+
+    Args:
+        embeddings: Where to search.
+        vector: (E,), finite and not zero, of the model that made the embeddings.
+        k: How many.
+        split: Where the images found must be; None: anywhere.
+        without: Image key that is passed over.
+
+    Raises:
+        UnknownNameError: If there is no such split.
+        EvaluationError: If the vector does not fit, or there are not k images.
+    """
+    gallery = embeddings if split is None else embeddings.of_split(split)
+    images = gallery.image_key[gallery.first_rows]
+    passed = int(any(key == without for key in images))
+    if not 1 <= k <= len(images) - passed:
+        other, place = "other " if passed else "", f" in split {split}" if split else ""
+        raise EvaluationError(f"k={k}: there are {len(images) - passed} {other}images{place}; choose a k from 1 to that")
+    rows, similarities = gallery.nearest(np.asarray(vector)[None], k + passed)
+    kept = [n for n, row in enumerate(rows[0]) if gallery.image_key[row] != without][:k]
+    return [
+        Neighbour(
+            rank=rank,
+            sample_id=str(gallery.sample_id[rows[0, n]]),
+            similarity=float(similarities[0, n]),
+            image_key=str(gallery.image_key[rows[0, n]]),
+            split=str(gallery.split[rows[0, n]]),
+            text=str(gallery.text[rows[0, n]]),
+        )
+        for rank, n in enumerate(kept, start=1)
+    ]
+
+
+def read_vector(path: Path) -> NDArray[Any]:
+    """Read one vector (E,) from a NumPy file of shape (E,) or (1, E).
+
+    Raises:
+        EvaluationError: If the file is missing, is not a .npy file of numbers, or holds several vectors.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise EvaluationError(f"no such file: {path}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise EvaluationError(f"cannot read {path} as a .npy file of numbers: {type(error).__name__}") from error
+    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.floating):
+        raise EvaluationError(f"{path} does not hold one array of floating-point numbers; save one with numpy.save")
+    if values.ndim not in (1, 2) or (values.ndim == 2 and len(values) != 1):
+        raise EvaluationError(f"{path} holds an array of shape {list(values.shape)}; give one vector")
+    return values.reshape(-1)
+
+
+def format_neighbours(found: Sequence[Neighbour], *, as_json: bool) -> Iterator[str]:
+    """Yield one line an image: JSON with everything known of it, or its sample and similarity."""
+    width = max((len(neighbour.sample_id) for neighbour in found), default=0)
+    for neighbour in found:
+        if as_json:
+            yield json.dumps(vars(neighbour), ensure_ascii=False)
+        else:
+            yield f"{neighbour.sample_id:<{width}}  {neighbour.similarity:.4f}"

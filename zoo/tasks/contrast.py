@@ -1,0 +1,206 @@
+"""Contrastive training of images and captions: CLIP, SigLIP and every model open_clip builds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medzoo.config import TrainerConfig
+from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
+from medzoo.data.preprocess import fit, normalise
+from medzoo.data.samples import SampleDataset
+from medzoo.data.seeding import stable_hash
+from medzoo.data.tokenizer import Tokenizer
+from medzoo.models.clip import encode_image, encode_text
+from medzoo.spec import ModelSpec
+from medzoo.tasks.contrastive import Pairs, contrastive_loss, gather_pairs
+from medzoo.tasks.task import Batch, over_views
+
+TOKENIZER_FILE, TEXT_CONFIG_FILE = "tokenizer.json", "text_config.json"
+TOWERS = ("image", "text")
+
+
+class Contrast(nn.Module):
+    """An open_clip model with a contrastive loss on (`image`, `text`) pairs.
+
+    Attributes:
+        spec: The model's spec; `objective` holds `loss` and `freeze`.
+        model: `encode_image`, `encode_text`, `logit_scale`, `logit_bias`; see `medzoo.models.clip`.
+        tokenizer: Text to tokens.
+        text_config: The Hugging Face text tower's configuration, or None.
+    """
+
+    accumulates = False
+    """Whether gradients of small batches add up to that of the larger: not here, where every pair is the others' negative."""
+
+    def __init__(
+        self, spec: ModelSpec, model: nn.Module, tokenizer: Tokenizer, text_config: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = model
+        self.tokenizer = tokenizer
+        self.text_config = text_config
+        self.loss = contrastive_loss(spec.objective["loss"])
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Run `training_step`; the form that wrapping for several devices needs."""
+        return self.training_step(batch)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss over the pairs of all processes and the number of this one's pairs; rows without text are left out."""
+        return self._loss(batch, gather=True)
+
+    @torch.no_grad()
+    def validation_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs of `predict` with the loss over this batch."""
+        return {**self.predict(batch), **self._loss(batch, gather=False)}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `image_embedding` (N, E), and with text `text_embedding` (N, E), NaN where a row has none; unit vectors."""
+        outputs = {"image_embedding": self.embed_images(batch)}
+        if "text" in batch:
+            kept = [place for place, text in enumerate(batch["text"]) if text]
+            texts = torch.full_like(outputs["image_embedding"], float("nan"))
+            if kept:
+                texts[kept] = self.embed_texts([batch["text"][place] for place in kept])
+            outputs["text_embedding"] = texts
+        return outputs
+
+    @torch.no_grad()
+    def features(self, batch: Batch) -> Tensor:
+        """Return (N, E) unit image embeddings."""
+        return self.embed_images(batch)
+
+    def embed_images(self, batch: Batch) -> Tensor:
+        """Return (N, E) unit embeddings of a batch's images; of several views their mean."""
+        preprocess = self.spec.preprocess
+
+        def step(images: Tensor) -> Tensor:
+            return encode_image(self.model, normalise(fit(images, preprocess), preprocess))
+
+        return nn.functional.normalize(over_views(step, batch), dim=1)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return (N, E) unit embeddings of texts; what does not fit the context is cut (`tokenizer.truncated` tells)."""
+        device = next(self.model.parameters()).device
+        return encode_text(self.model, torch.from_numpy(self.tokenizer(texts)).to(device))
+
+    def deploy(self) -> nn.Module:
+        """Return the image tower to export: raw image → embedding."""
+        return ImageTower(self.spec, self.model)
+
+    def _loss(self, batch: Batch, *, gather: bool) -> dict[str, Tensor]:
+        texts: list[str] = batch["text"]
+        kept = torch.tensor([place for place, text in enumerate(texts) if text], dtype=torch.int64)
+        device = next(self.model.parameters()).device
+        part = {k: v[kept.to(v.device)] for k, v in batch.items() if k in ("image", "view_mask", "image_key")}
+        found = [texts[place] for place in kept.tolist()]
+        keys = torch.tensor([stable_hash(text) >> 1 for text in found], dtype=torch.int64, device=device)
+        if len(kept):
+            pairs = Pairs(self.embed_images(part), self.embed_texts(found), part["image_key"].to(device), keys)
+        else:
+            nothing = torch.zeros(0, self.spec.arguments["open_clip"]["embed_dim"], device=device)
+            pairs = Pairs(nothing, nothing, keys, keys)
+        whole = gather_pairs(pairs) if gather else pairs
+        scale, bias = self.model.logit_scale.exp(), self.model.logit_bias  # type: ignore[operator]
+        if len(whole.image) == 0:
+            return {"loss": scale.sum() * 0, "count": torch.zeros((), device=device)}
+        return {"loss": self.loss(whole, scale, bias), "count": torch.tensor(float(len(kept)), device=device)}
+
+    def require(self, samples: SampleDataset) -> None:
+        """Check that a split has pairs to learn from or to choose by.
+
+        Raises:
+            TrainingError: If it has none.
+        """
+        if not samples.has_text:
+            raise TrainingError(f"the {samples.split} split has no sample with a caption; nothing to learn or choose by")
+
+    def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
+        """Return the metric the epoch is chosen by; the loss unless recall is asked for, and no note."""
+        if asked not in (None, "loss", "recall"):
+            raise UnknownNameError("metric", asked, ["loss", "recall"], where=" for image–text models")
+        return asked or "loss", None
+
+    def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
+        """Return recall@1, the mean of both directions, over the validation split."""
+        from medzoo.evaluation.contrast import embeddings_of
+        from medzoo.evaluation.retrieval import retrieval_metrics
+
+        found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), replicates=0)
+        values = [found[direction]["recall@1"]["value"] for direction in ("image_to_text", "text_to_image")]
+        return float(np.mean(values))
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a larger value of a monitored metric is better."""
+        return name != "loss"
+
+    def can_cache(self, samples: SampleDataset) -> bool:
+        """Whether a linear probe's features can be computed once: never, the text tower learns too."""
+        return False
+
+    def freeze(self, config: TrainerConfig) -> None:
+        """Mark what shall not be trained: with `finetune=linear` all but the projections, else the towers of `model.freeze`.
+
+        Raises:
+            ConfigError: For `finetune=partial`, which open_clip's towers do not know here.
+            UnknownNameError: If `finetune` is not known.
+        """
+        if config.finetune == "partial":
+            raise ConfigError("image–text models take trainer.finetune=full or linear, and model.freeze=[image] or [text]")
+        if config.finetune not in ("full", "linear"):
+            raise UnknownNameError("trainer.finetune", config.finetune, ["full", "linear"])
+        for name, parameter in self.model.named_parameters():
+            tower = "image" if name.startswith("visual.") else "text"
+            learnt = name in ("logit_scale", "logit_bias") or (
+                is_projection(name) if config.finetune == "linear" else tower not in self.spec.objective["freeze"]
+            )
+            parameter.requires_grad_(learnt)
+
+    def set_training(self, config: TrainerConfig) -> None:
+        """Put the towers that learn into training mode and the frozen ones into evaluation mode."""
+        if config.finetune == "linear":
+            self.model.eval()
+            return
+        self.model.train()
+        for name, module in self.model.named_children():
+            if ("image" if name == "visual" else "text") in self.spec.objective["freeze"]:
+                module.eval()
+
+    def assets(self) -> dict[str, bytes]:
+        """Return what a checkpoint needs beside weights and spec: the tokenizer, the text tower's configuration."""
+        files = {TOKENIZER_FILE: json.dumps(self.tokenizer.to_dict(), ensure_ascii=False).encode("utf-8")}
+        if self.text_config is not None:
+            files[TEXT_CONFIG_FILE] = json.dumps(dict(self.text_config)).encode("utf-8")
+        return files
+
+
+class ImageTower(nn.Module):
+    """The deployable form of the image tower: raw image → `embedding` (N, E), unit vectors."""
+
+    outputs = ("image_embedding",)
+
+    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = model
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the embeddings of (N, H, W, C) raw images."""
+        values = fit(image.movedim(-1, 1), self.spec.preprocess)
+        return (encode_image(self.model, normalise(values, self.spec.preprocess)),)
+
+
+def is_projection(name: str) -> bool:
+    """Whether a parameter of an open_clip model belongs to a tower's last projection into the shared space."""
+    ends = ("visual.proj", "visual.head.", "visual.attnpool.c_proj.", "text_projection", "text.text_projection", "text.proj.")
+    return any(name == end or (end.endswith(".") and name.startswith(end)) or name.startswith(f"{end}.") for end in ends)

@@ -1,0 +1,189 @@
+"""Contrastive tasks from a configuration and a dataset, and from a spec; and where their captions come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medzoo.config import LossConfig, ModelConfig
+from medzoo.data.captions import CaptionWriter
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
+from medzoo.data.preprocess import Preprocess
+from medzoo.data.prompts import Prompts, find_prompts, read_prompts
+from medzoo.data.samples import SampleDataset
+from medzoo.data.tokenizer import Tokenizer
+from medzoo.models.clip import RESIZE_MODES, ClipSource, build_clip, find_clip, find_tokenizer, load_clip_weights
+from medzoo.spec import ModelSpec
+from medzoo.tasks.contrast import TEXT_CONFIG_FILE, TOKENIZER_FILE, TOWERS, Contrast
+from medzoo.tasks.contrastive import LOSSES
+
+LIBRARIES = ("medzoo", "torch", "open_clip_torch", "timm", "numpy")
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of OpenAI's training images; open_clip's default."""
+SIGLIP_START = {"init_logit_scale": float(np.log(10)), "init_logit_bias": -10.0}
+"""Where the sigmoid loss starts (Zhai et al. 2023, section 3.2)."""
+
+
+def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int, card: Mapping[str, Any]) -> Contrast:
+    """Build the task that trains an image–text model on a dataset.
+
+    Args:
+        config: `backbone` is the model's name; see `medzoo.models.clip.find_clip`.
+        loss: `clip` or `siglip`.
+        dataset: With captions, or with labels that prompts exist for.
+        seed: Of the initial weights.
+        card: What the spec says of the data.
+
+    Raises:
+        ConfigError: If a setting is not for image–text models, or there is no text to learn from.
+        CheckpointError: If weights do not fit.
+    """
+    name = "clip" if loss.name == "auto" else loss.name
+    if name not in LOSSES:
+        raise UnknownNameError("loss", name, ["auto", *LOSSES], where=" for image–text models")
+    if loss.label_smoothing or loss.class_weights or loss.positive_weights or loss.arguments:
+        raise ConfigError("image–text losses take no label smoothing, weights or arguments")
+    for tower in config.freeze:
+        if tower not in TOWERS:
+            raise UnknownNameError("tower", tower, TOWERS, where=" in model.freeze")
+    source = clip_source(config)
+    model_config = dict(source.config)
+    if name == "siglip" and source.weights is None and source.tag is None:
+        model_config.update(SIGLIP_START)
+    spec = clip_spec(
+        source, model_config, clip_preprocess(source, config), data=card,
+        objective={"loss": name, "freeze": list(config.freeze), "captions": _caption_card(config, dataset)},
+    )  # fmt: skip
+    return contrast_from_source(spec, source, seed)
+
+
+def contrast_from_source(spec: ModelSpec, source: ClipSource, seed: int = 0) -> Contrast:
+    """Build a task with a source's own weights and tokenizer."""
+    model = build_clip(spec.arguments["open_clip"], source.text_config, seed=seed)
+    load_clip_weights(model, source)
+    return Contrast(spec, model, find_tokenizer(source), source.text_config)
+
+
+def contrast_from_spec(spec: ModelSpec, assets: Mapping[str, bytes]) -> Contrast:
+    """Rebuild a task without its weights, from its spec and the checkpoint's assets.
+
+    Raises:
+        CheckpointError: If the tokenizer or the text tower's configuration is missing or damaged.
+    """
+    try:
+        tokenizer = Tokenizer.from_dict(json.loads(assets[TOKENIZER_FILE]))
+        text_config = json.loads(assets[TEXT_CONFIG_FILE]) if TEXT_CONFIG_FILE in assets else None
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint's assets are missing or damaged ({type(error).__name__}: {error})") from None
+    return Contrast(spec, build_clip(spec.arguments["open_clip"], text_config), tokenizer, text_config)
+
+
+def clip_source(config: ModelConfig) -> ClipSource:
+    """Return the model that a configuration names.
+
+    Raises:
+        ConfigError: If a setting is for other families.
+    """
+    if config.neighbours is not None or config.small_stem is not None or config.arguments:
+        raise ConfigError("model.neighbours, small_stem and arguments are not for model=clip")
+    if config.pretrained is True:
+        raise ConfigError("model=clip takes a tag: model.pretrained=<tag>, such as laion2b_s34b_b79k")
+    return find_clip(config.backbone, config.pretrained or None, config.checkpoint_path)
+
+
+def clip_spec(
+    source: ClipSource,
+    model_config: Mapping[str, Any],
+    preprocess: Preprocess,
+    *,
+    data: Mapping[str, Any],
+    objective: Mapping[str, Any],
+) -> ModelSpec:
+    """Return the spec of an image–text model."""
+    return ModelSpec(
+        family="clip",
+        task="contrast",
+        architecture=source.name,
+        arguments={"open_clip": dict(model_config)},
+        preprocess=preprocess,
+        objective=objective,
+        data=data,
+        versions={library: metadata.version(library) for library in LIBRARIES},
+    )
+
+
+def clip_preprocess(source: ClipSource, config: ModelConfig | None = None) -> Preprocess:
+    """Return a model's preprocessing: what is asked for, else its own (open_clip's `preprocess_cfg`).
+
+    Raises:
+        ConfigError: If another size is asked for than the image tower has.
+    """
+    own = source.preprocess
+    asked = None if config is None else config.preprocess
+    size = own.get("size", source.config["vision_cfg"].get("image_size", 224))
+    size = (int(size),) * 2 if isinstance(size, int) else tuple(int(side) for side in size)
+    if asked is not None and asked.size is not None:
+        wanted = (asked.size,) * 2 if isinstance(asked.size, int) else tuple(asked.size)
+        if wanted != size:
+            raise ConfigError(f"{source.name} takes images of {list(size)}, not {list(wanted)}; leave model.preprocess.size null")
+    if asked is not None and asked.channels not in (None, 3):
+        raise ConfigError(f"{source.name} takes 3 channels; leave model.preprocess.channels null (gray images are repeated)")
+    interpolation = (asked.interpolation if asked else None) or own.get("interpolation", "bicubic")
+    mode = RESIZE_MODES.get(own.get("resize_mode", "shortest"), "crop")
+    if asked is not None and asked.mode != "auto":
+        mode = asked.mode
+    mean = (asked.mean if asked else None) or own.get("mean", OPENAI_MEAN)
+    std = (asked.std if asked else None) or own.get("std", OPENAI_STD)
+    return Preprocess(
+        size=size,
+        mode=mode,  # type: ignore[arg-type]  # checked by Preprocess
+        interpolation="bicubic" if interpolation == "random" else interpolation,  # type: ignore[arg-type]
+        channels=3,
+        dtype="uint8",
+        mean=tuple(float(v) for v in mean),
+        std=tuple(float(v) for v in std),
+    )
+
+
+def write_captions(samples: SampleDataset, dataset: Dataset, choice: str) -> None:
+    """Let a split's samples bear captions made from labels, where the dataset's own are not used."""
+    prompts = caption_prompts(dataset, choice)
+    if prompts is None:
+        return
+    samples.writer = CaptionWriter(dataset, prompts, split=samples.split).write
+
+
+def caption_prompts(dataset: Dataset, choice: str) -> Prompts | None:
+    """Return the prompts that captions are made from, or None where the dataset's caption column is used.
+
+    Args:
+        dataset: The dataset.
+        choice: `auto` (its captions if it has any, else its labels), `column`, `labels`, or a prompt file.
+
+    Raises:
+        ConfigError: If what is chosen is not there.
+    """
+    column = "caption" in dataset.table.columns and bool((dataset.table["caption"].fillna("") != "").any())
+    if choice == "column" or (choice == "auto" and column):
+        if not column:
+            raise ConfigError(f"{dataset.info.name} has no captions; use model.captions=labels or a prompt file")
+        return None
+    if dataset.labels is None:
+        raise ConfigError(f"{dataset.info.name} has neither captions nor labels to make them of")
+    prompts = find_prompts(dataset) if choice in ("auto", "labels") else read_prompts(Path(choice).expanduser())
+    if prompts is None:
+        raise ConfigError(f"no prompts are packaged for {dataset.info.name}; give a prompt file as model.captions=<file>.yaml")
+    prompts = prompts.for_labels(dataset.labels)
+    prompts.check(dataset.labels)
+    return prompts
+
+
+def _caption_card(config: ModelConfig, dataset: Dataset) -> Any:
+    prompts = caption_prompts(dataset, config.captions)
+    return "column" if prompts is None else {"prompts": prompts.name, "version": prompts.version, "hash": prompts.hash}

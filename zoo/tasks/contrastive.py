@@ -1,0 +1,119 @@
+"""Contrastive objectives in which a repeated image or caption is a further positive, never a false negative.
+
+Without repeats they equal open_clip's `ClipLoss` and `SigLipLoss`. Two rows of a batch belong together if they show the same
+image or bear the same caption; CLIP's target is then spread evenly over what belongs together, SigLIP's label is +1 for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, distributed
+
+from medzoo.data.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Embedded pairs of a batch, of all processes together.
+
+    Attributes:
+        image: (N, E) unit vectors.
+        text: (N, E) unit vectors.
+        image_key: (N,) int64, equal for one image.
+        text_key: (N,) int64, equal for one caption.
+    """
+
+    image: Tensor
+    text: Tensor
+    image_key: Tensor
+    text_key: Tensor
+
+    @property
+    def positives(self) -> Tensor:
+        """(N, N) bool: image i and text j belong together."""
+        same_image = self.image_key[:, None] == self.image_key[None, :]
+        same_text = self.text_key[:, None] == self.text_key[None, :]
+        return same_image | same_text
+
+
+def clip_loss(pairs: Pairs, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Symmetric cross-entropy over a batch (Radford et al. 2021, figure 3), its targets spread over all positives.
+
+    Args:
+        pairs: Of the whole batch.
+        scale: () the factor on cosine similarities (e to the learnt logarithm).
+        bias: Added to the logits, or None; a constant changes nothing here.
+
+    Returns:
+        () mean over both directions.
+    """
+    logits = scale * pairs.image @ pairs.text.T
+    if bias is not None:
+        logits = logits + bias
+    positives = pairs.positives.to(logits.dtype)
+    to_text = positives / positives.sum(dim=1, keepdim=True)
+    to_image = positives.T / positives.T.sum(dim=1, keepdim=True)
+    return (F.cross_entropy(logits, to_text) + F.cross_entropy(logits.T, to_image)) / 2
+
+
+def siglip_loss(pairs: Pairs, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Sigmoid loss over all pairs of a batch (Zhai et al. 2023, equation 1), +1 for every positive.
+
+    Args:
+        pairs: Of the whole batch.
+        scale: () the factor on cosine similarities.
+        bias: () the learnt bias; None: 0.
+
+    Returns:
+        () the sum over pairs, divided by the number of images.
+    """
+    logits = scale * pairs.image @ pairs.text.T
+    if bias is not None:
+        logits = logits + bias
+    labels = torch.where(pairs.positives, 1.0, -1.0).to(logits.dtype)
+    return -F.logsigmoid(labels * logits).sum() / len(logits)
+
+
+LOSSES: dict[str, Callable[[Pairs, Tensor, Tensor | None], Tensor]] = {"clip": clip_loss, "siglip": siglip_loss}
+
+
+def contrastive_loss(name: str) -> Callable[[Pairs, Tensor, Tensor | None], Tensor]:
+    """Return a loss by name.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
+    if name not in LOSSES:
+        raise UnknownNameError("loss", name, ["auto", *LOSSES], where=" for image–text models")
+    return LOSSES[name]
+
+
+def gather_pairs(pairs: Pairs) -> Pairs:
+    """Return the pairs of all processes, with gradients to each process's own part of the embeddings.
+
+    Every process then computes the loss of the whole batch, as open_clip does with `gather_with_grad`. Processes may hold unequal
+    numbers of pairs.
+    """
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return pairs
+    own = torch.tensor([len(pairs.image)], device=pairs.image.device)
+    counts = [torch.zeros_like(own) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(counts, own)
+    sizes = [int(count) for count in counts]
+
+    def gathered(part: Tensor) -> Tensor:
+        padded = F.pad(part, (0, 0) * (part.ndim - 1) + (0, max(sizes) - len(part)))
+        if part.is_floating_point():
+            from torch.distributed.nn.functional import all_gather  # the one whose backward sums over processes
+
+            parts = all_gather(padded)
+        else:
+            parts = [torch.zeros_like(padded) for _ in sizes]
+            distributed.all_gather(parts, padded)
+        return torch.cat([one[:size] for one, size in zip(parts, sizes, strict=True)])
+
+    return Pairs(gathered(pairs.image), gathered(pairs.text), gathered(pairs.image_key), gathered(pairs.text_key))

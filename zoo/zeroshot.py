@@ -1,0 +1,179 @@
+"""`medzoo zeroshot`: classification by prompts, of a dataset with a report, or of a folder of images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.config import ZeroshotConfig
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.data.prompts import Prompts, find_prompts, list_prompts, packaged_prompts, prompts_from_names, read_prompts
+from medzoo.data.registry import load_dataset
+from medzoo.evaluation.contrast import embed_dataset, prompt_card, zero_shot_predictions
+from medzoo.evaluation.plots import plot_reliability
+from medzoo.evaluation.report import evaluate, format_report, write_metrics
+from medzoo.evaluation.zeroshot import ZeroShotClassifier, build_classifier
+from medzoo.export.predict import list_images
+from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.contrast_setup import clip_preprocess, clip_source, clip_spec, contrast_from_source
+from medzoo.train.devices import make_accelerator
+from medzoo.train.run import RunDirectory, default_run_path
+from medzoo.train.storage import write_file
+
+HELD_OUT = ("templates", "synonyms", "both")
+CHUNK = 256
+"""Images held in memory at once."""
+
+
+def main(config: ZeroshotConfig) -> Path | None:
+    """Run the command; returns the result directory, or None for a folder of images."""
+    task = load_model(config)
+    accelerator = make_accelerator(config.device)
+    task.to(accelerator.device).eval()
+    if config.images is not None:
+        _classify_images(task, config)
+        return None
+    dataset = load_dataset(**config.data)
+    if dataset.labels is None:
+        raise ConfigError(f"{dataset.info.name} has no labels; give images=[folder] and classes=[...] for images without")
+    classifier, prompts = _classifier(task, config, dataset, dataset.labels)
+    path = (
+        Path(config.run)
+        if config.run is not None
+        else default_run_path(f"zeroshot-{config.data['name']}", task.spec.architecture)
+    )
+    run = RunDirectory(path)
+    run.require_empty()
+    embeddings = embed_dataset(task, dataset, config.evaluation, accelerator)
+    details = {"model": task.spec.architecture, "zero-shot": prompt_card(prompts, classifier)}
+    predictions = zero_shot_predictions(embeddings, classifier, dataset, details)
+    if not accelerator.is_main_process:
+        return run.path
+    embeddings.write(run.embeddings)
+    predictions.write(run.predictions)
+    settings = config.evaluation
+    report = evaluate(
+        predictions, splits=settings.splits, replicates=settings.replicates, level=settings.level, seed=settings.seed,
+        bins=settings.bins,
+    )  # fmt: skip
+    write_metrics(run.metrics, report)
+    write_file(run.path / "prompts.json", json.dumps(prompts.to_dict(), indent=2, ensure_ascii=False).encode("utf-8"))
+    for split in settings.splits:
+        plot_reliability(run.plots / f"reliability_{split}.png", report, split)
+        print(format_report(report, split))
+    for note in report["notes"]:
+        print(f"note: {note}")
+    print(f"prompts {prompts.name} version {prompts.version}, hash {prompts.hash[:12]}; results in {run.path}")
+    return run.path
+
+
+def load_model(config: ZeroshotConfig) -> Contrast:
+    """Return the image–text model a configuration names, with its weights.
+
+    Raises:
+        ConfigError: If it is not one, or has random weights.
+    """
+    if config.trained is not None:
+        task = load_checkpoint(find_checkpoint(config.trained, config.checkpoint))
+        if not isinstance(task, Contrast):
+            raise ConfigError(f"{config.trained} is no image-text model ({task.spec.family}); train one with model=clip")
+        return task
+    source = clip_source(config.model)
+    if source.weights is None and source.tag is None:
+        raise ConfigError(
+            f"{source.name} has random weights: give trained=<run>, model.pretrained=<tag>, model.checkpoint_path, or "
+            "model.backbone=hf-hub:... or local-dir:..."
+        )
+    preprocess = clip_preprocess(source, config.model)
+    objective = {"loss": "clip", "freeze": [], "captions": None}
+    return contrast_from_source(clip_spec(source, source.config, preprocess, data={}, objective=objective), source)
+
+
+def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: LabelSpace) -> Prompts:
+    """Return the wording: class names given, a file, packaged prompts by name, or those of the dataset.
+
+    Raises:
+        ConfigError: If there are none, or they do not fit the labels.
+        UnknownNameError: If a name is not known.
+    """
+    if config.templates is not None and config.classes is None:
+        raise ConfigError("templates are for classes=[...]; a prompt file has its own")
+    if config.classes is not None:
+        if config.prompts is not None:
+            raise ConfigError("give prompts or classes, not both")
+        if len(config.classes) != labels.width:
+            raise ConfigError(f"classes has {len(config.classes)} names, the dataset {labels.width}: {', '.join(labels.names)}")
+        named = prompts_from_names(config.classes, config.templates) if config.templates else prompts_from_names(config.classes)
+        return _renamed(named, labels)
+    if config.prompts is None:
+        found = None if dataset is None else find_prompts(dataset)
+        if found is None:
+            raise ConfigError("no prompts are packaged for this dataset; give prompts=<file>.yaml or classes=[...]")
+    elif config.prompts.endswith((".yaml", ".yml")):
+        found = read_prompts(Path(config.prompts).expanduser())
+    else:
+        if config.prompts not in list_prompts():
+            raise UnknownNameError("prompts", config.prompts, list_prompts(), where=" (or a .yaml file)")
+        found = packaged_prompts(config.prompts)
+    found = found.for_labels(labels)
+    if config.held_out is not None:
+        if config.held_out not in HELD_OUT:
+            raise UnknownNameError("held_out", config.held_out, HELD_OUT)
+        found = found.held_out(templates=config.held_out != "synonyms", synonyms=config.held_out != "templates")
+    return found
+
+
+def _classifier(
+    task: Contrast, config: ZeroshotConfig, dataset: Dataset | None, labels: LabelSpace
+) -> tuple[ZeroShotClassifier, Prompts]:
+    prompts = choose_prompts(config, dataset, labels)
+    ontology: dict[str, Any] | None = None
+    if config.ontology is not None:
+        try:
+            ontology = json.loads(Path(config.ontology).expanduser().read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot read the ontology {config.ontology}: {error}") from None
+    classifier = build_classifier(task, prompts, labels, ontology)
+    for text in classifier.truncated:
+        print(f"note: a prompt is longer than {task.tokenizer.context_length} tokens and was cut: {text[:80]!r}")
+    return classifier, prompts
+
+
+def _renamed(prompts: Prompts, labels: LabelSpace) -> Prompts:
+    """Put class names given by the user under the dataset's own, in its order."""
+    from dataclasses import replace
+
+    words = list(prompts.classes.values())
+    if labels.kind == "multilabel":
+        pairs = {name: (found, ()) for name, found in zip(labels.names, words, strict=True)}
+        return replace(prompts, classes={}, pairs=pairs)
+    return replace(prompts, classes=dict(zip(labels.names, words, strict=True)))
+
+
+def _classify_images(task: Contrast, config: ZeroshotConfig) -> None:
+    from medzoo.api import TrainedModel
+    from medzoo.export.runtime import probabilities
+
+    if not config.classes:
+        raise ConfigError("say what the images may show: classes=[...]")
+    labels = LabelSpace("multiclass", tuple(config.classes))
+    classifier, _ = _classifier(task, config, None, labels)
+    model = TrainedModel(task, next(task.model.parameters()).device)
+    found = list_images([Path(path).expanduser() for path in config.images or []])
+    width = max(len(name) for name, _ in found)
+    for start in range(0, len(found), CHUNK):
+        part = found[start : start + CHUNK]
+        shares = probabilities(classifier.logits(model.features([source for _, source in part]).astype(np.float32)), labels)
+        for (name, _), row in zip(part, shares, strict=True):
+            top = int(row.argmax())
+            if config.json:
+                by_name = dict(zip(labels.names, map(float, row), strict=True))
+                print(json.dumps({"image": name, "class": labels.names[top], "probabilities": by_name}, ensure_ascii=False))
+            else:
+                print(f"{name:<{width}}  {labels.names[top]} {row[top]:.3f}")

@@ -104,10 +104,8 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
     @cached_property
     def image_keys(self) -> NDArray[np.int64]:
         """(N,) a number for the image each row shows: rows of one image share it."""
-        joined = pd.Series("", index=range(len(self)), dtype=object)
-        for column in self._arguments:
-            joined = joined + "\x1f" + pd.Series(column).astype(str)
-        return np.array([stable_hash(text) >> 1 for text in joined], dtype=np.int64)
+        rows = zip(*self._arguments, strict=True)
+        return np.array([stable_hash("\x1f".join(map(str, values))) >> 1 for values in rows], dtype=np.int64)
 
     def __getitem__(self, key: Key | int) -> Sample:
         """Return one sample.

@@ -91,7 +91,7 @@ def load_model(config: ZeroshotConfig) -> Contrast:
             "model.backbone=hf-hub:... or local-dir:..."
         )
     preprocess = clip_preprocess(source, config.model)
-    objective = {"loss": "clip", "freeze": [], "captions": None}
+    objective: dict[str, Any] = {"loss": "clip", "freeze": [], "captions": None}
     return contrast_from_source(clip_spec(source, source.config, preprocess, data={}, objective=objective), source)
 
 
@@ -113,6 +113,8 @@ def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: Labe
         return _renamed(named, labels)
     if config.prompts is None:
         found = None if dataset is None else find_prompts(dataset)
+        if found is None and dataset is not None and labels.exclusive:
+            found = prompts_from_names(labels.names)
         if found is None:
             raise ConfigError("no prompts are packaged for this dataset; give prompts=<file>.yaml or classes=[...]")
     elif config.prompts.endswith((".yaml", ".yml")):

@@ -84,7 +84,7 @@ def test_a_sample_has_the_columns_of_its_row() -> None:
     assert len(samples) == 4
     assert list(samples.rows["sample_id"]) == [f"case{i:03d}/image" for i in (0, 3, 6, 9)]
     sample = samples[(5, 1)]  # table row 3, whose pixels stand at 8
-    assert set(sample) == {"image", "index", "sample_id", "target", "concepts", "tabular", "text"}
+    assert set(sample) == {"image", "index", "sample_id", "target", "concepts", "tabular", "text", "image_key"}
     assert (sample["index"], sample["sample_id"], sample["text"]) == (1, "case003/image", "")
     assert isinstance(dataset.reader, ArrayReader)
     assert np.array_equal(sample["image"], dataset.reader.arrays[8])

@@ -16,7 +16,7 @@ from medzoo.config import EvaluateConfig, EvaluationConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
-from medzoo.data.prompts import find_prompts
+from medzoo.data.prompts import find_prompts, prompts_from_names
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.data.splits import shared_groups
@@ -181,6 +181,8 @@ def _embed_run(
     if dataset.labels is not None and dataset.labels.kind != "regression":
         given = captions not in ("auto", "column", "labels")
         prompts = caption_prompts(dataset, captions) if given else find_prompts(dataset)
+        if prompts is None and dataset.labels.exclusive:
+            prompts = prompts_from_names(dataset.labels.names)
     if prompts is None or dataset.labels is None:
         return None
     classifier = build_classifier(task, prompts, dataset.labels)

@@ -88,8 +88,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--note", action="append", default=[], help="a line above the tables, such as the machine")
     parser.add_argument("--output", type=Path, help="Markdown file to write; default: the terminal")
     given = parser.parse_args(list(arguments))
+    # Without title and notes, which stand on the page as they are.
+    words = ["medzoo", "compare", *map(str, given.runs), "--split", given.split]
+    words += ["--metrics", *given.metrics] if given.metrics else []
+    made = f"The tables are made by `{shlex.join(words)}`."
     page = comparison([Result.read(path) for path in given.runs], split=given.split, metrics=given.metrics, title=given.title,
-                      notes=[*given.note, f"Made by `{shlex.join(['medzoo', 'compare', *arguments])}`."])  # fmt: skip
+                      notes=[*given.note, made])  # fmt: skip
     if given.output is None:
         print(page, end="")
     else:

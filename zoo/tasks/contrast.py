@@ -110,7 +110,8 @@ class Contrast(nn.Module):
             nothing = torch.zeros(0, self.spec.arguments["open_clip"]["embed_dim"], device=device)
             pairs = Pairs(nothing, nothing, keys, keys)
         whole = gather_pairs(pairs) if gather else pairs
-        scale, bias = self.model.logit_scale.exp(), self.model.logit_bias  # type: ignore[operator]
+        scale: Tensor = self.model.logit_scale.exp()  # type: ignore[operator]
+        bias: Any = self.model.logit_bias
         if len(whole.image) == 0:
             return {"loss": scale.sum() * 0, "count": torch.zeros((), device=device)}
         return {"loss": self.loss(whole, scale, bias), "count": torch.tensor(float(len(kept)), device=device)}

@@ -15,7 +15,7 @@ from medzoo.data.captions import CaptionWriter
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
 from medzoo.data.preprocess import Preprocess
-from medzoo.data.prompts import Prompts, find_prompts, read_prompts
+from medzoo.data.prompts import Prompts, find_prompts, prompts_from_names, read_prompts
 from medzoo.data.samples import SampleDataset
 from medzoo.data.tokenizer import Tokenizer
 from medzoo.models.clip import RESIZE_MODES, ClipSource, build_clip, find_clip, find_tokenizer, load_clip_weights
@@ -177,6 +177,8 @@ def caption_prompts(dataset: Dataset, choice: str) -> Prompts | None:
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has neither captions nor labels to make them of")
     prompts = find_prompts(dataset) if choice in ("auto", "labels") else read_prompts(Path(choice).expanduser())
+    if prompts is None and dataset.labels.exclusive:  # a user's own classes, by their names
+        prompts = prompts_from_names(dataset.labels.names)
     if prompts is None:
         raise ConfigError(f"no prompts are packaged for {dataset.info.name}; give a prompt file as model.captions=<file>.yaml")
     prompts = prompts.for_labels(dataset.labels)

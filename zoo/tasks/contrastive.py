@@ -110,7 +110,7 @@ def gather_pairs(pairs: Pairs) -> Pairs:
         if part.is_floating_point():
             from torch.distributed.nn.functional import all_gather  # the one whose backward sums over processes
 
-            parts = all_gather(padded)
+            parts = all_gather(padded)  # type: ignore[no-untyped-call]
         else:
             parts = [torch.zeros_like(padded) for _ in sizes]
             distributed.all_gather(parts, padded)

@@ -17,6 +17,7 @@ from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
 from medzoo.evaluation.command import predict_run, report_run
+from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.spec import ModelSpec
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
@@ -44,7 +45,7 @@ def main(config: DictConfig) -> RunDirectory:
     dataset = load_dataset(**settings.data)
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
-    if settings.model.neighbours is not None:
+    if isinstance(task.model, NeighbourNetwork) and isinstance(task, Classify):
         return _remember(run, settings, yaml_text, dataset, task)
     trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.

@@ -1,0 +1,140 @@
+"""Contrastive training through the one loop: exact resume, frozen towers, captions from labels, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint, tensors_from_file
+from medzoo.cli import main
+from medzoo.data.registry import load_dataset
+from medzoo.data.samples import SampleDataset, collate
+from medzoo.evaluation.embeddings import Embeddings
+from medzoo.models.clip import TINY_CONFIG, build_clip
+from medzoo.tasks.contrast_setup import write_captions
+
+TINY = [
+    "data=phantom", "data.patients=16", "data.size=24", "model=clip", "trainer.trackers=[]", "trainer.batch_size=8",
+    "evaluation.replicates=10",
+]  # fmt: skip
+
+
+def trained(run: Path, *options: str) -> dict[str, torch.Tensor]:
+    assert main(["train", *TINY, "trainer.epochs=1", "evaluate=false", *options, f"run={run}"]) == 0
+    return tensors_from_file(find_checkpoint(run, "last") / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip") / "run"
+    assert main(["train", *TINY, "trainer.epochs=1", f"run={folder}"]) == 0
+    return folder
+
+
+def test_a_run_holds_embeddings_retrieval_and_zero_shot_results(run: Path) -> None:
+    embeddings = Embeddings.read(run / "embeddings.parquet")
+    assert set(embeddings.split) == {"val", "test"}
+    task = load_checkpoint(find_checkpoint(run, "best"))
+    dataset = load_dataset("phantom", patients=16, size=24)
+    samples = SampleDataset(dataset, "test", task.spec.preprocess)
+    batch = collate([samples[i] for i in range(3)])
+    said = task.predict(batch)
+    part = embeddings.of_split("test")
+    np.testing.assert_allclose(part.image[:3], said["image_embedding"].numpy(), atol=1e-5)
+    np.testing.assert_allclose(part.text_embedding[:3], said["text_embedding"].numpy(), atol=1e-5)
+    assert part.text[0] == dataset.rows("test")["caption"].iloc[0]
+    report = json.loads((run / "metrics.json").read_text())
+    assert 0 <= report["retrieval"]["test"]["image_to_text"]["recall@1"]["value"] <= 1
+    assert report["splits"]["test"]["metrics"]["auroc"]["value"] is not None
+    card = report["details"]["zero-shot"]
+    assert len(card["hash"]) == 64
+    assert "A phantom with a cyst." in card["texts"]["cyst"]
+
+
+def test_resuming_is_exact(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "a", "trainer.epochs=2", "trainer.save_every=1", "model.captions=labels")
+    from medzoo.train.loop import Trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        step = Trainer._step
+
+        def stop(self: Trainer, *arguments: object) -> float:
+            loss = step(self, *arguments)  # type: ignore[arg-type]
+            if self.progress.step == 7:
+                raise KeyboardInterrupt
+            return loss
+
+        patch.setattr(Trainer, "_step", stop)
+        options = ["trainer.epochs=2", "trainer.save_every=1", "model.captions=labels", "evaluate=false"]
+        assert main(["train", *TINY, *options, f"run={tmp_path / 'b'}"]) == 130
+    assert main(["train", f"resume={tmp_path / 'b'}", "trainer.workers=2"]) == 0
+    again = tensors_from_file(find_checkpoint(tmp_path / "b", "last") / "model.safetensors")
+    assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "learnt"),
+    [
+        (["model.freeze=[image]"], lambda name: not name.startswith("visual.")),
+        (["model.freeze=[text]"], lambda name: name.startswith("visual.") or name == "logit_scale"),
+        (
+            ["trainer.finetune=linear"],
+            lambda name: name in ("text_projection", "logit_scale") or name.startswith("visual.attnpool.c_proj"),
+        ),
+    ],
+)
+def test_what_is_frozen_stays_bit_for_bit(options: list[str], learnt, tmp_path: Path) -> None:
+    after = trained(tmp_path / "run", *options)
+    before = build_clip(TINY_CONFIG, seed=0).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if learnt(name) and name in after and name in changed}
+    assert changed
+    assert not any(name.endswith("running_mean") and not learnt(name) for name in changed)
+    assert any(name.startswith("visual.") for name in changed) == learnt("visual.attnpool.c_proj.weight")
+
+
+def test_captions_made_from_labels_are_drawn_anew_each_epoch() -> None:
+    dataset = load_dataset("phantom", patients=16, size=24, labels="multilabel")
+    task_size = SampleDataset(dataset, "train", preprocess())
+    write_captions(task_size, dataset, "labels")
+    first, second = ([task_size[(epoch, i)]["text"] for i in range(len(task_size))] for epoch in (0, 1))
+    assert first == [task_size[(0, i)]["text"] for i in range(len(task_size))]
+    assert first != second
+    assert len(set(first)) > 4
+    keys = [int(task_size[i]["image_key"]) for i in range(len(task_size))]
+    assert len(set(keys)) == len(keys)
+
+
+def preprocess():
+    from medzoo.models.clip import find_clip
+    from medzoo.tasks.contrast_setup import clip_preprocess
+
+    return clip_preprocess(find_clip("clip_tiny"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["trainer.accumulate=4"], "does not enlarge a contrastive batch"),
+        (["trainer.mixup=0.2"], "image–text pairs have none"),
+        (["loss=corn"], "for image–text models"),
+        (["loss.label_smoothing=0.1"], "no label smoothing"),
+        (["model.freeze=[images]"], "did you mean 'image'"),
+        (["trainer.monitor=auroc"], "known: loss, recall"),
+        (["model.captions=/nowhere.yaml"], "/nowhere.yaml"),
+        (["trainer.finetune=partial"], "full or linear"),
+        (["model.preprocess.size=32"], "takes images of [64, 64]"),
+        (["model.captions=labels", "data=medmnist", "data.set=pathmnist", "data.root=/nowhere"], "pathmnist.npz"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [word for word in TINY if "data=medmnist" not in options or not word.startswith("data")]
+    assert main(["train", *given, *options, f"run={tmp_path / 'run'}"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medzoo.config import ExportConfig, ZeroshotConfig
@@ -33,7 +34,7 @@ def export_clip(
     targets: NDArray[np.float32] | None,
     config: ExportConfig,
 ) -> list[Path]:
-    """Write `image.onnx`, `text.onnx` and, with labels and prompts, `zeroshot.onnx` and `zeroshot_open.onnx`.
+    """Write `image.onnx`, `text.onnx`, `zeroshot_open.onnx` (class vectors are an input) and, with labels, `zeroshot.onnx`.
 
     Args:
         task: With trained weights.
@@ -52,6 +53,8 @@ def export_clip(
     folder = run.path if config.output is None else Path(config.output)
     reports: dict[str, Any] = {"image.onnx": export_graph(task.deploy(), folder / "image.onnx", images)}
     texts = list(DEFAULT_TEXTS)
+    with torch.no_grad():
+        vectors = task.embed_texts(texts).cpu().numpy()
     labels = dataset.labels
     if labels is not None and labels.kind != "regression" and (config.prompts is not None or find_prompts(dataset) is not None):
         prompts = choose_prompts(ZeroshotConfig(prompts=config.prompts), dataset, labels)
@@ -59,8 +62,9 @@ def export_clip(
         texts = [text for group in classifier.texts.values() for text in group]
         report = export_graph(ZeroShotGraph(task, classifier), folder / "zeroshot.onnx", images, targets)
         reports["zeroshot.onnx"] = {**report, "prompts": prompt_card(prompts, classifier)}
-        opened = OpenZeroShotGraph(task, classifier.positive)
-        reports["zeroshot_open.onnx"] = export_graph(opened, folder / "zeroshot_open.onnx", images)
+        vectors = classifier.positive
+    # New classes need no new file: they come as vectors, which the text tower's file makes.
+    reports["zeroshot_open.onnx"] = export_graph(OpenZeroShotGraph(task, vectors), folder / "zeroshot_open.onnx", images)
     reports["text.onnx"] = export_text_tower(TextTower(task), folder / "text.onnx", task.tokenizer, parity_texts(task, texts))
     write_file(folder / "export.json", json.dumps(reports, indent=2, ensure_ascii=False).encode("utf-8"))
     for name, report in reports.items():

@@ -162,3 +162,13 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_the_ten_lines_of_the_docs_run(run: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20), (90, 20, 20)).save(tmp_path / "a.png")
+    script = Path(__file__).parents[2] / "docs" / "zero_shot_folder.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(run), str(tmp_path), "a cyst", "no lesion"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("a.png  ")

@@ -16,13 +16,14 @@ from medzoo.data.preprocess import Preprocess
 from medzoo.data.samples import SampleDataset
 from medzoo.models import timm_backbone
 from medzoo.models.backbone import pooled_features
+from medzoo.models.clip_image import build_clip_image, find_image_tower, image_config
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.models.ordinal import CornLink, CumulativeLink, OrdinalNetwork
 from medzoo.models.registry import check_name, is_timm, model_from_spec
 from medzoo.spec import ModelSpec
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import contrast_from_config, contrast_from_spec, write_captions
+from medzoo.tasks.contrast_setup import clip_preprocess, contrast_from_config, contrast_from_spec, write_captions
 from medzoo.tasks.objective import Objective, objective_from_config
 from medzoo.tasks.task import Task
 
@@ -45,21 +46,22 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         return contrast_from_config(config, loss, dataset, seed, data_card(dataset))
     if config.freeze or config.captions != "auto":
         raise ConfigError("model.freeze and model.captions are for model=clip")
-    if not isinstance(config.pretrained, bool):
-        raise ConfigError(
-            f"model.pretrained={config.pretrained!r} is not true or false; a tag goes into model.backbone=<name>.<tag>"
-        )
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels to classify; choose a dataset or an option with labels")
-    check_name(config.backbone, config.family)
+    tower: nn.Module | None = None
+    if config.family == "clip_image":
+        source, tower = find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
+        preprocess, architecture = clip_preprocess(source, config), source.name
+        own: dict[str, Any] = {"open_clip": image_config(source.config)}
+    else:
+        if not isinstance(config.pretrained, bool):
+            raise ConfigError(f"model.pretrained={config.pretrained!r} is not true or false; a tag goes into the backbone's name")
+        check_name(config.backbone, config.family)
+        preprocess, architecture = choose_preprocess(config, dataset), config.backbone
+        own = {**config.arguments, "small_stem": _small_stem(config, preprocess)}
     train = target_matrix(dataset.rows("train"), dataset.labels)
     objective = objective_from_config(loss, dataset.labels, train)
-    preprocess = choose_preprocess(config, dataset)
-    arguments: dict[str, Any] = {
-        **config.arguments,
-        "outputs": objective.outputs(dataset.labels),
-        "small_stem": _small_stem(config, preprocess),
-    }
+    arguments: dict[str, Any] = {**own, "outputs": objective.outputs(dataset.labels)}
     if config.neighbours is not None:
         if not 1 <= config.neighbours <= len(train):
             raise ConfigError(f"model.neighbours={config.neighbours} is not between 1 and the {len(train)} training samples")
@@ -68,7 +70,7 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
     spec = ModelSpec(
         family=config.family,
         task="classify",
-        architecture=config.backbone,
+        architecture=architecture,
         arguments=arguments,
         preprocess=preprocess,
         labels=dataset.labels,
@@ -77,7 +79,12 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         data=data_card(dataset),
         versions={name: metadata.version(name) for name in libraries},
     )
-    model = _network(spec, seed=seed, pretrained=config.pretrained, checkpoint_path=config.checkpoint_path)
+    if tower is None:
+        model = _network(spec, seed=seed, pretrained=config.pretrained, checkpoint_path=config.checkpoint_path)
+    else:
+        model = _network(spec, seed=seed)
+        inner: Any = getattr(model, "backbone", model)
+        inner.visual.load_state_dict(tower.state_dict())
     timm_backbone.check_input(model, preprocess.channels, preprocess.size)
     return Classify(spec, model)
 
@@ -109,7 +116,10 @@ def _network(spec: ModelSpec, **initial: Any) -> nn.Module:
     """Build a spec's backbone and what stands around it: an ordinal link, or a memory of neighbours."""
     assert spec.labels is not None
     objective, labels = Objective.from_dict(spec.objective), spec.labels
-    model = model_from_spec(spec, **initial)
+    if spec.family == "clip_image":
+        model: nn.Module = build_clip_image(spec.arguments["open_clip"], spec.arguments["outputs"], initial.get("seed", 0))
+    else:
+        model = model_from_spec(spec, **initial)
     if "neighbours" in spec.arguments:
         asked = spec.arguments["neighbours"]
         with torch.no_grad():

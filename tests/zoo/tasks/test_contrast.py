@@ -138,3 +138,17 @@ def test_what_cannot_be_is_one_line(options: list[str], message: str, tmp_path: 
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_clip_features_feed_probes_and_neighbours_and_export(run: Path, tmp_path: Path) -> None:
+    """The image tower of a trained run under a linear head: the embeddings it is probed on are the run's own."""
+    options = [word for word in TINY if word != "model=clip"]
+    probe = ["model=clip_image", f"model.backbone={run}"]
+    linear = [*probe, "trainer.finetune=linear", "trainer.epochs=1", f"run={tmp_path / 'linear'}"]
+    assert main(["train", *options, *linear]) == 0
+    assert main(["train", *options, *probe, "model.neighbours=3", f"run={tmp_path / 'knn'}"]) == 0
+    assert main(["export", f"run={tmp_path / 'linear'}", "images=4"]) == 0
+    task, own = load_checkpoint(find_checkpoint(tmp_path / "linear", "best")), load_checkpoint(find_checkpoint(run, "best"))
+    batch = {"image": torch.randint(0, 256, (3, 3, 30, 30), dtype=torch.uint8)}
+    torch.testing.assert_close(task.features(batch), own.features(batch))
+    assert main(["train", *options, "model=clip_image", f"run={tmp_path / 'none'}"]) == 2

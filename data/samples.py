@@ -44,6 +44,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
     Attributes:
         rows: The split's part of the table, in table order.
         targets: (N, K) float32, NaN where missing; None without labels.
+        concepts: (N, M) float32, NaN where missing; None without concepts.
         sample_ids: (N,) text.
         views: Most photographs a sample can have, for readers of several; None: a sample is one image.
         writer: Makes a caption of (index, seed); None: the dataset's caption column, if it has one.
@@ -77,7 +78,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         self._reader = dataset.reader
         self._arguments = [self.rows[c].to_numpy() for c in dataset.reader.columns]
         self.views = len(self._arguments) if getattr(dataset.reader, "views", False) else None
-        self._concepts = None if dataset.concepts is None else concept_matrix(self.rows, dataset.concepts)
+        self.concepts = None if dataset.concepts is None else concept_matrix(self.rows, dataset.concepts)
         self._captions = None
         if "caption" in self.rows.columns:
             self._captions = self.rows["caption"].astype(object).where(self.rows["caption"].notna(), "").to_numpy()
@@ -132,7 +133,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             sample["features"] = self.features[index]
         else:
             sample |= self._images((epoch, *draw), index)
-        for name, matrix in (("target", self.targets), ("concepts", self._concepts), ("tabular", self._tabular)):
+        for name, matrix in (("target", self.targets), ("concepts", self.concepts), ("tabular", self._tabular)):
             if matrix is not None:
                 sample[name] = torch.from_numpy(matrix[index].copy())
         if self.writer is not None or self._captions is not None:

@@ -18,6 +18,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from medzoo.data.errors import ExportError
 from medzoo.data.tokenizer import Tokenizer
@@ -41,11 +42,13 @@ class ExtraInput:
         name: Its name.
         example: What the graph is traced and proven with.
         dims: A name for each dynamic dimension, None for a fixed one.
+        default: What it is when it is left out, stored in the file; None: it must be given.
     """
 
     name: str
     example: torch.Tensor
     dims: tuple[str | None, ...]
+    default: torch.Tensor | None = None
 
 
 def export_onnx(
@@ -74,10 +77,15 @@ def export_graph(
     """
     assert isinstance(graph, Deployable)
     graph.to("cpu").eval()  # type: ignore[attr-defined]
-    extras: tuple[ExtraInput, ...] = getattr(graph, "extra_inputs", ())
+    extras = (*getattr(graph, "extra_inputs", ()), *_optional_inputs(graph))
     model = _to_onnx(graph, extras)
+    for extra in extras:
+        if extra.default is not None:
+            _make_optional(model, extra)
     session = _session(model)
-    parity = check_parity(graph, session, images, extras={extra.name: extra.example for extra in extras})
+    # An optional input is proven by one row for the whole batch, as its default is; the metric by the default itself.
+    given = {extra.name: extra.example if extra.default is None else extra.example[:1] for extra in extras}
+    parity = check_parity(graph, session, images, extras=given)
     metric = None if targets is None else _check_metric(graph, session, images, targets)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": metric}
     return _write(model, graph, report, path)
@@ -102,8 +110,46 @@ def export_text_tower(graph: Any, path: Path, tokenizer: Tokenizer, texts: Seque
     return _write(model, graph, report, path, {"medzoo.tokenizer": json.dumps(tokenizer.to_dict(), ensure_ascii=False)})
 
 
+def _optional_inputs(graph: Any) -> list[ExtraInput]:
+    """Return the inputs a graph may be run without, with values in 0..1 to trace and prove it on."""
+    found = []
+    for place, (name, default) in enumerate(getattr(graph, "optional_inputs", {}).items()):
+        example = torch.linspace(0, 1, 2 * default.shape[1]).reshape(2, -1)
+        example = example if place == 0 else example.flip(1).round()  # a mask of zeros and ones
+        found.append(ExtraInput(name, example, ("batch", None), default))
+    return found
+
+
+def _make_optional(model: onnx.ModelProto, extra: ExtraInput) -> None:
+    """Let an input of the batch's rows be left out, or given as one row for all.
+
+    An input with an initialiser of its name may be omitted (ONNX, overridable initialisers). Its one row is expanded to the batch
+    by a node of its own, so that shapes behind it stay what they were traced as.
+    """
+    assert extra.default is not None
+    rows = f"{extra.name}_rows"
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == extra.name:
+                node.input[place] = rows
+    given = next(value for value in model.graph.input if value.name == extra.name)
+    given.type.tensor_type.shape.dim[0].dim_param = rows
+    width = numpy_helper.from_array(np.array([extra.default.shape[1]], dtype=np.int64), f"{extra.name}_width")
+    model.graph.initializer.extend([numpy_helper.from_array(extra.default.numpy(), extra.name), width])
+    nodes = [
+        helper.make_node("Shape", ["image"], [f"{extra.name}_batch"], start=0, end=1),
+        helper.make_node("Concat", [f"{extra.name}_batch", width.name], [f"{extra.name}_shape"], axis=0),
+        helper.make_node("Expand", [extra.name, f"{extra.name}_shape"], [rows]),
+    ]
+    for place, node in enumerate(nodes):
+        model.graph.node.insert(place, node)
+    onnx.checker.check_model(model, full_check=True)
+
+
 def _session(model: onnx.ModelProto) -> Any:
-    return onnxruntime.InferenceSession(_serialise(model), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of initialisers that may be overridden, which is what they are for
+    return onnxruntime.InferenceSession(_serialise(model), options, providers=["CPUExecutionProvider"])
 
 
 def _write(
@@ -173,10 +219,11 @@ def _traced(
 def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32]) -> dict[str, Any]:
     labels = graph.spec.labels
     name = METRICS[labels.kind][0]
+    defaults = tuple(getattr(graph, "optional_inputs", {}).values())
     ours, theirs = [], []
     for image in images:
         with torch.no_grad():
-            ours.append(graph.forward(torch.from_numpy(image[None]))[0].numpy())
+            ours.append(graph.forward(torch.from_numpy(image[None]), *defaults)[0].numpy())
         theirs.append(session.run([graph.outputs[0]], {"image": image[None]})[0])
     in_torch = monitor_value(labels, targets, np.concatenate(ours), name)
     in_onnx = monitor_value(labels, targets, np.concatenate(theirs), name)

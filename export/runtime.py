@@ -92,6 +92,8 @@ class OnnxModel:
         *,
         batch_size: int = 32,
         class_embeddings: NDArray[np.float32] | None = None,
+        concept_values: NDArray[np.float32] | None = None,
+        concept_mask: NDArray[np.float32] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Run images of any sizes; those of one size share batches.
 
@@ -100,6 +102,8 @@ class OnnxModel:
                 float32 in 0..1; or one array of them. Nothing is rescaled.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
+            concept_values: (N, M) corrected concepts in 0..1, for a concept bottleneck; see `concepts`.
+            concept_mask: (N, M), 1 where a concept is corrected.
 
         Returns:
             Output name → array whose first dimension is the images, in the order given.
@@ -114,16 +118,44 @@ class OnnxModel:
             wants = "needs" if class_embeddings is None else "does not take"
             raise OnnxFileError(f"this file {wants} class_embeddings; see OnnxModel.class_embeddings of the text tower's file")
         extra = {} if class_embeddings is None else {"class_embeddings": np.ascontiguousarray(class_embeddings, np.float32)}
+        corrections = self._corrections(len(images), concept_values, concept_mask)
         pixels = [self.read(image) for image in images]
         found: list[list[NDArray[Any]]] = [[] for _ in pixels]
         for chosen in same_shape_batches(pixels, batch_size):
-            results = self._session.run(list(self.outputs), {"image": np.stack([pixels[i] for i in chosen]), **extra})
+            results = self._session.run(list(self.outputs), self._feed(pixels, chosen, extra, corrections))
             for place, index in enumerate(chosen):
                 found[index] = [result[place] for result in results]
         width = 0 if self.labels is None else self.labels.width
         if not pixels:
             return {name: np.zeros((0, width), np.float32) for name in self.outputs}
         return {name: np.stack([row[k] for row in found]) for k, name in enumerate(self.outputs)}
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names of the concepts, in the order of `concept_values`; empty for a model without."""
+        described = self.spec.get("concepts")
+        return tuple(described["names"]) if described else ()
+
+    def _corrections(self, count: int, values: Any, mask: Any) -> dict[str, NDArray[np.float32]]:
+        if values is None and mask is None:
+            return {}
+        if not self.concepts:
+            raise OnnxFileError("this file has no concepts to correct")
+        if values is None or mask is None:
+            raise OnnxFileError("give concept_values and concept_mask together")
+        found = {"concept_values": np.asarray(values, np.float32), "concept_mask": np.asarray(mask, np.float32)}
+        for name, given in found.items():
+            if given.shape != (count, len(self.concepts)):
+                wanted = f"[{count}, {len(self.concepts)}]: one row an image, one column a concept"
+                raise OnnxFileError(f"{name} has shape {list(given.shape)}, not {wanted}")
+        return found
+
+    @staticmethod
+    def _feed(
+        pixels: list[NDArray[Any]], chosen: list[int], extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]]
+    ) -> dict[str, Any]:
+        rows = {name: np.ascontiguousarray(given[chosen]) for name, given in corrections.items()}
+        return {"image": np.stack([pixels[i] for i in chosen]), **extra, **rows}
 
     def embed_texts(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Return (N, E) unit embeddings of texts, with a text tower's file; longer ones are cut (`tokenizer.truncated`).

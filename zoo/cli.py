@@ -18,6 +18,8 @@ usage: medzoo VERB [KEY=VALUE ...]
   prepare  data=... size=224       decode and resize once; then train with data.packed=FOLDER
   compare  RUN RUN...              runs side by side, seeds pooled        (medzoo compare --help)
   zeroshot data=... model=clip     classify by prompts; a folder: images=[photos] classes=[a,b]
+  intervene run=RUN                correct concepts, see what the classes do (model=cbm)
+  explain  run=RUN sample=ID       a bottleneck's weights; one sample taken apart
   search   EMBEDDINGS --like ID    nearest images                        (medzoo search --help)
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
@@ -158,6 +160,30 @@ def _zeroshot(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _intervene(arguments: Sequence[str]) -> int:
+    from medzoo.compose import compose_config, typed
+    from medzoo.config import InterveneConfig
+
+    overrides, folder = _split(arguments)
+    config = typed(InterveneConfig, compose_config("intervene", overrides, folder))
+    from medzoo.intervene import main as intervene
+
+    intervene(config)
+    return 0
+
+
+def _explain(arguments: Sequence[str]) -> int:
+    from medzoo.compose import compose_config, typed
+    from medzoo.config import ExplainConfig
+
+    overrides, folder = _split(arguments)
+    config = typed(ExplainConfig, compose_config("explain", overrides, folder))
+    from medzoo.explain import main as explain
+
+    explain(config)
+    return 0
+
+
 def _search(arguments: Sequence[str]) -> int:
     from medzoo.search import main as search
 
@@ -183,7 +209,7 @@ def _show(arguments: Sequence[str]) -> int:
     from medzoo.data.errors import UnknownNameError
 
     overrides, folder = _split(arguments)
-    verbs = ("train", "evaluate", "export", "zeroshot", "prepare", "verify")
+    verbs = ("train", "evaluate", "export", "zeroshot", "intervene", "explain", "prepare", "verify")
     if not overrides or overrides[0] not in verbs:
         raise UnknownNameError("configuration", overrides[0] if overrides else "", verbs)
     print(OmegaConf.to_yaml(compose_config(overrides[0], overrides[1:], folder)), end="")
@@ -241,6 +267,8 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "prepare": _prepare,
     "compare": _compare,
     "zeroshot": _zeroshot,
+    "intervene": _intervene,
+    "explain": _explain,
     "search": _search,
     "export": _export,
     "predict": _predict,

@@ -29,6 +29,28 @@ class PreprocessConfig:
 
 
 @dataclass
+class BottleneckConfig:
+    """How a concept bottleneck is built and trained.
+
+    Attributes:
+        kind: What classes see of the concepts: soft (probabilities), hard (0 or 1), logit.
+        regime: joint, sequential or independent.
+        concept_weight: Weight of the concept loss.
+        penalty: L2 penalty of a class layer that is fitted after training (1 / C of scikit-learn).
+        residual: A path from features to classes beside the concepts (CBM-h).
+        shuffle_concepts: Train on concepts of other samples: what the classes are then still told
+            leaks past the concepts.
+    """
+
+    kind: str = "soft"
+    regime: str = "joint"
+    concept_weight: float = 1.0
+    penalty: float = 1.0
+    residual: bool = False
+    shuffle_concepts: bool = False
+
+
+@dataclass
 class ModelConfig:
     """Which model, and where its first weights come from.
 
@@ -43,6 +65,7 @@ class ModelConfig:
         freeze: Towers of an image–text model that are not trained: image, text.
         captions: What an image–text model reads: auto (the dataset's captions, else its labels in
             words), column, labels, or a prompt file.
+        bottleneck: Of a concept bottleneck (family cbm); None for the others.
         arguments: Further arguments of the architecture, such as {drop_rate: 0.1}.
         preprocess: How images become its input.
     """
@@ -55,6 +78,7 @@ class ModelConfig:
     neighbours: int | None = None
     freeze: list[str] = field(default_factory=list)
     captions: str = "auto"
+    bottleneck: BottleneckConfig | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
@@ -291,6 +315,52 @@ class ZeroshotConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: str | None = None
     device: str = "auto"
+    debug: bool = False
+
+
+@dataclass
+class InterveneConfig:
+    """Everything `medzoo intervene` needs.
+
+    Attributes:
+        run: A run directory of a concept bottleneck, evaluated.
+        split: Which split of its predictions.
+        policies: Orders of correction: random, uncertainty, effect.
+        groups: Correct the concepts of a group together.
+        set: Concepts to set for every sample instead, by name, 0 to 1.
+        randomise: Concepts to draw at random instead.
+        metric: Of the classes; None: the label kind's first.
+        replicates: Bootstrap replicates over groups.
+        level: Coverage of the intervals.
+        seed: Of random orders, random concepts and the bootstrap.
+        debug: Show tracebacks of user errors.
+    """
+
+    run: str | None = None
+    split: str = "test"
+    policies: list[str] = field(default_factory=lambda: ["random", "uncertainty", "effect"])
+    groups: bool = False
+    set: dict[str, float] = field(default_factory=dict)
+    randomise: list[str] = field(default_factory=list)
+    metric: str | None = None
+    replicates: int = 1000
+    level: float = 0.95
+    seed: int = 0
+    debug: bool = False
+
+
+@dataclass
+class ExplainConfig:
+    """Everything `medzoo explain` needs.
+
+    Attributes:
+        run: A run directory of a concept bottleneck.
+        sample: A sample_id of its predictions; None: the class-by-concept weights.
+        debug: Show tracebacks of user errors.
+    """
+
+    run: str | None = None
+    sample: str | None = None
     debug: bool = False
 
 

@@ -33,6 +33,7 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.zeroshot import build_classifier
 from medzoo.inference import predict_samples
+from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import caption_prompts
@@ -100,19 +101,26 @@ def predict_run(
     if isinstance(task, Contrast):
         return _embed_run(run, task, dataset, config, accelerator, workers, details, captions)
     assert task.spec.labels is not None
-    parts: dict[str, list[Any]] = {"rows": [], "targets": [], "logits": [], "probabilities": []}
+    names = ("rows", "targets", "logits", "probabilities", "concepts", "concept_logits", "bottleneck_logits")
+    parts: dict[str, list[Any]] = {name: [] for name in names}
     for split in config.splits:
         samples = SampleDataset(dataset, split, task.spec.preprocess)
         if not len(samples):
             raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
         predict = partial(predict_samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
         outputs, _ = predict(task, samples)
+        if config.tta and isinstance(task, Bottleneck):
+            raise ConfigError("evaluation.tta is not for concept bottlenecks, whose classes must follow from one set of concepts")
         if config.tta:
             outputs = _with_copies(task, dataset, split, outputs, config, augment, predict)
         parts["rows"].append(samples.rows)
         parts["targets"].append(samples.targets)
         parts["logits"].append(outputs["logits"])
         parts["probabilities"].append(outputs["probabilities"])
+        if isinstance(task, Bottleneck):
+            parts["concepts"].append(samples.concepts)
+            parts["concept_logits"].append(outputs["concept_logits"])
+            parts["bottleneck_logits"].append(outputs["bottleneck_logits"])
     rows = pd.concat(parts["rows"], ignore_index=True)
     notes = list(dataset.info.notes)
     if shared_groups(dataset.table):
@@ -126,6 +134,7 @@ def predict_run(
         logits=np.concatenate(parts["logits"]),
         probabilities=np.concatenate(parts["probabilities"]),
         subgroups=rows[list(dataset.subgroups)],
+        **_concept_parts(task, parts),
         spec_hash=task.spec.hash,
         split_unit=dataset.info.split_unit,
         notes=tuple(notes),
@@ -134,6 +143,20 @@ def predict_run(
     if accelerator.is_main_process:
         predictions.write(run.predictions)
     return predictions
+
+
+def _concept_parts(task: Classify | Bottleneck, parts: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return what the predictions of a concept bottleneck hold beside those of a classifier."""
+    if not isinstance(task, Bottleneck):
+        return {}
+    found: dict[str, Any] = {
+        "concepts": task.spec.concepts,
+        "concept_targets": np.concatenate(parts["concepts"]),
+        "concept_logits": np.concatenate(parts["concept_logits"]),
+    }
+    if task.model.residual is not None:
+        found["residual_logits"] = np.concatenate(parts["logits"]) - np.concatenate(parts["bottleneck_logits"])
+    return found
 
 
 def _with_copies(

@@ -1,8 +1,9 @@
 """The predictions file: all that evaluation needs, without the model and without the images.
 
 One row a sample: `sample_id, split, group`, then `target.<name>, logit.<name>, prob.<name>` for every label, then subgroup
-columns as `subgroup.<name>`. The schema's metadata under `medzoo` holds the label space, the split unit, notes and the spec's
-hash. Logits are kept because saturated probabilities tie and cannot be recalibrated.
+columns as `subgroup.<name>`. A concept bottleneck adds `concept.<name>` (the true one), `concept_logit.<name>` and, with a
+residual path, `residual_logit.<class>`. The schema's metadata under `medzoo` holds the label space, the split unit, notes and
+the spec's hash. Logits are kept because saturated probabilities tie and cannot be recalibrated.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
-from medzoo.data.labels import LabelSpace
+from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.train.storage import write_file
 
 FORMAT = 1
@@ -40,6 +41,10 @@ class Predictions:
         logits: (N, K) float32.
         probabilities: (N, K) float32.
         subgroups: (N rows) one column a subgroup.
+        concepts: What a concept bottleneck predicts on the way; None for other models.
+        concept_targets: (N, M) float32, NaN where missing.
+        concept_logits: (N, M) float32.
+        residual_logits: (N, K) what the path beside the concepts adds to `logits`.
         spec_hash: SHA-256 of the model's spec.
         split_unit: What a group is (`patient`, `image`, ...).
         notes: Limits that belong in every report.
@@ -54,6 +59,10 @@ class Predictions:
     logits: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     subgroups: pd.DataFrame
+    concepts: ConceptSpace | None = None
+    concept_targets: NDArray[np.float32] | None = None
+    concept_logits: NDArray[np.float32] | None = None
+    residual_logits: NDArray[np.float32] | None = None
     spec_hash: str = ""
     split_unit: str = "image"
     notes: tuple[str, ...] = ()
@@ -75,11 +84,31 @@ class Predictions:
 
     def take(self, keep: NDArray[np.bool_]) -> Predictions:
         """Return the rows where `keep` holds."""
-        return Predictions(
-            self.labels, self.sample_id[keep], self.split[keep], self.group[keep], self.targets[keep], self.logits[keep],
-            self.probabilities[keep], self.subgroups[keep].reset_index(drop=True), self.spec_hash, self.split_unit, self.notes,
-            self.details,
-        )  # fmt: skip
+        rows = ("sample_id", "split", "group", "targets", "logits", "probabilities")
+        further = ("concept_targets", "concept_logits", "residual_logits")
+        chosen: dict[str, Any] = {name: getattr(self, name)[keep] for name in rows}
+        chosen |= {name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in further}
+        return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True))
+
+    def as_concepts(self) -> Predictions:
+        """Return the predicted concepts as the predictions of independent findings, to be scored as such.
+
+        Raises:
+            EvaluationError: If the model predicts no concepts.
+        """
+        if self.concepts is None or self.concept_targets is None or self.concept_logits is None:
+            raise EvaluationError("these predictions are of a model without concepts")
+        return replace(
+            self,
+            labels=LabelSpace("multilabel", self.concepts.names),
+            targets=self.concept_targets,
+            logits=self.concept_logits,
+            probabilities=(1 / (1 + np.exp(-self.concept_logits.astype(np.float64)))).astype(np.float32),
+            concepts=None,
+            concept_targets=None,
+            concept_logits=None,
+            residual_logits=None,
+        )
 
     def write(self, path: Path) -> None:
         """Write the file in one step.
@@ -91,11 +120,17 @@ class Predictions:
         for prefix, values in (("target", self.targets), ("logit", self.logits), ("prob", self.probabilities)):
             for k, name in enumerate(self.labels.names):
                 columns[f"{prefix}.{name}"] = values[:, k]
+        for prefix, extra in (("concept", self.concept_targets), ("concept_logit", self.concept_logits)):
+            if self.concepts is not None and extra is not None:
+                columns |= {f"{prefix}.{name}": extra[:, m] for m, name in enumerate(self.concepts.names)}
+        if self.residual_logits is not None:
+            columns |= {f"residual_logit.{name}": self.residual_logits[:, k] for k, name in enumerate(self.labels.names)}
         for name in self.subgroups.columns:
             columns[f"subgroup.{name}"] = self.subgroups[name].to_numpy()
         about = {
             "format": FORMAT,
             "labels": self.labels.to_dict(),
+            "concepts": None if self.concepts is None else self.concepts.to_dict(),
             "spec": self.spec_hash,
             "split_unit": self.split_unit,
             "notes": list(self.notes),
@@ -128,6 +163,14 @@ class Predictions:
             texts = [frame[name].to_numpy(dtype=object) for name in ("sample_id", "split", "group")]
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise EvaluationError(f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}") from error
+        concepts = None if about.get("concepts") is None else ConceptSpace.from_dict(about["concepts"])
+        further: dict[str, Any] = {}
+        if concepts is not None:
+            for field_name, prefix in (("concept_targets", "concept"), ("concept_logits", "concept_logit")):
+                further[field_name] = frame[[f"{prefix}.{n}" for n in concepts.names]].to_numpy(dtype=np.float32)
+        residual = [f"residual_logit.{name}" for name in labels.names]
+        if set(residual) <= set(frame.columns):
+            further["residual_logits"] = frame[residual].to_numpy(dtype=np.float32)
         kept = [c for c in frame.columns if c.startswith("subgroup.")]
         subgroups = frame[kept].rename(columns=lambda c: c.removeprefix("subgroup."))
         return cls(
@@ -139,6 +182,8 @@ class Predictions:
             logits=matrices[1],
             probabilities=matrices[2],
             subgroups=subgroups,
+            concepts=concepts,
+            **further,
             spec_hash=about["spec"],
             split_unit=about["split_unit"],
             notes=tuple(about["notes"]),

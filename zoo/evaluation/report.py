@@ -86,6 +86,9 @@ def format_report(report: dict[str, Any], split: str) -> str:
         lines.append(f"  {name:<18} {_shown(metric)}")
         if name == "auroc":
             lines += [f"    {c:<24} {_shown(v)}" for c, v in metric.get("classes", {}).items()]
+    if "concepts" in part:
+        lines.append(f"  concepts: auroc {_shown(part['concepts']['auroc'])}")
+        lines += [f"    {c:<24} {_shown(v)}" for c, v in part["concepts"]["auroc"]["classes"].items()]
     for column, levels in part["subgroups"].items():
         for level, values in levels.items():
             name = "auroc" if "auroc" in values["metrics"] else next(iter(values["metrics"]))
@@ -105,6 +108,9 @@ def _report_split(predictions: Predictions, replicates: int, level: float, seed:
         "reliability": _reliability(data, bins),
         "subgroups": {},
     }
+    if predictions.concepts is not None:
+        concepts = predictions.as_concepts()
+        part["concepts"] = _with_intervals(concepts, _scored(concepts), replicates, level, seed, bins, detail=True)
     for column in predictions.subgroups.columns:
         levels = _levels(predictions.subgroups[column])
         part["subgroups"][str(column)] = {

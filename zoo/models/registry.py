@@ -25,6 +25,7 @@ ENTRY_POINTS = "medzoo.models"
 FAMILIES = {
     "cnn": "any convolutional timm backbone",
     "vit": "any transformer timm backbone, or zach_vit",
+    "cbm": "a concept bottleneck over any timm backbone",
     "cnn3d": "a MONAI network over volumes",
     "slices": "a timm backbone over the slices of a volume (2.5D)",
 }

@@ -14,13 +14,16 @@ from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.samples import SampleDataset
+from medzoo.data.seeding import derived_seed, generator
 from medzoo.models import timm_backbone
 from medzoo.models.backbone import pooled_features
+from medzoo.models.bottleneck import BottleneckNetwork
 from medzoo.models.clip_image import build_clip_image, find_image_tower, image_config
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.models.ordinal import CornLink, CumulativeLink, OrdinalNetwork
 from medzoo.models.registry import check_name, is_timm, model_from_spec
 from medzoo.spec import ModelSpec
+from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import clip_preprocess, contrast_from_config, contrast_from_spec, write_captions
@@ -32,7 +35,7 @@ VOLUME_FAMILIES = ("cnn3d", "slices")
 LIBRARIES = ("medzoo", "torch", "timm", "numpy")
 
 
-TrainableTask = Classify | Contrast
+TrainableTask = Classify | Contrast | Bottleneck
 
 
 def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> TrainableTask:
@@ -46,6 +49,8 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         return contrast_from_config(config, loss, dataset, seed, data_card(dataset))
     if config.freeze or config.captions != "auto":
         raise ConfigError("model.freeze and model.captions are for model=clip")
+    if (config.family == "cbm") != (config.bottleneck is not None):
+        raise ConfigError("model.bottleneck belongs to model=cbm")
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels to classify; choose a dataset or an option with labels")
     tower: nn.Module | None = None
@@ -66,16 +71,20 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         if not 1 <= config.neighbours <= len(train):
             raise ConfigError(f"model.neighbours={config.neighbours} is not between 1 and the {len(train)} training samples")
         arguments["neighbours"] = {"count": config.neighbours, "samples": len(train)}
+    described: dict[str, Any] = objective.to_dict()
+    if config.bottleneck is not None:
+        described = _bottleneck_objective(config, dataset, described)
+        arguments["outputs"] = len(described["concepts"])
     libraries = (*LIBRARIES, "monai") if config.family == "cnn3d" else LIBRARIES
     spec = ModelSpec(
         family=config.family,
-        task="classify",
+        task="classify" if config.bottleneck is None else "bottleneck",
         architecture=architecture,
         arguments=arguments,
         preprocess=preprocess,
         labels=dataset.labels,
-        concepts=None,
-        objective=objective.to_dict(),
+        concepts=None if config.bottleneck is None else dataset.concepts,
+        objective=described,
         data=data_card(dataset),
         versions={name: metadata.version(name) for name in libraries},
     )
@@ -86,7 +95,7 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         inner: Any = getattr(model, "backbone", model)
         inner.visual.load_state_dict(tower.state_dict())
     timm_backbone.check_input(model, preprocess.channels, preprocess.size)
-    return Classify(spec, model)
+    return Bottleneck(spec, model) if isinstance(model, BottleneckNetwork) else Classify(spec, model)
 
 
 def task_from_spec(spec: ModelSpec, assets: Mapping[str, bytes] | None = None) -> TrainableTask:
@@ -101,36 +110,78 @@ def task_from_spec(spec: ModelSpec, assets: Mapping[str, bytes] | None = None) -
     """
     if spec.task == "contrast":
         return contrast_from_spec(spec, assets or {})
-    if spec.task != "classify" or spec.labels is None:
+    if spec.task not in ("classify", "bottleneck") or spec.labels is None:
         raise CheckpointError(f"this medzoo has no task {spec.task!r}; update it")
-    return Classify(spec, _network(spec))
+    model = _network(spec)
+    return Bottleneck(spec, model) if isinstance(model, BottleneckNetwork) else Classify(spec, model)
 
 
 def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config: ModelConfig) -> None:
     """Give a split's samples what a task learns from beyond images and targets: captions."""
     if task.spec.task == "contrast":
         write_captions(samples, dataset, config.captions)
+    if config.bottleneck is not None and config.bottleneck.shuffle_concepts and samples.concepts is not None:
+        order = generator(0, "shuffled concepts", samples.split).permutation(len(samples))
+        samples.concepts = samples.concepts[order]
+
+
+def _bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: dict[str, Any]) -> dict[str, Any]:
+    """Return the objective of a concept bottleneck; raises ConfigError if dataset and settings do not suit one."""
+    asked = config.bottleneck
+    assert asked is not None
+    if dataset.concepts is None:
+        raise ConfigError(
+            f"{dataset.info.name} has no concepts; choose a dataset or an option with concepts (data.concepts of a table)"
+        )
+    if config.neighbours is not None:
+        raise ConfigError("model.neighbours is not for model=cbm")
+    if classes["loss"] in ("corn", "cumulative"):
+        raise ConfigError(f"loss={classes['loss']} is not for concept bottlenecks, whose class layer is plain; use loss=default")
+    if asked.concept_weight <= 0:
+        raise ConfigError(f"model.bottleneck.concept_weight={asked.concept_weight:g} must be positive")
+    return {
+        "classes": classes,
+        "concepts": list(dataset.concepts.names),
+        "kind": asked.kind,
+        "regime": asked.regime,
+        "concept_weight": asked.concept_weight,
+        "penalty": asked.penalty,
+        "residual": asked.residual,
+    }
 
 
 def _network(spec: ModelSpec, **initial: Any) -> nn.Module:
     """Build a spec's backbone and what stands around it: an ordinal link, or a memory of neighbours."""
     assert spec.labels is not None
-    objective, labels = Objective.from_dict(spec.objective), spec.labels
+    bottleneck = spec.task == "bottleneck"
+    objective, labels = Objective.from_dict(spec.objective["classes"] if bottleneck else spec.objective), spec.labels
     if spec.family == "clip_image":
         model: nn.Module = build_clip_image(spec.arguments["open_clip"], spec.arguments["outputs"], initial.get("seed", 0))
     else:
         model = model_from_spec(spec, **initial)
+    if bottleneck:
+        asked = spec.objective
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(initial.get("seed", 0), "class layer"))
+            return BottleneckNetwork(
+                model, concepts=len(asked["concepts"]), outputs=objective.outputs(labels), kind=asked["kind"],
+                features=_feature_width(model, spec) if asked["residual"] else None,
+            )  # fmt: skip
     if "neighbours" in spec.arguments:
         asked = spec.arguments["neighbours"]
-        with torch.no_grad():
-            zeros = torch.zeros(1, spec.preprocess.channels, *spec.preprocess.size)
-            width = pooled_features(model.eval(), zeros).shape[1]
+        width = _feature_width(model, spec)
         return NeighbourNetwork(
             model, features=width, samples=asked["samples"], outputs=labels.width, neighbours=asked["count"], kind=labels.kind
         )
     if objective.loss in ("corn", "cumulative"):
         return OrdinalNetwork(model, CornLink() if objective.loss == "corn" else CumulativeLink(labels.width))
     return model
+
+
+def _feature_width(model: nn.Module, spec: ModelSpec) -> int:
+    with torch.no_grad():
+        zeros = torch.zeros(1, spec.preprocess.channels, *spec.preprocess.size)
+        return int(pooled_features(model.eval(), zeros).shape[1])
 
 
 def _small_stem(config: ModelConfig, preprocess: Preprocess) -> bool:

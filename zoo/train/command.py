@@ -19,9 +19,11 @@ from medzoo.data.registry import load_dataset
 from medzoo.evaluation.command import predict_run, report_run
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.spec import ModelSpec
+from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
 from medzoo.train.devices import make_accelerator
+from medzoo.train.finish import finish_bottleneck
 from medzoo.train.loop import Trainer
 from medzoo.train.neighbours import fit_neighbours
 from medzoo.train.run import RunDirectory, default_run_path
@@ -125,6 +127,8 @@ def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirect
         if progress.best is not None
         else f"trained {progress.epoch} epochs; {trainer.monitor} was never defined"
     )
+    if isinstance(trainer.task, Bottleneck):
+        finish_bottleneck(run, dataset, settings, trainer.yaml, trainer.accelerator)
     if settings.evaluate:
         details = {"checkpoint": "best", "epoch": progress.best_epoch, "chosen_by": f"val {trainer.monitor}"}
         _report(run, settings, dataset, details)

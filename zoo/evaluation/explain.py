@@ -1,0 +1,117 @@
+"""Why a bottleneck says a class: each concept's contribution, exactly, because the class layer is linear."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from medzoo.data.errors import UnknownNameError
+from medzoo.evaluation.predictions import Predictions
+from medzoo.tasks.bottleneck import Bottleneck
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One sample's classes, taken apart.
+
+    Attributes:
+        sample_id: Which sample.
+        table: One row a concept, `residual` (where the model has such a path) and `bias`; column `probability` (of the concept),
+            `truth`, then one column a class with what the row adds to its output. The columns' sums are the class outputs.
+        outputs: Class → its output (logit; for quantities in units of their spread, less their mean).
+    """
+
+    sample_id: str
+    table: pd.DataFrame
+    outputs: dict[str, float]
+
+
+def concept_weights(task: Bottleneck) -> pd.DataFrame:
+    """Return the class layer: one row a concept and `bias`, one column a class."""
+    assert task.spec.labels is not None
+    assert task.spec.concepts is not None
+    weight, bias = task.model.head.weight.detach().numpy(), task.model.head.bias.detach().numpy()
+    rows = pd.DataFrame(weight.T, index=list(task.spec.concepts.names), columns=list(task.spec.labels.names))
+    rows.loc["bias"] = bias
+    return rows
+
+
+def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -> Explanation:
+    """Take one sample's class outputs apart.
+
+    Args:
+        task: The bottleneck the predictions are of.
+        predictions: With `concept_logits`.
+        sample_id: Which sample.
+
+    Raises:
+        UnknownNameError: If there is no such sample.
+    """
+    assert task.spec.labels is not None
+    assert task.spec.concepts is not None
+    assert predictions.concept_logits is not None
+    assert predictions.concept_targets is not None
+    places = np.flatnonzero(predictions.sample_id == sample_id)
+    if not len(places):
+        raise UnknownNameError("sample", sample_id, map(str, predictions.sample_id))
+    place = int(places[0])
+    classes, names = list(task.spec.labels.names), list(task.spec.concepts.names)
+    given = torch.from_numpy(predictions.concept_logits[[place]])
+    with torch.no_grad():
+        shown = task.model.eval().shown(given)[0].numpy()
+    weights = concept_weights(task)
+    rows = weights.loc[names].mul(shown, axis=0)
+    if predictions.residual_logits is not None:
+        spread = np.ones(len(classes)) if task.objective.std is None else np.array(task.objective.std)
+        rows.loc["residual"] = predictions.residual_logits[place] / spread
+    rows.loc["bias"] = weights.loc["bias"]
+    probability, truth = given.sigmoid()[0].numpy(), predictions.concept_targets[place]
+    rows.insert(0, "truth", [*truth, *[np.nan] * (len(rows) - len(names))])
+    rows.insert(0, "probability", [*probability, *[np.nan] * (len(rows) - len(names))])
+    return Explanation(sample_id, rows, {name: float(rows[name].sum()) for name in classes})
+
+
+def plot_explanation(explanation: Explanation, image: NDArray[Any] | None = None) -> bytes:
+    """Draw the contributions to the strongest class as bars, beside the image if given ((H, W) or (H, W, 3)); PNG."""
+    from matplotlib.figure import Figure
+
+    top = max(explanation.outputs, key=explanation.outputs.__getitem__)
+    values = explanation.table[top]
+    figure = Figure(figsize=(8 if image is not None else 5, 0.35 * len(values) + 1.5), layout="constrained")
+    axes = figure.subplots(1, 2 if image is not None else 1, squeeze=False)[0]
+    if image is not None:
+        axes[0].imshow(image, cmap="gray")
+        axes[0].set_axis_off()
+    names = [f"{n} ({p:.2f})" if p == p else str(n) for n, p in explanation.table["probability"].items()]
+    axes[-1].barh(names, values.to_numpy(), color=["tab:green" if v > 0 else "tab:red" for v in values])
+    axes[-1].invert_yaxis()
+    axes[-1].axvline(0, color="black", linewidth=0.6)
+    axes[-1].set(xlabel=f"adds to {top!r} ({explanation.outputs[top]:.2f})")
+    return _png(figure)
+
+
+def plot_weights(weights: pd.DataFrame) -> bytes:
+    """Draw a class-by-concept table as a heat map; PNG."""
+    from matplotlib.figure import Figure
+
+    concepts = weights.drop(index="bias")
+    figure = Figure(figsize=(1.2 * concepts.shape[1] + 2, 0.35 * len(concepts) + 1.5), layout="constrained")
+    axes = figure.subplots()
+    limit = float(np.abs(concepts.to_numpy()).max()) or 1.0
+    shown = axes.imshow(concepts.to_numpy(), cmap="RdYlGn", vmin=-limit, vmax=limit, aspect="auto")
+    axes.set_xticks(range(concepts.shape[1]), [str(c) for c in concepts.columns], rotation=30, ha="right")
+    axes.set_yticks(range(len(concepts)), [str(c) for c in concepts.index])
+    figure.colorbar(shown, label="weight")
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    return content.getvalue()

@@ -1,0 +1,204 @@
+"""Correcting concepts: what a person's corrections do to the classes (Koh et al. 2020, section 5).
+
+Everything is computed from the predictions file and the checkpoint's class layer; no image is read. A concept whose truth is
+not known cannot be corrected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
+from medzoo.data.labels import ConceptSpace
+from medzoo.data.seeding import generator
+from medzoo.evaluation.bootstrap import bootstrap, interval
+from medzoo.evaluation.metrics import all_metrics, scored
+from medzoo.evaluation.monitor import METRICS
+from medzoo.evaluation.predictions import Predictions
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.classify import in_units
+
+POLICIES = ("random", "uncertainty", "effect")
+
+Floats = NDArray[np.float64]
+
+
+def class_logits(
+    task: Bottleneck, predictions: Predictions, values: NDArray[Any] | None = None, mask: NDArray[Any] | None = None
+) -> NDArray[np.float32]:
+    """Return (N, K) class logits with corrected concepts.
+
+    Args:
+        task: The bottleneck the predictions are of.
+        predictions: With `concept_logits`.
+        values: (N, M) or (1, M) corrected concepts in 0..1; entries outside the mask do not matter.
+        mask: Like `values`, true where a concept is corrected.
+
+    Raises:
+        EvaluationError: If the predictions are of another model, or values and mask have the wrong width.
+    """
+    if predictions.concept_logits is None or predictions.spec_hash != task.spec.hash:
+        raise EvaluationError("the predictions are not of this concept bottleneck; make them with medzoo evaluate")
+    width = predictions.concept_logits.shape[1]
+    for name, given in (("concept_values", values), ("concept_mask", mask)):
+        if given is not None and (given.ndim != 2 or given.shape[1] != width):
+            raise EvaluationError(f"{name} has shape {list(given.shape)}, the model has {width} concepts")
+    with torch.no_grad():
+        corrected = None if values is None else torch.from_numpy(np.nan_to_num(values).astype(np.float32))
+        chosen = None if mask is None else torch.from_numpy(np.asarray(mask, dtype=np.float32))
+        outputs = task.model.eval().classes(torch.from_numpy(predictions.concept_logits), None, corrected, chosen)
+        logits: NDArray[np.float32] = in_units(outputs, task.objective).numpy()
+    return logits if predictions.residual_logits is None else logits + predictions.residual_logits
+
+
+def correction_order(
+    task: Bottleneck, predictions: Predictions, policy: str, seed: int = 0, *, groups: bool = False
+) -> NDArray[np.int64]:
+    """Return (N, M): when each concept of each sample is corrected, 0 first.
+
+    Args:
+        task: For its class layer.
+        predictions: With `concept_logits`.
+        policy: `random`; `uncertainty` (probability nearest 0.5 first); `effect` (the largest expected change of a class
+            output first: |weight| times the distance the correction moves the concept, expected under the model's own
+            probability).
+        seed: Of `random`.
+        groups: Correct the concepts of a group together, ordered by their best place.
+
+    Raises:
+        UnknownNameError: If there is no such policy.
+    """
+    assert predictions.concept_logits is not None
+    logits = predictions.concept_logits
+    if policy == "random":
+        score = generator(seed, "interventions").random(logits.shape)
+    elif policy == "uncertainty":
+        score = -np.abs(_sigmoid(logits) - 0.5)
+    elif policy == "effect":
+        score = _expected_effect(task, logits)
+    else:
+        raise UnknownNameError("policy", policy, POLICIES)
+    place = (-score).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    if groups and predictions.concepts is not None:
+        place = _grouped(place, predictions.concepts)
+    ordered: NDArray[np.int64] = place.astype(np.int64)
+    return ordered
+
+
+def intervention_curve(
+    task: Bottleneck,
+    predictions: Predictions,
+    *,
+    policy: str = "random",
+    seed: int = 0,
+    groups: bool = False,
+    metric: str | None = None,
+    replicates: int = 1000,
+    level: float = 0.95,
+) -> list[dict[str, Any]]:
+    """Return the class metric after 0, 1, ... corrected concepts a sample.
+
+    Args:
+        task: The bottleneck.
+        predictions: Of one split.
+        policy: See `correction_order`.
+        seed: Of the random policy and the bootstrap.
+        groups: Correct concept groups together; a step is then a group.
+        metric: Of the classes; None: the label kind's first.
+        replicates: Bootstrap replicates over groups of samples.
+        level: Coverage of the intervals.
+
+    Returns:
+        JSON-ready rows `corrected, share, value, low, high`; `share` is the share of all concept entries that were corrected
+        (fewer than asked where truth is missing).
+    """
+    assert predictions.concept_targets is not None
+    labels = predictions.labels
+    name = metric or METRICS[labels.kind][0]
+    if name not in METRICS[labels.kind]:
+        raise UnknownNameError("metric", name, METRICS[labels.kind], where=f" for {labels.kind} labels")
+    place = correction_order(task, predictions, policy, seed, groups=groups)
+    known = ~np.isnan(predictions.concept_targets)
+    rows = []
+    for step in range(int(place.max()) + 2):
+        mask = (place < step) & known
+        logits = class_logits(task, predictions, predictions.concept_targets, mask)
+        data = scored(labels, predictions.targets, logits)
+        classes, overall = all_metrics(data, np.ones((1, len(predictions))))
+        drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), replicates=replicates, seed=seed, bins=15)
+        value, drawn = (
+            _macro(name, classes, overall),
+            _macro(name, drawn_classes, drawn_overall) if drawn_classes or drawn_overall else None,
+        )
+        bounds = None if drawn is None else interval(drawn, level)
+        rows.append({
+            "corrected": step, "share": float(mask.mean()), "value": None if np.isnan(value[0]) else float(value[0]),
+            "low": None if bounds is None else bounds[0], "high": None if bounds is None else bounds[1],
+        })  # fmt: skip
+    return rows
+
+
+def parse_concepts(concepts: ConceptSpace, given: Mapping[str, Any] | Sequence[str]) -> dict[int, float]:
+    """Return concept position → value of concepts named by the user.
+
+    Args:
+        concepts: The model's.
+        given: Name → value in 0..1, or names alone (NaN then).
+
+    Raises:
+        UnknownNameError: If there is no such concept.
+        ConfigError: If a value is not within 0..1.
+    """
+    pairs = given.items() if isinstance(given, Mapping) else ((name, np.nan) for name in given)
+    found: dict[int, float] = {}
+    for name, value in pairs:
+        if name not in concepts.names:
+            raise UnknownNameError("concept", name, concepts.names)
+        if isinstance(given, Mapping) and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise ConfigError(f"concept {name!r} is set to {value!r}, not to a number in 0..1")
+        found[concepts.names.index(name)] = float(value)
+    return found
+
+
+def _macro(name: str, classes: Mapping[str, Floats], overall: Mapping[str, Floats]) -> Floats:
+    if name in overall:
+        return overall[name]
+    values = classes[name]
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=1)
+    total = np.where(defined, values, 0.0).sum(axis=1)
+    means: Floats = np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+    return means
+
+
+def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:
+    model = task.model.eval()
+    with torch.no_grad():
+        given = torch.from_numpy(logits)
+        shown = model.shown(given)
+        absent, present = (model.on_scale(torch.full_like(given, value)) for value in (0.0, 1.0))
+        p = given.sigmoid()
+        moved = p * (present - shown).abs() + (1 - p) * (absent - shown).abs()
+        effect: Floats = (moved * model.head.weight.abs().amax(dim=0)).double().numpy()
+    return effect
+
+
+def _grouped(place: NDArray[np.int64], concepts: ConceptSpace) -> NDArray[np.int64]:
+    members = [[concepts.names.index(name) for name in group] for group in (concepts.groups or {}).values()]
+    alone = [[m] for m in range(concepts.width) if not any(m in group for group in members)]
+    units = members + alone
+    best = np.stack([place[:, unit].min(axis=1) for unit in units], axis=1)
+    order = best.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    result = np.zeros_like(place)
+    for number, unit in enumerate(units):
+        result[:, unit] = order[:, [number]]
+    return result
+
+
+def _sigmoid(values: NDArray[np.float32]) -> Floats:
+    return np.exp(-np.logaddexp(0.0, -values.astype(np.float64)))

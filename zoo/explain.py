@@ -1,0 +1,62 @@
+"""`medzoo explain`: a concept bottleneck's weights, and why it says what it says of one sample."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.config import ExplainConfig
+from medzoo.data.errors import ConfigError, MedzooError
+from medzoo.evaluation.command import run_dataset
+from medzoo.evaluation.explain import concept_weights, explain_sample, plot_explanation, plot_weights
+from medzoo.evaluation.predictions import Predictions
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.train.run import RunDirectory
+from medzoo.train.storage import write_file
+
+
+def main(config: ExplainConfig) -> None:
+    """Run the command.
+
+    Raises:
+        ConfigError: If the run is no concept bottleneck.
+    """
+    if config.run is None:
+        raise ConfigError("say which run to explain: run=<run directory>")
+    run = RunDirectory.open(Path(config.run))
+    task = load_checkpoint(find_checkpoint(run.path, "best"))
+    if not isinstance(task, Bottleneck):
+        raise ConfigError(f"{run.path} is no concept bottleneck ({task.spec.family}); train one with model=cbm")
+    if config.sample is None:
+        weights = concept_weights(task)
+        print(weights.round(3).to_string())
+        write_file(run.path / "concept_weights.csv", weights.to_csv().encode("utf-8"))
+        write_file(run.plots / "concept_weights.png", plot_weights(weights))
+        return
+    explanation = explain_sample(task, Predictions.read(run.predictions), config.sample)
+    print(explanation.table.round(3).to_string(na_rep=""))
+    print("sum  " + "  ".join(f"{name} {value:.3f}" for name, value in explanation.outputs.items()))
+    name = re.sub(r"[^\w.-]+", "_", config.sample)
+    content = {"sample_id": explanation.sample_id, "outputs": explanation.outputs}
+    content["table"] = json.loads(explanation.table.to_json(orient="index"))
+    write_file(run.path / "explanations" / f"{name}.json", json.dumps(content, indent=2).encode("utf-8"))
+    write_file(run.path / "explanations" / f"{name}.png", plot_explanation(explanation, _image(run, config.sample)))
+
+
+def _image(run: RunDirectory, sample_id: str) -> np.ndarray | None:  # type: ignore[type-arg]
+    """Return the sample's picture, (H, W) or (H, W, 3); None where the images are not at hand."""
+    try:
+        dataset = run_dataset(run, {})
+        row = dataset.table.set_index("sample_id", drop=False).loc[sample_id]
+        values = [row[column] for column in dataset.reader.columns]
+        if getattr(dataset.reader, "views", False):
+            values = [value for value in values if value is not None and value == value][:1]
+        pixels = dataset.reader.read(*values)
+    except (MedzooError, OSError):
+        return None
+    flat = pixels[:, pixels.shape[1] // 2] if pixels.ndim == 4 else pixels
+    return flat[0] if flat.shape[0] == 1 else np.moveaxis(flat, 0, -1)

@@ -1,0 +1,97 @@
+"""`medzoo intervene`: what correcting, setting or randomising concepts does to a bottleneck's classes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.config import InterveneConfig
+from medzoo.data.errors import ConfigError
+from medzoo.data.seeding import generator
+from medzoo.evaluation.intervene import class_logits, intervention_curve, parse_concepts
+from medzoo.evaluation.monitor import METRICS, monitor_value
+from medzoo.evaluation.predictions import Predictions
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.train.run import RunDirectory
+from medzoo.train.storage import write_file
+
+
+def main(config: InterveneConfig) -> dict[str, Any]:
+    """Run the command; returns what it wrote to `interventions.json`."""
+    if config.run is None:
+        raise ConfigError("say which run to intervene in: run=<run directory>")
+    run = RunDirectory.open(Path(config.run))
+    task = load_checkpoint(find_checkpoint(run.path, "best"))
+    if not isinstance(task, Bottleneck):
+        raise ConfigError(f"{run.path} is no concept bottleneck ({task.spec.family}); train one with model=cbm")
+    assert task.spec.labels is not None
+    assert task.spec.concepts is not None
+    predictions = Predictions.read(run.predictions).of_split(config.split)
+    name = config.metric or METRICS[task.spec.labels.kind][0]
+    before = monitor_value(task.spec.labels, predictions.targets, predictions.logits, name)
+    result: dict[str, Any] = {"split": config.split, "metric": name, "before": before}
+    print(f"{config.split}: {name} {_shown(before)} as predicted")
+    if config.set or config.randomise:
+        values, mask = _chosen(config, task, len(predictions))
+        logits = class_logits(task, predictions, values, mask)
+        result["after"] = monitor_value(task.spec.labels, predictions.targets, logits, name)
+        result["set"], result["randomised"] = dict(config.set), list(config.randomise)
+        print(f"{config.split}: {name} {_shown(result['after'])} with {_words(config)}")
+    else:
+        for policy in config.policies:
+            rows = intervention_curve(
+                task, predictions, policy=policy, seed=config.seed, groups=config.groups, metric=name,
+                replicates=config.replicates, level=config.level,
+            )  # fmt: skip
+            result.setdefault("curves", {})[policy] = rows
+            for row in rows:
+                bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+                print(f"  {policy:<12} {row['corrected']:>2} corrected  {name} {_shown(row['value'])}{bounds}")
+        write_file(run.plots / f"interventions_{config.split}.png", _plot(result["curves"], name))
+    write_file(run.path / "interventions.json", json.dumps(result, indent=2, allow_nan=False).encode("utf-8"))
+    return result
+
+
+def _chosen(config: InterveneConfig, task: Bottleneck, samples: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """Return values and mask (N, M) of concepts set by name, or drawn at random."""
+    concepts = task.spec.concepts
+    assert concepts is not None
+    values = np.zeros((samples, concepts.width), dtype=np.float32)
+    mask = np.zeros((samples, concepts.width), dtype=bool)
+    for place, value in parse_concepts(concepts, config.set).items():
+        values[:, place], mask[:, place] = value, True
+    for place in parse_concepts(concepts, config.randomise):
+        values[:, place] = generator(config.seed, "randomised concept", place).integers(0, 2, samples)
+        mask[:, place] = True
+    return values, mask
+
+
+def _words(config: InterveneConfig) -> str:
+    said = [f"{name} = {value:g}" for name, value in config.set.items()] + [f"{name} at random" for name in config.randomise]
+    return ", ".join(said)
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _plot(curves: dict[str, list[dict[str, Any]]], metric: str) -> bytes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for policy, rows in curves.items():
+        steps = [row["corrected"] for row in rows]
+        axes.plot(steps, [float("nan") if row["value"] is None else row["value"] for row in rows], marker="o", label=policy)
+        if all(row["low"] is not None for row in rows):
+            axes.fill_between(steps, [row["low"] for row in rows], [row["high"] for row in rows], alpha=0.15)
+    axes.set(xlabel="concepts corrected", ylabel=metric)
+    axes.legend(frameon=False)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
+    return image.getvalue()

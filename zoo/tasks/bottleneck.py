@@ -1,0 +1,259 @@
+"""Training through concepts: joint, sequential and independent (Koh et al. 2020, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medzoo.config import TrainerConfig
+from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.data.preprocess import fit, normalise
+from medzoo.data.samples import SampleDataset
+from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
+from medzoo.models.bottleneck import PERCENTILES, BottleneckNetwork, fit_linear
+from medzoo.spec import ModelSpec
+from medzoo.tasks.classify import in_units, probabilities
+from medzoo.tasks.losses import binary_cross_entropy
+from medzoo.tasks.objective import Objective
+from medzoo.tasks.task import Batch, over_views
+from medzoo.train import finetune
+
+Regime = Literal["joint", "sequential", "independent"]
+CONCEPT_MONITOR = "concept_auroc"
+
+
+class Bottleneck(nn.Module):
+    """A network that classifies through concepts.
+
+    `joint` minimises the class loss and `concept_weight` times the concept loss together. `sequential` and `independent` learn
+    the concepts alone; the class layer is then fitted to convergence on predicted or on true concepts of the training split
+    (`finish`). Missing concepts are masked; where a true concept is missing, `independent` uses the predicted one.
+
+    Attributes:
+        spec: The model's spec, with `labels` and `concepts`.
+        model: The network.
+        objective: The class loss and what decodes the outputs.
+        regime: How it is trained.
+    """
+
+    accumulates = True
+    """Whether gradients of small batches add up to that of the larger."""
+
+    def __init__(self, spec: ModelSpec, model: BottleneckNetwork) -> None:
+        super().__init__()
+        assert spec.labels is not None
+        assert spec.concepts is not None
+        self.spec = spec
+        self.model = model
+        self.objective = Objective.from_dict(spec.objective["classes"])
+        self.loss = self.objective.function(spec.labels)
+        self.regime: str = spec.objective["regime"]
+        if self.regime not in get_args(Regime):
+            raise UnknownNameError("model.bottleneck.regime", self.regime, get_args(Regime))
+        self.concept_weight = float(spec.objective["concept_weight"])
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Run `training_step`; the form that wrapping for several devices needs."""
+        return self.training_step(batch)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss a sample and the number of samples.
+
+        Both losses are sums over what is observed, a sample's share of the batch: concepts or classes that are missing add
+        nothing, and batches add up.
+        """
+        concept_logits, features = self._concepts(batch)
+        rows = torch.tensor(float(len(concept_logits)), device=concept_logits.device)
+        mean, count = binary_cross_entropy(concept_logits, batch["concepts"])
+        loss = self.concept_weight * mean * count / (rows * concept_logits.shape[1])
+        if self.regime == "joint":
+            outputs = in_units(self.model.classes(concept_logits, features).float(), self.objective)
+            mean, count = self.loss(outputs, batch["target"])
+            loss = loss + mean * count / rows
+        return {"loss": loss, "count": rows}
+
+    @torch.no_grad()
+    def validation_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs of `predict` with `loss` and `count`."""
+        return {**self.predict(batch), **self.training_step(batch)}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `logits`, `probabilities` (N, K), `concept_logits` (N, M) and `bottleneck_logits` (N, K).
+
+        The latter are the class outputs without the residual path. `concept_values` and `concept_mask` (N, M) in the batch
+        correct concepts.
+        """
+        assert self.spec.labels is not None
+        concept_logits, features = self._concepts(batch)
+        values, mask = batch.get("concept_values"), batch.get("concept_mask")
+        outputs = in_units(self.model.classes(concept_logits, features, values, mask).float(), self.objective)
+        without = in_units(self.model.classes(concept_logits, None, values, mask).float(), self.objective)
+        return {
+            "logits": outputs,
+            "probabilities": probabilities(outputs, self.spec.labels),
+            "concept_logits": concept_logits.float(),
+            "bottleneck_logits": without,
+        }
+
+    @torch.no_grad()
+    def features(self, batch: Batch) -> Tensor:
+        """Return (N, F) pooled features of the backbone."""
+        return self._concepts(batch)[1].float()
+
+    def deploy(self) -> nn.Module:
+        """Return the graph to export: raw image and optional corrections → logits, probabilities, concepts."""
+        return BottleneckGraph(self.spec, self.model)
+
+    @torch.no_grad()
+    def finish(self, concept_logits: Tensor, concepts: Tensor, targets: Tensor, features: Tensor | None, penalty: float) -> None:
+        """Set what only the whole training split tells: the scale of interventions, and the class layer unless joint.
+
+        Args:
+            concept_logits: (N, M) of the training split, not augmented.
+            concepts: (N, M) true concepts, NaN where missing.
+            targets: (N, K) true classes, NaN where missing.
+            features: (N, F) pooled features; for the residual path.
+            penalty: Of the fitted layers; see `fit_linear`.
+        """
+        assert self.spec.labels is not None
+        model, kind = self.model, self.spec.labels.kind
+        model.eval()
+        low, high = (torch.quantile(concept_logits.float(), share, dim=0) for share in PERCENTILES)
+        model.low.copy_(low)
+        model.high.copy_(torch.maximum(high, low + 1e-3))
+        if self.regime == "joint":
+            return
+        shown = model.shown(concept_logits)
+        if self.regime == "independent":
+            shown = torch.where(concepts.isnan(), shown, model.on_scale(concepts.nan_to_num(0.0)))
+        wanted = targets
+        if self.objective.mean is not None and self.objective.std is not None:
+            wanted = (targets - torch.tensor(self.objective.mean)) / torch.tensor(self.objective.std)
+        with torch.enable_grad():
+            weight, bias = fit_linear(shown, wanted, kind, penalty=penalty)
+        model.head.weight.copy_(weight)
+        model.head.bias.copy_(bias)
+        if model.residual is not None and features is not None:
+            # The residual path explains what the concepts left over (Yuksekgonul et al. 2023, equation 3).
+            offset = model.head(model.shown(concept_logits))
+            with torch.enable_grad():
+                weight, _ = fit_linear(features, wanted, kind, penalty=penalty, offset=offset, bias=False)
+            model.residual.weight.copy_(weight)
+
+    def require(self, samples: SampleDataset) -> None:
+        """Check that a split has labels and concepts.
+
+        Raises:
+            TrainingError: If it lacks either.
+        """
+        if samples.targets is None or np.isnan(samples.targets).all():
+            raise TrainingError(f"the {samples.split} split has no labelled sample; nothing to learn or choose by")
+        if samples.concepts is None or np.isnan(samples.concepts).all():
+            raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
+
+    def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
+        """Return the metric the epoch is chosen by: of the classes if they are learnt, else of the concepts."""
+        assert self.spec.labels is not None
+        assert val.targets is not None
+        if self.regime != "joint" and asked not in (None, "loss", CONCEPT_MONITOR):
+            raise ConfigError(
+                f"trainer.monitor={asked}: the class layer of a {self.regime} bottleneck is fitted after training; use "
+                f"{CONCEPT_MONITOR} or loss"
+            )
+        name = asked or (METRICS[self.spec.labels.kind][0] if self.regime == "joint" else CONCEPT_MONITOR)
+        if name == "loss":
+            return name, None
+        if name == CONCEPT_MONITOR:
+            reason = monitorable(self.concept_labels, _filled(val.concepts), "auroc")
+        else:
+            reason = monitorable(self.spec.labels, val.targets, name)
+        if reason is None:
+            return name, None
+        return "loss", f"{name} is undefined on the val split ({reason}); the epoch is chosen by val loss"
+
+    def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
+        """Return a metric over the validation split; None where it is undefined."""
+        assert self.spec.labels is not None
+        assert val.targets is not None
+        if name == CONCEPT_MONITOR:
+            return monitor_value(self.concept_labels, _filled(val.concepts), outputs["concept_logits"], "auroc")
+        return monitor_value(self.spec.labels, val.targets, outputs["logits"], name)
+
+    @property
+    def concept_labels(self) -> LabelSpace:
+        """The concepts as findings, for scoring."""
+        assert self.spec.concepts is not None
+        return LabelSpace("multilabel", self.spec.concepts.names)
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a larger value of a monitored metric is better."""
+        return name == CONCEPT_MONITOR or (name != "loss" and higher_is_better(name))
+
+    def can_cache(self, samples: SampleDataset) -> bool:
+        """Whether a linear probe's features can be computed once: not here, concepts are learnt from images."""
+        return False
+
+    def freeze(self, config: TrainerConfig) -> None:
+        """Mark what shall not be trained: part of the backbone as asked for, and the class layer unless joint."""
+        finetune.freeze(self.model.backbone, config)
+        for part in (self.model.head, self.model.residual):
+            if part is not None:
+                part.requires_grad_(self.regime == "joint")
+
+    def set_training(self, config: TrainerConfig) -> None:
+        """Put what learns into training mode and what is frozen into evaluation mode."""
+        self.model.train()
+        finetune.set_training(self.model.backbone, config)
+
+    def assets(self) -> dict[str, bytes]:
+        """Return what a checkpoint needs beside weights and spec: nothing."""
+        return {}
+
+    def _concepts(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        preprocess = self.spec.preprocess
+
+        def step(images: Tensor) -> Tensor:
+            return torch.cat(self.model.concepts_and_features(normalise(fit(images, preprocess), preprocess)), dim=1)
+
+        both = over_views(step, batch)
+        width = self.model.head.in_features
+        return both[:, :width], both[:, width:]
+
+
+class BottleneckGraph(nn.Module):
+    """The deployable form: raw image, and where a person corrects concepts their values and a mask.
+
+    Outputs `logits`, `probabilities` (N, K) and `concepts` (N, M), the predicted concepts' probabilities before any correction.
+    """
+
+    outputs = ("logits", "probabilities", "concepts")
+
+    def __init__(self, spec: ModelSpec, model: BottleneckNetwork) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = model
+        self.objective = Objective.from_dict(spec.objective["classes"])
+        width = len(spec.objective["concepts"])
+        # Nothing is corrected unless a person says so.
+        self.optional_inputs = {name: torch.zeros(1, width) for name in ("concept_values", "concept_mask")}
+        self.eval()
+
+    def forward(self, image: Tensor, concept_values: Tensor, concept_mask: Tensor) -> tuple[Tensor, ...]:
+        """Return class outputs and concepts of (N, [D,] H, W, C) raw images; corrections are (N, M) or (1, M) float32."""
+        assert self.spec.labels is not None
+        values = normalise(fit(image.movedim(-1, 1), self.spec.preprocess), self.spec.preprocess)
+        concept_logits, features = self.model.concepts_and_features(values)
+        outputs = in_units(self.model.classes(concept_logits, features, concept_values, concept_mask), self.objective)
+        return outputs, probabilities(outputs, self.spec.labels), concept_logits.sigmoid()
+
+
+def _filled(concepts: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    assert concepts is not None
+    return concepts

@@ -170,6 +170,9 @@ def validate_table(dataset: Dataset) -> None:
     _require(name, table, ["sample_id", "split", "group", *dataset.reader.columns, *dataset.subgroups])
     if not len(table):
         raise DatasetError(f"{name}: the table has no rows")
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise DatasetError(f"{name}: the table has two columns {str(twice[0])!r}; rename one")
     for column in ("sample_id", "split", "group"):
         if table[column].isna().any():
             raise DatasetError(f"{name}: column {column!r} has {int(table[column].isna().sum())} empty values")

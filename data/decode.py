@@ -72,7 +72,14 @@ def decode_image(
     return as_dtype(as_channels(pixels, channels), dtype)
 
 
-def read_image(image: Source | NDArray[Any], *, channels: int, dtype: PixelType, dimensions: int = 2) -> NDArray[Any]:
+def read_image(
+    image: Source | NDArray[Any],
+    *,
+    channels: int,
+    dtype: PixelType,
+    dimensions: int = 2,
+    window: tuple[float, float] | None = None,
+) -> NDArray[Any]:
     """Return what a user gives as an image, in the form a model takes.
 
     Args:
@@ -81,6 +88,7 @@ def read_image(image: Source | NDArray[Any], *, channels: int, dtype: PixelType,
         channels: 1 or 3.
         dtype: `uint8` or `float32`.
         dimensions: 2 for images, 3 for volumes.
+        window: For files, as `decode_image`: the one the model was trained with.
 
     Returns:
         (H, W, channels) or (D, H, W, channels), contiguous.
@@ -91,7 +99,7 @@ def read_image(image: Source | NDArray[Any], *, channels: int, dtype: PixelType,
     if not isinstance(image, np.ndarray):
         if dimensions == 3:
             raise ImageError("this model takes volumes; give arrays (D, H, W), not image files")
-        return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype)
+        return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype, window=window)
     if image.ndim == dimensions:
         image = image[..., None]
     if image.ndim != dimensions + 1 or 0 in image.shape:

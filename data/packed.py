@@ -32,6 +32,8 @@ from medzoo.data.samples import SampleDataset
 FORMAT = 1
 MANIFEST, INDEX = "manifest.json", "index.parquet"
 SHARD_BYTES = 64 * 2**20
+CHECKED = 64
+"""How many source files are compared by size when a folder is opened."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class PackedReader:
         per_shard: Images a shard.
         columns: Table columns that hold positions: one, or one a view.
         views: Whether the columns are views of one case.
+        window: (low, high) that became black and white when the files were read, or None.
     """
 
     root: Path
@@ -51,6 +54,7 @@ class PackedReader:
     per_shard: int
     columns: tuple[str, ...] = ("packed_position",)
     views: bool = False
+    window: tuple[float, float] | None = None
     _shards: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -103,6 +107,7 @@ def write_packed(
         raise ConfigError(f"{dataset.info.name} is held in memory; there is nothing to prepare")
     samples = SampleDataset(dataset.with_table(dataset.table.assign(split="train")), "train", preprocess)
     positions, order = _positions(dataset)
+    positions["bytes"] = _file_sizes(dataset, [order[p] for p in positions["position"]])
     itemsize = 1 if preprocess.dtype == "uint8" else 4
     per_shard = max(1, SHARD_BYTES // (preprocess.channels * int(np.prod(preprocess.size)) * itemsize))
     manifest = {
@@ -111,6 +116,7 @@ def write_packed(
         "preprocess": preprocess.to_dict(),
         "images": len(order),
         "per_shard": per_shard,
+        "reader": _reader_card(dataset),
         "index": _index_digest(positions),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +152,11 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
     name = str(dataset.options.get("name", dataset.info.name))
     if manifest.get("format") != FORMAT or manifest["dataset"] != name:
         raise DatasetError(f"{folder} was prepared from {manifest.get('dataset')!r}, not from {name!r}")
+    if manifest["reader"] != _reader_card(dataset):
+        raise DatasetError(
+            f"{folder} was prepared with {manifest['reader']}, the dataset now reads {_reader_card(dataset)}; prepare again"
+        )
+    _check_sources(folder, dataset, index)
     views = bool(getattr(dataset.reader, "views", False))
     count = len(dataset.reader.columns) if views else 1
     columns = tuple(f"packed_position_{view + 1}" for view in range(count)) if views else ("packed_position",)
@@ -167,7 +178,8 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
         notes = (*notes, f"{int(absent.sum())} samples were not prepared and are left out")
     if not views:
         table[columns[0]] = table[columns[0]].astype(np.int64)
-    reader = PackedReader(folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views)
+    window = getattr(dataset.reader, "window", None)
+    reader = PackedReader(folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window)
     return replace(dataset, table=table, reader=reader, info=replace(dataset.info, notes=notes))
 
 
@@ -196,8 +208,50 @@ def _positions(dataset: Dataset) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
     return frame.astype({"view": np.int64, "position": np.int64}), order
 
 
+def _reader_card(dataset: Dataset) -> dict[str, Any]:
+    """Return what decides the pixels a file becomes, beside the file."""
+    window = getattr(dataset.reader, "window", None)
+    return {
+        "kind": type(dataset.reader).__name__,
+        "channels": getattr(dataset.reader, "channels", None),
+        "type": dataset.info.value_type,
+        "window": None if window is None else [float(v) for v in window],
+    }
+
+
+def _paths_of(dataset: Dataset, row: int, view: int) -> list[Path]:
+    """Return the files an image is read from, as far as its reader says; empty if it does not."""
+    root = getattr(dataset.reader, "root", None)
+    if root is None:
+        return []
+    columns = dataset.reader.columns if not getattr(dataset.reader, "views", False) else dataset.reader.columns[view : view + 1]
+    values = [dataset.table[column].iloc[row] for column in columns]
+    return [Path(root) / part for value in values if isinstance(value, str) for part in value.split("|")]
+
+
+def _file_sizes(dataset: Dataset, places: list[tuple[int, int]]) -> list[int]:
+    """Return the bytes of each image's files; -1 where they are not to be had."""
+    sizes = []
+    for row, view in places:
+        paths = _paths_of(dataset, row, view)
+        sizes.append(sum(path.stat().st_size for path in paths) if paths and all(path.is_file() for path in paths) else -1)
+    return sizes
+
+
+def _check_sources(folder: Path, dataset: Dataset, index: pd.DataFrame) -> None:
+    """Compare some files that are at hand with those that were prepared; they need not be there at all."""
+    rows = {str(name): place for place, name in enumerate(dataset.table["sample_id"])}
+    known = index[(index["bytes"] >= 0) & index["sample_id"].isin(list(rows))]
+    chosen = known.iloc[:: max(1, len(known) // CHECKED)]
+    for name, view, size in zip(chosen["sample_id"], chosen["view"].tolist(), chosen["bytes"].tolist(), strict=True):
+        paths = _paths_of(dataset, rows[str(name)], view)
+        there = [path for path in paths if path.is_file()]
+        if there and len(there) == len(paths) and sum(path.stat().st_size for path in there) != size:
+            raise DatasetError(f"{folder} was prepared from other images than {there[0]}; prepare again, with another output=...")
+
+
 def _index_digest(positions: pd.DataFrame) -> str:
-    text = positions.to_csv(index=False, lineterminator="\n")
+    text = positions[["sample_id", "view", "position"]].to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

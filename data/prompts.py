@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.templates import DEFAULT_TEMPLATES
 
 if TYPE_CHECKING:
     from medzoo.data.dataset import Dataset
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
-DEFAULT_TEMPLATES = ("An image of {}.", "A medical image showing {}.")
 _TUPLES = ("templates", "caption_templates", "no_finding", "held_out_templates")
 _PAIRS = ("pairs", "concepts")
 

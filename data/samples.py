@@ -89,6 +89,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         if shape is not None and len(shape) != 1 + len(preprocess.size):
             raise ConfigError(f"{self._name}: {_kind(len(shape))} of shape {list(shape)} do not suit a model of size "
                               f"{list(preprocess.size)}; choose a model for {_kind(len(shape))}")  # fmt: skip
+        require_prepared(getattr(dataset.reader, "prepared", None), preprocess)
         self.native = shape is not None and int(np.prod(shape[1:])) <= int(np.prod(preprocess.size))
         self._size = tuple(shape[1:]) if shape is not None and self.native else preprocess.size
 
@@ -216,6 +217,25 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
                 raise ImageError(f"{self._name}: the image of {self.sample_ids[index]!r}: {error}") from error
             pixels = np.moveaxis(flat.reshape(*last.shape[:-1], wanted.channels), -1, 0)
         return np.array(pixels, order="C")
+
+
+def require_prepared(prepared: Preprocess | None, wanted: Preprocess) -> None:
+    """Refuse prepared images that are not what a model would make of the files: the exported graph starts from files.
+
+    Args:
+        prepared: How a packed reader's images were made; None for other readers.
+        wanted: The model's.
+
+    Raises:
+        ConfigError: Names the first setting that differs.
+    """
+    for key in ("size", "mode", "interpolation", "channels", "dtype") if prepared is not None else ():
+        ours, theirs = (list(v) if isinstance(v, tuple) else v for v in (getattr(wanted, key), getattr(prepared, key)))
+        if ours != theirs:
+            raise ConfigError(
+                f"the packed images were prepared with {key}={theirs}, the model takes {ours}; set model.preprocess.{key}, or "
+                "prepare again"
+            )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -121,6 +121,10 @@ def load(
         )  # fmt: skip
     elif kind != "auto" or names or units or separator:
         raise ConfigError("data.kind, names, units and separator describe data.target, which is not given")
+    own = {"sample_id", "split", "group", "target", "caption", *paths, *targets.columns}
+    for name in subgroups or []:
+        if name in own:
+            raise ConfigError(f"data.subgroups: {name!r} is a name of medzoo's own columns; rename the column in {source.name}")
     extra: dict[str, Any] = {}
     for name in concepts or []:
         extra[f"concept.{name}"] = read_yes_no(rows[name], source.name, empty_words or ())

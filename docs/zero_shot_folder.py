@@ -3,11 +3,13 @@
 import sys
 from pathlib import Path
 
+from medzoo.data.templates import DEFAULT_TEMPLATES
 from medzoo.export import OnnxModel
+from medzoo.export.predict import list_images
 
 exported, images, *classes = sys.argv[1:]
 text, image = OnnxModel(f"{exported}/text.onnx"), OnnxModel(f"{exported}/zeroshot_open.onnx")
-vectors = text.class_embeddings({name: [f"an image of {name}", f"a photo showing {name}."] for name in classes})
-paths = sorted(path for path in Path(images).iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif"))
-for path, row in zip(paths, image.predict(paths, class_embeddings=vectors)["probabilities"], strict=True):
-    print(f"{path.name}  {classes[row.argmax()]} {row.max():.3f}")
+vectors = text.class_embeddings({name: [sentence.format(name) for sentence in DEFAULT_TEMPLATES] for name in classes})
+names, paths = zip(*list_images([Path(images)]), strict=True)
+for name, row in zip(names, image.predict(paths, class_embeddings=vectors)["probabilities"], strict=True):
+    print(f"{name}  {classes[row.argmax()]} {row.max():.3f}")

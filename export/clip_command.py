@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 
 from medzoo.config import ExportConfig, ZeroshotConfig
 from medzoo.data.dataset import Dataset
-from medzoo.data.prompts import find_prompts
-from medzoo.evaluation.contrast import prompt_card
+from medzoo.data.prompts import Prompts
+from medzoo.evaluation.contrast import classifier_prompts, prompt_card
 from medzoo.evaluation.zeroshot import build_classifier
 from medzoo.export.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
 from medzoo.export.onnx_file import export_graph, export_text_tower, format_parity
@@ -56,8 +57,14 @@ def export_clip(
     with torch.no_grad():
         vectors = task.embed_texts(texts).cpu().numpy()
     labels = dataset.labels
-    if labels is not None and labels.kind != "regression" and (config.prompts is not None or find_prompts(dataset) is not None):
-        prompts = choose_prompts(ZeroshotConfig(prompts=config.prompts), dataset, labels)
+    settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))["model"]
+    if labels is not None and config.prompts is not None:
+        prompts: Prompts | None = choose_prompts(ZeroshotConfig(prompts=config.prompts), dataset, labels)
+    else:  # what the run was scored with
+        prompts = classifier_prompts(dataset, settings.get("captions", "auto"))
+    if prompts is None or labels is None:
+        print("note: no zeroshot.onnx: the dataset has no classes, or no prompts for them; zeroshot_open.onnx takes any classes")
+    else:
         classifier = build_classifier(task, prompts, labels)
         texts = [text for group in classifier.texts.values() for text in group]
         report = export_graph(ZeroShotGraph(task, classifier), folder / "zeroshot.onnx", images, targets)

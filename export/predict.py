@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medzoo.data.decode import SUFFIXES
 from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.labels import LabelSpace
+from medzoo.data.templates import DEFAULT_TEMPLATES
 from medzoo.export.runtime import PROVIDERS, OnnxModel
 
 CHUNK = 256
@@ -76,7 +77,7 @@ def _open_classes(
     for template in templates or ():
         if template.count("{}") != 1:
             raise ConfigError(f"--template {template!r} must hold {{}} once, where the class name goes")
-    prompts = {name: [template.replace("{}", name) for template in templates or ("{}",)] for name in classes}
+    prompts = {name: [template.replace("{}", name) for template in templates or DEFAULT_TEMPLATES] for name in classes}
     return LabelSpace("multiclass", tuple(classes)), OnnxModel(text_model, threads=threads).class_embeddings(prompts)
 
 

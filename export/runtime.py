@@ -218,7 +218,9 @@ class OnnxModel:
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""
         channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
-        return read_image(image, channels=channels, dtype=dtype, dimensions=len(self._preprocess["size"]))
+        window = self.spec["data"].get("window")
+        given = None if window is None else (float(window[0]), float(window[1]))
+        return read_image(image, channels=channels, dtype=dtype, dimensions=len(self._preprocess["size"]), window=given)
 
 
 def probabilities(logits: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:

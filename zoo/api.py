@@ -88,9 +88,11 @@ class TrainedModel:
         batch_size: int,
         step: Callable[[dict[str, Any]], dict[str, Tensor]],
     ) -> dict[str, NDArray[Any]]:
-        wanted = self.task.spec.preprocess
+        wanted, window = self.task.spec.preprocess, self.task.spec.data.get("window")
+        given = None if window is None else (float(window[0]), float(window[1]))
         pixels = [
-            read_image(image, channels=wanted.channels, dtype=wanted.dtype, dimensions=len(wanted.size)) for image in images
+            read_image(image, channels=wanted.channels, dtype=wanted.dtype, dimensions=len(wanted.size), window=given)
+            for image in images
         ]
         if not pixels:
             raise ImageError("no image given")

@@ -40,7 +40,12 @@ def main(config: VerifyConfig) -> int:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         item = bar.add_task("images", total=limit if limit is not None else len(dataset))
         report = audit(
-            dataset, images=limit, deep=config.deep, workers=config.workers, advance=lambda n: bar.update(item, advance=n)
+            dataset,
+            images=limit,
+            deep=config.deep,
+            partial=config.data.get("missing") == "skip",
+            workers=config.workers,
+            advance=lambda n: bar.update(item, advance=n),
         )
     for line in as_lines(report):
         print(line)

@@ -104,7 +104,11 @@ def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: Labe
     """
     if config.templates is not None and config.classes is None:
         raise ConfigError("templates are for classes=[...]; a prompt file has its own")
+    if config.held_out is not None and config.held_out not in HELD_OUT:
+        raise UnknownNameError("held_out", config.held_out, HELD_OUT)
     if config.classes is not None:
+        if config.held_out is not None:
+            raise ConfigError("held_out is wording of a prompt file; classes=[...] have none")
         if config.prompts is not None:
             raise ConfigError("give prompts or classes, not both")
         if len(config.classes) != labels.width:
@@ -125,8 +129,6 @@ def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: Labe
         found = packaged_prompts(config.prompts)
     found = found.for_labels(labels)
     if config.held_out is not None:
-        if config.held_out not in HELD_OUT:
-            raise UnknownNameError("held_out", config.held_out, HELD_OUT)
         found = found.held_out(templates=config.held_out != "synonyms", synonyms=config.held_out != "templates")
     return found
 
@@ -141,6 +143,10 @@ def _classifier(
             ontology = json.loads(Path(config.ontology).expanduser().read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the ontology {config.ontology}: {error}") from None
+        if not isinstance(ontology, dict) or not all(
+            isinstance(below, list) and all(isinstance(name, str) for name in below) for below in ontology.values()
+        ):
+            raise ConfigError(f"{config.ontology} is not an ontology: a JSON object of node -> list of children")
     classifier = build_classifier(task, prompts, labels, ontology)
     for text in classifier.truncated:
         print(f"note: a prompt is longer than {task.tokenizer.context_length} tokens and was cut: {text[:80]!r}")

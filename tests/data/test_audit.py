@@ -93,3 +93,4 @@ def test_a_published_checksum_that_differs_is_named(tmp_path: Path, capsys: pyte
     out = capsys.readouterr().out
     assert "PROBLEM: file retinamnist.npz differs (md5 " in out
     assert "PROBLEM: train has 10 samples, the authors state 1080" in out
+    assert main(["verify", "data=medmnist", f"data.root={tmp_path}", "data.verify=false", "images=none"]) == 1

@@ -173,3 +173,24 @@ def test_mistakes_of_preparation_are_one_line(folder: Path, capsys: pytest.Captu
 
 def datasets_packed(folder: Path) -> None:
     load_dataset("table", file=folder / "t.csv", target="y", packed=str(folder / "packed"))
+
+
+def test_shards_of_other_images_or_another_window_are_refused(folder: Path, tmp_path: Path) -> None:
+    assert prepare(folder) == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in folder.glob("*.png"):
+        Image.new("RGB", (40, 40)).save(other / path.name)
+    with pytest.raises(MedzooError, match="was prepared from other images than"):
+        load_dataset("table", file=folder / "t.csv", root=other, target="y", packed=str(folder / "packed"))
+    with pytest.raises(MedzooError, match=r"the dataset now reads .*'window': \[0\.0, 100\.0\]"):
+        load_dataset("table", file=folder / "t.csv", target="y", window=[0, 100], packed=str(folder / "packed"))
+
+
+def test_evaluation_refuses_other_pixels_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["data=table", f"data.file={folder / 't.csv'}", "data.target=y", "data.group=patient", "data.test_fraction=0.4"]
+    assert main(["train", *data, *SHAPE, *RUN, f"run={folder / 'a'}"]) == 0
+    assert prepare(folder, "size=16") == 0
+    capsys.readouterr()
+    assert main(["evaluate", f"run={folder / 'a'}", f"+data.packed={folder / 'packed'}"]) == 2
+    assert "prepared with size=[16, 16], the model takes [24, 20]" in capsys.readouterr().err

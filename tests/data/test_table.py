@@ -133,6 +133,7 @@ def test_every_form_of_the_same_table_is_the_same(change: str, table: Path, tmp_
         ("", "", {"target": "grade", "units": ["mm"]}, "data.units are for kind=regression"),
         ("", "", {"target": "grade", "modality": "x-ray"}, "did you mean 'xray'"),
         ("", "", {"kind": "ordinal"}, "which is not given"),
+        ("sex", "group", {"target": "grade", "subgroups": ["group"]}, "a name of medzoo's own columns"),
         ("009", "008", {"target": "grade", "group": "patient"}, "stand in several splits"),
     ],
 )  # fmt: skip
@@ -272,3 +273,31 @@ def test_a_folder_and_a_table_of_views_train_and_export_by_the_command_line(fold
     ]
     assert main(["train", *cases, *common, f"run={tmp_path / 'cases'}"]) == 0
     assert main(["export", f"run={tmp_path / 'cases'}", "images=4"]) == 0
+
+
+def test_the_window_of_training_is_that_of_deployment(tmp_path: Path) -> None:
+    """16-bit films whose classes differ in a narrow band: read over 0..65535 they would all be black."""
+    from medzoo.api import load
+    from medzoo.export.runtime import OnnxModel
+
+    lines = ["image,label,split"]
+    for number in range(24):
+        level = 300 if number % 2 else 3000
+        pixels = np.random.default_rng(number).integers(level - 200, level + 200, (20, 20)).astype(np.uint16)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{'ab'[number % 2]},{'train' if number < 16 else 'val'}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    data = ["data=table", f"data.file={tmp_path / 't.csv'}", "data.target=label", "data.split=split", "data.channels=1"]
+    data += ["data.window=[0,4095]", "data.deep=true"]
+    options = ["model.backbone=test_resnet", "model.preprocess.size=32", "trainer.epochs=2", "trainer.trackers=[]"]
+    run = tmp_path / "run"
+    assert main(["train", *data, *options, "evaluation.splits=[val]", "evaluation.replicates=5", f"run={run}"]) == 0
+    assert main(["export", f"run={run}", "images=8"]) == 0
+    dataset = load_dataset(
+        "table", file=tmp_path / "t.csv", target="label", split="split", channels=1, window=[0, 4095], deep=True
+    )
+    arrays = [np.moveaxis(dataset.reader.read(f"{n}.png"), 0, -1) for n in range(4)]
+    assert arrays[0].max() > 0.6
+    files = [tmp_path / f"{n}.png" for n in range(4)]
+    for model in (OnnxModel(run / "model.onnx"), load(run)):
+        np.testing.assert_allclose(model.predict(files)["logits"], model.predict(arrays)["logits"], atol=1e-5)

@@ -151,13 +151,20 @@ def test_an_open_clip_folder_runs_zero_shot_trains_and_exports(tmp_path: Path, c
         (["templates=['{}']", "TRAINED"], "templates are for classes"),
         (["held_out=template", "TRAINED"], "did you mean 'templates'"),
         (["images=[/nowhere]", "TRAINED"], "say what the images may show"),
+        (["held_out=both", "classes=[a,b,c,d]", "TRAINED"], "classes=[...] have none"),
+        (["ontology=LIST", "TRAINED"], "is not an ontology"),
+        (["ontology=OTHER", "TRAINED"], "the ontology would change nothing"),
         (["data.labels=regression", "TRAINED"], "not quantities"),
     ],
 )
 def test_mistakes_are_one_line(
     options: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = [f"trained={run}" if word == "TRAINED" else word for word in options]
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "other.json").write_text('{"skin": ["nevus"]}')
+    given = {"TRAINED": f"trained={run}", "ontology=LIST": f"ontology={tmp_path / 'list.json'}"}
+    given["ontology=OTHER"] = f"ontology={tmp_path / 'other.json'}"
+    words = [given.get(word, word) for word in options]
     assert main(["zeroshot", *TINY[:3], *words, f"run={tmp_path / 'z'}"]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -171,4 +178,19 @@ def test_the_ten_lines_of_the_docs_run(run: Path, tmp_path: Path) -> None:
         [sys.executable, str(script), str(run), str(tmp_path), "a cyst", "no lesion"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("a.png  ")
+    assert done.stdout.startswith(f"{tmp_path / 'a.png'}  ")
+
+
+def test_the_exported_classifier_has_the_wording_it_was_scored_with(tmp_path: Path) -> None:
+    import yaml
+
+    wording = {
+        "name": "mine", "version": 1, "source": "us", "templates": ["Seen: {}."],
+        "classes": {"normal": ["nothing"], "cyst": ["a cyst"], "calcified nodule": ["chalk"], "tumour": ["a tumour"]},
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(wording))
+    run = tmp_path / "run"
+    assert main(["train", *TINY, f"model.captions={tmp_path / 'mine.yaml'}", f"run={run}"]) == 0
+    assert main(["export", f"run={run}", "images=4"]) == 0
+    scored = json.loads((run / "metrics.json").read_text())["details"]["zero-shot"]["hash"]
+    assert json.loads((run / "export.json").read_text())["zeroshot.onnx"]["prompts"]["hash"] == scored

@@ -92,8 +92,8 @@ def test_no_file_without_proof(trained_run: Path, tmp_path: Path, monkeypatch: p
 
     original = onnx_file._to_onnx
 
-    def wrong(graph: torch.nn.Module) -> onnx.ModelProto:
-        model = original(graph)
+    def wrong(graph: torch.nn.Module, extras: object) -> onnx.ModelProto:
+        model = original(graph, extras)
         largest = max((t for t in model.graph.initializer if len(t.dims) == 2), key=lambda t: len(t.raw_data))
         values = np.frombuffer(largest.raw_data, np.float32) * 1.01
         largest.raw_data = values.astype(np.float32).tobytes()

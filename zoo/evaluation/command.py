@@ -16,11 +16,11 @@ from medzoo.config import EvaluateConfig, EvaluationConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
-from medzoo.data.prompts import find_prompts, prompts_from_names
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.data.splits import shared_groups
 from medzoo.evaluation.contrast import (
+    classifier_prompts,
     embed_dataset,
     format_retrieval,
     prompt_card,
@@ -36,7 +36,6 @@ from medzoo.inference import predict_samples
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import caption_prompts
 from medzoo.tasks.registry import TrainableTask
 from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory
@@ -111,7 +110,7 @@ def predict_run(
         outputs, _ = predict(task, samples)
         if config.tta and isinstance(task, Bottleneck):
             raise ConfigError("evaluation.tta is not for concept bottlenecks, whose classes must follow from one set of concepts")
-        if config.tta:
+        if config.tta and isinstance(task, Classify):
             outputs = _with_copies(task, dataset, split, outputs, config, augment, predict)
         parts["rows"].append(samples.rows)
         parts["targets"].append(samples.targets)
@@ -200,12 +199,7 @@ def _embed_run(
     embeddings = embed_dataset(task, dataset, config, accelerator, workers=workers, captions=captions)
     if accelerator.is_main_process:
         embeddings.write(run.embeddings)
-    prompts = None
-    if dataset.labels is not None and dataset.labels.kind != "regression":
-        given = captions not in ("auto", "column", "labels")
-        prompts = caption_prompts(dataset, captions) if given else find_prompts(dataset)
-        if prompts is None and dataset.labels.exclusive:
-            prompts = prompts_from_names(dataset.labels.names)
+    prompts = classifier_prompts(dataset, captions)
     if prompts is None or dataset.labels is None:
         return None
     classifier = build_classifier(task, prompts, dataset.labels)

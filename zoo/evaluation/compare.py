@@ -143,7 +143,13 @@ def comparison(
 def _pooled(members: Sequence[Result], split: str, columns: Sequence[str]) -> list[list[str]]:
     groups: dict[str, list[Result]] = {}
     for result in members:
-        groups.setdefault(_without_seeds(result.config), []).append(result)
+        groups.setdefault(_setting(result), []).append(result)
+    for group in groups.values():
+        seeds = [r.config["seed"] for r in group]
+        twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+        if twice is not None:
+            same = [r.name for r in group if r.config["seed"] == twice]
+            raise EvaluationError(f"{' and '.join(same)} have the same settings and the same seed {twice}; leave one out")
     rows = []
     for group in groups.values():
         row = [_common_name([r.name for r in group]), _recipe(group[0]), str(len(group))]
@@ -197,6 +203,14 @@ def _without_seeds(config: Mapping[str, Any]) -> str:
         return {k: part(v, f"{prefix}{k}.") for k, v in value.items() if f"{prefix}{k}" not in SEEDS}
 
     return json.dumps(part(config, ""), sort_keys=True)
+
+
+def _setting(result: Result) -> str:
+    """Return all that parts one setting from another: the configuration without its seeds, and how it was evaluated."""
+    details = result.report.get("details", {})
+    evaluated = {key: details.get(key) for key in ("checkpoint", "tta")}
+    own = result.config["data"] if result.config["data"].get("name") in ("folder", "table") else {}
+    return json.dumps([_without_seeds(result.config), evaluated, own.get("root"), own.get("file")], sort_keys=True)
 
 
 def _common_name(names: Sequence[str]) -> str:

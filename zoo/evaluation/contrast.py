@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medzoo.config import EvaluationConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
-from medzoo.data.prompts import Prompts
+from medzoo.data.prompts import Prompts, find_prompts, prompts_from_names
 from medzoo.data.samples import SampleDataset
 from medzoo.data.splits import shared_groups
 from medzoo.evaluation.embeddings import Embeddings
@@ -21,7 +21,7 @@ from medzoo.evaluation.retrieval import retrieval_metrics
 from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.inference import predict_samples
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import write_captions
+from medzoo.tasks.contrast_setup import caption_prompts, write_captions
 
 
 def embed_dataset(
@@ -110,6 +110,24 @@ def zero_shot_predictions(
         notes=tuple(notes),
         details=dict(details),
     )
+
+
+def classifier_prompts(dataset: Dataset, captions: str = "auto") -> Prompts | None:
+    """Return the wording a trained image–text model is scored and exported with: its own prompt file, else the dataset's.
+
+    Args:
+        dataset: The dataset.
+        captions: `model.captions` of the run.
+
+    Returns:
+        None for a dataset without classes or findings, or findings nobody has worded.
+    """
+    if dataset.labels is None or dataset.labels.kind == "regression":
+        return None
+    if captions not in ("auto", "column", "labels"):
+        return caption_prompts(dataset, captions)
+    found = find_prompts(dataset)
+    return prompts_from_names(dataset.labels.names) if found is None and dataset.labels.exclusive else found
 
 
 def prompt_card(prompts: Prompts, classifier: ZeroShotClassifier) -> dict[str, Any]:

@@ -81,6 +81,9 @@ def build_classifier(
         raise ConfigError("zero-shot classification needs classes or findings, not quantities")
     prompts = prompts.for_labels(labels)
     scale = float(task.model.logit_scale.detach().exp())  # type: ignore[operator]
+    if ontology is not None and (labels.kind == "multilabel" or not any(ontology.get(name) for name in labels.names)):
+        reason = "findings have no leaves" if labels.kind == "multilabel" else f"it knows none of {', '.join(labels.names[:5])}"
+        raise ConfigError(f"the ontology would change nothing ({reason}); leave it out")
     if labels.kind == "multilabel":
         prompts.check(labels)
         texts = {name: tuple(prompts.positive(name)) for name in labels.names}

@@ -30,10 +30,12 @@ class NeighbourNetwork(nn.Module):
     Attributes:
         bank: (M, F) unit feature vectors of training samples.
         targets: (M, K) their targets, NaN where missing.
+        usual: (K,) mean of each target over the memory, the answer where no neighbour has one.
     """
 
     bank: Tensor
     targets: Tensor
+    usual: Tensor
 
     def __init__(self, backbone: nn.Module, *, features: int, samples: int, outputs: int, neighbours: int, kind: str) -> None:
         super().__init__()
@@ -41,11 +43,13 @@ class NeighbourNetwork(nn.Module):
         self.neighbours, self.kind = neighbours, kind
         self.register_buffer("bank", torch.zeros(samples, features))
         self.register_buffer("targets", torch.full((samples, outputs), float("nan")))
+        self.register_buffer("usual", torch.zeros(outputs))
 
     def remember(self, features: Tensor, targets: Tensor) -> None:
         """Fill the memory with (M, F) pooled features and (M, K) targets."""
         self.bank.copy_(F.normalize(features, dim=1))
         self.targets.copy_(targets)
+        self.usual.copy_(targets.nanmean(dim=0).nan_to_num(0.0))
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Return (N, F) pooled features."""
@@ -61,10 +65,12 @@ class NeighbourNetwork(nn.Module):
         observed = ~votes.isnan()
         total = torch.where(observed, votes, 0.0).sum(dim=1)
         count = observed.sum(dim=1)
+        known = count > 0
         if self.kind == "regression":
-            return total / count.clamp(min=1)
+            return torch.where(known, total / count.clamp(min=1), self.usual)
         if self.kind == "multilabel":
-            return (total + SMOOTHING).log() - (count - total + SMOOTHING).log()
+            odds = (total + SMOOTHING).log() - (count - total + SMOOTHING).log()
+            return torch.where(known, odds, torch.logit(self.usual, eps=SMOOTHING))
         return ((total + SMOOTHING) / (count + SMOOTHING * self.targets.shape[1])).log()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -107,8 +107,9 @@ class Contrast(nn.Module):
         if len(kept):
             pairs = Pairs(self.embed_images(part), self.embed_texts(found), part["image_key"].to(device), keys)
         else:
-            nothing = torch.zeros(0, self.spec.arguments["open_clip"]["embed_dim"], device=device)
-            pairs = Pairs(nothing, nothing, keys, keys)
+            # Joined to the graph: with several processes each must go backwards through the gathering.
+            first = {k: v[:1] for k, v in batch.items() if k in ("image", "view_mask")}
+            pairs = Pairs(self.embed_images(first)[:0], self.embed_texts(["a"])[:0], keys, keys)
         whole = gather_pairs(pairs) if gather else pairs
         scale: Tensor = self.model.logit_scale.exp()  # type: ignore[operator]
         bias: Any = self.model.logit_bias
@@ -149,7 +150,7 @@ class Contrast(nn.Module):
         return False
 
     def freeze(self, config: TrainerConfig) -> None:
-        """Mark what shall not be trained: with `finetune=linear` all but the projections, else the towers of `model.freeze`.
+        """Mark what shall not be trained: the towers of `model.freeze`, and with `finetune=linear` all but the projections.
 
         Raises:
             ConfigError: For `finetune=partial`, which open_clip's towers do not know here.
@@ -162,7 +163,7 @@ class Contrast(nn.Module):
         for name, parameter in self.model.named_parameters():
             tower = "image" if name.startswith("visual.") else "text"
             learnt = name in ("logit_scale", "logit_bias") or (
-                is_projection(name) if config.finetune == "linear" else tower not in self.spec.objective["freeze"]
+                tower not in self.spec.objective["freeze"] and (config.finetune != "linear" or is_projection(name))
             )
             parameter.requires_grad_(learnt)
 

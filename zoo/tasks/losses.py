@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+SMALLEST = 1e-8
+"""Least base of a focusing power: the slope of 0 to a power below 1 is infinite."""
 
 
 def cross_entropy(
@@ -102,7 +104,7 @@ def asymmetric(
     negative = (1 - positive + clip).clamp(max=1)
     log_likelihood = filled * positive.clamp(min=1e-8).log() + (1 - filled) * negative.clamp(min=1e-8).log()
     right = positive * filled + negative * (1 - filled)
-    focus = (1 - right) ** (gamma_pos * filled + gamma_neg * (1 - filled))
+    focus = (1 - right).clamp(min=SMALLEST) ** (gamma_pos * filled + gamma_neg * (1 - filled))
     return _masked_mean(-focus * log_likelihood, observed)
 
 
@@ -121,7 +123,7 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float |
     observed, filled = _observed(targets)
     probability = logits.sigmoid()
     right = probability * filled + (1 - probability) * (1 - filled)
-    per_entry = F.binary_cross_entropy_with_logits(logits, filled, reduction="none") * (1 - right) ** gamma
+    per_entry = F.binary_cross_entropy_with_logits(logits, filled, reduction="none") * (1 - right).clamp(min=SMALLEST) ** gamma
     if alpha is not None:
         per_entry = per_entry * (alpha * filled + (1 - alpha) * (1 - filled))
     return _masked_mean(per_entry, observed)

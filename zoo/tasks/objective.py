@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from inspect import signature
@@ -32,6 +32,14 @@ LOSSES: dict[str, dict[str, losses.Loss]] = {
     "regression": {"smooth_l1": losses.smooth_l1, "squared_error": losses.squared_error},
 }
 """Losses by label kind; the first is the default."""
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "gamma": ("a number of at least 0", lambda v: v >= 0),
+    "gamma_neg": ("a number of at least 0", lambda v: v >= 0),
+    "gamma_pos": ("a number of at least 0", lambda v: v >= 0),
+    "clip": ("in [0, 1)", lambda v: 0 <= v < 1),
+    "alpha": ("null or in 0..1", lambda v: 0 <= v <= 1),
+    "beta": ("a positive number", lambda v: v > 0),
+}
 _FROM_CONFIG = ("class_weights", "positive_weights", "label_smoothing", "scale")
 
 
@@ -111,6 +119,12 @@ def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArr
         if argument not in accepted or argument in _FROM_CONFIG:
             offered = [p for p in accepted if p not in _FROM_CONFIG]
             raise UnknownNameError("argument", argument, offered, where=f" of loss {name}")
+    for argument, value in config.arguments.items():
+        reason, fits = _RANGES[argument]
+        if not (isinstance(value, int | float) and not isinstance(value, bool) and fits(float(value))) and not (
+            argument == "alpha" and value is None
+        ):
+            raise ConfigError(f"loss.arguments.{argument}={value!r} is not {reason}")
     if not 0 <= config.label_smoothing < 1:
         raise ConfigError(f"loss.label_smoothing={config.label_smoothing:g} is not in [0, 1)")
     for setting in ("class_weights", "positive_weights", "label_smoothing"):

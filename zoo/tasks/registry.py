@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,7 +15,7 @@ from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.preprocess import Preprocess
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples import SampleDataset, require_prepared
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.models import timm_backbone
 from medzoo.models.backbone import pooled_features
@@ -68,9 +70,15 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
     objective = objective_from_config(loss, dataset.labels, train)
     arguments: dict[str, Any] = {**own, "outputs": objective.outputs(dataset.labels)}
     if config.neighbours is not None:
-        if not 1 <= config.neighbours <= len(train):
-            raise ConfigError(f"model.neighbours={config.neighbours} is not between 1 and the {len(train)} training samples")
-        arguments["neighbours"] = {"count": config.neighbours, "samples": len(train)}
+        if loss != LossConfig():
+            raise ConfigError("model.neighbours trains nothing: leave loss at its default")
+        labelled = int((~np.isnan(train)).any(axis=1).sum())
+        if not 1 <= config.neighbours <= labelled:
+            raise ConfigError(
+                f"model.neighbours={config.neighbours} is not between 1 and the {labelled} labelled training samples"
+            )
+        arguments["neighbours"] = {"count": config.neighbours, "samples": labelled}
+        objective = replace(objective, mean=None, std=None)  # neighbours answer in the labels' own units
     described: dict[str, Any] = objective.to_dict()
     if config.bottleneck is not None:
         described = _bottleneck_objective(config, dataset, described)
@@ -227,21 +235,8 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
         mean=_per_channel(asked.mean, weights.get("mean"), channels),
         std=_per_channel(asked.std, weights.get("std"), channels),
     )
-    if prepared is not None:
-        _require_same(chosen, prepared)
+    require_prepared(prepared, chosen)
     return chosen
-
-
-def _require_same(chosen: Preprocess, prepared: Preprocess) -> None:
-    """Refuse prepared images that are not what the model would make of the files: the exported graph starts from files."""
-    for key in ("size", "mode", "interpolation", "channels", "dtype"):
-        ours, theirs = getattr(chosen, key), getattr(prepared, key)
-        if ours != theirs:
-            ours, theirs = (list(v) if isinstance(v, tuple) else v for v in (ours, theirs))
-            raise ConfigError(
-                f"the packed images were prepared with {key}={theirs}, the model takes {ours}; set model.preprocess.{key}, or "
-                "prepare again"
-            )
 
 
 def data_card(dataset: Dataset) -> dict[str, Any]:
@@ -252,8 +247,15 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
         "options": dict(dataset.options),
         "samples": {str(split): int(n) for split, n in sorted(counts.items())},
         "subgroups": list(dataset.subgroups),
+        "window": _window(dataset),
         "views": len(dataset.reader.columns) if getattr(dataset.reader, "views", False) else 1,
     }
+
+
+def _window(dataset: Dataset) -> list[float] | None:
+    """Return the values that became black and white in training: whoever reads a file for the model later needs them."""
+    window = getattr(dataset.reader, "window", None)
+    return None if window is None else [float(v) for v in window]
 
 
 def _per_channel(given: list[float] | None, weights: tuple[float, ...] | None, channels: int) -> tuple[float, ...]:

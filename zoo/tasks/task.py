@@ -33,8 +33,12 @@ class Task(Protocol):
     """
 
     spec: ModelSpec
-    model: nn.Module
     accumulates: bool
+
+    @property
+    def model(self) -> nn.Module:
+        """The network itself."""
+        ...
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss` (scalar, mean over what is observed; 0 when nothing is), `count` (scalar, how much is observed).

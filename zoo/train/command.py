@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint, read_assets
 from medzoo.compose import typed
-from medzoo.config import TrainConfig
+from medzoo.config import TrainConfig, TrainerConfig
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
@@ -45,9 +45,14 @@ def main(config: DictConfig) -> RunDirectory:
     if accelerator.is_main_process:
         run.require_empty()
     dataset = load_dataset(**settings.data)
+    if settings.evaluate:
+        for split in settings.evaluation.splits:
+            if not (dataset.table["split"] == split).any():
+                raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits, or change the split options")
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
     if isinstance(task.model, NeighbourNetwork) and isinstance(task, Classify):
+        _refuse_training(settings)
         return _remember(run, settings, yaml_text, dataset, task)
     trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
@@ -87,6 +92,14 @@ def _trainer(
     trackers = settings.trainer.trackers
     accelerator = make_accelerator(settings.device, settings.trainer.precision, run, trackers)
     return Trainer(task, dataset, settings, yaml_text, run, resume, accelerator)
+
+
+def _refuse_training(settings: TrainConfig) -> None:
+    """Refuse settings that a model without training would ignore."""
+    plain = TrainerConfig()
+    for name in ("finetune", "layer_decay", "cache_features", "sampling", "mixup", "cutmix", "ema"):
+        if getattr(settings.trainer, name) != getattr(plain, name):
+            raise ConfigError(f"model.neighbours trains nothing: trainer.{name} would have no effect; leave it out")
 
 
 def _remember(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify) -> RunDirectory:

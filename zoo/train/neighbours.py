@@ -26,7 +26,9 @@ def fit_neighbours(
     assert samples.targets is not None
     task.to(accelerator.device).eval()
     features = compute_features(task, samples, batch_size=batch_size, workers=workers, accelerator=accelerator)
-    network.remember(features.to(accelerator.device), torch.from_numpy(np.array(samples.targets)).to(accelerator.device))
+    labelled = ~np.isnan(samples.targets).all(axis=1)  # what has no label has no vote, and takes no other's place
+    targets = torch.from_numpy(samples.targets[labelled])
+    network.remember(features[torch.from_numpy(labelled)].to(accelerator.device), targets.to(accelerator.device))
     if accelerator.is_main_process:
         files = checkpoint_files(task.spec, network.state_dict(), yaml)
         write_folder(run.checkpoints, "memory", files, "best")

@@ -59,6 +59,21 @@ def test_the_page_holds_the_figures_of_the_runs(runs: list[Path], tmp_path: Path
     assert f"{first['value']:.3f} [{first['low']:.3f}, {first['high']:.3f}]" in row
 
 
+def test_a_run_evaluated_otherwise_or_twice_is_no_further_seed(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    copy = shutil.copytree(runs[0], tmp_path / "copy")
+    assert main(["compare", str(runs[0]), str(copy)]) == 2
+    assert "the same settings and the same seed 0" in capsys.readouterr().err
+    report = json.loads((copy / "metrics.json").read_text())
+    report["details"]["tta"] = 4
+    (copy / "metrics.json").write_text(json.dumps(report))
+    assert main(["compare", str(runs[0]), str(copy)]) == 0
+    assert "±" not in capsys.readouterr().out
+
+
 def test_mistakes_are_one_line(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         ([str(runs[0]), "--metrics", "kapa"], "did you mean 'kappa'"),

@@ -53,3 +53,26 @@ def test_the_command_line_fills_the_memory_reports_and_predicts(tmp_path: Path) 
     assert isinstance(model, NeighbourNetwork)
     torch.testing.assert_close(model.bank.norm(dim=1), torch.ones(len(model.bank)))
     assert main(["train", f"resume={run}"]) == 2
+
+
+def test_quantities_come_in_their_units_and_unlabelled_samples_take_no_place(tmp_path: Path) -> None:
+    """A neighbour of itself: the training targets come back."""
+    run = tmp_path / "run"
+    options = ["data=phantom", "data.labels=regression", "data.missing=0.3", "data.size=24", "data.patients=20"]
+    model = ["model.backbone=test_resnet", "model.neighbours=1", "evaluation.splits=[train]", "evaluation.replicates=5"]
+    assert main(["train", *options, *model, f"run={run}"]) == 0
+    network = load(run).task.model
+    assert not network.targets.isnan().all(dim=1).any()
+    mae = json.loads((run / "metrics.json").read_text())["splits"]["train"]["metrics"]["mae"]
+    observed = network.targets[~network.targets.isnan()]
+    assert mae["value"] < 0.2 * observed.std()
+
+
+def test_settings_without_effect_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["data=phantom", "data.size=24", "data.patients=20", "model.backbone=test_resnet", "model.neighbours=3"]
+    for setting, message in (
+        ("trainer.mixup=0.4", "trainer.mixup would have no effect"),
+        ("loss.class_weights=balanced", "loss"),
+    ):
+        assert main(["train", *options, setting, f"run={tmp_path / 'run'}"]) == 2
+        assert message in capsys.readouterr().err

@@ -82,6 +82,10 @@ def test_resuming_is_exact(tmp_path: Path) -> None:
         (["model.freeze=[image]"], lambda name: not name.startswith("visual.")),
         (["model.freeze=[text]"], lambda name: name.startswith("visual.") or name == "logit_scale"),
         (
+            ["trainer.finetune=linear", "model.freeze=[image]"],
+            lambda name: name in ("text_projection", "logit_scale"),
+        ),
+        (
             ["trainer.finetune=linear"],
             lambda name: name in ("text_projection", "logit_scale") or name.startswith("visual.attnpool.c_proj"),
         ),
@@ -152,3 +156,12 @@ def test_clip_features_feed_probes_and_neighbours_and_export(run: Path, tmp_path
     batch = {"image": torch.randint(0, 256, (3, 3, 30, 30), dtype=torch.uint8)}
     torch.testing.assert_close(task.features(batch), own.features(batch))
     assert main(["train", *options, "model=clip_image", f"run={tmp_path / 'none'}"]) == 2
+
+
+def test_a_part_without_captions_still_goes_backwards(run: Path) -> None:
+    """What a process with empty captions must do, or the others wait for it for ever."""
+    task = load_checkpoint(find_checkpoint(run, "best")).train()
+    batch = {"image": torch.randint(0, 256, (2, 3, 30, 30), dtype=torch.uint8), "text": ["", ""]}
+    found = task.training_step({**batch, "image_key": torch.tensor([1, 2])})
+    (found["loss"] * found["count"]).backward()
+    assert found["count"] == 0

@@ -142,3 +142,10 @@ def test_nothing_observed_has_a_zero_gradient(loss: Loss) -> None:
     assert value == 0
     assert count == 0
     assert torch.equal(logits.grad, torch.zeros(3, 4))
+
+
+def test_small_focusing_powers_keep_their_gradients() -> None:
+    for loss in (lambda z, y: focal(z, y, gamma=0.5), lambda z, y: asymmetric(z, y, gamma_pos=0.5, gamma_neg=0.5)):
+        logits = torch.tensor([[30.0, -30.0]], requires_grad=True)
+        loss(logits, torch.tensor([[1.0, 0.0]]))[0].backward()
+        assert torch.isfinite(logits.grad).all()

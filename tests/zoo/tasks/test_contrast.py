@@ -165,3 +165,23 @@ def test_a_part_without_captions_still_goes_backwards(run: Path) -> None:
     found = task.training_step({**batch, "image_key": torch.tensor([1, 2])})
     (found["loss"] * found["count"]).backward()
     assert found["count"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_clip_tiny_reads_templates_it_never_saw(tmp_path: Path) -> None:
+    """The recipe of docs/results/clip.md: zero-shot on held-out patients, in held-out sentences with the same nouns."""
+    run, data = tmp_path / "run", ["data=phantom", "data.patients=480"]
+    options = ["model=clip", "model.captions=labels", "trainer.epochs=30", "trainer.trackers=[]", "evaluate=false"]
+    assert main(["train", *data, *options, f"run={run}"]) == 0
+    zeroshot = [
+        "zeroshot",
+        *data,
+        f"trained={run}",
+        "held_out=templates",
+        "evaluation.splits=[test]",
+        "evaluation.replicates=100",
+    ]
+    assert main([*zeroshot, f"run={tmp_path / 'zeroshot'}"]) == 0
+    report = json.loads((tmp_path / "zeroshot" / "metrics.json").read_text())
+    assert report["splits"]["test"]["metrics"]["auroc"]["value"] >= 0.9

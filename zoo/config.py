@@ -63,6 +63,8 @@ class ModelConfig:
         neighbours: Answer by this many nearest training images in feature space instead of a
             trained head; nothing is trained. None: a trained head.
         freeze: Towers of an image–text model that are not trained: image, text.
+        image_tower: A timm name in place of an image–text model's own image tower.
+        image_pretrained: Start that tower from timm's published weights.
         captions: What an image–text model reads: auto (the dataset's captions, else its labels in
             words), column, labels, or a prompt file.
         bottleneck: Of a concept bottleneck (family cbm); None for the others.
@@ -77,6 +79,8 @@ class ModelConfig:
     small_stem: bool | None = None
     neighbours: int | None = None
     freeze: list[str] = field(default_factory=list)
+    image_tower: str | None = None
+    image_pretrained: bool = False
     captions: str = "auto"
     bottleneck: BottleneckConfig | None = None
     arguments: dict[str, Any] = field(default_factory=dict)

@@ -182,6 +182,24 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> None:
         raise CheckpointError(f"{path} does not fit the model's configuration: {' '.join(str(error).split())[:300]}") from error
 
 
+def load_timm_tower(model: nn.Module, name: str) -> None:
+    """Load timm's published weights of a name into the image tower that was made of it.
+
+    Raises:
+        CheckpointError: If they cannot be fetched or do not fit.
+    """
+    from medzoo.models.timm_backbone import create_timm_model
+
+    published = create_timm_model(name, outputs=0, pretrained=True).state_dict()
+    trunk: Any = model.visual.trunk  # type: ignore[union-attr]
+    try:
+        trunk.load_state_dict({key: value for key, value in published.items() if key in trunk.state_dict()})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"timm's weights of {name} do not fit the image tower: {' '.join(str(error).split())[:200]}"
+        ) from error
+
+
 def find_tokenizer(source: ClipSource) -> Tokenizer:
     """Return a source's tokenizer.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,17 @@ from medzoo.data.preprocess import Preprocess
 from medzoo.data.prompts import Prompts, find_prompts, prompts_from_names, read_prompts
 from medzoo.data.samples import SampleDataset
 from medzoo.data.tokenizer import Tokenizer
-from medzoo.models.clip import RESIZE_MODES, ClipSource, build_clip, find_clip, find_tokenizer, load_clip_weights
+from medzoo.models import timm_backbone
+from medzoo.models.clip import (
+    RESIZE_MODES,
+    ClipSource,
+    build_clip,
+    find_clip,
+    find_tokenizer,
+    load_clip_weights,
+    load_timm_tower,
+)
+from medzoo.models.timm_backbone import check_name as check_timm
 from medzoo.spec import ModelSpec
 from medzoo.tasks.contrast import TEXT_CONFIG_FILE, TOKENIZER_FILE, TOWERS, Contrast
 from medzoo.tasks.contrastive import LOSSES
@@ -60,13 +71,15 @@ def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset
         source, model_config, clip_preprocess(source, config), data=card,
         objective={"loss": name, "freeze": list(config.freeze), "captions": _caption_card(config, dataset)},
     )  # fmt: skip
-    return contrast_from_source(spec, source, seed)
+    return contrast_from_source(spec, source, seed, image_pretrained=config.image_pretrained)
 
 
-def contrast_from_source(spec: ModelSpec, source: ClipSource, seed: int = 0) -> Contrast:
+def contrast_from_source(spec: ModelSpec, source: ClipSource, seed: int = 0, *, image_pretrained: bool = False) -> Contrast:
     """Build a task with a source's own weights and tokenizer."""
     model = build_clip(spec.arguments["open_clip"], source.text_config, seed=seed)
     load_clip_weights(model, source)
+    if image_pretrained:
+        load_timm_tower(model, spec.arguments["open_clip"]["vision_cfg"]["timm_model_name"])
     return Contrast(spec, model, find_tokenizer(source), source.text_config)
 
 
@@ -92,9 +105,22 @@ def clip_source(config: ModelConfig) -> ClipSource:
     """
     if config.neighbours is not None or config.small_stem is not None or config.arguments:
         raise ConfigError("model.neighbours, small_stem and arguments are not for model=clip")
+    if config.image_pretrained and config.image_tower is None:
+        raise ConfigError("model.image_pretrained is for model.image_tower=<timm name>")
     if config.pretrained is True:
         raise ConfigError("model=clip takes a tag: model.pretrained=<tag>, such as laion2b_s34b_b79k")
-    return find_clip(config.backbone, config.pretrained or None, config.checkpoint_path)
+    source = find_clip(config.backbone, config.pretrained or None, config.checkpoint_path)
+    if config.image_tower is None:
+        return source
+    if source.weights is not None or source.tag is not None:
+        raise ConfigError("model.image_tower replaces the image tower, so weights of the whole model do not fit: leave them out")
+    check_timm(config.image_tower)
+    own = timm_backbone.pretrained_preprocess(config.image_tower) if config.image_pretrained else {}
+    size = own.get("size") or timm_backbone.own_size(config.image_tower) or source.config["vision_cfg"].get("image_size", 224)
+    side = size if isinstance(size, int) else int(size[0])
+    vision = {"timm_model_name": config.image_tower, "timm_pool": "", "timm_proj": "linear", "image_size": side}
+    preprocess = {**source.preprocess, "size": side, **{k: own[k] for k in ("mean", "std", "interpolation") if k in own}}
+    return replace(source, config={**source.config, "vision_cfg": vision}, preprocess=preprocess)
 
 
 def clip_spec(

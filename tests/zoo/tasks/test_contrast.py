@@ -129,6 +129,8 @@ def preprocess():
         (["loss.label_smoothing=0.1"], "no label smoothing"),
         (["model.freeze=[images]"], "did you mean 'image'"),
         (["trainer.monitor=auroc"], "known: loss, recall"),
+        (["model.image_tower=resnet19"], "'resnet18'"),
+        (["model.image_pretrained=true"], "is for model.image_tower"),
         (["model.captions=/nowhere.yaml"], "/nowhere.yaml"),
         (["trainer.finetune=partial"], "full or linear"),
         (["model.preprocess.size=32"], "takes images of [64, 64]"),
@@ -185,3 +187,13 @@ def test_clip_tiny_reads_templates_it_never_saw(tmp_path: Path) -> None:
     assert main([*zeroshot, f"run={tmp_path / 'zeroshot'}"]) == 0
     report = json.loads((tmp_path / "zeroshot" / "metrics.json").read_text())
     assert report["splits"]["test"]["metrics"]["auroc"]["value"] >= 0.9
+
+
+@pytest.mark.parametrize("tower", ["test_resnet", "test_vit"])
+def test_any_timm_tower_stands_beside_the_text_tower(tower: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["train", *TINY, "trainer.epochs=1", f"model.image_tower={tower}", "evaluate=false", f"run={run}"]) == 0
+    task = load_checkpoint(find_checkpoint(run, "last"))
+    assert type(task.model.visual).__name__ == "TimmModel"
+    assert task.model.token_embedding.weight.shape[0] == 49408
+    assert main(["export", f"run={run}", "images=3"]) == 0

@@ -119,7 +119,8 @@ def clip_source(config: ModelConfig) -> ClipSource:
     size = own.get("size") or timm_backbone.own_size(config.image_tower) or source.config["vision_cfg"].get("image_size", 224)
     side = size if isinstance(size, int) else int(size[0])
     vision = {"timm_model_name": config.image_tower, "timm_pool": "", "timm_proj": "linear", "image_size": side}
-    preprocess = {**source.preprocess, "size": side, **{k: own[k] for k in ("mean", "std", "interpolation") if k in own}}
+    preprocess: dict[str, Any] = {**source.preprocess, "size": side}
+    preprocess |= {key: own[key] for key in ("mean", "std", "interpolation") if key in own}
     return replace(source, config={**source.config, "vision_cfg": vision}, preprocess=preprocess)
 
 

@@ -101,93 +101,27 @@ def _train(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _evaluate(arguments: Sequence[str]) -> int:
-    from medzoo.compose import compose_config, typed
-    from medzoo.config import EvaluateConfig
-
-    overrides, folder = _split(arguments)
-    config = typed(EvaluateConfig, compose_config("evaluate", overrides, folder))
-    from medzoo.evaluation.command import main as evaluate
-
-    evaluate(config)
-    return 0
-
-
-def _export(arguments: Sequence[str]) -> int:
-    from medzoo.compose import compose_config, typed
-    from medzoo.config import ExportConfig
-
-    overrides, folder = _split(arguments)
-    config = typed(ExportConfig, compose_config("export", overrides, folder))
-    from medzoo.export.command import main as export
-
-    export(config)
-    return 0
-
-
-def _prepare(arguments: Sequence[str]) -> int:
-    from medzoo.compose import compose_config, typed
-    from medzoo.config import PrepareConfig
-
-    overrides, folder = _split(arguments)
-    config = typed(PrepareConfig, compose_config("prepare", overrides, folder))
-    from medzoo.prepare import main as prepare
-
-    prepare(config)
-    return 0
-
-
-def _verify(arguments: Sequence[str]) -> int:
-    from medzoo.compose import compose_config, typed
-    from medzoo.config import VerifyConfig
-
-    overrides, folder = _split(arguments)
-    config = typed(VerifyConfig, compose_config("verify", overrides, folder))
-    from medzoo.verify import main as verify
-
-    return verify(config)
-
-
-def _zeroshot(arguments: Sequence[str]) -> int:
-    from medzoo.compose import compose_config, typed
-    from medzoo.config import ZeroshotConfig
-
-    overrides, folder = _split(arguments)
-    config = typed(ZeroshotConfig, compose_config("zeroshot", overrides, folder))
-    from medzoo.zeroshot import main as zeroshot
-
-    zeroshot(config)
-    return 0
-
-
-def _intervene(arguments: Sequence[str]) -> int:
-    from medzoo.compose import compose_config, typed
-    from medzoo.config import InterveneConfig
-
-    overrides, folder = _split(arguments)
-    config = typed(InterveneConfig, compose_config("intervene", overrides, folder))
-    from medzoo.intervene import main as intervene
-
-    intervene(config)
-    return 0
-
-
-def _explain(arguments: Sequence[str]) -> int:
-    from medzoo.compose import compose_config, typed
-    from medzoo.config import ExplainConfig
-
-    overrides, folder = _split(arguments)
-    config = typed(ExplainConfig, compose_config("explain", overrides, folder))
-    from medzoo.explain import main as explain
-
-    explain(config)
-    return 0
-
-
 def _search(arguments: Sequence[str]) -> int:
     from medzoo.search import main as search
 
     return search(arguments)
+
+
+def _composed(name: str, schema: str, module: str) -> Callable[[Sequence[str]], int]:
+    """Return a verb whose settings are composed from conf/, checked by a dataclass and given to a module's `main`."""
+
+    def run(arguments: Sequence[str]) -> int:
+        from importlib import import_module
+
+        from medzoo import config as schemas
+        from medzoo.compose import compose_config, typed
+
+        overrides, folder = _split(arguments)
+        settings = typed(getattr(schemas, schema), compose_config(name, overrides, folder))
+        status = import_module(module).main(settings)
+        return status if type(status) is int else 0
+
+    return run
 
 
 def _predict(arguments: Sequence[str]) -> int:
@@ -262,15 +196,15 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
-    "evaluate": _evaluate,
-    "verify": _verify,
-    "prepare": _prepare,
+    "evaluate": _composed("evaluate", "EvaluateConfig", "medzoo.evaluation.command"),
+    "verify": _composed("verify", "VerifyConfig", "medzoo.verify"),
+    "prepare": _composed("prepare", "PrepareConfig", "medzoo.prepare"),
     "compare": _compare,
-    "zeroshot": _zeroshot,
-    "intervene": _intervene,
-    "explain": _explain,
+    "zeroshot": _composed("zeroshot", "ZeroshotConfig", "medzoo.zeroshot"),
+    "intervene": _composed("intervene", "InterveneConfig", "medzoo.intervene"),
+    "explain": _composed("explain", "ExplainConfig", "medzoo.explain"),
     "search": _search,
-    "export": _export,
+    "export": _composed("export", "ExportConfig", "medzoo.export.command"),
     "predict": _predict,
     "show": _show,
 }

@@ -12,17 +12,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
-from medzoo.data.info import DatasetInfo
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.templates import DEFAULT_TEMPLATES
-
-if TYPE_CHECKING:
-    from medzoo.data.dataset import Dataset
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
 _TUPLES = ("templates", "caption_templates", "no_finding", "held_out_templates")
@@ -208,9 +202,9 @@ class Prompts:
         for key in _TUPLES:
             given[key] = _words(given.get(key, ()), key)
         for key in ("classes", "held_out_synonyms"):
-            given[key] = {name: _words(words, f"{key}: {name}") for name, words in _table(given.get(key, {}), key).items()}
+            given[key] = {name: _words(words, f"{key}: {name}") for name, words in named_texts(given.get(key, {}), key).items()}
         for key in _PAIRS:
-            given[key] = {name: _pair(pair, f"{key}: {name}") for name, pair in _table(given.get(key, {}), key).items()}
+            given[key] = {name: _pair(pair, f"{key}: {name}") for name, pair in named_texts(given.get(key, {}), key).items()}
         return cls(**given)
 
     @property
@@ -229,127 +223,14 @@ class Prompts:
         return pair
 
 
-def read_prompts(path: str | Path) -> Prompts:
-    """Read a YAML file with the fields of `Prompts` as keys.
-
-    `classes: from_labels` stands for the dataset's own names; a pair is `{positive: [...], negative: [...]}`. `base` names
-    packaged prompts whose keys hold wherever the file does not give them itself (all but name, version and source).
-
-    Raises:
-        ConfigError: If it cannot be read, or is no prompts; names the file.
-    """
-    path = Path(path).expanduser()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot read the prompts ({getattr(error, 'strerror', None) or error})") from None
-    return _parsed(text, str(path))
-
-
-def packaged_prompts(name: str) -> Prompts:
-    """Return prompts that come with medzoo, such as `medmnist_retinamnist`; raises UnknownNameError if there are none such."""
-    return _parsed(_packaged_text(name), f"packaged prompts {name!r}")
-
-
-def list_prompts() -> list[str]:
-    """Return the names of the packaged prompts, sorted."""
-    entries = resources.files("medzoo.conf").joinpath("prompts").iterdir()
-    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
-
-
-def find_prompts(dataset: Dataset | DatasetInfo) -> Prompts | None:
-    """Return the packaged prompts of a dataset, as `for_labels` gives them, or None.
-
-    `olives/bscan/disease` is looked for as `olives_bscan_disease`, then `olives_bscan`, then `olives`.
-    """
-    parts = (dataset if isinstance(dataset, DatasetInfo) else dataset.info).name.split("/")
-    packaged = set(list_prompts())
-    for length in range(len(parts), 0, -1):
-        if (name := "_".join(parts[:length])) in packaged:
-            prompts = packaged_prompts(name)
-            return prompts if dataset.labels is None else prompts.for_labels(dataset.labels, dataset.concepts)
-    return None
-
-
 def prompts_from_names(names: Sequence[str], templates: Sequence[str] = DEFAULT_TEMPLATES) -> Prompts:
     """Return prompts for class names given by hand; raises ConfigError if a name is empty or given twice."""
     _refuse_words(names, "class names")
     return Prompts("names", 1, "class names given by hand", tuple(templates), {name: (name,) for name in names})
 
 
-def descendants(ontology: Mapping[str, Sequence[str]], node: str) -> tuple[str, ...]:
-    """Return the leaves below a node, each once, in the order of the lists; a leaf's own are itself alone.
-
-    Args:
-        ontology: Node → its children (as Derm1M's `ontology.json`, Yan et al. 2025); a leaf has none or is no key.
-        node: Where to start.
-
-    Raises:
-        UnknownNameError: If there is no such node.
-        DatasetError: If a node lies below itself; names the circle.
-    """
-    known = {*ontology, *(child for children in ontology.values() for child in children)}
-    if node not in known:
-        raise UnknownNameError("ontology node", node, known)
-    leaves: dict[str, None] = {}
-    done: set[str] = set()
-    path, waiting = [node], [iter(ontology.get(node, ()))]
-    while path:
-        child = next(waiting[-1], None)
-        if child is None:
-            if not ontology.get(path[-1]):
-                leaves[path[-1]] = None
-            done.add(path.pop())
-            waiting.pop()
-        elif child in path:
-            raise DatasetError(f"ontology: {' > '.join([*path[path.index(child) :], child])} is a circle; remove one step of it")
-        elif child not in done:
-            path.append(child)
-            waiting.append(iter(ontology.get(child, ())))
-    return tuple(leaves)
-
-
-def _packaged_text(name: str) -> str:
-    if name not in (names := list_prompts()):
-        raise UnknownNameError("prompts", name, names)
-    return resources.files("medzoo.conf").joinpath("prompts", f"{name}.yaml").read_text(encoding="utf-8")
-
-
-def _parsed(text: str, where: str) -> Prompts:
-    try:
-        given = _mapping(text)
-        if "base" in given:
-            base = _mapping(_packaged_text(str(given.pop("base"))))
-            if "base" in base:
-                raise ConfigError("its base has a base itself; name that one")
-            given = {**{key: value for key, value in base.items() if key not in ("name", "version", "source")}, **given}
-        return Prompts.from_dict(given)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    import yaml  # here, so that prompts kept as JSON need no PyYAML
-
-    try:
-        waiting, seen = [yaml.compose(text, Loader=yaml.SafeLoader)], set[int]()
-        while waiting:  # safe_load would keep the last of two equal keys without a word
-            node = waiting.pop()
-            if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-                continue
-            seen.add(id(node))
-            keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-            for key in keys:
-                if keys.count(key) > 1:
-                    raise ConfigError(f"key {key!r} is given twice; keep one")
-            waiting += [value for _, value in node.value] if keys else node.value
-        given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not YAML ({error})") from None
-    return dict(_table(given, "the file"))
-
-
-def _table(value: object, what: str) -> Mapping[str, Any]:
+def named_texts(value: object, what: str) -> Mapping[str, Any]:
+    """Return a mapping of names; raises ConfigError if it is none, or a name is not text."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{what} holds {type(value).__name__}, not names and their texts")
     for name in value:

@@ -13,7 +13,8 @@ from medzoo.config import ZeroshotConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.prompts import Prompts, find_prompts, list_prompts, packaged_prompts, prompts_from_names, read_prompts
+from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
+from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.registry import load_dataset
 from medzoo.evaluation.contrast import embed_dataset, prompt_card, zero_shot_predictions
 from medzoo.evaluation.plots import plot_reliability

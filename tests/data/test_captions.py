@@ -15,7 +15,8 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.phantom import load as load_phantom
-from medzoo.data.prompts import Prompts, find_prompts, list_prompts, packaged_prompts
+from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts
+from medzoo.data.prompts import Prompts
 from medzoo.data.seeding import derived_seed
 
 NAN = np.nan

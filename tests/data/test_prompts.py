@@ -14,16 +14,10 @@ import yaml
 
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.ontology import descendants
 from medzoo.data.phantom import load as load_phantom
-from medzoo.data.prompts import (
-    Prompts,
-    descendants,
-    find_prompts,
-    list_prompts,
-    packaged_prompts,
-    prompts_from_names,
-    read_prompts,
-)
+from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
+from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.registry import dataset_infos, list_datasets
 
 INFOS = [info for name in list_datasets() for info in dataset_infos(name)]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from medzoo.config import EvaluationConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
-from medzoo.data.prompts import Prompts, find_prompts, prompts_from_names
+from medzoo.data.prompt_files import find_prompts
+from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.samples import SampleDataset
 from medzoo.data.splits import shared_groups
 from medzoo.evaluation.embeddings import Embeddings

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.prompts import Prompts, descendants
+from medzoo.data.ontology import descendants
+from medzoo.data.prompts import Prompts
 from medzoo.tasks.contrast import Contrast
 
 

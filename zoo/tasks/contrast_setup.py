@@ -16,7 +16,8 @@ from medzoo.data.captions import CaptionWriter
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
 from medzoo.data.preprocess import Preprocess
-from medzoo.data.prompts import Prompts, find_prompts, prompts_from_names, read_prompts
+from medzoo.data.prompt_files import find_prompts, read_prompts
+from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.samples import SampleDataset
 from medzoo.data.tokenizer import Tokenizer
 from medzoo.models import timm_backbone

@@ -114,7 +114,8 @@ class Contrast(nn.Module):
         scale: Tensor = self.model.logit_scale.exp()  # type: ignore[operator]
         bias: Any = self.model.logit_bias
         if len(whole.image) == 0:
-            return {"loss": scale.sum() * 0, "count": torch.zeros((), device=device)}
+            # Nothing to learn, yet every parameter takes part, as wrapping for several devices demands.
+            return {"loss": scale.sum() * 0 + whole.image.sum() + whole.text.sum(), "count": torch.zeros((), device=device)}
         return {"loss": self.loss(whole, scale, bias), "count": torch.tensor(float(len(kept)), device=device)}
 
     def require(self, samples: SampleDataset) -> None:

@@ -197,3 +197,24 @@ def test_any_timm_tower_stands_beside_the_text_tower(tower: str, tmp_path: Path)
     assert type(task.model.visual).__name__ == "TimmModel"
     assert task.model.token_embedding.weight.shape[0] == 49408
     assert main(["export", f"run={run}", "images=3"]) == 0
+
+
+def test_two_processes_survive_batches_without_captions(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    from PIL import Image
+
+    lines = ["image,caption,split"]
+    for number in range(12):
+        Image.new("L", (20, 20), 20 * number).save(tmp_path / f"{number}.png")
+        caption = "" if number % 3 == 0 or number in (4, 5, 7) else f"film {number}"
+        lines.append(f"{number}.png,{caption},{'train' if number < 8 else 'val'}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    data = ["data=table", f"data.file={tmp_path / 't.csv'}", "data.caption=caption", "data.split=split", "model=clip"]
+    options = ["trainer.batch_size=2", "trainer.epochs=1", "trainer.trackers=[]", "device=cpu", "evaluate=false"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "medzoo", "train"]
+    done = subprocess.run(
+        [*launch, *data, *options, f"run={tmp_path / 'run'}"], capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -301,3 +301,11 @@ def test_the_window_of_training_is_that_of_deployment(tmp_path: Path) -> None:
     files = [tmp_path / f"{n}.png" for n in range(4)]
     for model in (OnnxModel(run / "model.onnx"), load(run)):
         np.testing.assert_allclose(model.predict(files)["logits"], model.predict(arrays)["logits"], atol=1e-5)
+
+
+def test_an_empty_test_split_is_said_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "image,y,split\na/1.png,u,train\na/2.png,v,train\na/3.png,u,val\nb/4.png,v,val\n"
+    data = ["data=table", f"data.file={make(tmp_path, text)}", "data.target=y", "data.split=split"]
+    assert main(["train", *data, "model.backbone=test_resnet", f"run={tmp_path / 'run'}"]) == 2
+    assert "the test split is empty; leave it out of evaluation.splits" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -153,7 +153,6 @@ def test_dropout_and_statistics_of_what_is_frozen_are_off() -> None:
         (["loss.positive_weights=balanced"], "is not for cross_entropy"),
         (["loss=focal", "data.labels=multilabel", "+loss.arguments.gama=1"], "'gamma'"),
         (["loss=focal", "data.labels=multilabel", "loss.arguments.gamma=-3"], "gamma=-3 is not a number of at least 0"),
-        (["evaluate=true", "evaluation.splits=[val,test]", "data.folds=2", "data.fold=7"], "data.fold=7"),
         (["model.neighbours=0"], "model.neighbours=0"),
         (["trainer.trackers=[wandb]"], "wandb"),
     ],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError
 from medzoo.data.info import DatasetInfo
-from medzoo.data.prompts import Prompts, named_texts
+from medzoo.data.prompts import Prompts
+from medzoo.data.yaml_files import packaged_for, packaged_names, packaged_text, parse_with_base, read_text
 
 if TYPE_CHECKING:
     from medzoo.data.dataset import Dataset
+
+_FOLDER, _WHAT = "prompts", "prompts"
 
 
 def read_prompts(path: str | Path) -> Prompts:
@@ -24,22 +26,17 @@ def read_prompts(path: str | Path) -> Prompts:
         ConfigError: If it cannot be read, or is no prompts; names the file.
     """
     path = Path(path).expanduser()
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot read the prompts ({getattr(error, 'strerror', None) or error})") from None
-    return _parsed(text, str(path))
+    return _parsed(read_text(path, _WHAT), str(path))
 
 
 def packaged_prompts(name: str) -> Prompts:
     """Return prompts that come with medzoo, such as `medmnist_retinamnist`; raises UnknownNameError if there are none such."""
-    return _parsed(_packaged_text(name), f"packaged prompts {name!r}")
+    return _parsed(packaged_text(_FOLDER, name, _WHAT), f"packaged prompts {name!r}")
 
 
 def list_prompts() -> list[str]:
     """Return the names of the packaged prompts, sorted."""
-    entries = resources.files("medzoo.conf").joinpath("prompts").iterdir()
-    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
+    return packaged_names(_FOLDER)
 
 
 def find_prompts(dataset: Dataset | DatasetInfo) -> Prompts | None:
@@ -47,50 +44,15 @@ def find_prompts(dataset: Dataset | DatasetInfo) -> Prompts | None:
 
     `olives/bscan/disease` is looked for as `olives_bscan_disease`, then `olives_bscan`, then `olives`.
     """
-    parts = (dataset if isinstance(dataset, DatasetInfo) else dataset.info).name.split("/")
-    packaged = set(list_prompts())
-    for length in range(len(parts), 0, -1):
-        if (name := "_".join(parts[:length])) in packaged:
-            prompts = packaged_prompts(name)
-            return prompts if dataset.labels is None else prompts.for_labels(dataset.labels, dataset.concepts)
-    return None
-
-
-def _packaged_text(name: str) -> str:
-    if name not in (names := list_prompts()):
-        raise UnknownNameError("prompts", name, names)
-    return resources.files("medzoo.conf").joinpath("prompts", f"{name}.yaml").read_text(encoding="utf-8")
+    name = packaged_for(_FOLDER, (dataset if isinstance(dataset, DatasetInfo) else dataset.info).name)
+    if name is None:
+        return None
+    prompts = packaged_prompts(name)
+    return prompts if dataset.labels is None else prompts.for_labels(dataset.labels, dataset.concepts)
 
 
 def _parsed(text: str, where: str) -> Prompts:
     try:
-        given = _mapping(text)
-        if "base" in given:
-            base = _mapping(_packaged_text(str(given.pop("base"))))
-            if "base" in base:
-                raise ConfigError("its base has a base itself; name that one")
-            given = {**{key: value for key, value in base.items() if key not in ("name", "version", "source")}, **given}
-        return Prompts.from_dict(given)
+        return Prompts.from_dict(parse_with_base(text, _FOLDER, _WHAT))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    import yaml  # here, so that prompts kept as JSON need no PyYAML
-
-    try:
-        waiting, seen = [yaml.compose(text, Loader=yaml.SafeLoader)], set[int]()
-        while waiting:  # safe_load would keep the last of two equal keys without a word
-            node = waiting.pop()
-            if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-                continue
-            seen.add(id(node))
-            keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-            for key in keys:
-                if keys.count(key) > 1:
-                    raise ConfigError(f"key {key!r} is given twice; keep one")
-            waiting += [value for _, value in node.value] if keys else node.value
-        given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not YAML ({error})") from None
-    return dict(named_texts(given, "the file"))

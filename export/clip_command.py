@@ -12,16 +12,19 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from medzoo.config import ExportConfig, ZeroshotConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.prompts import Prompts
 from medzoo.evaluation.contrast import classifier_prompts, prompt_card
 from medzoo.evaluation.zeroshot import build_classifier
 from medzoo.export.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
-from medzoo.export.onnx_file import export_graph, export_text_tower, format_parity
+from medzoo.export.clip_precision import reduce_towers
+from medzoo.export.onnx_file import prove_graph, prove_text_tower, write_graph
+from medzoo.export.reduce import Reduced
+from medzoo.export.report import format_parity, format_reduced
 from medzoo.tasks.contrast import Contrast
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
+from medzoo.verb_config import ExportConfig, ZeroshotConfig
 from medzoo.zeroshot import choose_prompts
 
 DEFAULT_TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
@@ -43,20 +46,21 @@ def export_clip(
         run: Where the files go, unless `config.output` names a folder.
         images: Real validation images.
         targets: Their targets, or None.
-        config: The command's settings.
+        config: The command's settings; a reduced precision goes to `image.<precision>.onnx` and so on.
 
     Returns:
         The files written.
 
     Raises:
-        ExportError: If a proof fails; that file is not written.
+        ExportError: If a proof or a gate fails; nothing is written.
     """
     folder = run.path if config.output is None else Path(config.output)
-    reports: dict[str, Any] = {"image.onnx": export_graph(task.deploy(), folder / "image.onnx", images)}
+    proven = {"image": prove_graph(task.deploy(), images)}
+    cards: dict[str, Any] = {}
     texts = list(DEFAULT_TEXTS)
     with torch.no_grad():
         vectors = task.embed_texts(texts).cpu().numpy()
-    labels = dataset.labels
+    labels, classifier = dataset.labels, None
     settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))["model"]
     if labels is not None and config.prompts is not None:
         prompts: Prompts | None = choose_prompts(ZeroshotConfig(prompts=config.prompts), dataset, labels)
@@ -67,14 +71,27 @@ def export_clip(
     else:
         classifier = build_classifier(task, prompts, labels)
         texts = [text for group in classifier.texts.values() for text in group]
-        report = export_graph(ZeroShotGraph(task, classifier), folder / "zeroshot.onnx", images, targets)
-        reports["zeroshot.onnx"] = {**report, "prompts": prompt_card(prompts, classifier)}
+        proven["zeroshot"] = prove_graph(ZeroShotGraph(task, classifier), images, targets)
+        cards["zeroshot"] = {"prompts": prompt_card(prompts, classifier)}
         vectors = classifier.positive
     # New classes need no new file: they come as vectors, which the text tower's file makes.
-    reports["zeroshot_open.onnx"] = export_graph(OpenZeroShotGraph(task, vectors), folder / "zeroshot_open.onnx", images)
-    reports["text.onnx"] = export_text_tower(TextTower(task), folder / "text.onnx", task.tokenizer, parity_texts(task, texts))
-    write_file(folder / "export.json", json.dumps(reports, indent=2, ensure_ascii=False).encode("utf-8"))
-    for name, report in reports.items():
-        print(f"wrote {folder / name} ({report['megabytes']} MB)")
+    proven["zeroshot_open"] = prove_graph(OpenZeroShotGraph(task, vectors), images)
+    proven["text"] = prove_text_tower(TextTower(task), task.tokenizer, parity_texts(task, texts))
+    reduced: dict[str, Reduced] = {}
+    suffix = "" if config.precision == "fp32" else f".{config.precision}"
+    if config.precision != "fp32":
+        reduced = reduce_towers(task, proven, classifier, texts, dataset, settings.get("captions", "auto"), config)
+    reports: dict[str, Any] = {}
+    for name, graph in proven.items():
+        if suffix and name not in reduced:
+            continue
+        found = reduced.get(name)
+        further = {**cards.get(name, {}), **(found.report if found is not None else {})}
+        path = folder / f"{name}{suffix}.onnx"
+        reports[path.name] = report = write_graph(graph, path, None if found is None else found.model, further)
+        print(f"wrote {path} ({report['megabytes']} MB)")
         print(f"  {format_parity(report['parity'])}")
+        for line in format_reduced(report, found.gates) if found is not None else ():
+            print(f"  {line}")
+    write_file(folder / f"export{suffix}.json", json.dumps(reports, indent=2, ensure_ascii=False).encode("utf-8"))
     return [folder / name for name in reports]

@@ -9,17 +9,24 @@ import numpy as np
 from PIL import Image
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.config import ExportConfig
-from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.command import run_dataset
 from medzoo.export.clip_command import export_clip
-from medzoo.export.onnx_file import export_onnx, format_parity
+from medzoo.export.judges import ImageJudge
+from medzoo.export.onnx_file import ProvenGraph, prove_graph, write_graph
+from medzoo.export.reduce import Reduced, check_settings, reduce_graph, reduction_of
+from medzoo.export.report import format_parity, format_reduced
+from medzoo.export.validation import drawn, validation_of
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.bottleneck_setup import concept_truth
 from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.task import Task
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
+from medzoo.verb_config import ExportConfig
 
-PRECISIONS = ("fp32",)
 SAMPLES = 4
 
 
@@ -27,8 +34,7 @@ def main(config: ExportConfig) -> None:
     """Run the command."""
     if config.run is None:
         raise ConfigError("say which run to export: run=<run directory>")
-    if config.precision not in PRECISIONS:
-        raise ExportError(f"precision {config.precision!r} is not offered; choose {', '.join(PRECISIONS)}")
+    check_settings(config)
     run = RunDirectory.open(Path(config.run))
     task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
     dataset = run_dataset(run, config.data)
@@ -38,8 +44,15 @@ def main(config: ExportConfig) -> None:
     if isinstance(task, Contrast):
         export_clip(task, dataset, run, images, None if samples.targets is None else samples.targets[:count], config)
         return
-    path = Path(config.output) if config.output is not None else run.onnx
-    report = export_onnx(task, path, images, None if samples.targets is None else samples.targets[:count])
+    reduced_name = "model.onnx" if config.precision == "fp32" else f"model.{config.precision}.onnx"
+    path = run.path / reduced_name if config.output is None else Path(config.output)
+    proven = prove_graph(task.deploy(), images, None if samples.targets is None else samples.targets[:count])
+    if config.precision == "fp32":
+        report, lines = write_graph(proven, path), []
+    else:
+        reduced = _reduced(task, proven, dataset, samples, config)
+        report = write_graph(proven, path, reduced.model, reduced.report)
+        lines = format_reduced(report, reduced.gates)
     write_file(path.with_suffix(".json"), json.dumps(report, indent=2).encode("utf-8"))
     _write_samples(run.path / "samples", images)
     print(f"wrote {path} ({report['megabytes']} MB)")
@@ -47,6 +60,19 @@ def main(config: ExportConfig) -> None:
     metric = report["metric"]
     if metric is not None and metric["torch"] is not None:
         print(f"{metric['name']} on {count} validation images: torch {metric['torch']:.4f}, ONNX {metric['onnx']:.4f}")
+    for line in lines:
+        print(line)
+
+
+def _reduced(task: Task, proven: ProvenGraph, dataset: Dataset, samples: SampleDataset, config: ExportConfig) -> Reduced:
+    """Return the graph at the precision asked for; raises ExportError if it is not offered or fails its gate."""
+    truth = concept_truth(task.spec, samples, dataset) if isinstance(task, Bottleneck) else None
+    validation = validation_of(samples, task.spec.concepts, truth, config.gate.images, config.gate.seed)
+    training = SampleDataset(dataset, "train", task.spec.preprocess)
+    calibration = drawn(training, config.calibration.images, config.calibration.seed)
+    judge = ImageJudge(proven, validation, config.gate)
+    reduction = reduction_of(config.precision, proven, judge, calibration, config.calibration)
+    return reduce_graph(proven, reduction, judge, sensitivity=config.sensitivity)
 
 
 def _write_samples(folder: Path, images: list[np.ndarray]) -> None:  # type: ignore[type-arg]

@@ -1,15 +1,22 @@
 """A SHA-256 that travels inside an ONNX file: against accidents, not against an adversary (it is no signature).
 
 The file is written with 64 zeros in place of the sum; the sum is over those bytes and then takes the zeros' place. Checking
-needs plain Python alone: find the sum, put the zeros back, hash again.
+needs plain Python alone: find the sum, put the zeros back, hash again. Weights in a file of their own are covered too: their
+size and SHA-256 are metadata of the graph (`medzoo.export.external_data`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
 
 from medzoo.data.errors import OnnxFileError
+from medzoo.export.external_data import KEY as EXTERNAL
+from medzoo.export.external_data import check_external
+from medzoo.export.protobuf import Content, MalformedError, ModelFile, read_model
 
 KEY = "medzoo.sha256"
 PREFIX = b"sha256:"
@@ -31,21 +38,47 @@ def seal(content: bytes) -> bytes:
 
 
 def check(path: Path) -> None:
-    """Check a file against the sum inside it.
+    """Check a file against the sum inside it, and the files it reads its weights from, before anything opens them.
 
     Raises:
-        OnnxFileError: One line, if the file is missing, truncated, altered or not medzoo's.
+        OnnxFileError: One line, if the file is missing, truncated, altered or not medzoo's; or if it names external data that
+            is not a sealed file in its own folder.
     """
+    with _mapped(path) as content:
+        try:
+            found = read_model(content)
+        except MalformedError as error:
+            raise OnnxFileError(f"{path} is truncated, damaged or no ONNX file ({error}); copy or export it again") from None
+        _check_sum(path, content, found)
+        external = found.metadata.get(EXTERNAL)
+        described = None if external is None else bytes(content[slice(*external)]).decode("utf-8", "replace")
+    check_external(path, described, found)
+
+
+def _check_sum(path: Path, content: Content, found: ModelFile) -> None:
+    first, last = found.metadata.get(KEY, (0, 0))
+    if last - first != len(PLACEHOLDER) or bytes(content[first : first + len(PREFIX)]) != PREFIX:
+        raise OnnxFileError(f"{path} is truncated or was not exported by medzoo (it holds no checksum); export it again")
+    start = first + len(PREFIX)
+    digest = hashlib.sha256()
+    with memoryview(content) as view:
+        for part in (view[:start], b"0" * 64, view[last:]):
+            digest.update(part)
+            if isinstance(part, memoryview):
+                part.release()
+    if digest.hexdigest().encode() != bytes(content[start:last]):
+        raise OnnxFileError(f"{path} is damaged or was altered: its SHA-256 does not match; copy or export it again")
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[Content]:
+    """Give a file's bytes without reading it into memory: a graph may hold up to 2 GiB of weights."""
     try:
-        content = bytearray(path.read_bytes())
+        with path.open("rb") as file:
+            if not path.stat().st_size:  # cannot be mapped
+                yield b""
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                yield content
     except OSError as error:
         raise OnnxFileError(f"cannot read {path}: {error.strerror}") from error
-    # The key stands right before its value in the protobuf; weights can hold the prefix by chance, the key cannot.
-    place = content.rfind(KEY.encode())
-    start = content.find(PREFIX, place) + len(PREFIX) if place >= 0 else -1
-    digest = bytes(content[start : start + 64])
-    if place < 0 or start < len(PREFIX) or start - place > len(KEY) + 32 or len(digest) < 64:
-        raise OnnxFileError(f"{path} is truncated or was not exported by medzoo (it holds no checksum); export it again")
-    content[start : start + 64] = b"0" * 64
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise OnnxFileError(f"{path} is damaged or was altered: its SHA-256 does not match; copy or export it again")

@@ -7,15 +7,14 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
@@ -23,10 +22,10 @@ from onnx import helper, numpy_helper
 from medzoo.data.errors import ExportError
 from medzoo.data.tokenizer import Tokenizer
 from medzoo.evaluation.monitor import METRICS, monitor_value
-from medzoo.export.integrity import KEY, PLACEHOLDER, seal
-from medzoo.export.parity import COSINE, Parity, check_parity, check_text_parity
+from medzoo.export.integrity import KEY, PLACEHOLDER
+from medzoo.export.model_files import check_model, open_model, write_model
+from medzoo.export.parity import check_parity, check_text_parity
 from medzoo.tasks.task import Deployable, Task
-from medzoo.train.storage import write_file
 
 OPSET = 20
 FORMAT = "1"
@@ -49,6 +48,25 @@ class ExtraInput:
     example: torch.Tensor
     dims: tuple[str | None, ...]
     default: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ProvenGraph:
+    """A float32 graph that was found equal to torch and is not yet written.
+
+    Attributes:
+        graph: The deployable form it was traced from.
+        model: In ONNX.
+        report: JSON-ready: parity, the metric in torch and in ONNX.
+        extras: Inputs beside the image that must be given, with what the graph was proven with.
+        further: Metadata beside what every file has.
+    """
+
+    graph: Any
+    model: onnx.ModelProto
+    report: dict[str, Any]
+    extras: tuple[ExtraInput, ...] = ()
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 def export_onnx(
@@ -75,6 +93,11 @@ def export_graph(
     Raises:
         ExportError: If the export, the checker or a proof fails; nothing is written.
     """
+    return write_graph(prove_graph(graph, images, targets), path)
+
+
+def prove_graph(graph: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32] | None = None) -> ProvenGraph:
+    """Export a graph and prove it equal to torch, without writing it; see `export_graph`."""
     assert isinstance(graph, Deployable)
     graph.to("cpu").eval()  # type: ignore[attr-defined]
     extras = (*getattr(graph, "extra_inputs", ()), *_optional_inputs(graph))
@@ -82,13 +105,13 @@ def export_graph(
     for extra in extras:
         if extra.default is not None:
             _make_optional(model, extra)
-    session = _session(model)
+    session = open_model(model)
     # An optional input is proven by one row for the whole batch, as its default is; the metric by the default itself.
     given = {extra.name: extra.example if extra.default is None else extra.example[:1] for extra in extras}
     parity = check_parity(graph, session, images, extras=given)
     metric = None if targets is None else _check_metric(graph, session, images, targets)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": metric}
-    return _write(model, graph, report, path)
+    return ProvenGraph(graph, model, report, tuple(extra for extra in extras if extra.default is None))
 
 
 def export_text_tower(graph: Any, path: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:
@@ -103,11 +126,38 @@ def export_text_tower(graph: Any, path: Path, tokenizer: Tokenizer, texts: Seque
     Raises:
         ExportError: If the export, the checker or a proof fails; nothing is written.
     """
+    return write_graph(prove_text_tower(graph, tokenizer, texts), path)
+
+
+def prove_text_tower(graph: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> ProvenGraph:
+    """Export a text tower and prove it equal to torch, without writing it; see `export_text_tower`."""
     tokens = torch.from_numpy(tokenizer(list(texts)))
     model = _traced(graph, (tokens[:2],), ["tokens"], ({0: torch.export.Dim.DYNAMIC},), [("batch",)])
-    parity = check_text_parity(graph, _session(model), tokens)
+    parity = check_text_parity(graph, open_model(model), tokens)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": None}
-    return _write(model, graph, report, path, {"medzoo.tokenizer": json.dumps(tokenizer.to_dict(), ensure_ascii=False)})
+    further = {"medzoo.tokenizer": json.dumps(tokenizer.to_dict(), ensure_ascii=False)}
+    return ProvenGraph(graph, model, report, further=further)
+
+
+def write_graph(
+    proven: ProvenGraph, path: Path, reduced: onnx.ModelProto | None = None, further: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write a proven graph, or what a gate has passed as its reduced form.
+
+    Args:
+        proven: The float32 graph.
+        path: The file to write.
+        reduced: What is written in its place.
+        further: What the report says of `reduced`, its `precision` among them.
+
+    Returns:
+        The report with `file` and `megabytes`.
+
+    Raises:
+        ExportError: If the file cannot be written.
+    """
+    report = {**proven.report, **(further or {})}
+    return _write(proven.model if reduced is None else reduced, proven.graph, report, path, dict(proven.further))
 
 
 def _optional_inputs(graph: Any) -> list[ExtraInput]:
@@ -143,37 +193,14 @@ def _make_optional(model: onnx.ModelProto, extra: ExtraInput) -> None:
     ]
     for place, node in enumerate(nodes):
         model.graph.node.insert(place, node)
-    onnx.checker.check_model(model, full_check=True)
-
-
-def _session(model: onnx.ModelProto) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns of initialisers that may be overridden, which is what they are for
-    return onnxruntime.InferenceSession(_serialise(model), options, providers=["CPUExecutionProvider"])
+    check_model(model)
 
 
 def _write(
     model: onnx.ModelProto, graph: Any, report: dict[str, Any], path: Path, further: dict[str, str] | None = None
 ) -> dict[str, Any]:
     _describe(model, graph, report, further or {})
-    content = seal(_serialise(model))
-    write_file(path, content)
-    return {**report, "file": path.name, "megabytes": round(len(content) / 1e6, 2)}
-
-
-def format_parity(parity: Parity | dict[str, Any]) -> str:
-    """Return the parity figures as one line."""
-    p = parity.to_dict() if isinstance(parity, Parity) else parity
-    if p["cosine"] is not None:
-        return (
-            f"parity with torch: smallest cosine {p['cosine']:.7f} (limit {COSINE}), largest difference {p['largest']:.1e}, "
-            f"{p['images']} inputs, batches {', '.join(map(str, p['batches']))}"
-        )
-    return (
-        f"parity with torch: largest logit difference {p['largest']:.1e} = {p['relative']:.1e} of the logits' standard "
-        f"deviation (limit 1e-03), same class for {p['agreement']:.1%}, {p['images']} images, sizes "
-        f"{', '.join('x'.join(map(str, s)) for s in p['sizes'])}, batches {', '.join(map(str, p['batches']))}"
-    )
+    return {**report, **write_model(model, path)}
 
 
 def _to_onnx(graph: Any, extras: Sequence[ExtraInput]) -> onnx.ModelProto:
@@ -209,7 +236,7 @@ def _traced(
             for place, name in enumerate(shown):
                 if name:
                     given.type.tensor_type.shape.dim[place].dim_param = name
-        onnx.checker.check_model(model, full_check=True)
+        check_model(model)
     except Exception as error:  # torch.export, onnxscript and the checker each have their own families of errors
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"cannot export {graph.spec.architecture}: {type(error).__name__}: {reason}") from error
@@ -252,11 +279,6 @@ def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], furthe
     del model.metadata_props[:]
     for key, value in entries.items():
         model.metadata_props.add(key=key, value=value)
-
-
-def _serialise(model: onnx.ModelProto) -> bytes:
-    content: bytes = model.SerializeToString()
-    return content
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,8 @@ from medzoo.data.decode import SUFFIXES
 from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.templates import DEFAULT_TEMPLATES
-from medzoo.export.runtime import PROVIDERS, OnnxModel
-
-CHUNK = 256
-"""Images held in memory at once."""
+from medzoo.export.providers import PROVIDERS
+from medzoo.export.runtime import OnnxModel
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,34 +33,35 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--key", help="array of an .npz file, such as test_images")
     parser.add_argument("--limit", type=int, help="predict the first so many images")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--provider", choices=list(PROVIDERS), default="cpu")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--provider", default="cpu", help=f"{', '.join(PROVIDERS)}; what does not run is an error (medzoo doctor)"
+    )
+    parser.add_argument("--device", type=int, default=0, metavar="N", help="number of the GPU, with cuda or tensorrt")
+    parser.add_argument("--threads", type=int, help="CPU threads an operator may use")
+    parser.add_argument("--engine-cache", type=Path, metavar="FOLDER", help="where TensorRT keeps the engines it builds")
+    parser.add_argument("--fp16", action="store_true", help="let TensorRT compute in half precision")
     parser.add_argument("--text-model", type=Path, help="text.onnx, to classify with --class by zeroshot_open.onnx")
     parser.add_argument("--class", dest="classes", action="append", help="a class name; give it for each class")
     parser.add_argument("--template", action="append", help="a text with one {} for the class name; several are averaged")
     parser.add_argument("--on-error", choices=["stop", "skip"], default="stop", help="what an unreadable image does")
     given = parser.parse_args(list(arguments))
-    model = OnnxModel(given.model, provider=given.provider, threads=given.threads)
+    model = OnnxModel(
+        given.model, provider=given.provider, threads=given.threads, device_id=given.device, engine_cache=given.engine_cache,
+        fp16=given.fp16,
+    )  # fmt: skip
     labels, vectors = model.labels, None
     if given.classes or given.text_model or given.template:
         labels, vectors = _open_classes(given.text_model, given.classes, given.template, given.threads)
-    skipped = 0
     found = list_images(given.images, given.key)[: given.limit]
-    for start in range(0, len(found), CHUNK):
-        names, pixels = [], []
-        for name, source in found[start : start + CHUNK]:
-            try:
-                pixels.append(model.read(source))
-            except ImageError as error:
-                if given.on_error == "stop":
-                    raise
-                skipped += 1
-                print(f"medzoo: skipped: {error}", file=sys.stderr)
-                continue
-            names.append(name)
-        outputs = model.predict(pixels, batch_size=given.batch_size, class_embeddings=vectors)
-        for line in format_predictions(names, outputs, labels, as_json=given.json):
-            print(line)
+    width, skipped = max((len(name) for name, _ in found), default=0), 0
+    sources = (source for _, source in found)
+    predictions = model.stream(sources, batch_size=given.batch_size, on_error=given.on_error, class_embeddings=vectors)
+    for (name, _), prediction in zip(found, predictions, strict=True):
+        if prediction.error is not None:
+            skipped += 1
+            print(f"medzoo: skipped: {prediction.error}", file=sys.stderr)
+            continue
+        print(format_prediction(name, prediction.outputs, labels, as_json=given.json, width=width))
     if skipped:
         print(f"medzoo: {skipped} of {len(found)} images skipped", file=sys.stderr)
     return 0
@@ -103,34 +102,36 @@ def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str
     return found
 
 
-def format_predictions(
-    names: Sequence[str], outputs: dict[str, NDArray[Any]], labels: LabelSpace | None, *, as_json: bool
-) -> Iterator[str]:
-    """Yield one line an image: JSON, or the name and what the model says."""
-    width = max((len(n) for n in names), default=0)
-    for index, name in enumerate(names):
-        if labels is None:
-            yield json.dumps({"image": name, **{k: v[index].tolist() for k, v in outputs.items()}})
-            continue
-        values = [float(v) for v in outputs["probabilities"][index]]
-        by_name = dict(zip(labels.names, values, strict=True))
-        if as_json:
-            logits = dict(zip(labels.names, map(float, outputs["logits"][index]), strict=True))
-            kind = "values" if labels.kind == "regression" else "probabilities"
-            said: dict[str, Any] = {"image": name}
-            if labels.exclusive:
-                said["class"] = max(by_name, key=by_name.__getitem__)
-            if labels.kind == "ordinal":
-                said["grade"] = values.index(max(values))
-                said["expected_grade"] = sum(grade * p for grade, p in enumerate(values))
-            said[kind] = by_name
-            if labels.units is not None:
-                said["units"] = dict(zip(labels.names, labels.units, strict=True))
-            if labels.kind != "regression":
-                said["logits"] = logits
-            yield json.dumps(said, ensure_ascii=False)
-        else:
-            yield f"{name:<{width}}  {_said(by_name, labels)}"
+def format_prediction(
+    name: str, outputs: Mapping[str, NDArray[Any]], labels: LabelSpace | None, *, as_json: bool, width: int = 0
+) -> str:
+    """Return the line of one image: JSON, or its name (padded to `width`) and what the model says.
+
+    Args:
+        name: The image's.
+        outputs: Output name → its row.
+        labels: What `logits` and `probabilities` mean; None: all outputs are given as JSON.
+        as_json: Every probability by name, for programs.
+        width: Characters the name takes.
+    """
+    if labels is None:
+        return json.dumps({"image": name, **{k: v.tolist() for k, v in outputs.items()}})
+    values = [float(v) for v in outputs["probabilities"]]
+    by_name = dict(zip(labels.names, values, strict=True))
+    if not as_json:
+        return f"{name:<{width}}  {_said(by_name, labels)}"
+    said: dict[str, Any] = {"image": name}
+    if labels.exclusive:
+        said["class"] = max(by_name, key=by_name.__getitem__)
+    if labels.kind == "ordinal":
+        said["grade"] = values.index(max(values))
+        said["expected_grade"] = sum(grade * p for grade, p in enumerate(values))
+    said["values" if labels.kind == "regression" else "probabilities"] = by_name
+    if labels.units is not None:
+        said["units"] = dict(zip(labels.names, labels.units, strict=True))
+    if labels.kind != "regression":
+        said["logits"] = dict(zip(labels.names, map(float, outputs["logits"]), strict=True))
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _said(values: dict[str, float], labels: LabelSpace) -> str:

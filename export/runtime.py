@@ -3,74 +3,68 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.decode import PixelType, read_image, same_shape_batches
-from medzoo.data.errors import ImageError, MissingDependencyError, OnnxFileError, ProviderError
+from medzoo.data.decode import PixelType, read_image
+from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.labels import LabelSpace
+from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
 from medzoo.export.integrity import check
+from medzoo.export.outputs import check_corrections, mean_of_cases, probabilities
+from medzoo.export.providers import PROVIDERS, SessionSettings, open_session
+from medzoo.export.stream import Image, OnError, Prediction, stream_batches
 
 if TYPE_CHECKING:
     from medzoo.data.tokenizer import Tokenizer
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-
-Image = str | Path | bytes | NDArray[Any]
+__all__ = ["PROVIDERS", "Image", "OnnxModel", "Prediction", "probabilities"]
 
 
 class OnnxModel:
     """An exported model: images in, named outputs out.
 
     Args:
-        path: A file written by `medzoo export`; its checksum is verified first.
-        provider: `cpu`, `cuda` or `tensorrt`; one that does not truly run is an error, never a quiet fall back.
+        path: A file written by `medzoo export`; its checksum is verified first, and that of its weights' file if it has one.
+        provider: `cpu`, `cuda`, `tensorrt` or `openvino`; one that does not truly run is an error, never a quiet fall back.
         threads: CPU threads an operator may use; None: ONNX Runtime's choice.
+        device_id: Number of the GPU.
+        inter_op_threads: Operators that may run at once; None: one after another.
+        engine_cache: Folder where TensorRT keeps its engines; None: they are built anew.
+        fp16: Let TensorRT compute in half precision.
 
     Attributes:
         spec: The model's spec, as in `spec.json`.
         labels: What the columns of `logits` and `probabilities` mean; None for a model without.
         outputs: Output names.
+        settings: Where it runs.
 
     Raises:
-        OnnxFileError: If the file is damaged, altered or not medzoo's.
-        ProviderError: If the provider does not run.
+        OnnxFileError: If the file is damaged, altered or not medzoo's, or wants to read files that are not its own.
+        ProviderError: If the provider does not run; names what is missing.
+        ConfigError: If an option is out of range or of another provider.
         MissingDependencyError: If ONNX Runtime is not installed.
     """
 
-    def __init__(self, path: str | Path, *, provider: str = "cpu", threads: int | None = None) -> None:
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("onnxruntime is not installed; pip install 'medzoo[cpu]' (or [gpu])") from error
-        if provider not in PROVIDERS:
-            raise ProviderError(f"unknown provider {provider!r}; choose {', '.join(PROVIDERS)}")
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        provider: str = "cpu",
+        threads: int | None = None,
+        device_id: int = 0,
+        inter_op_threads: int | None = None,
+        engine_cache: str | Path | None = None,
+        fp16: bool = False,
+    ) -> None:
+        folder = None if engine_cache is None else Path(engine_cache)
+        self.settings = SessionSettings(provider, device_id, threads, inter_op_threads, folder, fp16)
         check(Path(path))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        wanted = PROVIDERS[provider]
-        if wanted not in onnxruntime.get_available_providers():
-            raise ProviderError(f"this onnxruntime was built without {wanted}; install 'medzoo[gpu]', or use provider=cpu")
-        if provider != "cpu" and hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=[wanted])
-        except Exception as error:  # ONNX Runtime's errors have no common base
-            raise OnnxFileError(f"onnxruntime cannot load {path}: {' '.join(str(error).split())[:200]}") from error
-        if wanted not in self._session.get_providers():
-            raise ProviderError(
-                f"{wanted} was asked for and does not run here (no GPU, driver or CUDA libraries); use provider=cpu"
-            )
+        self._session = open_session(path, self.settings)
         metadata = self._session.get_modelmeta().custom_metadata_map
         if metadata.get("medzoo.format") != "1":
             raise OnnxFileError(f"{path} has format {metadata.get('medzoo.format')!r}, this medzoo reads '1'; update medzoo")
@@ -95,11 +89,11 @@ class OnnxModel:
         concept_values: NDArray[np.float32] | None = None,
         concept_mask: NDArray[np.float32] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Run images of any sizes; those of one size share batches.
+        """Run images of any sizes; those of one size share batches. For more than fit into memory: `stream`.
 
         Args:
             images: Paths, encoded bytes, or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or
-                float32 in 0..1; or one array of them. Nothing is rescaled.
+                float32 in 0..1; or one array of them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
             concept_values: (N, M) corrected concepts in 0..1, for a concept bottleneck; see `concepts`.
@@ -111,51 +105,117 @@ class OnnxModel:
         Raises:
             ImageError: If an image cannot be read or has the wrong shape, type or range.
             OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
+            ProviderError: If a torch tensor lies on another device than the model.
         """
+        extra = self._extra(class_embeddings)
+        corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
+        if is_tensor(images):
+            return self._predict_tensor(images, batch_size, extra, corrections)
+        rows = [prediction.outputs for prediction in self._stream(images, extra, corrections, batch_size=batch_size)]
+        return {name: np.stack([row[name] for row in rows]) if rows else self._nothing() for name in self.outputs}
+
+    def stream(
+        self,
+        images: Iterable[Image],
+        *,
+        batch_size: int = 32,
+        on_error: OnError = "stop",
+        window: int | None = None,
+        class_embeddings: NDArray[np.float32] | None = None,
+    ) -> Iterator[Prediction]:
+        """Run any number of images with bounded memory; files are decoded ahead while the graph computes.
+
+        Args:
+            images: As for `predict`, from any iterable; no more than a window of them is held.
+            batch_size: Images a run; those of one size share batches.
+            on_error: `stop` raises at the first image that cannot be read; `skip` yields its error in its place.
+            window: Most images held at once, at least a batch; None: four batches.
+            class_embeddings: (K, E) unit vectors, for a file that takes them.
+
+        Returns:
+            An iterator of one `Prediction` an image, in the order of the input; `error` says why one was skipped.
+
+        Raises:
+            ImageError: While iterating: an image cannot be read and `on_error` is `stop`; names the file, else the place.
+            OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
+            ConfigError: While iterating: a number is below 1, or the window smaller than a batch.
+        """
+        extra = self._extra(class_embeddings)
+        return self._stream(images, extra, {}, batch_size=batch_size, on_error=on_error, window=window)
+
+    def run_batch(self, images: Any, *, class_embeddings: NDArray[np.float32] | None = None) -> dict[str, Any]:
+        """Run one batch in place by I/O binding; outputs stay on the device.
+
+        Args:
+            images: (N, H, W, C), volumes (N, D, H, W, C), of the model's channels and type (see `spec["preprocess"]`): a NumPy
+                array, or a contiguous torch tensor on the model's device, which is not copied.
+            class_embeddings: (K, E) unit vectors, for a file that takes them.
+
+        Returns:
+            Output name → `onnxruntime.OrtValue`; `.numpy()` brings it to the host, `torch.from_dlpack` shares it.
+
+        Raises:
+            ImageError: If shape or type are not the model's.
+            ProviderError: If a torch tensor lies on another device.
+            OnnxFileError: As for `predict`.
+        """
+        return self._run(images, self._extra(class_embeddings))
+
+    def warm_up(self, runs: int = 2, batch_size: int = 1) -> None:
+        """Run black images of the model's own size, so that the first real one finds memory, kernels and engines ready.
+
+        Raises:
+            ConfigError: If a number is below 1.
+        """
+        if runs < 1 or batch_size < 1:
+            raise ConfigError(f"warm_up takes at least 1 run of at least 1 image, not {runs} of {batch_size}")
+        feed = blank_feed(self._session, batch_size, [*self._preprocess["size"], self._preprocess["channels"]])
+        for _ in range(runs):
+            self._session.run(list(self.outputs), feed)
+
+    def _stream(
+        self, images: Iterable[Image], extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]], **options: Any
+    ) -> Iterator[Prediction]:
+        def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
+            rows = {name: np.ascontiguousarray(given[places]) for name, given in corrections.items()}
+            found = self._session.run(list(self.outputs), {"image": pixels, **extra, **rows})
+            return dict(zip(self.outputs, found, strict=True))
+
+        return stream_batches(images, self.read, run, **options)
+
+    def _predict_tensor(
+        self, images: Any, batch_size: int, extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]]
+    ) -> dict[str, NDArray[Any]]:
+        found: dict[str, list[NDArray[Any]]] = {name: [] for name in self.outputs}
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            rows = {name: given[part] for name, given in corrections.items()}
+            for name, value in self._run(images[part], {**extra, **rows}).items():
+                found[name].append(value.numpy())
+        return {name: np.concatenate(values) if values else self._nothing() for name, values in found.items()}
+
+    def _run(self, images: Any, extra: dict[str, Any]) -> dict[str, Any]:
+        check_batch(images, self._preprocess)
+        device = "cuda" if self.settings.on_gpu else "cpu"
+        return run_bound(self._session, {"image": images, **extra}, self.outputs, device, self.settings.device_id)
+
+    def _nothing(self) -> NDArray[np.float32]:
+        return np.zeros((0, 0 if self.labels is None else self.labels.width), np.float32)
+
+    def _extra(self, class_embeddings: NDArray[np.float32] | None) -> dict[str, Any]:
+        """Return what every batch takes beside the images."""
         if "image" not in self.inputs:
             raise OnnxFileError("this file takes text, not images; use embed_texts")
         if ("class_embeddings" in self.inputs) != (class_embeddings is not None):
             wants = "needs" if class_embeddings is None else "does not take"
             raise OnnxFileError(f"this file {wants} class_embeddings; see OnnxModel.class_embeddings of the text tower's file")
-        extra = {} if class_embeddings is None else {"class_embeddings": np.ascontiguousarray(class_embeddings, np.float32)}
-        corrections = self._corrections(len(images), concept_values, concept_mask)
-        pixels = [self.read(image) for image in images]
-        found: list[list[NDArray[Any]]] = [[] for _ in pixels]
-        for chosen in same_shape_batches(pixels, batch_size):
-            results = self._session.run(list(self.outputs), self._feed(pixels, chosen, extra, corrections))
-            for place, index in enumerate(chosen):
-                found[index] = [result[place] for result in results]
-        width = 0 if self.labels is None else self.labels.width
-        if not pixels:
-            return {name: np.zeros((0, width), np.float32) for name in self.outputs}
-        return {name: np.stack([row[k] for row in found]) for k, name in enumerate(self.outputs)}
+        return {} if class_embeddings is None else {"class_embeddings": np.ascontiguousarray(class_embeddings, np.float32)}
 
     @property
     def concepts(self) -> tuple[str, ...]:
         """Names of the concepts, in the order of `concept_values`; empty for a model without."""
         described = self.spec.get("concepts")
         return tuple(described["names"]) if described else ()
-
-    def _corrections(self, count: int, values: Any, mask: Any) -> dict[str, NDArray[np.float32]]:
-        if values is None and mask is None:
-            return {}
-        if not self.concepts:
-            raise OnnxFileError("this file has no concepts to correct")
-        if values is None or mask is None:
-            raise OnnxFileError("give concept_values and concept_mask together")
-        found = {"concept_values": np.asarray(values, np.float32), "concept_mask": np.asarray(mask, np.float32)}
-        for name, given in found.items():
-            if given.shape != (count, len(self.concepts)):
-                wanted = f"[{count}, {len(self.concepts)}]: one row an image, one column a concept"
-                raise OnnxFileError(f"{name} has shape {list(given.shape)}, not {wanted}")
-        return found
-
-    @staticmethod
-    def _feed(
-        pixels: list[NDArray[Any]], chosen: list[int], extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]]
-    ) -> dict[str, Any]:
-        rows = {name: np.ascontiguousarray(given[chosen]) for name, given in corrections.items()}
-        return {"image": np.stack([pixels[i] for i in chosen]), **extra, **rows}
 
     def embed_texts(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Return (N, E) unit embeddings of texts, with a text tower's file; longer ones are cut (`tokenizer.truncated`).
@@ -170,8 +230,7 @@ class OnnxModel:
             self._session.run([self.outputs[0]], {"tokens": tokenizer(list(texts[start : start + batch_size]))})[0]
             for start in range(0, len(texts), batch_size)
         ]
-        embeddings: NDArray[np.float32] = np.concatenate(parts)
-        return embeddings
+        return cast(NDArray[np.float32], np.concatenate(parts))
 
     def class_embeddings(self, classes: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
         """Return (K, E) class vectors: the unit mean of each class's prompt embeddings, with a text tower's file.
@@ -210,10 +269,7 @@ class OnnxModel:
         if empty:
             raise ImageError(f"case {empty[0]} has no image")
         logits = self.predict([image for case in cases for image in case], batch_size=batch_size)["logits"]
-        starts = np.cumsum([0, *(len(case) for case in cases)])[:-1]
-        counts = np.array([len(case) for case in cases], dtype=np.float32)[:, None]
-        mean = np.add.reduceat(logits, starts, axis=0) / counts if len(cases) else logits
-        return {"logits": mean, "probabilities": probabilities(mean, self.labels)}
+        return mean_of_cases(logits, [len(case) for case in cases], self.labels)
 
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""
@@ -221,15 +277,3 @@ class OnnxModel:
         window = self.spec["data"].get("window")
         given = None if window is None else (float(window[0]), float(window[1]))
         return read_image(image, channels=channels, dtype=dtype, dimensions=len(self._preprocess["size"]), window=given)
-
-
-def probabilities(logits: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
-    """Turn (N, K) logits into what they mean: softmax, sigmoid, or the values themselves for regression."""
-    if labels.kind == "regression":
-        return logits
-    if labels.kind == "multilabel":
-        odds: NDArray[Any] = 1 / (1 + np.exp(-logits))
-        return odds
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: NDArray[Any] = shifted / shifted.sum(axis=1, keepdims=True)
-    return shares

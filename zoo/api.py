@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.decode import read_image, same_shape_batches
-from medzoo.data.errors import ImageError
+from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.spec import ModelSpec
+from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import probabilities
 from medzoo.tasks.registry import TrainableTask
 
@@ -44,22 +45,43 @@ class TrainedModel:
         """What the columns of the outputs mean."""
         return self.task.spec.labels
 
-    def predict(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names of a concept bottleneck's concepts, in the order of `concept_values`; empty for other models."""
+        return () if self.task.spec.concepts is None else self.task.spec.concepts.names
+
+    def predict(
+        self,
+        images: Sequence[Image] | NDArray[Any],
+        *,
+        batch_size: int = 32,
+        concept_values: NDArray[Any] | None = None,
+        concept_mask: NDArray[Any] | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Return `logits` and `probabilities`, (N, K) float32, in the order of the images.
 
         Args:
             images: Paths, encoded bytes, or arrays channels last, uint8 in 0..255 or float32 in 0..1, of any sizes.
             batch_size: Images a forward pass.
+            concept_values: (N, M) corrected concepts in 0..1, for a concept bottleneck; see `concepts`.
+            concept_mask: (N, M), 1 where a concept is corrected.
+
+        Returns:
+            With `concept_logits` (N, M) and `bottleneck_logits` (N, K) for a concept bottleneck; for an image–text model
+            `image_embedding` (N, E).
 
         Raises:
             ImageError: If an image cannot be read or has the wrong shape, type or range.
+            ConfigError: If corrections do not fit the model or the images.
         """
-        return self._run(images, batch_size, lambda batch: self.task.predict(batch))
+        corrections = self._corrections(len(images), concept_values, concept_mask)
+        return self._run(images, batch_size, lambda batch: self.task.predict(batch), corrections)
 
     def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
         """Return `logits` and `probabilities`, (N cases, K), of cases of one or several photographs each.
 
-        Logits are averaged over a case's photographs, as in training.
+        Logits are averaged over a case's photographs, as in training; of a concept bottleneck the concepts' logits, from which
+        the classes follow.
 
         Args:
             cases: Images of each case; as for `predict`.
@@ -73,20 +95,38 @@ class TrainedModel:
         for place, case in enumerate(cases):
             if not len(case):
                 raise ImageError(f"case {place} has no image")
-        logits = torch.from_numpy(self.predict([image for case in cases for image in case], batch_size=batch_size)["logits"])
-        parts = torch.split(logits, [len(case) for case in cases])  # type: ignore[no-untyped-call]
-        mean = torch.stack([part.mean(dim=0) for part in parts])
+        outputs = self.predict([image for case in cases for image in case], batch_size=batch_size)
+        counts = [len(case) for case in cases]
+        mean = _means(outputs["logits"], counts)
+        if isinstance(self.task, Bottleneck):
+            mean = self.task.class_logits(_means(outputs["concept_logits"], counts).to(self.device)).cpu()
+            mean = mean + _means(outputs["logits"] - outputs["bottleneck_logits"], counts)
         return {"logits": mean.numpy(), "probabilities": probabilities(mean, labels).numpy()}
 
     def features(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> NDArray[Any]:
         """Return (N, F) float32 pooled features before the head; arguments as for `predict`."""
         return self._run(images, batch_size, lambda batch: {"features": self.task.features(batch)})["features"]
 
+    def _corrections(self, count: int, values: Any, mask: Any) -> dict[str, NDArray[np.float32]]:
+        if values is None and mask is None:
+            return {}
+        if not self.concepts:
+            raise ConfigError("this model has no concepts to correct")
+        if values is None or mask is None:
+            raise ConfigError("give concept_values and concept_mask together")
+        found = {"concept_values": np.asarray(values, np.float32), "concept_mask": np.asarray(mask, np.float32)}
+        for name, given in found.items():
+            if given.shape != (count, len(self.concepts)):
+                wanted = f"[{count}, {len(self.concepts)}]: one row an image, one column a concept"
+                raise ConfigError(f"{name} has shape {list(given.shape)}, not {wanted}")
+        return found
+
     def _run(
         self,
         images: Sequence[Image] | NDArray[Any],
         batch_size: int,
         step: Callable[[dict[str, Any]], dict[str, Tensor]],
+        further: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> dict[str, NDArray[Any]]:
         wanted, window = self.task.spec.preprocess, self.task.spec.data.get("window")
         given = None if window is None else (float(window[0]), float(window[1]))
@@ -101,10 +141,17 @@ class TrainedModel:
         for chosen in same_shape_batches(pixels, batch_size):
             stacked = torch.from_numpy(np.stack([pixels[i] for i in chosen])).movedim(-1, 1).contiguous()
             order += chosen
-            for name, value in step({"image": stacked.to(self.device)}).items():
+            rows = {name: torch.from_numpy(given[chosen]).to(self.device) for name, given in (further or {}).items()}
+            for name, value in step({"image": stacked.to(self.device), **rows}).items():
                 parts.setdefault(name, []).append(value.float().cpu().numpy())
         back = np.argsort(order)
         return {name: np.concatenate(values)[back] for name, values in parts.items()}
+
+
+def _means(values: NDArray[Any], counts: Sequence[int]) -> Tensor:
+    """Return the mean of each run of rows."""
+    parts = torch.split(torch.from_numpy(values), list(counts))  # type: ignore[no-untyped-call]
+    return torch.stack([part.mean(dim=0) for part in parts])
 
 
 def load(run_or_dir: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> TrainedModel:

@@ -23,6 +23,8 @@ usage: medzoo VERB [KEY=VALUE ...]
   search   EMBEDDINGS --like ID    nearest images                        (medzoo search --help)
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
+  bench    run=RUN                 time torch and ONNX Runtime side by side
+  doctor                           what is installed, which accelerators truly work
   show     train|evaluate|...      the settings of a verb, composed
 
   --config-dir FOLDER              your own YAML, beside medzoo's
@@ -113,7 +115,7 @@ def _composed(name: str, schema: str, module: str) -> Callable[[Sequence[str]], 
     def run(arguments: Sequence[str]) -> int:
         from importlib import import_module
 
-        from medzoo import config as schemas
+        from medzoo import verb_config as schemas
         from medzoo.compose import compose_config, typed
 
         overrides, folder = _split(arguments)
@@ -130,6 +132,12 @@ def _predict(arguments: Sequence[str]) -> int:
     return predict(arguments)
 
 
+def _doctor(arguments: Sequence[str]) -> int:
+    from medzoo.export.doctor import main as doctor
+
+    return doctor(arguments)
+
+
 def _compare(arguments: Sequence[str]) -> int:
     from medzoo.evaluation.compare import main as compare
 
@@ -143,7 +151,7 @@ def _show(arguments: Sequence[str]) -> int:
     from medzoo.data.errors import UnknownNameError
 
     overrides, folder = _split(arguments)
-    verbs = ("train", "evaluate", "export", "zeroshot", "intervene", "explain", "prepare", "verify")
+    verbs = ("train", "evaluate", "export", "zeroshot", "intervene", "explain", "prepare", "verify", "bench")
     if not overrides or overrides[0] not in verbs:
         raise UnknownNameError("configuration", overrides[0] if overrides else "", verbs)
     print(OmegaConf.to_yaml(compose_config(overrides[0], overrides[1:], folder)), end="")
@@ -206,5 +214,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "search": _search,
     "export": _composed("export", "ExportConfig", "medzoo.export.command"),
     "predict": _predict,
+    "bench": _composed("bench", "BenchConfig", "medzoo.export.bench_command"),
+    "doctor": _doctor,
     "show": _show,
 }

@@ -18,6 +18,10 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 T = TypeVar("T")
 FOLDERS_OF_FILES = ("prompts",)
 """Folders of conf/ that hold files to be named, where Hydra sees a group: `prompts=` takes a name or a path."""
+GROUPS = ("data", "model", "loss", "trainer", "evaluation", "experiment")
+"""Hydra's groups: which of their files is chosen decides which settings there are."""
+NAMED_VALUES = ("set.",)
+"""Settings of `name → number` whose names are the user's own, with blanks and brackets that Hydra's grammar does not take."""
 
 
 def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
@@ -37,7 +41,7 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
         if not config_dir.is_dir():
             raise ConfigError(f"no configuration folder at {config_dir} (--config-dir)")
         extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
-    plain = [override for override in overrides if override.split("=")[0] in FOLDERS_OF_FILES]
+    plain = [o for o in overrides if o.split("=")[0] in FOLDERS_OF_FILES or o.lstrip("+").startswith(NAMED_VALUES)]
     overrides = [override for override in overrides if override not in plain]
     GlobalHydra.instance().clear()
     with initialize_config_module("medzoo.conf", version_base="1.3"):
@@ -47,12 +51,14 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
         except MissingConfigException as error:
             raise _unknown_option(error) from error
         except ConfigCompositionException as error:
-            keys = _keys(compose(name))
+            groups = [override for override in overrides if override.split("=")[0].lstrip("+") in GROUPS]
+            keys = _keys(compose(name, overrides=[*extra, *groups]))
             key = re.search(r"Could not override '([^']+)'", str(error))
             group = re.search(r"Could not find '?([\w/.-]+)'?|No match in the defaults list", str(error))
             if key or group:
-                wrong = next((o.split("=")[0].lstrip("+~") for o in overrides if _bad(o, keys)), "")
-                raise UnknownNameError("setting", wrong or (key.group(1) if key else ""), keys) from error
+                named = key.group(1) if key else ""
+                wrong = named or next((o.split("=")[0].lstrip("+~") for o in overrides if _bad(o, keys)), "")
+                raise UnknownNameError("setting", wrong, keys) from error
             raise ConfigError(str(error)) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(str(error)) from error
@@ -60,11 +66,24 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
 
 def _with_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     for override in overrides:
-        key, _, value = override.partition("=")
+        key, _, value = override.lstrip("+").partition("=")
+        if key.startswith(NAMED_VALUES):
+            place, _, name = key.partition(".")
+            if place not in config:
+                raise UnknownNameError("setting", key, _keys(config))
+            OmegaConf.update(config, place, {**config[place], name: _number(key, value)}, force_add=True)
+            continue
         if key not in config:
             raise UnknownNameError("setting", key, _keys(config))
         OmegaConf.update(config, key, None if value in ("", "null") else value)
     return config
+
+
+def _number(key: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ConfigError(f"{key}={value!r} is not a number") from None
 
 
 def typed(schema: type[T], config: DictConfig) -> T:

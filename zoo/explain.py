@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.config import ExplainConfig
 from medzoo.data.errors import ConfigError, MedzooError
 from medzoo.evaluation.command import run_dataset
 from medzoo.evaluation.explain import concept_weights, explain_sample, plot_explanation, plot_weights
@@ -17,6 +16,7 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
+from medzoo.verb_config import ExplainConfig
 
 
 def main(config: ExplainConfig) -> None:

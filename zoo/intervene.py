@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.config import InterveneConfig
 from medzoo.data.errors import ConfigError
 from medzoo.data.seeding import generator
-from medzoo.evaluation.intervene import class_logits, intervention_curve, parse_concepts
+from medzoo.evaluation.intervene import POLICIES, class_logits, intervention_curve, parse_concepts
 from medzoo.evaluation.monitor import METRICS, monitor_value
 from medzoo.evaluation.predictions import Predictions
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
+from medzoo.verb_config import InterveneConfig
 
 
 def main(config: InterveneConfig) -> dict[str, Any]:
-    """Run the command; returns what it wrote to `interventions.json`."""
+    """Run the command; returns what it wrote to `interventions.json` (of concepts set or drawn: `interventions_set.json`)."""
     if config.run is None:
         raise ConfigError("say which run to intervene in: run=<run directory>")
+    if not config.policies:
+        raise ConfigError(f"policies is empty; choose of {', '.join(POLICIES)}")
     run = RunDirectory.open(Path(config.run))
     task = load_checkpoint(find_checkpoint(run.path, "best"))
     if not isinstance(task, Bottleneck):
@@ -32,13 +34,13 @@ def main(config: InterveneConfig) -> dict[str, Any]:
     assert task.spec.labels is not None
     assert task.spec.concepts is not None
     predictions = Predictions.read(run.predictions).of_split(config.split)
+    chosen = _chosen(config, task, len(predictions)) if config.set or config.randomise else None
     name = config.metric or METRICS[task.spec.labels.kind][0]
     before = monitor_value(task.spec.labels, predictions.targets, predictions.logits, name)
     result: dict[str, Any] = {"split": config.split, "metric": name, "before": before}
     print(f"{config.split}: {name} {_shown(before)} as predicted")
-    if config.set or config.randomise:
-        values, mask = _chosen(config, task, len(predictions))
-        logits = class_logits(task, predictions, values, mask)
+    if chosen is not None:
+        logits = class_logits(task, predictions, *chosen)
         result["after"] = monitor_value(task.spec.labels, predictions.targets, logits, name)
         result["set"], result["randomised"] = dict(config.set), list(config.randomise)
         print(f"{config.split}: {name} {_shown(result['after'])} with {_words(config)}")
@@ -53,7 +55,8 @@ def main(config: InterveneConfig) -> dict[str, Any]:
                 bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
                 print(f"  {policy:<12} {row['corrected']:>2} corrected  {name} {_shown(row['value'])}{bounds}")
         write_file(run.plots / f"interventions_{config.split}.png", _plot(result["curves"], name))
-    write_file(run.path / "interventions.json", json.dumps(result, indent=2, allow_nan=False).encode("utf-8"))
+    name_of_file = "interventions.json" if chosen is None else "interventions_set.json"
+    write_file(run.path / name_of_file, json.dumps(result, indent=2, allow_nan=False).encode("utf-8"))
     return result
 
 
@@ -61,6 +64,9 @@ def _chosen(config: InterveneConfig, task: Bottleneck, samples: int) -> tuple[np
     """Return values and mask (N, M) of concepts set by name, or drawn at random."""
     concepts = task.spec.concepts
     assert concepts is not None
+    both = sorted(set(config.set) & set(config.randomise))
+    if both:
+        raise ConfigError(f"concept {both[0]!r} is both set and randomised; choose one")
     values = np.zeros((samples, concepts.width), dtype=np.float32)
     mask = np.zeros((samples, concepts.width), dtype=bool)
     for place, value in parse_concepts(concepts, config.set).items():

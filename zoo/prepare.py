@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from medzoo.config import PrepareConfig
 from medzoo.data.errors import ConfigError
 from medzoo.data.packed import write_packed
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
+from medzoo.verb_config import PrepareConfig
 
 
 def main(config: PrepareConfig) -> Path:

@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from medzoo.config import VerifyConfig
 from medzoo.data.audit import as_lines, audit
 from medzoo.data.audit_page import page
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.train.storage import write_file
+from medzoo.verb_config import VerifyConfig
 
 
 def main(config: VerifyConfig) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.config import ZeroshotConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
@@ -22,10 +21,11 @@ from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.zeroshot import ZeroShotClassifier, build_classifier
 from medzoo.export.predict import list_images
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import clip_preprocess, clip_source, clip_spec, contrast_from_source
+from medzoo.tasks.contrast_setup import contrast_with_weights
 from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory, default_run_path
 from medzoo.train.storage import write_file
+from medzoo.verb_config import ZeroshotConfig
 
 HELD_OUT = ("templates", "synonyms", "both")
 CHUNK = 256
@@ -85,15 +85,7 @@ def load_model(config: ZeroshotConfig) -> Contrast:
         if not isinstance(task, Contrast):
             raise ConfigError(f"{config.trained} is no image-text model ({task.spec.family}); train one with model=clip")
         return task
-    source = clip_source(config.model)
-    if source.weights is None and source.tag is None:
-        raise ConfigError(
-            f"{source.name} has random weights: give trained=<run>, model.pretrained=<tag>, model.checkpoint_path, or "
-            "model.backbone=hf-hub:... or local-dir:..."
-        )
-    preprocess = clip_preprocess(source, config.model)
-    objective: dict[str, Any] = {"loss": "clip", "freeze": [], "captions": None}
-    return contrast_from_source(clip_spec(source, source.config, preprocess, data={}, objective=objective), source)
+    return contrast_with_weights(config.model)
 
 
 def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: LabelSpace) -> Prompts:

@@ -69,8 +69,11 @@ def test_a_corrupt_image_stops_or_is_skipped(
     assert "bad.png" in capsys.readouterr().err
     assert main(["predict", str(exported), str(folder), "--on-error", "skip"]) == 0
     captured = capsys.readouterr()
-    assert len(captured.out.splitlines()) == 3
-    assert "1 of 4 images skipped" in captured.err
+    assert [Path(line.split()[0]).name for line in captured.out.splitlines()] == ["a.jpg", "b.png", "c.tif"]  # none shifted
+    first, second = captured.err.splitlines()
+    assert first.startswith("medzoo: skipped: ")
+    assert "bad.png" in first
+    assert second == "medzoo: 1 of 4 images skipped"
 
 
 def test_paths_that_hold_nothing(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import yaml
 from accelerate import Accelerator
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.config import EvaluateConfig, EvaluationConfig
+from medzoo.config import EvaluationConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
@@ -34,11 +34,13 @@ from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.zeroshot import build_classifier
 from medzoo.inference import predict_samples
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.bottleneck_setup import concept_truth
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.registry import TrainableTask
 from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory
+from medzoo.verb_config import EvaluateConfig
 
 
 def main(config: EvaluateConfig) -> None:
@@ -106,6 +108,8 @@ def predict_run(
         samples = SampleDataset(dataset, split, task.spec.preprocess)
         if not len(samples):
             raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
+        if isinstance(task, Bottleneck):
+            samples.concepts = concept_truth(task.spec, samples, dataset)
         predict = partial(predict_samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
         outputs, _ = predict(task, samples)
         if config.tta and isinstance(task, Bottleneck):
@@ -152,6 +156,7 @@ def _concept_parts(task: Classify | Bottleneck, parts: dict[str, list[Any]]) -> 
         "concepts": task.spec.concepts,
         "concept_targets": np.concatenate(parts["concepts"]),
         "concept_logits": np.concatenate(parts["concept_logits"]),
+        "concept_scale": "score" if task.model.kind == "score" else "logit",
     }
     if task.model.residual is not None:
         found["residual_logits"] = np.concatenate(parts["logits"]) - np.concatenate(parts["bottleneck_logits"])

@@ -22,8 +22,9 @@ class Explanation:
 
     Attributes:
         sample_id: Which sample.
-        table: One row a concept, `residual` (where the model has such a path) and `bias`; column `probability` (of the concept),
-            `truth`, then one column a class with what the row adds to its output. The columns' sums are the class outputs.
+        table: One row a concept, `residual` (where the model has such a path) and `bias`. Columns: `probability` of the concept
+            (of a score its place in 0..1), `truth`, then one a class with what the row adds to its output. The columns' sums
+            are the class outputs.
         outputs: Class → its output (logit; for quantities in units of their spread, less their mean).
     """
 
@@ -71,7 +72,7 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
         spread = np.ones(len(classes)) if task.objective.std is None else np.array(task.objective.std)
         rows.loc["residual"] = predictions.residual_logits[place] / spread
     rows.loc["bias"] = weights.loc["bias"]
-    probability, truth = given.sigmoid()[0].numpy(), predictions.concept_targets[place]
+    probability, truth = task.model.values(given)[0].numpy(), predictions.concept_targets[place]
     rows.insert(0, "truth", [*truth, *[np.nan] * (len(rows) - len(names))])
     rows.insert(0, "probability", [*probability, *[np.nan] * (len(rows) - len(names))])
     return Explanation(sample_id, rows, {name: float(rows[name].sum()) for name in classes})

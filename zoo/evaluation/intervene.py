@@ -64,7 +64,7 @@ def correction_order(
     Args:
         task: For its class layer.
         predictions: With `concept_logits`.
-        policy: `random`; `uncertainty` (probability nearest 0.5 first); `effect` (the largest expected change of a class
+        policy: `random`; `uncertainty` (concept nearest 0.5 first); `effect` (the largest expected change of a class
             output first: |weight| times the distance the correction moves the concept, expected under the model's own
             probability).
         seed: Of `random`.
@@ -78,7 +78,8 @@ def correction_order(
     if policy == "random":
         score = generator(seed, "interventions").random(logits.shape)
     elif policy == "uncertainty":
-        score = -np.abs(_sigmoid(logits) - 0.5)
+        with torch.no_grad():
+            score = -np.abs(task.model.values(torch.from_numpy(logits)).double().numpy() - 0.5)
     elif policy == "effect":
         score = _expected_effect(task, logits)
     else:
@@ -182,7 +183,7 @@ def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:
         given = torch.from_numpy(logits)
         shown = model.shown(given)
         absent, present = (model.on_scale(torch.full_like(given, value)) for value in (0.0, 1.0))
-        p = given.sigmoid()
+        p = model.values(given)
         moved = p * (present - shown).abs() + (1 - p) * (absent - shown).abs()
         effect: Floats = (moved * model.head.weight.abs().amax(dim=0)).double().numpy()
     return effect
@@ -198,7 +199,3 @@ def _grouped(place: NDArray[np.int64], concepts: ConceptSpace) -> NDArray[np.int
     for number, unit in enumerate(units):
         result[:, unit] = order[:, [number]]
     return result
-
-
-def _sigmoid(values: NDArray[np.float32]) -> Floats:
-    return np.exp(-np.logaddexp(0.0, -values.astype(np.float64)))

@@ -44,6 +44,7 @@ class Predictions:
         concepts: What a concept bottleneck predicts on the way; None for other models.
         concept_targets: (N, M) float32, NaN where missing.
         concept_logits: (N, M) float32.
+        concept_scale: `logit`, or `score` where concepts rank samples and their sigmoid means nothing.
         residual_logits: (N, K) what the path beside the concepts adds to `logits`.
         spec_hash: SHA-256 of the model's spec.
         split_unit: What a group is (`patient`, `image`, ...).
@@ -62,6 +63,7 @@ class Predictions:
     concepts: ConceptSpace | None = None
     concept_targets: NDArray[np.float32] | None = None
     concept_logits: NDArray[np.float32] | None = None
+    concept_scale: str = "logit"
     residual_logits: NDArray[np.float32] | None = None
     spec_hash: str = ""
     split_unit: str = "image"
@@ -131,6 +133,7 @@ class Predictions:
             "format": FORMAT,
             "labels": self.labels.to_dict(),
             "concepts": None if self.concepts is None else self.concepts.to_dict(),
+            "concept_scale": self.concept_scale,
             "spec": self.spec_hash,
             "split_unit": self.split_unit,
             "notes": list(self.notes),
@@ -183,6 +186,7 @@ class Predictions:
             probabilities=matrices[2],
             subgroups=subgroups,
             concepts=concepts,
+            concept_scale=about.get("concept_scale", "logit"),
             **further,
             spec_hash=about["spec"],
             split_unit=about["split_unit"],

@@ -17,6 +17,9 @@ from medzoo.evaluation.metrics import Floats, Scored, all_metrics, scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.train.storage import write_file
 
+RANKING = ("auroc", "ap")
+"""Metrics that need an order alone, neither threshold nor probability."""
+
 
 def evaluate(
     predictions: Predictions,
@@ -108,9 +111,12 @@ def _report_split(predictions: Predictions, replicates: int, level: float, seed:
         "reliability": _reliability(data, bins),
         "subgroups": {},
     }
-    if predictions.concepts is not None:
+    if predictions.concept_targets is not None and not np.isnan(predictions.concept_targets).all():
         concepts = predictions.as_concepts()
-        part["concepts"] = _with_intervals(concepts, _scored(concepts), replicates, level, seed, bins, detail=True)
+        measured = _with_intervals(concepts, _scored(concepts), replicates, level, seed, bins, detail=True)
+        if predictions.concept_scale == "score":  # these rank; a threshold or a probability they have not
+            measured = {name: value for name, value in measured.items() if name in RANKING}
+        part["concepts"] = measured
     for column in predictions.subgroups.columns:
         levels = _levels(predictions.subgroups[column])
         part["subgroups"][str(column)] = {

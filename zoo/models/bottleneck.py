@@ -1,9 +1,9 @@
 """Concept bottlenecks: a backbone says which concepts it sees, a linear layer says the class from the concepts alone.
 
 Koh et al. 2020 (ICML, arXiv 2007.04612). What stands between concepts and classes is the `kind` of bottleneck: the concepts'
-probabilities (`soft`), their hard 0 or 1 (`hard`), or their logits (`logit`). A person may correct a concept: its probability
-0..1 is put on the bottleneck's own scale, for logits between the 5th and 95th percentile of the training logits (their
-section 5).
+probabilities (`soft`), their hard 0 or 1 (`hard`), their logits (`logit`), or standardised scores that are no logits (`score`,
+such as image–text similarities). A person may correct a concept: its probability 0..1 is put on the bottleneck's own scale, for
+logits and scores between the 5th and 95th percentile of those of the training images (their section 5).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import UnknownNameError
 from medzoo.models.backbone import classify_features, pooled_features
 
-BottleneckKind = Literal["soft", "hard", "logit"]
+BottleneckKind = Literal["soft", "hard", "logit", "score"]
 PERCENTILES = (0.05, 0.95)
 
 
@@ -28,21 +28,31 @@ class BottleneckNetwork(nn.Module):
         concepts: M.
         outputs: K.
         kind: What the class layer sees of the concepts.
+        class_layer_rate: Learning rate of the class layer in joint training, times the backbone's.
         features: F, width of the backbone's features for a residual path beside the concepts (CBM-h, Yuksekgonul et al.
             2023, section 3); None: a pure bottleneck.
 
     Attributes:
         head: (K, M) linear layer from concepts to classes.
         residual: (K, F) linear layer from features to classes, or None.
-        low: (M,) concept logit that stands for "absent" in an intervention on a `logit` bottleneck.
+        low: (M,) concept logit that stands for "absent" in an intervention on a `logit` or `score` bottleneck.
         high: (M,) concept logit that stands for "present".
+        learning_rate_scales: Parameter → factor on its learning rate. A class layer over probabilities needs weights far from 0,
+            which steps of a backbone's size do not reach.
     """
 
     low: Tensor
     high: Tensor
 
     def __init__(
-        self, backbone: nn.Module, *, concepts: int, outputs: int, kind: BottleneckKind, features: int | None = None
+        self,
+        backbone: nn.Module,
+        *,
+        concepts: int,
+        outputs: int,
+        kind: BottleneckKind,
+        features: int | None = None,
+        class_layer_rate: float = 1.0,
     ) -> None:
         super().__init__()
         if kind not in get_args(BottleneckKind):
@@ -50,6 +60,7 @@ class BottleneckNetwork(nn.Module):
         self.backbone = backbone
         self.kind = kind
         self.head = nn.Linear(concepts, outputs)
+        self.learning_rate_scales = {f"head.{name}": class_layer_rate for name in ("weight", "bias")}
         self.residual = None if features is None else nn.Linear(features, outputs, bias=False)
         if self.residual is not None:
             nn.init.zeros_(self.residual.weight)
@@ -80,7 +91,7 @@ class BottleneckNetwork(nn.Module):
 
     def shown(self, concept_logits: Tensor) -> Tensor:
         """Return what the class layer sees of (N, M) concept logits."""
-        if self.kind == "logit":
+        if self.kind in ("logit", "score"):
             return concept_logits
         soft = concept_logits.sigmoid()
         if self.kind == "soft":
@@ -97,6 +108,12 @@ class BottleneckNetwork(nn.Module):
             return (values > 0.5).to(values.dtype)
         return self.low + values * (self.high - self.low)
 
+    def values(self, concept_logits: Tensor) -> Tensor:
+        """Return (N, M) concepts in 0..1: probabilities; of scores the place between `low` and `high`, cut there."""
+        if self.kind == "score":
+            return ((concept_logits - self.low) / (self.high - self.low)).clamp(0, 1)
+        return concept_logits.sigmoid()
+
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, K) class outputs of normalised images."""
         concept_logits, features = self.concepts_and_features(images)
@@ -111,62 +128,3 @@ class BottleneckNetwork(nn.Module):
         """Pool features and, unless `pre_logits`, return class outputs."""
         pooled: Tensor = self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled if pre_logits else self.classes(classify_features(self.backbone, pooled), pooled)
-
-
-def fit_linear(
-    inputs: Tensor, targets: Tensor, kind: str, *, penalty: float, offset: Tensor | None = None, bias: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Fit a linear layer to convergence: the convex half of sequential and independent training.
-
-    Minimises Σ loss + penalty / 2 · ‖weights‖² (the bias is free), scikit-learn's objective for `C = 1 / penalty`, by L-BFGS in
-    float64.
-
-    Args:
-        inputs: (N, M).
-        targets: (N, K) one-hot, soft or multi-hot targets, or standardised values; NaN where missing.
-        kind: Label kind: softmax cross-entropy, sigmoid cross-entropy entry by entry, or half the squared error.
-        penalty: At least 0.
-        offset: (N, K) added to the outputs and not fitted.
-        bias: Whether a bias is fitted.
-
-    Returns:
-        (K, M) weights and (K,) bias, float32.
-
-    Raises:
-        ConfigError: If the penalty is negative or nothing is labelled.
-    """
-    if penalty < 0:
-        raise ConfigError(f"model.bottleneck.penalty={penalty:g} must be at least 0")
-    exclusive = kind in ("multiclass", "ordinal")
-    observed = ~targets.isnan()
-    rows = observed.all(dim=1) if exclusive else observed.any(dim=1)
-    if not rows.any():
-        raise ConfigError("no labelled training sample to fit the class layer on")
-    x, y, seen = inputs[rows].double(), targets[rows].double().nan_to_num(0.0), observed[rows].double()
-    start = torch.zeros(len(x), targets.shape[1], dtype=torch.float64) if offset is None else offset[rows].double()
-    weight = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64, requires_grad=True)
-    shift = torch.zeros(targets.shape[1], dtype=torch.float64, requires_grad=bias)
-    solver = torch.optim.LBFGS(
-        [weight, shift] if bias else [weight], lr=1.0, max_iter=2000, tolerance_grad=1e-9, tolerance_change=1e-14,
-        history_size=50, line_search_fn="strong_wolfe",
-    )  # fmt: skip
-
-    def objective() -> Tensor:
-        outputs = start + x @ weight.T + shift
-        if exclusive:
-            loss = -(y * outputs.log_softmax(dim=1)).sum()
-        elif kind == "multilabel":
-            loss = (seen * nn.functional.binary_cross_entropy_with_logits(outputs, y, reduction="none")).sum()
-        else:
-            loss = (seen * (outputs - y) ** 2).sum() / 2
-        # Divided by the number of rows for the solver's sake alone: the minimum stays where it is.
-        return (loss + penalty / 2 * (weight**2).sum()) / len(x)
-
-    def closure() -> Tensor:
-        solver.zero_grad()
-        value = objective()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    solver.step(closure)  # type: ignore[no-untyped-call]
-    return weight.detach().float(), shift.detach().float()

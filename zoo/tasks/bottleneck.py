@@ -1,8 +1,13 @@
-"""Training through concepts: joint, sequential and independent (Koh et al. 2020, section 3)."""
+"""Concept bottlenecks: joint, sequential and independent training (Koh et al. 2020, section 3), and two that train no network.
+
+Post-hoc (Yuksekgonul et al. 2023, ICLR, arXiv 2205.15480): concept activation vectors (Kim et al. 2018, section 3.2) in the
+features of a trained network. Language: similarities to texts; see `medzoo.models.concept_scores`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,7 +21,8 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
-from medzoo.models.bottleneck import PERCENTILES, BottleneckNetwork, fit_linear
+from medzoo.models.bottleneck import PERCENTILES, BottleneckNetwork
+from medzoo.models.linear_layer import choose_penalty, fit_linear, fit_sparse_linear
 from medzoo.spec import ModelSpec
 from medzoo.tasks.classify import in_units, probabilities
 from medzoo.tasks.losses import binary_cross_entropy
@@ -24,8 +30,27 @@ from medzoo.tasks.objective import Objective
 from medzoo.tasks.task import Batch, over_views
 from medzoo.train import finetune
 
-Regime = Literal["joint", "sequential", "independent"]
+Regime = Literal["joint", "sequential", "independent", "posthoc", "language"]
+UNTRAINED = ("posthoc", "language")
+"""Regimes whose network stays as it is."""
 CONCEPT_MONITOR = "concept_auroc"
+
+
+@dataclass(frozen=True)
+class ConceptData:
+    """What the class layer is fitted on, of one split.
+
+    Attributes:
+        concept_logits: (N, M) predicted.
+        concepts: (N, M) true, NaN where missing.
+        targets: (N, K) true classes, NaN where missing.
+        features: (N, F) pooled features; for the residual path.
+    """
+
+    concept_logits: Tensor
+    concepts: Tensor
+    targets: Tensor
+    features: Tensor | None = None
 
 
 class Bottleneck(nn.Module):
@@ -40,6 +65,7 @@ class Bottleneck(nn.Module):
         model: The network.
         objective: The class loss and what decodes the outputs.
         regime: How it is trained.
+        concept_weight: Of the concept loss; 0 where no concept is trained.
     """
 
     accumulates = True
@@ -56,7 +82,7 @@ class Bottleneck(nn.Module):
         self.regime: str = spec.objective["regime"]
         if self.regime not in get_args(Regime):
             raise UnknownNameError("model.bottleneck.regime", self.regime, get_args(Regime))
-        self.concept_weight = float(spec.objective["concept_weight"])
+        self.concept_weight = float(spec.objective.get("concept_weight", 0.0))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Run `training_step`; the form that wrapping for several devices needs."""
@@ -80,7 +106,9 @@ class Bottleneck(nn.Module):
 
     @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs of `predict` with `loss` and `count`."""
+        """Return the outputs of `predict`, with `loss` and `count` where a network is trained."""
+        if self.regime in UNTRAINED:
+            return self.predict(batch)
         return {**self.predict(batch), **self.training_step(batch)}
 
     @torch.no_grad()
@@ -94,13 +122,18 @@ class Bottleneck(nn.Module):
         concept_logits, features = self._concepts(batch)
         values, mask = batch.get("concept_values"), batch.get("concept_mask")
         outputs = in_units(self.model.classes(concept_logits, features, values, mask).float(), self.objective)
-        without = in_units(self.model.classes(concept_logits, None, values, mask).float(), self.objective)
+        without = self.class_logits(concept_logits, values, mask)
         return {
             "logits": outputs,
             "probabilities": probabilities(outputs, self.spec.labels),
             "concept_logits": concept_logits.float(),
             "bottleneck_logits": without,
         }
+
+    @torch.no_grad()
+    def class_logits(self, concept_logits: Tensor, values: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Return (N, K) class logits of (N, M) concept logits alone; `values` and `mask` (N, M) correct concepts."""
+        return in_units(self.model.classes(concept_logits, None, values, mask).float(), self.objective)
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Tensor:
@@ -112,40 +145,57 @@ class Bottleneck(nn.Module):
         return BottleneckGraph(self.spec, self.model)
 
     @torch.no_grad()
-    def finish(self, concept_logits: Tensor, concepts: Tensor, targets: Tensor, features: Tensor | None, penalty: float) -> None:
+    def finish(self, train: ConceptData, val: ConceptData | None = None) -> float | None:
         """Set what only the whole training split tells: the scale of interventions, and the class layer unless joint.
 
         Args:
-            concept_logits: (N, M) of the training split, not augmented.
-            concepts: (N, M) true concepts, NaN where missing.
-            targets: (N, K) true classes, NaN where missing.
-            features: (N, F) pooled features; for the residual path.
-            penalty: Of the fitted layers; see `fit_linear`.
+            train: The training split, not augmented.
+            val: The validation split, to choose the penalty by if the spec names none.
+
+        Returns:
+            The penalty of the class layer; None for a joint bottleneck.
+
+        Raises:
+            ConfigError: If nothing is labelled, or a penalty is out of range.
         """
-        assert self.spec.labels is not None
-        model, kind = self.model, self.spec.labels.kind
+        model = self.model
         model.eval()
-        low, high = (torch.quantile(concept_logits.float(), share, dim=0) for share in PERCENTILES)
+        low, high = (torch.quantile(train.concept_logits.float(), share, dim=0) for share in PERCENTILES)
         model.low.copy_(low)
         model.high.copy_(torch.maximum(high, low + 1e-3))
         if self.regime == "joint":
-            return
-        shown = model.shown(concept_logits)
+            return None
+        assert self.spec.labels is not None
+        kind, l1_ratio = self.spec.labels.kind, float(self.spec.objective.get("l1_ratio", 0.0))
+        shown, wanted = model.shown(train.concept_logits), self._standardised(train.targets)
         if self.regime == "independent":
-            shown = torch.where(concepts.isnan(), shown, model.on_scale(concepts.nan_to_num(0.0)))
-        wanted = targets
-        if self.objective.mean is not None and self.objective.std is not None:
-            wanted = (targets - torch.tensor(self.objective.mean)) / torch.tensor(self.objective.std)
+            shown = torch.where(train.concepts.isnan(), shown, model.on_scale(train.concepts.nan_to_num(0.0)))
+
+        def fit(penalty: float) -> tuple[Tensor, Tensor]:
+            if l1_ratio > 0:
+                return fit_sparse_linear(shown, wanted, kind, penalty=penalty, l1_ratio=l1_ratio)
+            return fit_linear(shown, wanted, kind, penalty=penalty)
+
+        penalty: float | None = self.spec.objective["penalty"]
         with torch.enable_grad():
-            weight, bias = fit_linear(shown, wanted, kind, penalty=penalty)
+            if penalty is None:
+                assert val is not None
+                penalty = choose_penalty(fit, model.shown(val.concept_logits), self._standardised(val.targets), kind)
+            weight, bias = fit(penalty)
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)
-        if model.residual is not None and features is not None:
+        if model.residual is not None and train.features is not None:
             # The residual path explains what the concepts left over (Yuksekgonul et al. 2023, equation 3).
-            offset = model.head(model.shown(concept_logits))
+            offset = model.head(model.shown(train.concept_logits))
             with torch.enable_grad():
-                weight, _ = fit_linear(features, wanted, kind, penalty=penalty, offset=offset, bias=False)
+                weight, _ = fit_linear(train.features, wanted, kind, penalty=penalty, offset=offset, bias=False)
             model.residual.weight.copy_(weight)
+        return penalty
+
+    def _standardised(self, targets: Tensor) -> Tensor:
+        if self.objective.mean is None or self.objective.std is None:
+            return targets
+        return (targets - torch.tensor(self.objective.mean)) / torch.tensor(self.objective.std)
 
     def require(self, samples: SampleDataset) -> None:
         """Check that a split has labels and concepts.
@@ -157,6 +207,16 @@ class Bottleneck(nn.Module):
             raise TrainingError(f"the {samples.split} split has no labelled sample; nothing to learn or choose by")
         if samples.concepts is None or np.isnan(samples.concepts).all():
             raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
+        unknown = [
+            n
+            for n, never in zip(self.concept_labels.names, np.isnan(samples.concepts).all(axis=0).tolist(), strict=True)
+            if never
+        ]
+        if unknown and samples.split == "train":
+            raise TrainingError(
+                f"no sample of the train split says anything of concept {unknown[0]!r}: it cannot be learnt; leave it out "
+                "(model.bottleneck.concepts=[...]), or train on more samples"
+            )
 
     def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
         """Return the metric the epoch is chosen by: of the classes if they are learnt, else of the concepts."""
@@ -230,7 +290,7 @@ class Bottleneck(nn.Module):
 class BottleneckGraph(nn.Module):
     """The deployable form: raw image, and where a person corrects concepts their values and a mask.
 
-    Outputs `logits`, `probabilities` (N, K) and `concepts` (N, M), the predicted concepts' probabilities before any correction.
+    Outputs `logits`, `probabilities` (N, K) and `concepts` (N, M), the predicted concepts in 0..1 before any correction.
     """
 
     outputs = ("logits", "probabilities", "concepts")
@@ -251,7 +311,7 @@ class BottleneckGraph(nn.Module):
         values = normalise(fit(image.movedim(-1, 1), self.spec.preprocess), self.spec.preprocess)
         concept_logits, features = self.model.concepts_and_features(values)
         outputs = in_units(self.model.classes(concept_logits, features, concept_values, concept_mask), self.objective)
-        return outputs, probabilities(outputs, self.spec.labels), concept_logits.sigmoid()
+        return outputs, probabilities(outputs, self.spec.labels), self.model.values(concept_logits)
 
 
 def _filled(concepts: NDArray[np.float32] | None) -> NDArray[np.float32]:

@@ -84,6 +84,32 @@ def contrast_from_source(spec: ModelSpec, source: ClipSource, seed: int = 0, *, 
     return Contrast(spec, model, find_tokenizer(source), source.text_config)
 
 
+def contrast_with_weights(config: ModelConfig) -> Contrast:
+    """Return the image–text model a configuration names, with its weights, in evaluation mode; a run directory is one, too.
+
+    Raises:
+        ConfigError: If it is not one, or has random weights.
+        CheckpointError: If weights do not fit or cannot be had.
+    """
+    if config.backbone and (Path(config.backbone).expanduser() / "spec.json").is_file():
+        from medzoo.checkpoint import find_checkpoint, load_checkpoint
+
+        task = load_checkpoint(find_checkpoint(Path(config.backbone).expanduser()))
+        if not isinstance(task, Contrast):
+            raise ConfigError(f"{config.backbone} is no image-text model ({task.spec.family}); train one with model=clip")
+        return task
+    source = clip_source(config)
+    if source.weights is None and source.tag is None:
+        raise ConfigError(
+            f"{source.name} has random weights: give a run directory of model=clip, model.pretrained=<tag>, "
+            "model.checkpoint_path, or model.backbone=hf-hub:... or local-dir:..."
+        )
+    preprocess = clip_preprocess(source, config)
+    objective: dict[str, Any] = {"loss": "clip", "freeze": [], "captions": None}
+    task = contrast_from_source(clip_spec(source, source.config, preprocess, data={}, objective=objective), source)
+    return task.eval()  # open_clip's models come in training mode, and some towers have dropout
+
+
 def contrast_from_spec(spec: ModelSpec, assets: Mapping[str, bytes]) -> Contrast:
     """Rebuild a task without its weights, from its spec and the checkpoint's assets.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.data.dataset import Dataset, target_matrix
@@ -18,17 +18,20 @@ from medzoo.data.preprocess import Preprocess
 from medzoo.data.samples import SampleDataset, require_prepared
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.models import timm_backbone
-from medzoo.models.backbone import pooled_features
+from medzoo.models.backbone import head_modules, pooled_features
 from medzoo.models.bottleneck import BottleneckNetwork
-from medzoo.models.clip_image import build_clip_image, find_image_tower, image_config
+from medzoo.models.clip_image import ClipImageNetwork, build_clip_image, find_image_tower, image_config
+from medzoo.models.concept_scores import with_concept_scores
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.models.ordinal import CornLink, CumulativeLink, OrdinalNetwork
 from medzoo.models.registry import check_name, is_timm, model_from_spec
 from medzoo.spec import ModelSpec
-from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.bottleneck import UNTRAINED, Bottleneck
+from medzoo.tasks.bottleneck_setup import bottleneck_objective, chosen_concepts, concept_truth
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import clip_preprocess, contrast_from_config, contrast_from_spec, write_captions
+from medzoo.tasks.frozen_bottleneck import frozen_bottleneck
 from medzoo.tasks.objective import Objective, objective_from_config
 from medzoo.tasks.task import Task
 
@@ -55,6 +58,9 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         raise ConfigError("model.bottleneck belongs to model=cbm")
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels to classify; choose a dataset or an option with labels")
+    if config.bottleneck is not None and config.bottleneck.regime in UNTRAINED:
+        spec, weights = frozen_bottleneck(config, loss, dataset, data_card(dataset))
+        return bottleneck_from_weights(spec, weights, seed)
     tower: nn.Module | None = None
     if config.family == "clip_image":
         source, tower = find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
@@ -81,7 +87,7 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         objective = replace(objective, mean=None, std=None)  # neighbours answer in the labels' own units
     described: dict[str, Any] = objective.to_dict()
     if config.bottleneck is not None:
-        described = _bottleneck_objective(config, dataset, described)
+        described = bottleneck_objective(config, dataset, described)
         arguments["outputs"] = len(described["concepts"])
     libraries = (*LIBRARIES, "monai") if config.family == "cnn3d" else LIBRARIES
     spec = ModelSpec(
@@ -91,7 +97,7 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         arguments=arguments,
         preprocess=preprocess,
         labels=dataset.labels,
-        concepts=None if config.bottleneck is None else dataset.concepts,
+        concepts=None if config.bottleneck is None else chosen_concepts(config.bottleneck, dataset),
         objective=described,
         data=data_card(dataset),
         versions={name: metadata.version(name) for name in libraries},
@@ -128,34 +134,33 @@ def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config
     """Give a split's samples what a task learns from beyond images and targets: captions."""
     if task.spec.task == "contrast":
         write_captions(samples, dataset, config.captions)
+    if isinstance(task, Bottleneck):
+        samples.concepts = concept_truth(task.spec, samples, dataset)
     if config.bottleneck is not None and config.bottleneck.shuffle_concepts and samples.concepts is not None:
         order = generator(0, "shuffled concepts", samples.split).permutation(len(samples))
         samples.concepts = samples.concepts[order]
 
 
-def _bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: dict[str, Any]) -> dict[str, Any]:
-    """Return the objective of a concept bottleneck; raises ConfigError if dataset and settings do not suit one."""
-    asked = config.bottleneck
-    assert asked is not None
-    if dataset.concepts is None:
-        raise ConfigError(
-            f"{dataset.info.name} has no concepts; choose a dataset or an option with concepts (data.concepts of a table)"
-        )
-    if config.neighbours is not None:
-        raise ConfigError("model.neighbours is not for model=cbm")
-    if classes["loss"] in ("corn", "cumulative"):
-        raise ConfigError(f"loss={classes['loss']} is not for concept bottlenecks, whose class layer is plain; use loss=default")
-    if asked.concept_weight <= 0:
-        raise ConfigError(f"model.bottleneck.concept_weight={asked.concept_weight:g} must be positive")
-    return {
-        "classes": classes,
-        "concepts": list(dataset.concepts.names),
-        "kind": asked.kind,
-        "regime": asked.regime,
-        "concept_weight": asked.concept_weight,
-        "penalty": asked.penalty,
-        "residual": asked.residual,
-    }
+def bottleneck_from_weights(spec: ModelSpec, weights: Mapping[str, Tensor], seed: int = 0) -> Bottleneck:
+    """Build a bottleneck on a network that is trained already.
+
+    Args:
+        spec: The bottleneck's.
+        weights: State dict of the network; what it lacks of the last layer is fitted later.
+        seed: Of what is not in `weights`.
+
+    Raises:
+        CheckpointError: If the weights are of another network.
+    """
+    model = _network(spec, seed=seed)
+    assert isinstance(model, BottleneckNetwork)
+    missing, unknown = model.backbone.load_state_dict(dict(weights), strict=False)
+    last = {id(t) for module in head_modules(model.backbone) for t in module.state_dict(keep_vars=True).values()}
+    own = {name for name, tensor in model.backbone.state_dict(keep_vars=True).items() if id(tensor) in last}
+    if unknown or not set(missing) <= own:
+        wrong = [*unknown, *sorted(set(missing) - own)]
+        raise CheckpointError(f"the trained network does not fit {spec.architecture}: {', '.join(wrong[:3])}")
+    return Bottleneck(spec, model)
 
 
 def _network(spec: ModelSpec, **initial: Any) -> nn.Module:
@@ -169,11 +174,15 @@ def _network(spec: ModelSpec, **initial: Any) -> nn.Module:
         model = model_from_spec(spec, **initial)
     if bottleneck:
         asked = spec.objective
+        if asked["regime"] == "language":
+            assert isinstance(model, ClipImageNetwork)
+            model = with_concept_scores(model, len(asked["concepts"]))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(initial.get("seed", 0), "class layer"))
             return BottleneckNetwork(
                 model, concepts=len(asked["concepts"]), outputs=objective.outputs(labels), kind=asked["kind"],
                 features=_feature_width(model, spec) if asked["residual"] else None,
+                class_layer_rate=asked.get("class_layer_rate", 1.0),
             )  # fmt: skip
     if "neighbours" in spec.arguments:
         asked = spec.arguments["neighbours"]

@@ -19,11 +19,12 @@ from medzoo.data.registry import load_dataset
 from medzoo.evaluation.command import predict_run, report_run
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.spec import ModelSpec
-from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.bottleneck import UNTRAINED, Bottleneck
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
 from medzoo.train.devices import make_accelerator
 from medzoo.train.finish import finish_bottleneck
+from medzoo.train.fit_bottleneck import fit_bottleneck, save_fitted
 from medzoo.train.loop import Trainer
 from medzoo.train.neighbours import fit_neighbours
 from medzoo.train.run import RunDirectory, default_run_path
@@ -54,6 +55,9 @@ def main(config: DictConfig) -> RunDirectory:
     if isinstance(task.model, NeighbourNetwork) and isinstance(task, Classify):
         _refuse_training(settings)
         return _remember(run, settings, yaml_text, dataset, task)
+    if isinstance(task, Bottleneck) and task.regime in UNTRAINED:
+        _refuse_training(settings)
+        return _fit_layers(run, settings, yaml_text, dataset, task)
     trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
     if accelerator.is_main_process:
@@ -79,8 +83,9 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
             raise ConfigError(f"a resumed run keeps its own {key}; only {', '.join(RESUMABLE)} may be given")
         OmegaConf.update(config, key, value)
     settings: TrainConfig = typed(TrainConfig, config)
-    if settings.model.neighbours is not None:
-        raise ConfigError(f"{path} has no training to go on with (model.neighbours); start anew with another run=...")
+    bottleneck = settings.model.bottleneck
+    if settings.model.neighbours is not None or (bottleneck is not None and bottleneck.regime in UNTRAINED):
+        raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
     dataset = load_dataset(**settings.data)
     task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
     return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
@@ -99,7 +104,8 @@ def _refuse_training(settings: TrainConfig) -> None:
     plain = TrainerConfig()
     for name in ("finetune", "layer_decay", "cache_features", "sampling", "mixup", "cutmix", "ema"):
         if getattr(settings.trainer, name) != getattr(plain, name):
-            raise ConfigError(f"model.neighbours trains nothing: trainer.{name} would have no effect; leave it out")
+            what = "model.neighbours" if settings.model.neighbours is not None else "a bottleneck on a frozen network"
+            raise ConfigError(f"{what} trains nothing: trainer.{name} would have no effect; leave it out")
 
 
 def _remember(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify) -> RunDirectory:
@@ -112,6 +118,19 @@ def _remember(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset:
     )
     if settings.evaluate:
         _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": "no choice: nothing is trained"})
+    return run
+
+
+def _fit_layers(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Bottleneck) -> RunDirectory:
+    accelerator = make_accelerator(settings.device, settings.trainer.precision)
+    task, notes = fit_bottleneck(task, dataset, settings, accelerator)
+    if accelerator.is_main_process:  # only now: a mistake found above leaves no half-made run directory
+        RunDirectory.create(run.path, yaml_text, task.spec)
+        save_fitted(task, run, yaml_text)
+        print("\n".join(notes))
+    accelerator.wait_for_everyone()
+    if settings.evaluate:
+        _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": "validation loss of the fitted layers"})
     return run
 
 

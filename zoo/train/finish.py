@@ -10,7 +10,7 @@ from medzoo.config import TrainConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.inference import compute_features, predict_samples
-from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.bottleneck import Bottleneck, ConceptData
 from medzoo.tasks.registry import prepare_samples
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import prune, write_folder
@@ -40,10 +40,8 @@ def finish_bottleneck(run: RunDirectory, dataset: Dataset, settings: TrainConfig
         task.to("cpu")
         assert samples.concepts is not None
         assert samples.targets is not None
-        task.finish(
-            torch.from_numpy(outputs["concept_logits"]), torch.from_numpy(samples.concepts), torch.from_numpy(samples.targets),
-            features, float(task.spec.objective["penalty"]),
-        )  # fmt: skip
+        logits, concepts = torch.from_numpy(outputs["concept_logits"]), torch.from_numpy(samples.concepts)
+        task.finish(ConceptData(logits, concepts, torch.from_numpy(samples.targets), features))
         if accelerator.is_main_process:
             name = folder.name.removesuffix("-finished") + "-finished"
             write_folder(run.checkpoints, name, checkpoint_files(task.spec, task.model.state_dict(), yaml), pointer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm.optim
@@ -43,7 +43,24 @@ def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optim
     )
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)
+    _part_faster_layers(optimizer, model)
     return optimizer
+
+
+def _part_faster_layers(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """Give parameters that a network wants trained faster (`learning_rate_scales`: name → factor) a group of their own."""
+    scales: Mapping[str, float] = getattr(model, "learning_rate_scales", {})
+    for name, parameter in model.named_parameters():
+        if name not in scales or not parameter.requires_grad:
+            continue
+        for group in optimizer.param_groups:
+            kept = [p for p in group["params"] if p is not parameter]
+            if len(kept) < len(group["params"]):
+                group["params"] = kept
+                own = {**group, "params": [parameter], "lr_scale": group["lr_scale"] * scales[name]}
+                own["weight_decay"] = group["weight_decay"] / scales[name]  # as strong a pull as on the rest
+                optimizer.add_param_group(own)
+                break
 
 
 def learning_rate(

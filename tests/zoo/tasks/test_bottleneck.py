@@ -10,8 +10,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+import medzoo
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
+from medzoo.config import TrainerConfig
 from medzoo.data.errors import EvaluationError, OnnxFileError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset, collate
@@ -19,8 +21,10 @@ from medzoo.evaluation.explain import concept_weights, explain_sample
 from medzoo.evaluation.intervene import class_logits, correction_order, intervention_curve
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime import OnnxModel
-from medzoo.models.bottleneck import BottleneckNetwork, fit_linear
+from medzoo.models.bottleneck import BottleneckNetwork
+from medzoo.models.linear_layer import fit_linear
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.train.optim import make_optimizer, set_learning_rate
 
 TINY = [
     "data=phantom", "data.size=24", "data.patients=30", "model=cbm", "model.backbone=test_resnet", "trainer.trackers=[]",
@@ -184,8 +188,10 @@ def test_curves_orders_and_explanations(sequential: Path, capsys: pytest.Capture
     for k, name in enumerate(predictions.labels.names):
         assert explanation.outputs[name] == pytest.approx(float(predictions.logits[0, k]), abs=1e-4)
     assert main(["intervene", f"run={sequential}", "replicates=5"]) == 0
-    assert main(["intervene", f"run={sequential}", "+set.lesion=0", "randomise=[vessel]"]) == 0
-    assert "with lesion = 0, vessel at random" in capsys.readouterr().out
+    assert main(["intervene", f"run={sequential}", "set.bright spots=0", "randomise=[vessel]"]) == 0
+    assert "with bright spots = 0, vessel at random" in capsys.readouterr().out
+    assert json.loads((sequential / "interventions_set.json").read_text())["set"] == {"bright spots": 0.0}
+    assert "curves" in json.loads((sequential / "interventions.json").read_text())  # which these do not replace
     assert main(["explain", f"run={sequential}"]) == 0
     assert main(["explain", f"run={sequential}", f"sample='{sample}'"]) == 0
     assert list((sequential / "explanations").glob("*.png"))
@@ -244,8 +250,11 @@ def test_what_cannot_be_is_one_line(options: list[str], message: str, tmp_path: 
 
 def test_mistakes_in_interventions_are_one_line(sequential: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
-        (["intervene", f"run={sequential}", "+set.lesio=0"], "did you mean 'lesion'"),
-        (["intervene", f"run={sequential}", "+set.lesion=2"], "not to a number in 0..1"),
+        (["intervene", f"run={sequential}", "set.lesio=0"], "did you mean 'lesion'"),
+        (["intervene", f"run={sequential}", "set.lesion=2"], "not to a number in 0..1"),
+        (["intervene", f"run={sequential}", "set.lesion=yes"], "is not a number"),
+        (["intervene", f"run={sequential}", "set.lesion=1", "randomise=[lesion]"], "both set and randomised"),
+        (["intervene", f"run={sequential}", "policies=[]"], "policies is empty"),
         (["intervene", f"run={sequential}", "policies=[randm]"], "did you mean 'random'"),
         (["intervene", f"run={trained_run}"], "no concept bottleneck"),
         (["explain", f"run={sequential}", "sample=nobody"], "unknown sample"),
@@ -255,3 +264,37 @@ def test_mistakes_in_interventions_are_one_line(sequential: Path, trained_run: P
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard", "logit"])
+def test_cases_of_several_photographs_are_averaged_at_the_concepts(kind: str, sequential: Path) -> None:
+    if sequential.name != kind:
+        pytest.skip("another bottleneck's turn")
+    task = load(sequential)
+    images = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 1), dtype=np.uint8)
+    views = torch.from_numpy(images).movedim(-1, 1)[None]
+    case = task.predict({"image": views, "view_mask": torch.ones(1, 3, dtype=torch.bool)})
+    found = medzoo.load(sequential).predict_cases([list(images)])
+    np.testing.assert_allclose(found["logits"], case["logits"].numpy(), atol=1e-5)
+    np.testing.assert_allclose(found["probabilities"], case["probabilities"].numpy(), atol=1e-5)
+
+
+def test_a_run_may_use_some_of_the_datas_concepts(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "model.bottleneck.regime=sequential", "model.bottleneck.concepts=[vessel,bright spots]")
+    task = load(run)
+    assert task.spec.concepts.names == ("bright spots", "vessel")  # in the data's order
+    assert task.spec.concepts.groups == {"lesion": ("bright spots",), "surroundings": ("vessel",)}
+    predictions = Predictions.read(run / "predictions.parquet").of_split("test")
+    rows = load_dataset("phantom", size=24, patients=30).rows("test")
+    np.testing.assert_array_equal(predictions.concept_targets, rows[["concept.bright spots", "concept.vessel"]].to_numpy())
+
+
+def test_a_jointly_trained_class_layer_learns_at_its_own_rate() -> None:
+    network = BottleneckNetwork(_Flat(6, 3), concepts=3, outputs=2, kind="soft", class_layer_rate=20.0)
+    optimizer = make_optimizer(network, TrainerConfig())
+    set_learning_rate(optimizer, 0.01)
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    assert len(rates) == len(list(network.parameters()))  # none lost, none twice
+    assert rates[id(network.head.weight)] == pytest.approx((0.2, 0.05 / 20))
+    assert rates[id(network.head.bias)] == pytest.approx((0.2, 0.0))
+    assert rates[id(network.backbone.fc.weight)] == pytest.approx((0.01, 0.05))

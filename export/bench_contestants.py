@@ -1,0 +1,181 @@
+"""The engines `medzoo bench` compares. Each takes one NumPy batch and returns when NumPy outputs are in host memory.
+
+That is what a server pays on every device, and it makes a GPU's work count: copying the answer back waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from medzoo.data.errors import MedzooError, MissingDependencyError, ProviderError
+from medzoo.export.integrity import check
+from medzoo.export.providers import SessionSettings, open_session
+
+ENGINES = ("torch", "compile", "onnxruntime", "openvino")
+REFERENCE = "torch eager"
+
+Run = Callable[[NDArray[Any]], NDArray[Any]]
+"""A batch → the first output, all outputs computed."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One engine on one graph.
+
+    Attributes:
+        name: As shown.
+        precision: fp32, fp16, int8 or int8_dynamic.
+        build: Makes its run; raises a MedzooError that says why it cannot.
+    """
+
+    name: str
+    precision: str
+    build: Callable[[], Run]
+
+
+def list_contestants(
+    engines: tuple[str, ...], graph: nn.Module, files: Mapping[str, Path], settings: SessionSettings, *, sealed: bool
+) -> list[Contestant]:
+    """Return what takes part, the reference first.
+
+    Args:
+        engines: Of `ENGINES`; torch eager takes part in any case, the ratios are to it.
+        graph: The deployable form in torch.
+        files: Precision → ONNX file.
+        settings: Where ONNX Runtime runs; its threads are everybody's, torch uses the GPU where it does.
+        sealed: Whether the files bear medzoo's checksum, which is then verified.
+    """
+    device = f"cuda:{settings.device_id}" if settings.on_gpu else "cpu"
+    found = [Contestant(REFERENCE, "fp32", lambda: _torch(graph, device))]
+    if "compile" in engines:
+        found.append(Contestant("torch.compile", "fp32", lambda: _compiled(graph, device)))
+    for precision, path in files.items():
+        if "onnxruntime" in engines:
+            found.append(
+                Contestant(f"ONNX Runtime {precision}", precision, lambda path=path: _onnxruntime(path, settings, sealed))  # type: ignore[misc]
+            )
+    for precision, path in files.items():
+        if "openvino" in engines and precision != "fp16":  # its CPU plugin computes fp16 files in float32
+            found.append(Contestant(f"OpenVINO {precision}", precision, lambda path=path: _openvino(path, settings)))  # type: ignore[misc]
+    return found
+
+
+def _torch(graph: nn.Module, device: str) -> Run:
+    # A graph that was exported lies on the CPU; the exporter needs it there again, so a GPU gets it for good only once.
+    graph = graph.to(device).eval()
+    defaults = [value.to(device) for value in getattr(graph, "optional_inputs", {}).values()]
+
+    @torch.inference_mode()
+    def run(batch: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = graph(torch.from_numpy(batch).to(device), *defaults)[0].cpu().numpy()
+        return found
+
+    return run
+
+
+def _compiled(graph: nn.Module, device: str) -> Run:
+    compiled = torch.compile(graph.to(device).eval(), dynamic=False)
+    defaults = [value.to(device) for value in getattr(graph, "optional_inputs", {}).values()]
+
+    # no_grad, not inference_mode: an inference tensor of another contestant's would compile the graph a second time.
+    @torch.no_grad()
+    def run(batch: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = compiled(torch.from_numpy(batch).to(device), *defaults)[0].cpu().numpy()
+        return found
+
+    return run
+
+
+def _onnxruntime(path: Path, settings: SessionSettings, sealed: bool) -> Run:
+    if sealed:
+        check(path)
+    session = open_session(path, settings)
+    name = next(given.name for given in session.get_inputs() if given.name in ("image", "tokens"))
+
+    def run(batch: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = session.run(None, {name: batch})[0]
+        return found
+
+    return run
+
+
+def _openvino(path: Path, settings: SessionSettings) -> Run:
+    if settings.on_gpu:
+        raise ProviderError(f"OpenVINO has no NVIDIA device; it takes part with provider=cpu, not {settings.provider}")
+    try:
+        import openvino  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError:
+        raise MissingDependencyError("openvino is not installed; pip install openvino") from None
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch, as the others do
+        "NUM_STREAMS": 1,
+        # Without it, processors that have bf16 compute in it: 3 digits, and another task than the others'.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    if settings.threads is not None:
+        options["INFERENCE_NUM_THREADS"] = settings.threads
+    try:
+        request = openvino.Core().compile_model(str(path), "CPU", options).create_infer_request()
+    except Exception as error:  # RuntimeError, and whatever the frontend raises
+        raise MissingDependencyError(f"OpenVINO cannot load {path.name}: {_line(error)}") from error
+
+    def run(batch: NDArray[Any]) -> NDArray[Any]:
+        request.infer({0: batch})
+        # The tensor is the engine's own memory, written again by the next run.
+        found: NDArray[Any] = np.array(request.get_output_tensor(0).data)
+        return found
+
+    return run
+
+
+def build(contestants: list[Contestant]) -> tuple[dict[str, Run], dict[str, str]]:
+    """Build contestants.
+
+    Returns:
+        Name → run of those that can be built; name → one line why not of those that cannot.
+
+    Raises:
+        MedzooError: If the reference cannot.
+    """
+    runs: dict[str, Run] = {}
+    absent: dict[str, str] = {}
+    for contestant in contestants:
+        try:
+            runs[contestant.name] = contestant.build()
+        except MedzooError as error:
+            if contestant.name == REFERENCE:
+                raise
+            absent[contestant.name] = str(error)
+    return runs, absent
+
+
+def warm_up(runs: Mapping[str, Run], batch: NDArray[Any], times: int) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Run each contestant a few times: the first run compiles, allocates and packs weights.
+
+    Returns:
+        Name → the first output of those that run; name → one line why not of those that do not.
+    """
+    outputs: dict[str, NDArray[Any]] = {}
+    failed: dict[str, str] = {}
+    for name, run in runs.items():
+        try:
+            for _ in range(times):
+                outputs[name] = run(batch)
+        except Exception as error:  # a missing compiler, an operator without a kernel, no memory: each engine has its own errors
+            if name == REFERENCE:
+                raise
+            outputs.pop(name, None)
+            failed[name] = f"{type(error).__name__}: {_line(error)}"
+    return outputs, failed
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

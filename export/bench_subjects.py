@@ -1,0 +1,271 @@
+"""What `medzoo bench` measures: the graphs and files of a run, or of a backbone by name with random weights."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.config import LossConfig
+from medzoo.data.errors import ConfigError, ExportError, MedzooError, UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.data.preprocess import Preprocess
+from medzoo.export.clip_graphs import TextTower
+from medzoo.export.onnx_file import export_graph, export_text_tower
+from medzoo.export.precision import DynamicInt8, Half, StaticInt8
+from medzoo.models import timm_backbone
+from medzoo.models.clip import find_clip
+from medzoo.models.registry import check_name, is_timm, model_from_spec
+from medzoo.spec import ModelSpec
+from medzoo.tasks.classify import Classify
+from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.contrast_setup import clip_preprocess, clip_spec, contrast_from_source
+from medzoo.tasks.objective import objective_from_config
+from medzoo.tasks.registry import TrainableTask
+from medzoo.train.run import RunDirectory
+
+PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
+FAMILIES = ("cnn", "vit", "cnn3d", "slices", "clip")
+PARTS = ("image", "text")
+"""Towers of an image–text model."""
+DEFAULT_SIZE = 224
+PROOF = 7
+"""Random images that an export of random weights is proven on: the largest batch of `medzoo.export.parity`."""
+CALIBRATION = 16
+"""Random images that int8 is calibrated on, for its speed alone."""
+TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One graph to be measured.
+
+    Attributes:
+        name: As shown.
+        graph: The deployable form in torch.
+        files: Precision → ONNX file.
+        absent: Precision → one line why it has no file.
+        batch: Number of inputs → one batch, images or tokens.
+        sealed: Whether the files bear medzoo's checksum.
+    """
+
+    name: str
+    graph: nn.Module
+    files: dict[str, Path]
+    absent: dict[str, str]
+    batch: Callable[[int], NDArray[Any]]
+    sealed: bool
+
+
+def run_subjects(
+    path: Path, checkpoint: str, precisions: list[str] | None, seed: int, parts: list[str] | None = None
+) -> list[Subject]:
+    """Return the graphs of a run with the ONNX files that `medzoo export` wrote into it.
+
+    Args:
+        path: The run directory.
+        checkpoint: `best` or `last`.
+        precisions: Of `PRECISIONS`; None: those that have a file.
+        seed: Of the random images.
+        parts: Of `PARTS`, for an image–text model; None: both.
+
+    Raises:
+        CheckpointError: If there is no run.
+        UnknownNameError: If a part does not exist.
+        ConfigError: If it has no ONNX file, or parts are asked for that it does not have.
+    """
+    run = RunDirectory.open(path)
+    task = load_checkpoint(find_checkpoint(run.path, checkpoint)).eval()
+    found = []
+    for part in _parts(task, parts):
+        files, absent, stem = {}, {}, part or "model"
+        for precision in precisions or PRECISIONS:
+            file = run.path / (f"{stem}.onnx" if precision == "fp32" else f"{stem}.{precision}.onnx")
+            if file.is_file():
+                files[precision] = file
+            elif precisions is not None:
+                absent[precision] = f"no {file.name} in the run; medzoo export run={path} precision={precision} writes it"
+        graph = TextTower(task) if isinstance(task, Contrast) and part == "text" else task.deploy()
+        found.append(Subject(f"{path.name} {part}".strip(), graph, files, absent, _batches(task, part, seed), True))
+    if not any(subject.files for subject in found):
+        raise ConfigError(f"there is no ONNX file in {path}; medzoo export run={path} writes it")
+    return found
+
+
+@contextmanager
+def backbone_subjects(
+    backbone: str,
+    family: str,
+    size: Any,
+    channels: int,
+    precisions: list[str] | None,
+    seed: int,
+    parts: list[str] | None = None,
+) -> Iterator[list[Subject]]:
+    """Export a backbone with random weights into a temporary folder that lasts as long as the context.
+
+    Args:
+        backbone: A name of `medzoo list models`, or of open_clip for family clip.
+        family: Of `FAMILIES`.
+        size: Pixels a side, [H, W] or [D, H, W]; None: the backbone's own, else 224.
+        channels: 1 or 3.
+        precisions: Of `PRECISIONS`; None: fp32 and int8.
+        seed: Of weights and images.
+        parts: Of `PARTS`, for family clip; None: both.
+
+    Raises:
+        UnknownNameError: If the family or the backbone is not known.
+        ExportError: If its export fails.
+    """
+    task = random_task(backbone, family, size, channels, seed)
+    chosen = _parts(task, parts)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medzoo-bench-", ignore_cleanup_errors=True)))
+        yield [_exported(task, part, folder, precisions or ["fp32", "int8"], seed) for part in chosen]
+
+
+def random_task(backbone: str, family: str, size: Any, channels: int, seed: int) -> TrainableTask:
+    """Return a task of ten classes (for family clip: an image–text model) with random weights, none of them constant.
+
+    Published initialisations start residual branches at zero: a proof of such a graph would prove nothing.
+
+    Raises:
+        UnknownNameError: If the family or the backbone is not known.
+        ConfigError: If the size does not suit it.
+    """
+    if family not in FAMILIES:
+        raise UnknownNameError("model family", family, FAMILIES, where=" (others: bench a run=)")
+    if family == "clip":
+        task: TrainableTask = _random_clip(backbone, size, seed)
+    else:
+        check_name(backbone, family)
+        preprocess = Preprocess(_size(backbone, family, size), channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels)
+        labels = LabelSpace("multiclass", tuple(f"class {number}" for number in range(10)))
+        objective = objective_from_config(LossConfig(), labels, np.eye(10, dtype=np.float32)).to_dict()
+        spec = ModelSpec(family, "classify", backbone, preprocess, labels, arguments={"outputs": 10}, objective=objective)
+        task = Classify(spec, model_from_spec(spec, seed=seed))
+    with torch.no_grad():
+        noise = torch.Generator().manual_seed(seed)
+        for parameter in task.model.parameters():
+            if parameter.numel() > 1 and parameter.std() == 0:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=noise))
+    return task.eval()
+
+
+def smooth_images(shape: tuple[int, ...], count: int, seed: int) -> NDArray[np.uint8]:
+    """Return (count, *shape) random uint8 images of soft blobs, (H, W, C) or (D, H, W, C).
+
+    Noise of single pixels averages out in the first layers, and every image would give the same answer.
+    """
+    rng = np.random.default_rng(seed)
+    *depth, height, width, channels = shape
+    coarse = rng.integers(0, 256, (count, *depth, 6, 6, channels), dtype=np.uint8)
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
+        for plane in np.moveaxis(coarse, -1, -3).reshape(-1, 6, 6)
+    ]
+    return np.ascontiguousarray(np.moveaxis(np.stack(planes).reshape(count, *depth, channels, height, width), -3, -1))
+
+
+def _parts(task: TrainableTask, asked: list[str] | None) -> tuple[str, ...]:
+    """Return the towers to measure; one without a name for a model that has but one graph."""
+    if not isinstance(task, Contrast):
+        if asked is not None:
+            raise ConfigError(f"parts={asked} is for image–text models; leave it out")
+        return ("",)
+    for part in asked or ():
+        if part not in PARTS:
+            raise UnknownNameError("part", part, PARTS)
+    return tuple(asked) if asked else PARTS
+
+
+def _batches(task: TrainableTask, part: str, seed: int) -> Callable[[int], NDArray[Any]]:
+    preprocess = task.spec.preprocess
+    shape = (*preprocess.size, preprocess.channels)
+
+    def batch(count: int) -> NDArray[Any]:
+        if part == "text":
+            assert isinstance(task, Contrast)
+            return np.asarray(task.tokenizer([f"{TEXTS[i % len(TEXTS)]}, number {i}" for i in range(count)]))
+        images = smooth_images(shape, count, seed)
+        return images if preprocess.dtype == "uint8" else images.astype(np.float32) / 255
+
+    return batch
+
+
+def _exported(task: TrainableTask, part: str, folder: Path, precisions: list[str], seed: int) -> Subject:
+    batch = _batches(task, part, seed)
+    name = f"{task.spec.architecture} {part}".strip()
+    path = folder / f"{part or 'model'}.onnx"
+    if part == "text":
+        assert isinstance(task, Contrast)
+        graph: nn.Module = TextTower(task)
+        export_text_tower(graph, path, task.tokenizer, TEXTS)
+    else:
+        graph = task.deploy()
+        export_graph(graph, path, list(batch(PROOF)))
+    files, absent = {}, {}
+    for precision in precisions:
+        if precision == "fp32":
+            files[precision] = path
+            continue
+        try:
+            files[precision] = _reduced(path, precision, {"tokens" if part == "text" else "image": batch(CALIBRATION)})
+        except MedzooError as error:
+            absent[precision] = str(error)
+    return Subject(name, graph, files, absent, batch, False)
+
+
+def _reduced(path: Path, precision: str, feed: dict[str, NDArray[Any]]) -> Path:
+    model = onnx.load(path)
+    if precision == "int8" and "tokens" in feed:
+        raise ExportError("text towers are offered at int8_dynamic, not int8")
+    made: Half | DynamicInt8 | StaticInt8
+    if precision == "fp16":
+        made = Half(model)
+    elif precision == "int8_dynamic":
+        made = DynamicInt8(model)
+    else:
+        made = StaticInt8(model, _singly(feed))
+    target = path.with_name(f"{path.stem}.{precision}.onnx")
+    onnx.save_model(made.convert(), str(target))
+    return target
+
+
+def _singly(feed: dict[str, NDArray[Any]]) -> Iterable[dict[str, NDArray[Any]]]:
+    count = len(next(iter(feed.values())))
+    return ({name: values[row : row + 1] for name, values in feed.items()} for row in range(count))
+
+
+def _random_clip(name: str, size: Any, seed: int) -> Contrast:
+    if size is not None:
+        raise ConfigError(f"{name} has a size of its own; leave size out")
+    source = find_clip(name)
+    objective = {"loss": "clip", "freeze": [], "captions": "column"}
+    return contrast_from_source(
+        clip_spec(source, source.config, clip_preprocess(source), data={}, objective=objective), source, seed
+    )
+
+
+def _size(backbone: str, family: str, size: Any) -> tuple[int, ...]:
+    volume = family in ("cnn3d", "slices")
+    if size is None:
+        own = timm_backbone.own_size(backbone) if is_timm(backbone) else None
+        if volume:
+            raise ConfigError(f"family={family} takes volumes: give size=[depth,height,width]")
+        return own or (DEFAULT_SIZE, DEFAULT_SIZE)
+    sides = (size,) * (3 if volume else 2) if isinstance(size, int) else tuple(size)
+    if not all(type(side) is int for side in sides) or len(sides) != (3 if volume else 2):
+        raise ConfigError(f"size={size} is not pixels a side, or {'[depth,height,width]' if volume else '[height,width]'}")
+    return sides

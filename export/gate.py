@@ -1,0 +1,368 @@
+"""The gate before a model of reduced precision (fp16, int8) is written: what it loses against the float32 model, on validation.
+
+Both models see the same images; the metrics are the library's (`medzoo.evaluation.metrics`). Each loss stands with a paired
+percentile interval (Efron and Tibshirani 1993, chapter 13): the same redrawn groups for both models, so that what makes a
+group hard cancels. **The verdict uses the point estimate**: to ask that the interval lie below the limit would refuse
+harmless models wherever the validation split is small. How alike the outputs are is asked too, since a metric can stay equal
+while single patients change class. The default limits are the project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.evaluation.bootstrap import bootstrap, interval
+from medzoo.evaluation.metrics import Floats, all_metrics, scored
+from medzoo.evaluation.monitor import monitorable
+
+TIE = 1e-6
+"""Logits of the float32 model that are closer than this are a tie: a reduced model may break it either way."""
+
+_ROUNDING = 1e-9
+"""A loss of 0.900 − 0.895 is 0.005, not the 0.0050000000000000044 that float64 makes of it."""
+_TITLES = {"auroc": "AUROC", "kappa": "quadratic kappa", "mae": "MAE", "agreement": "agreement", "cosine": "mean cosine"}
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """How much a model of reduced precision may differ from its float32 model.
+
+    Attributes:
+        loss: Most that macro AUROC may fall, and that of each class with enough samples.
+        kappa_loss: Most that quadratic kappa may fall (ordinal labels). Wider than `loss`: kappa is a step function of the
+            argmax, and one changed grade among a few hundred moves it by more than AUROC.
+        error_growth: Most that the mean absolute error of an output may grow (regression), in standard deviations of its
+            targets.
+        agreement: Least share of samples with the same argmax (exclusive labels), or of entries on the same side of
+            probability 0.5 (multilabel).
+        cosine: Least mean cosine of embeddings.
+        support: A class counts on its own with that many positive and as many negative samples.
+
+    Raises:
+        ConfigError: If a limit is negative or not a number, a share or cosine above 1, or the support below 1.
+    """
+
+    loss: float = 0.005
+    kappa_loss: float = 0.02
+    error_growth: float = 0.01
+    agreement: float = 0.98
+    cosine: float = 0.99
+    support: int = 30
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            low, high = (1 if name == "support" else 0), (1 if name in ("agreement", "cosine") else np.inf)
+            # Written so that NaN, with which every comparison is false, is refused too.
+            if not low <= value <= high:
+                raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low} to {high}")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One metric of both models.
+
+    Attributes:
+        metric: `auroc`, `kappa` or `mae`.
+        name: The class, concept or output; None for the macro mean and for metrics of the whole.
+        reference: The float32 model's value; MAE in the output's unit.
+        reduced: The reduced model's value.
+        loss: How much worse the reduced model is, below 0 where it is better; MAE in standard deviations of the targets.
+        low: Lower end of the paired interval of the loss; None without one (one group, no replicates, mostly undefined).
+        high: Upper end.
+        limit: Most that the loss may be; None where it is shown and not judged.
+    """
+
+    metric: str
+    name: str | None
+    reference: float
+    reduced: float
+    loss: float
+    low: float | None
+    high: float | None
+    limit: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the loss is within the limit; NaN never is."""
+        return self.limit is None or self.loss <= self.limit + _ROUNDING
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the outputs of both models are, whatever the labels say.
+
+    Attributes:
+        metric: `agreement`, `cosine` (mean) or `smallest_cosine`.
+        value: The figure, 1 for equal outputs.
+        limit: Least it may be; None where it is shown and not judged.
+    """
+
+    metric: str
+    value: float
+    limit: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure reaches the limit; NaN never does."""
+        return self.limit is None or self.value >= self.limit - _ROUNDING
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Figures and verdict.
+
+    Attributes:
+        subject: What a name stands for: `class`, `concept`, `output` (regression) or `embedding`.
+        samples: Validation samples.
+        groups: Groups that are redrawn for the intervals; None for embeddings.
+        level: Coverage of the intervals; None for embeddings.
+        problem: Why nothing could be measured; None if it could.
+        losses: Every metric, the macro mean first.
+        likeness: Agreement or cosines.
+        not_judged: Class → its samples, too few for a limit of its own. It is in the macro mean if it has both kinds.
+        left_out: Soft targets that AUROC cannot use (no single largest class; a finding that is neither 0 nor 1).
+    """
+
+    subject: str
+    samples: int
+    groups: int | None = None
+    level: float | None = None
+    problem: str | None = None
+    losses: tuple[Loss, ...] = ()
+    likeness: tuple[Likeness, ...] = ()
+    not_judged: Mapping[str, str] = field(default_factory=dict)
+    left_out: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model may be written."""
+        return self.reason is None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the model is refused, in one line with figure and limit; of several classes the worst. None if it passed."""
+        if self.problem is not None:
+            return self.problem
+        found = []
+        for metric in ("auroc", "kappa", "mae"):
+            failed = [row for row in self.losses if row.metric == metric and not row.passed]
+            named = sorted((row for row in failed if row.name is not None), key=lambda row: -row.loss)
+            for row in [row for row in failed if row.name is None] + named[:1]:
+                whole = "macro " if metric == "auroc" else ""
+                what = f"{whole}{_TITLES[metric]}" if row.name is None else f"{_TITLES[metric]} of {self.subject} {row.name!r}"
+                verb, unit = ("grows", " standard deviations") if metric == "mae" else ("falls", "")
+                found.append(f"{what} {verb} by {_against(row.loss, row.limit)}{unit} "
+                             f"({row.reference:.4f} to {row.reduced:.4f}), limit {row.limit:g}")  # fmt: skip
+            if len(named) > 1:
+                found[-1] += f", and {len(named) - 1} more beyond it"
+        found += [f"{_TITLES[alike.metric]} with the float32 model is {_against(alike.value, alike.limit)}, limit {alike.limit:g}"
+                  for alike in self.likeness if not alike.passed]  # fmt: skip
+        return "; ".join(found) or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return figures, `passed` and `reason`, JSON-ready: never NaN, None where there is no number."""
+        return {"passed": self.passed, "reason": self.reason, **asdict(self)}
+
+
+def check_gate(
+    labels: LabelSpace,
+    targets: NDArray[np.float32],
+    groups: Sequence[str],
+    reference: NDArray[np.float32],
+    reduced: NDArray[np.float32],
+    *,
+    limits: GateLimits = GateLimits(),
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Gate:
+    """Judge a reduced model by its validation outputs; the verdict uses the point estimate of each loss, not its interval.
+
+    Multiclass, ordinal and multilabel: one-vs-rest AUROC, the macro mean over the classes where it is defined and every class
+    with enough samples; ordinal: quadratic kappa (Cohen 1968) as well; regression: the MAE of every output. A metric that is
+    undefined on these targets fails: a loss that cannot be measured is not a loss of 0.
+
+    Args:
+        labels: The label space, K wide.
+        targets: (N, K) float32; NaN where missing.
+        groups: (N,) text, the patient or whatever the split keeps together.
+        reference: (N, K) logits (values for regression) of the float32 model, finite.
+        reduced: (N, K) of the reduced model, on the same samples in the same order.
+        limits: What is allowed.
+        replicates: Bootstrap replicates of the intervals; 0 for none (a search over layers needs the verdict alone).
+        level: Coverage of the intervals.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ExportError: If the shapes do not agree or the float32 model's outputs are not finite.
+    """
+    ours, theirs = _outputs(reference, reduced)
+    if not np.shape(targets) == ours.shape == (len(groups), labels.width):
+        raise ExportError(
+            f"the gate needs (N, {labels.width}) targets and outputs and N groups; got targets {np.shape(targets)}, "
+            f"outputs {ours.shape}, {len(groups)} groups"
+        )
+    gate = Gate("output" if labels.kind == "regression" else "class", len(ours), len(set(groups)), level)
+    problem = _not_finite(theirs) or _undefined(labels, targets)
+    if problem:
+        return replace(gate, problem=problem)
+    pair = (scored(labels, targets, reference), scored(labels, targets, reduced))
+    truth, observed = pair[0].truth, pair[0].observed
+    plain = [all_metrics(data, np.ones((1, len(ours)))) for data in pair]
+    # One seed and one set of groups: both models meet the same replicates.
+    drawn = [bootstrap(data, groups, replicates=replicates, seed=seed, bins=15) for data in pair]
+
+    def compared(metric: str, limit: float | None, k: int | None = None, scale: float = 1.0) -> Loss:
+        a, b = (_values(part, metric, k) for part in plain)
+        # Adding 0.0 takes the minus sign from a zero.
+        differences = (_values(drawn[0], metric, k) - _values(drawn[1], metric, k)) / scale + 0.0 if drawn[0][0] else None
+        low, high = (None if differences is None else interval(differences, level)) or (None, None)
+        name = None if k is None else labels.names[k]
+        return Loss(metric, name, float(a[0]), float(b[0]), float((a[0] - b[0]) / scale) + 0.0, low, high, limit)
+
+    if labels.kind == "regression":
+        spreads = [float(truth[observed[:, k], k].std()) for k in range(labels.width)]
+        # The sign turns round: an error that grows is a loss. Replicates keep the spread of all targets, as the limit does.
+        return replace(gate, losses=tuple(compared("mae", limits.error_growth, k, -s) for k, s in enumerate(spreads)))
+    losses, not_judged = [compared("auroc", limits.loss)], {}
+    for k, name in enumerate(labels.names):
+        positives = int(truth[observed[:, k], k].sum())
+        fewest = min(positives, int(observed[:, k].sum()) - positives)
+        if fewest < limits.support:
+            not_judged[name] = f"{positives} positive, {int(observed[:, k].sum()) - positives} negative"
+        if fewest:
+            losses.append(compared("auroc", limits.loss if fewest >= limits.support else None, k))
+    if labels.kind == "ordinal":
+        losses.append(compared("kappa", limits.kappa_loss))
+    likeness = (Likeness("agreement", _agreement(labels, ours, theirs), limits.agreement),)
+    return replace(gate, losses=tuple(losses), likeness=likeness, not_judged=not_judged, left_out=pair[0].tied)
+
+
+def check_concepts(
+    concepts: ConceptSpace,
+    targets: NDArray[np.float32],
+    groups: Sequence[str],
+    reference: NDArray[np.float32],
+    reduced: NDArray[np.float32],
+    *,
+    limits: GateLimits = GateLimits(),
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Gate:
+    """Judge the concepts of a bottleneck as independent findings; see `check_gate`, whose arguments and errors these are.
+
+    For data that annotate concepts: where no concept has targets of both kinds, none can be judged and the gate fails.
+    """
+    findings = LabelSpace("multilabel", concepts.names)
+    gate = check_gate(findings, targets, groups, reference, reduced, limits=limits, replicates=replicates, level=level, seed=seed)
+    return replace(gate, subject="concept", problem=gate.problem and f"concepts: {gate.problem}")
+
+
+def check_embeddings(reference: NDArray[np.float32], reduced: NDArray[np.float32], *, limits: GateLimits = GateLimits()) -> Gate:
+    """Judge embeddings by their cosine with the float32 model's: the mean is judged, the smallest shown.
+
+    Args:
+        reference: (N, E) of the float32 model, finite and not of length 0; of any length otherwise.
+        reduced: (N, E) of the reduced model. A vector of length 0 has lost its direction: cosine 0.
+        limits: What is allowed.
+
+    Raises:
+        ExportError: If the shapes do not agree, or the float32 model's embeddings are not finite or of length 0.
+    """
+    ours, theirs = _outputs(reference, reduced)
+    lengths = np.linalg.norm(ours, axis=1)
+    if not lengths.all():
+        raise ExportError(f"{int((lengths == 0).sum())} embeddings of the float32 model have length 0; check the trained model")
+    problem = _not_finite(theirs) or (None if len(ours) else "cosine is undefined on an empty validation split; give it images")
+    if problem:
+        return Gate("embedding", len(ours), problem=problem)
+    product = lengths * np.linalg.norm(theirs, axis=1)
+    cosines = np.divide((ours * theirs).sum(axis=1), product, out=np.zeros(len(ours)), where=product > 0)
+    mean, smallest = float(cosines.mean()), float(cosines.min())
+    return Gate(
+        "embedding", len(ours), likeness=(Likeness("cosine", mean, limits.cosine), Likeness("smallest_cosine", smallest, None))
+    )
+
+
+def format_gate(gate: Gate) -> list[str]:
+    """Return the figures as lines for a terminal, the verdict first."""
+    among = f"{gate.samples} validation samples" + ("" if gate.groups is None else f" in {gate.groups} groups")
+    lines = [f"{gate.subject} gate on {among}: " + ("passed" if gate.passed else f"FAILED: {gate.reason}")]
+    for row in gate.losses:
+        bounds = "" if row.low is None or gate.level is None else f" [{row.low:.4f}, {row.high:.4f}] at {gate.level:.0%}"
+        what = "growth in standard deviations" if row.metric == "mae" else "loss"
+        limit = "not judged on its own" if row.limit is None else f"limit {row.limit:g}" + ("" if row.passed else " FAILED")
+        label = f"{'macro ' if row.metric == 'auroc' else ''}{row.metric}" if row.name is None else f"  {row.metric} {row.name}"
+        lines.append(f"  {label:<26} {row.reference:.4f} → {row.reduced:.4f}, {what} {row.loss:.4f}{bounds}, {limit}")
+    for alike in gate.likeness:
+        limit = "" if alike.limit is None else f", limit {alike.limit:g}" + ("" if alike.passed else " FAILED")
+        lines.append(f"  {alike.metric:<26} {alike.value:.4f}{limit}")
+    if gate.not_judged:
+        lines.append("  not judged on their own: " + "; ".join(f"{name} ({why})" for name, why in gate.not_judged.items()))
+    if gate.left_out:
+        lines.append(f"  {gate.left_out} soft targets left out: AUROC needs one class, or 0 or 1")
+    return lines
+
+
+def _outputs(reference: NDArray[np.float32], reduced: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    ours, theirs = np.asarray(reference, np.float64), np.asarray(reduced, np.float64)
+    if ours.ndim != 2 or ours.shape != theirs.shape:
+        raise ExportError(f"the gate needs two outputs of one shape (N, K); got {ours.shape} and {theirs.shape}")
+    bad = int((~np.isfinite(ours)).any(axis=1).sum())
+    if bad:
+        raise ExportError(f"{bad} of {len(ours)} outputs of the float32 model are not finite; check the trained model")
+    return ours, theirs
+
+
+def _not_finite(reduced: Floats) -> str | None:
+    bad = int((~np.isfinite(reduced)).any(axis=1).sum())
+    where = f"{bad} of {len(reduced)} samples"
+    return f"the reduced model's outputs are NaN or infinite for {where} (limit 0); keep more layers in float32" if bad else None
+
+
+def _undefined(labels: LabelSpace, targets: NDArray[np.float32]) -> str | None:
+    """Return why the metric is undefined on these targets, or None. A regression output has no macro mean to vouch for it."""
+    if labels.kind != "regression":
+        what, why = "AUROC", monitorable(labels, targets, "auroc")
+    else:
+        known = {name: column[~np.isnan(column)] for name, column in zip(labels.names, targets.T, strict=True)}
+        flat = [repr(name) for name, values in known.items() if len(np.unique(values)) < 2]
+        what = f"MAE of {', '.join(flat)} in standard deviations of the targets"
+        why = "fewer than two different targets" if flat else None
+    remedy = "its loss cannot be measured; give the validation split more labelled images"
+    return f"{what} is undefined on the validation split ({why}): {remedy}" if why else None
+
+
+def _values(metrics: tuple[dict[str, Floats], dict[str, Floats]], metric: str, k: int | None) -> Floats:
+    """Return (B,): a metric of class k, of the whole, or the mean over the classes that are defined in a replicate."""
+    classes, overall = metrics
+    if k is not None:
+        return np.asarray(classes[metric][:, k])
+    if metric in overall:
+        return overall[metric]
+    # Whether AUROC is defined depends on targets and weights alone: the same classes for both models.
+    defined = ~np.isnan(classes[metric])
+    total, number = np.where(defined, classes[metric], 0).sum(axis=1), defined.sum(axis=1)
+    return np.asarray(np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0))
+
+
+def _agreement(labels: LabelSpace, ours: Floats, theirs: Floats) -> float:
+    """Return the share of samples (entries for multilabel) with the same decision; all samples count, labelled or not."""
+    if labels.exclusive:
+        chosen = np.take_along_axis(ours, theirs.argmax(axis=1)[:, None], axis=1)[:, 0]
+        # A top that the float32 model holds for a tie is as good as its own; a third class is not.
+        return float((ours.max(axis=1) - chosen < TIE).mean())
+    return float((((ours > 0) == (theirs > 0)) | (np.abs(ours) < TIE)).mean())
+
+
+def _against(value: float, limit: float | None) -> str:
+    """Return a figure with as many digits as tell it from its limit."""
+    return next((text for d in (4, 6, 9) if float(text := f"{value:.{d}f}") != limit), f"{value:.12f}")

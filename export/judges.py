@@ -1,0 +1,200 @@
+"""What a reduced graph is held against: the outputs of its float32 graph on the validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ExportError
+from medzoo.data.labels import LabelSpace
+from medzoo.evaluation.zeroshot import ZeroShotClassifier
+from medzoo.export.gate import Gate, GateLimits, check_concepts, check_embeddings, check_gate
+from medzoo.export.model_files import open_model
+from medzoo.export.onnx_file import ProvenGraph
+from medzoo.export.precision import Reduction
+from medzoo.export.sensitivity import layer_costs
+from medzoo.export.validation import Images, Validation
+from medzoo.verb_config import GateConfig
+
+FEW = 16
+"""Images or texts a layer's cost is measured on: its order of size is wanted, not its digits. Also texts a run."""
+
+
+class ImageJudge:
+    """Holds a reduced graph of images against its float32 graph on validation images.
+
+    Args:
+        proven: The float32 graph.
+        validation: What it is judged on.
+        config: Limits and the bootstrap.
+
+    Attributes:
+        reference: The float32 session.
+        skipped: What could not be judged, and why.
+
+    Raises:
+        ExportError: If the validation images cannot tell a good graph from a bad one: even float32 would not pass.
+    """
+
+    def __init__(self, proven: ProvenGraph, validation: Validation, config: GateConfig) -> None:
+        self._labels: LabelSpace | None = proven.graph.spec.labels
+        self._validation = validation
+        self._config = config
+        self._limits = gate_limits(config)
+        self._extra = {extra.name: extra.example.numpy() for extra in proven.extras}
+        self.reference = open_model(proven.model)
+        self.skipped: dict[str, str] = {}
+        outputs = {value.name for value in proven.model.graph.output}
+        judged_classes = self._labels is not None and validation.targets is not None
+        self._names = [
+            name for name, wanted in (
+                ("logits", judged_classes), ("concepts", validation.concepts is not None), ("image_embedding", True)
+            ) if name in outputs and wanted
+        ]  # fmt: skip
+        if "concepts" in outputs and "concepts" not in self._names:
+            self.skipped["concepts"] = "the validation split knows none of them"
+        if not self._names:
+            raise ExportError("a reduced precision cannot be judged: the dataset has no labels and the graph no embedding")
+        self.outputs = validation.images.run(self.reference, self._names, self._extra)
+        own = self._gates(self.outputs, replicates=0)
+        if "concepts" in own and not own["concepts"].passed:
+            self.skipped["concepts"] = str(own["concepts"].reason)
+            self._names.remove("concepts")
+        _require(own[name] for name in self._names)
+
+    def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
+        """Return the gates of a reduced graph."""
+        found = self._validation.images.run(open_model(model), self._names, self._extra)
+        return self._gates(found, replicates=self._config.replicates)
+
+    def costs(self, reduction: Reduction) -> dict[str, float]:
+        """Return what each layer costs on a few of the images; see `layer_costs`."""
+        few = Images(self._validation.images.samples, self._validation.images.places[:FEW])
+        return layer_costs(reduction, self.reference, list(few.batches(self._extra)), self._names[0])
+
+    def calibration(self, images: Images) -> Iterable[dict[str, NDArray[Any]]]:
+        """Yield graph inputs of calibration images."""
+        return images.batches(self._extra)
+
+    def _gates(self, found: Mapping[str, NDArray[np.float32]], replicates: int) -> dict[str, Gate]:
+        given, config = self._validation, self._config
+        settings: dict[str, Any] = {
+            "limits": self._limits, "replicates": replicates, "level": config.level, "seed": config.seed
+        }  # fmt: skip
+        gates = {}
+        for name in self._names:
+            ours, theirs = self.outputs[name], found[name]
+            if name == "logits":
+                assert self._labels is not None
+                assert given.targets is not None
+                gates[name] = check_gate(self._labels, given.targets, given.groups, ours, theirs, **settings)
+            elif name == "concepts":
+                assert given.concept_space is not None
+                assert given.concepts is not None
+                pair = (_log_odds(ours), _log_odds(theirs))
+                gates[name] = check_concepts(given.concept_space, given.concepts, given.groups, *pair, **settings)
+            else:
+                gates[name] = check_embeddings(ours, theirs, limits=self._limits)
+        return gates
+
+
+class TextJudge:
+    """Holds a reduced text tower against its float32 graph: cosines, and zero-shot classes made by either.
+
+    Args:
+        proven: The float32 text tower.
+        tokens: (N, L) int64 of real texts, those of the classifier first, in its order.
+        config: Limits and the bootstrap.
+        classifier: Of the run's classes; None without.
+        validation: Its targets, with a classifier.
+        image_embeddings: (M, E) float32 unit vectors of the validation images, with a classifier.
+    """
+
+    def __init__(
+        self,
+        proven: ProvenGraph,
+        tokens: NDArray[np.int64],
+        config: GateConfig,
+        classifier: ZeroShotClassifier | None = None,
+        validation: Validation | None = None,
+        image_embeddings: NDArray[np.float32] | None = None,
+    ) -> None:
+        self._config, self._limits, self._tokens = config, gate_limits(config), tokens
+        self._classifier = classifier if validation is not None and validation.targets is not None else None
+        self._validation, self._images = validation, image_embeddings
+        self.reference = open_model(proven.model)
+        self.skipped: dict[str, str] = {}
+        self._embeddings = self._run(self.reference)
+        _require(self._gates(self._embeddings, replicates=0).values())
+
+    def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
+        """Return the gates of a reduced text tower."""
+        return self._gates(self._run(open_model(model)), replicates=self._config.replicates)
+
+    def costs(self, reduction: Reduction) -> dict[str, float]:
+        """Return what each layer costs on a few of the texts; see `layer_costs`."""
+        return layer_costs(reduction, self.reference, [{"tokens": self._tokens[:FEW]}], "text_embedding")
+
+    def _run(self, session: Any) -> NDArray[np.float32]:
+        batches = range(0, len(self._tokens), FEW)
+        # Short batches: activations scaled as they come share one scale in a batch, and a file serves small ones.
+        parts = [session.run(["text_embedding"], {"tokens": self._tokens[at : at + FEW]})[0] for at in batches]
+        found: NDArray[np.float32] = np.concatenate(parts)
+        return found
+
+    def _gates(self, found: NDArray[np.float32], replicates: int) -> dict[str, Gate]:
+        gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._limits)}
+        given, classifier = self._validation, self._classifier
+        if classifier is not None and given is not None and given.targets is not None and self._images is not None:
+            logits = [with_texts(classifier, part).logits(self._images) for part in (self._embeddings, found)]
+            gates["zero-shot"] = check_gate(
+                classifier.labels, given.targets, given.groups, logits[0], logits[1], limits=self._limits, replicates=replicates,
+                level=self._config.level, seed=self._config.seed,
+            )  # fmt: skip
+        return gates
+
+
+def gate_limits(config: GateConfig) -> GateLimits:
+    """Return the limits of the settings; raises ConfigError for one out of range."""
+    return GateLimits(config.loss, config.kappa_loss, config.error_growth, config.agreement, config.cosine, config.support)
+
+
+def with_texts(classifier: ZeroShotClassifier, embeddings: NDArray[np.float32]) -> ZeroShotClassifier:
+    """Return a classifier with class vectors made of other embeddings of its texts.
+
+    Args:
+        classifier: With its texts.
+        embeddings: (T or more, E) float32, one a text in the order of `classifier.texts`; what follows is not used.
+    """
+    means, start = [], 0
+    for group in classifier.texts.values():
+        mean = embeddings[start : start + len(group)].mean(axis=0)
+        means.append(mean / np.linalg.norm(mean))
+        start += len(group)
+    vectors = np.stack(means).astype(np.float32)
+    count = len(classifier.positive)
+    negative = classifier.negative
+    if negative is not None:
+        absent = negative.any(axis=1)  # a finding without a negative prompt has a row of zeros, and no text
+        negative = np.zeros_like(negative)
+        negative[absent] = vectors[count:]
+    return replace(classifier, positive=vectors[:count], negative=negative)
+
+
+def _require(gates: Iterable[Gate]) -> None:
+    """Refuse to judge by what even the float32 graph does not pass."""
+    for gate in gates:
+        if not gate.passed:
+            raise ExportError(f"a reduced precision cannot be judged on the validation split: {gate.reason}")
+
+
+def _log_odds(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the logits of probabilities; those at 0 and 1 stay finite."""
+    inside = np.clip(values.astype(np.float64), 1e-7, 1 - 1e-7)
+    odds: NDArray[np.float32] = np.log(inside / (1 - inside)).astype(np.float32)
+    return odds

@@ -1,0 +1,66 @@
+"""From logits to what they mean, without torch: for one image, and for a case of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import OnnxFileError
+from medzoo.data.labels import LabelSpace
+
+
+def probabilities(logits: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
+    """Turn (N, K) logits into what they mean: softmax, sigmoid, or the values themselves for regression."""
+    if labels.kind == "regression":
+        return logits
+    if labels.kind == "multilabel":
+        odds: NDArray[Any] = 1 / (1 + np.exp(-logits))
+        return odds
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[Any] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares
+
+
+def mean_of_cases(logits: NDArray[Any], lengths: Sequence[int], labels: LabelSpace) -> dict[str, NDArray[Any]]:
+    """Average the logits of each case's images, as training does.
+
+    Args:
+        logits: (sum of lengths, K), case after case.
+        lengths: Images of each case, at least 1.
+        labels: What the columns mean.
+
+    Returns:
+        `logits` and `probabilities`, (len(lengths), K).
+    """
+    starts = np.cumsum([0, *lengths])[:-1]
+    mean = np.add.reduceat(logits, starts, axis=0) / np.array(lengths, dtype=np.float32)[:, None] if lengths else logits
+    return {"logits": mean, "probabilities": probabilities(mean, labels)}
+
+
+def check_corrections(count: int, concepts: Sequence[str], values: Any, mask: Any) -> dict[str, NDArray[np.float32]]:
+    """Return corrected concepts as a bottleneck's graph takes them; empty if there are none.
+
+    Args:
+        count: Images.
+        concepts: The model's concepts.
+        values: (count, M) in 0..1, or None.
+        mask: (count, M), 1 where a concept is corrected, or None.
+
+    Raises:
+        OnnxFileError: If the model has no concepts, one of the two is missing, or a shape is wrong.
+    """
+    if values is None and mask is None:
+        return {}
+    if not concepts:
+        raise OnnxFileError("this file has no concepts to correct")
+    if values is None or mask is None:
+        raise OnnxFileError("give concept_values and concept_mask together")
+    found = {"concept_values": np.asarray(values, np.float32), "concept_mask": np.asarray(mask, np.float32)}
+    for name, given in found.items():
+        if given.shape != (count, len(concepts)):
+            wanted = f"[{count}, {len(concepts)}]: one row an image, one column a concept"
+            raise OnnxFileError(f"{name} has shape {list(given.shape)}, not {wanted}")
+    return found

@@ -1,0 +1,135 @@
+"""From a proven float32 graph to one of reduced precision that has passed its gate, or an error that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from medzoo.data.errors import ConfigError, ExportError, MedzooError, UnknownNameError
+from medzoo.export.external_data import LIMIT, weight_bytes
+from medzoo.export.gate import Gate
+from medzoo.export.judges import ImageJudge, TextJudge, gate_limits
+from medzoo.export.onnx_file import ProvenGraph
+from medzoo.export.precision import METHODS, DynamicInt8, Half, Reduction, StaticInt8
+from medzoo.export.sensitivity import Search, search_layers
+from medzoo.export.validation import Images
+from medzoo.verb_config import CalibrationConfig, ExportConfig
+
+PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
+LARGEST_COST = 1e9
+"""What the report says of a layer that makes the output infinite: JSON has no infinity."""
+NAMED = 5
+"""Costliest layers that a refusal names."""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A graph that has passed its gate.
+
+    Attributes:
+        model: In ONNX.
+        report: JSON-ready: precision, gate, layers.
+        gates: What was judged → its figures.
+    """
+
+    model: onnx.ModelProto
+    report: dict[str, Any]
+    gates: Mapping[str, Gate]
+
+
+def reduce_graph(
+    proven: ProvenGraph, reduction: Reduction, judge: ImageJudge | TextJudge, *, sensitivity: bool = False, name: str = ""
+) -> Reduced:
+    """Reduce a graph until its gate passes.
+
+    Args:
+        proven: The float32 graph.
+        reduction: What makes the reduced graphs of it.
+        judge: Of the same float32 graph.
+        sensitivity: Measure the cost of each layer even if the gate passes at once.
+        name: Of the graph, for messages about one of several.
+
+    Raises:
+        ExportError: If no graph passes, or none can be made; the message has the figure, the limit and the costliest layers.
+    """
+    try:
+        found = search_layers(reduction, judge, lambda: judge.costs(reduction), always=sensitivity)
+    except MedzooError:
+        raise
+    except Exception as error:  # onnx, its quantiser and onnxruntime each have their own families of errors
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(
+            f"{name}precision={reduction.precision} is not offered for this model: {type(error).__name__}: {reason}"
+        ) from error
+    if not found.passed:
+        raise ExportError(name + _refusal(reduction, found))
+    whole = proven.model.ByteSize() if weight_bytes(proven.model) <= LIMIT else weight_bytes(proven.model)
+    kept = set(found.kept)
+    whole += sum(len(text.encode("utf-8")) for text in proven.further.values())  # such as a tokenizer, which both files hold
+    costs = {node: min(cost, LARGEST_COST) for node, cost in found.costs.items()}
+    layers = [
+        {"name": layer.name, "operator": layer.operator, "weights": layer.weights, "cost": costs.get(layer.node),
+         "float32": fixed or layer.node in kept, "fixed": fixed}
+        for fixed, group in ((False, reduction.layers), (True, reduction.fixed)) for layer in group
+    ]  # fmt: skip
+    report = {
+        "precision": reduction.precision, "float32_megabytes": round(whole / 1e6, 2), "layers": layers,
+        "gate": {name: gate.to_dict() for name, gate in found.gates.items()}, "not_judged": judge.skipped,
+    }  # fmt: skip
+    return Reduced(found.model, report, found.gates)
+
+
+def reduction_of(
+    precision: str, proven: ProvenGraph, judge: ImageJudge, calibration: Images, config: CalibrationConfig
+) -> Reduction:
+    """Return what reduces a graph of images.
+
+    Raises:
+        ExportError: If the precision is not offered for it.
+    """
+    if precision == "fp16":
+        return Half(proven.model)
+    if precision == "int8_dynamic":
+        return DynamicInt8(proven.model)
+    return StaticInt8(proven.model, judge.calibration(calibration), config.method)
+
+
+def check_settings(config: ExportConfig) -> None:
+    """Raise a one-line error for settings that mean nothing.
+
+    Raises:
+        ExportError: For a precision that does not exist.
+        UnknownNameError: For a calibration method that does not exist.
+        ConfigError: For a number out of range.
+    """
+    if config.precision not in PRECISIONS:
+        raise ExportError(f"precision {config.precision!r} is not offered; choose {', '.join(PRECISIONS)}")
+    if config.calibration.method not in METHODS:
+        raise UnknownNameError("calibration.method", config.calibration.method, METHODS)
+    for name, value, least in (
+        ("calibration.images", config.calibration.images, 1), ("gate.images", config.gate.images, 1),
+        ("gate.replicates", config.gate.replicates, 0), ("images", config.images, 1),
+    ):  # fmt: skip
+        if value is not None and value < least:
+            raise ConfigError(f"{name}={value} must be at least {least}")
+    if not 0 < config.gate.level < 1:
+        raise ConfigError(f"gate.level={config.gate.level:g} must lie between 0 and 1")
+    gate_limits(config.gate)
+
+
+def _refusal(reduction: Reduction, found: Search) -> str:
+    names = {layer.node: layer.name for layer in reduction.layers}
+    dearest = sorted(found.costs, key=lambda node: -found.costs[node])[:NAMED]
+    shown = ", ".join(f"{names[node]} ({found.costs[node]:.3g})" for node in dearest)
+    return (
+        f"precision={reduction.precision} is refused: {_reasons(found.first)}; with the {len(found.kept)} costliest of "
+        f"{len(names)} layers in float32 still: {_reasons(found.gates)}; error of a layer alone, in standard deviations of the "
+        f"output: {shown}; no file was written"
+    )
+
+
+def _reasons(gates: Mapping[str, Gate]) -> str:
+    return "; ".join(str(gate.reason) for gate in gates.values() if not gate.passed)

@@ -1,0 +1,118 @@
+"""The images a reduced graph is calibrated on and judged on, read when they are needed and run in batches of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.decode import same_shape_batches
+from medzoo.data.errors import ExportError
+from medzoo.data.labels import ConceptSpace
+from medzoo.data.samples import SampleDataset
+from medzoo.data.seeding import generator
+
+BATCH = 8
+"""Images a run: intermediate results of a calibration are held for as many."""
+CHUNK = 256
+"""Images held in memory to be sorted by size."""
+
+Feed = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of a split, as an exported graph takes them; read anew each time.
+
+    Attributes:
+        samples: The split.
+        places: Rows of it.
+    """
+
+    samples: SampleDataset
+    places: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def chunks(self) -> Iterator[list[NDArray[Any]]]:
+        """Yield the images in order, a bounded number at a time."""
+        for start in range(0, len(self), CHUNK):
+            yield [self.samples.pixels(int(place)) for place in self.places[start : start + CHUNK]]
+
+    def batches(self, extra: Mapping[str, NDArray[Any]]) -> Iterator[Feed]:
+        """Yield graph inputs, images of one size together; `extra` goes with each."""
+        for images in self.chunks():
+            for rows in same_shape_batches(images, BATCH):
+                yield {"image": np.stack([images[row] for row in rows]), **extra}
+
+    def run(self, session: Any, names: Sequence[str], extra: Mapping[str, NDArray[Any]]) -> Feed:
+        """Return outputs of a session for all images, in order: name → (N, ...)."""
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        for images in self.chunks():
+            found: dict[str, list[Any]] = {name: [None] * len(images) for name in names}
+            for rows in same_shape_batches(images, BATCH):
+                values = session.run(list(names), {"image": np.stack([images[row] for row in rows]), **extra})
+                for name, value in zip(names, values, strict=True):
+                    for row, answer in zip(rows, value, strict=True):
+                        found[name][row] = answer
+            for name in names:
+                parts[name].append(np.stack(found[name]))
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a gate knows of the validation images.
+
+    Attributes:
+        images: The images.
+        groups: (N,) text, what the split keeps together.
+        targets: (N, K) float32, NaN where missing; None without labels.
+        concept_space: Of `concepts`; None without.
+        concepts: (N, M) float32, NaN where missing; None where nothing is known of them.
+    """
+
+    images: Images
+    groups: list[str]
+    targets: NDArray[np.float32] | None
+    concept_space: ConceptSpace | None = None
+    concepts: NDArray[np.float32] | None = None
+
+
+def drawn(samples: SampleDataset, count: int | None, seed: int) -> Images:
+    """Return some images of a split, drawn at random, in table order.
+
+    Args:
+        samples: The split.
+        count: How many; all if there are fewer, or if None.
+        seed: Of the draw.
+
+    Raises:
+        ExportError: If the split is empty.
+    """
+    if not len(samples):
+        raise ExportError(f"the {samples.split} split is empty: a reduced precision needs its images")
+    places = np.arange(len(samples))
+    if count is not None and count < len(samples):
+        places = np.sort(generator(seed, "export", samples.split).permutation(len(samples))[:count])
+    return Images(samples, places)
+
+
+def validation_of(
+    samples: SampleDataset, concept_space: ConceptSpace | None, concepts: NDArray[np.float32] | None, count: int | None, seed: int
+) -> Validation:
+    """Return what a gate judges by; arguments as `drawn` and `Validation` take them, over the whole split."""
+    images = drawn(samples, count, seed)
+    rows = images.places
+    known = None if concepts is None or np.isnan(concepts[rows]).all() else concepts[rows]
+    return Validation(
+        images,
+        samples.rows["group"].astype(str).iloc[rows].tolist(),
+        None if samples.targets is None else samples.targets[rows],
+        None if known is None else concept_space,
+        known,
+    )

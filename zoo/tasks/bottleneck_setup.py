@@ -1,0 +1,122 @@
+"""What a concept bottleneck predicts through: the data's concepts, what is known of them, and whether settings go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.config import BottleneckConfig, ConceptFilterConfig, ModelConfig
+from medzoo.data.dataset import Dataset, concept_matrix
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.labels import ConceptSpace
+from medzoo.data.samples import SampleDataset
+from medzoo.spec import ModelSpec
+from medzoo.tasks.bottleneck import UNTRAINED, Regime
+
+
+def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the objective of a bottleneck over annotated concepts.
+
+    Args:
+        config: With `bottleneck`.
+        dataset: Whose concepts they are.
+        classes: Objective of the class layer.
+
+    Raises:
+        ConfigError: If dataset and settings do not suit one.
+        UnknownNameError: If a concept, a kind or a regime is not known.
+    """
+    asked = config.bottleneck
+    assert asked is not None
+    check_bottleneck(config, classes)
+    chosen = chosen_concepts(asked, dataset)
+    objective = {
+        "classes": dict(classes), "concepts": list(chosen.names), "columns": list(chosen.names), "kind": asked.kind,
+        "regime": asked.regime, "penalty": asked.penalty, "l1_ratio": asked.l1_ratio, "residual": asked.residual,
+    }  # fmt: skip
+    if asked.regime not in UNTRAINED:
+        objective |= {"concept_weight": asked.concept_weight, "class_layer_rate": asked.class_layer_rate}
+    return objective
+
+
+def chosen_concepts(asked: BottleneckConfig, dataset: Dataset) -> ConceptSpace:
+    """Return the dataset's concepts, or those of them that are asked for, in the dataset's order.
+
+    Raises:
+        ConfigError: If it has none, or one is asked for twice.
+        UnknownNameError: If it lacks one.
+    """
+    if dataset.concepts is None:
+        raise ConfigError(
+            f"{dataset.info.name} has no concepts; choose a dataset or an option with concepts (data.concepts of a table), or "
+            "model=cbm_language, which needs none"
+        )
+    if asked.concepts is None:
+        return dataset.concepts
+    if not isinstance(asked.concepts, list) or not asked.concepts:
+        raise ConfigError(f"model.bottleneck.concepts={asked.concepts!r} is not a list of the data's concepts")
+    for name in asked.concepts:
+        if name not in dataset.concepts.names:
+            raise UnknownNameError("concept", name, dataset.concepts.names, where=" in model.bottleneck.concepts")
+        if asked.concepts.count(name) > 1:
+            raise ConfigError(f"model.bottleneck.concepts names {name!r} twice")
+    return concept_subset(dataset.concepts, asked.concepts)
+
+
+def concept_subset(space: ConceptSpace, names: Sequence[str]) -> ConceptSpace:
+    """Return some concepts of a space, in its order, with what is left of its groups."""
+    kept = tuple(name for name in space.names if name in set(names))
+    groups = {group: tuple(n for n in members if n in kept) for group, members in (space.groups or {}).items()}
+    return ConceptSpace(kept, {group: members for group, members in groups.items() if members} or None)
+
+
+def concept_truth(spec: ModelSpec, samples: SampleDataset, dataset: Dataset) -> NDArray[np.float32]:
+    """Return (N, M): what is known of a bottleneck's concepts in a split, NaN where nothing is."""
+    columns = spec.objective.get("columns", spec.objective["concepts"])
+    truth = np.full((len(samples), len(columns)), np.nan, dtype=np.float32)
+    if dataset.concepts is not None:
+        known = concept_matrix(samples.rows, dataset.concepts)
+        for place, name in enumerate(columns):
+            if name in dataset.concepts.names:
+                truth[:, place] = known[:, dataset.concepts.names.index(name)]
+    return truth
+
+
+def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
+    """Raise ConfigError, or UnknownNameError, unless the settings of a bottleneck go together.
+
+    Args:
+        config: With `bottleneck`.
+        classes: Objective of the class layer.
+    """
+    asked = config.bottleneck
+    assert asked is not None
+    if asked.regime not in get_args(Regime):
+        raise UnknownNameError("model.bottleneck.regime", asked.regime, get_args(Regime))
+    if config.neighbours is not None:
+        raise ConfigError("model.neighbours is not for concept bottlenecks")
+    if classes["loss"] in ("corn", "cumulative"):
+        raise ConfigError(f"loss={classes['loss']} is not for concept bottlenecks, whose class layer is plain; use loss=default")
+    for name in ("concept_weight", "class_layer_rate"):
+        if getattr(asked, name) <= 0:
+            raise ConfigError(f"model.bottleneck.{name}={getattr(asked, name):g} must be positive")
+    if asked.penalty is not None and asked.penalty < 0:
+        raise ConfigError(f"model.bottleneck.penalty={asked.penalty:g} must be at least 0, or null")
+    if not 0 <= asked.l1_ratio <= 1:
+        raise ConfigError(f"model.bottleneck.l1_ratio={asked.l1_ratio:g} is not between 0 and 1")
+    if asked.penalty is None and asked.regime not in UNTRAINED:
+        raise ConfigError(f"model.bottleneck.penalty=null is for posthoc and language; give a {asked.regime} bottleneck a number")
+    own = {"posthoc": "logit", "language": "score"}.get(asked.regime)
+    if own is not None and asked.kind != own:
+        raise ConfigError(f"a {asked.regime} bottleneck has model.bottleneck.kind={own}, not {asked.kind}")
+    if own is None and asked.kind == "score":
+        raise ConfigError("model.bottleneck.kind=score is for model=cbm_language; choose soft, hard or logit")
+    if asked.concept_data and asked.regime != "posthoc":
+        raise ConfigError("model.bottleneck.concept_data is for model=cbm_posthoc")
+    if asked.filter != ConceptFilterConfig() and asked.regime != "language":
+        raise ConfigError("model.bottleneck.filter is for model=cbm_language")
+    if asked.shuffle_concepts and asked.regime == "language":
+        raise ConfigError("model.bottleneck.shuffle_concepts would change nothing: a language bottleneck learns no concept")

@@ -2,8 +2,8 @@
 
     python benchmarks/serving.py [--images 128] [--batch 32] [--rounds 5] [--threads N]
 
-Both run the same file at the same batch size, in turns. `predict` and `stream` get encoded bytes and decode them; the bare session
-gets uint8 batches that are decoded already, so that the ratio is what reading, batching and answering in order cost.
+All run the same file at the same batch size, in turns. `predict` and `stream` get encoded bytes and decode them; the bare
+session gets uint8 batches that are decoded already, so that the ratio is what reading, batching and answering in order cost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BARE = "bare session"
 
 
 def draw(count: int, side: int) -> list[bytes]:
-    """Return PNG files of soft shapes under sensor noise: without noise they would be smaller and faster to decode than real ones."""
+    """Return PNG files of soft shapes under sensor noise; without it they would be too small, and too fast to decode."""
     rng = np.random.default_rng(0)
     files = []
     for image in smooth_images((side, side, 3), count, seed=0):

@@ -21,7 +21,7 @@ AGREEMENT = {"fp32": 1e-3, "fp16": 5e-2}
 float32: the limit of `medzoo.export.parity`. fp16 has 11 bits of mantissa, 5e-4 relative an operation: a graph of some hundred
 operations that is not broken stays well inside."""
 COSINE = 0.9
-"""Least cosine to the reference of a graph of whole numbers: it tells a broken graph; what int8 loses is the export gate's to say."""
+"""Least cosine to the reference of an int8 graph: it tells a broken one. What int8 loses, the gate of the export says."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from medzoo.data.errors import MedzooError
-from medzoo.export.providers import PACKAGES, PROVIDERS, missing_driver, onnxruntime, prove, run_probe
+from medzoo.export.nvidia import missing_driver
+from medzoo.export.providers import PACKAGES, PROVIDERS, onnxruntime, prove, run_probe
 
 PACKAGES_SHOWN = (
     "medzoo", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "torch", "torchvision", "timm",

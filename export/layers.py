@@ -5,8 +5,7 @@ layers here. What stays float32 is found from the graph itself, so that every fa
 
 - what comes before the first layer: grey levels up to 255, resize weights, mean and standard deviation;
 - the last layers before `logits` and `concepts`, and what follows the last layer of anything: a class layer, a similarity with
-  class vectors, softmax, sigmoid, an embedding's length. Their cost is small, their errors reach the answer unfiltered (Krishnamoorthi 2018, arXiv 1806.08342, and
-  Wu et al. 2020, arXiv 2004.09602, both leave such layers to float where it matters);
+  class vectors, softmax, sigmoid, an embedding's length. They cost little, and nothing after them evens their errors out;
 - what follows an input that may be left out or that brings class vectors: corrected concepts and given classes count exactly.
 """
 

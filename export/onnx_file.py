@@ -106,9 +106,15 @@ def prove_graph(graph: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.
         if extra.default is not None:
             _make_optional(model, extra)
     session = open_model(model)
-    # An optional input is proven by one row for the whole batch, as its default is; the metric by the default itself.
-    given = {extra.name: extra.example if extra.default is None else extra.example[:1] for extra in extras}
-    parity = check_parity(graph, session, images, extras=given)
+    # An optional input is proven by one row for the whole batch, as its default is, and by the default; the metric by that too.
+    parity = check_parity(
+        graph, session, images, extras={e.name: e.example if e.default is None else e.example[:1] for e in extras}
+    )
+    if any(extra.default is not None for extra in extras):
+        plain = check_parity(
+            graph, session, images, extras={e.name: e.example if e.default is None else e.default for e in extras}
+        )
+        parity = max(parity, plain, key=lambda found: found.relative)
     metric = None if targets is None else _check_metric(graph, session, images, targets)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": metric}
     return ProvenGraph(graph, model, report, tuple(extra for extra in extras if extra.default is None))
@@ -161,12 +167,19 @@ def write_graph(
 
 
 def _optional_inputs(graph: Any) -> list[ExtraInput]:
-    """Return the inputs a graph may be run without, with values in 0..1 to trace and prove it on."""
+    """Return the inputs a graph may be run without, with examples to trace and prove it on.
+
+    Values span 0..1 in each row; in the first row of a mask the first, third, ... entry is 1.
+    """
     found = []
-    for place, (name, default) in enumerate(getattr(graph, "optional_inputs", {}).items()):
-        example = torch.linspace(0, 1, 2 * default.shape[1]).reshape(2, -1)
-        example = example if place == 0 else example.flip(1).round()  # a mask of zeros and ones
-        found.append(ExtraInput(name, example, ("batch", None), default))
+    for name, default in getattr(graph, "optional_inputs", {}).items():
+        places = torch.arange(default.shape[1], dtype=torch.float32)
+        rows = (
+            (1 - places % 2, places % 2)
+            if name.endswith("_mask")
+            else (places / max(1, len(places) - 1), torch.ones_like(places))
+        )
+        found.append(ExtraInput(name, torch.stack(rows), ("batch", None), default))
     return found
 
 

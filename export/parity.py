@@ -74,7 +74,9 @@ def check_parity(
     if not images:
         raise ExportError("no validation image to prove the export on")
     given = dict(extras or {})
-    ours, theirs, sizes = [], [], []
+    ours: list[list[NDArray[Any]]] = []
+    theirs: list[list[NDArray[Any]]] = []
+    sizes = []
     for variant in _size_variants(images):
         sizes.append(tuple(variant[0].shape[:-1]))
         start = 0
@@ -83,10 +85,13 @@ def check_parity(
             chosen = np.stack([variant[(start + i) % len(variant)] for i in range(batch)])
             start += batch
             with torch.no_grad():
-                ours.append(graph.forward(torch.from_numpy(chosen), *given.values())[0].numpy())
+                ours.append([output.numpy() for output in graph.forward(torch.from_numpy(chosen), *given.values())])
             feed = {"image": chosen, **{name: value.numpy() for name, value in given.items()}}
-            theirs.append(session.run([graph.outputs[0]], feed)[0])
-    a, b = np.concatenate(ours), np.concatenate(theirs)
+            theirs.append(session.run(list(graph.outputs), feed))
+    a, *further = (np.concatenate(parts) for parts in zip(*ours, strict=True))
+    b, *others = (np.concatenate(parts) for parts in zip(*theirs, strict=True))
+    for name, mine, other in zip(graph.outputs[1:], further, others, strict=True):
+        _check_further(name, mine, other)
     if graph.outputs[0].endswith("_embedding"):
         return _check_embeddings(a, b, len(images), tuple(sizes))
     if a.shape != b.shape or not np.isfinite(b).all():
@@ -111,6 +116,20 @@ def check_parity(
             f"top class the same for {report.agreement:.1%}; no file was written"
         )
     return report
+
+
+def _check_further(name: str, ours: NDArray[Any], theirs: NDArray[Any]) -> None:
+    """Raise ExportError unless an output beside the first is torch's: shares and concepts to 1e-3, embeddings by cosine."""
+    if name.endswith("_embedding"):
+        _check_embeddings(ours, theirs, len(ours), ())
+    elif ours.shape != theirs.shape or not np.isfinite(theirs).all():
+        raise ExportError(
+            f"the graph's {name} are {theirs.shape} and finite={bool(np.isfinite(theirs).all())}; torch's {ours.shape}"
+        )
+    elif (difference := float((np.abs(ours - theirs) / np.maximum(1, np.abs(ours))).max())) > TOLERANCE:
+        raise ExportError(
+            f"the graph's {name} differ from torch's by {difference:.2e} (limit {TOLERANCE:g}); no file was written"
+        )
 
 
 def check_text_parity(graph: Any, session: Any, tokens: torch.Tensor) -> Parity:

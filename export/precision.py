@@ -72,15 +72,19 @@ class Half:
         found = GraphLayers(model)
         self.layers, self.fixed = found.layers, found.fixed
         self._float_nodes = found.float_nodes
+        # onnxruntime 1.31 dies (segmentation fault in NchwcTransformer) loading an fp16 Gelu in a graph without convolutions.
+        alone = all(node.op_type != "Conv" for node in model.graph.node)
+        self._float_operators = [*DEFAULT_OP_BLOCK_LIST, "Gelu"] if alone else DEFAULT_OP_BLOCK_LIST
 
     def convert(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
         """Return the fp16 graph, the layers of the node names `kept` in float32."""
         copy = onnx.ModelProto()
         copy.CopyFrom(self._model)
-        _own_constants(copy, {*self._float_nodes, *kept})
+        held = {node.name for node in copy.graph.node if node.op_type in self._float_operators}
+        _own_constants(copy, {*self._float_nodes, *held, *kept})
         with _quiet():
             half = convert_float_to_float16(
-                copy, keep_io_types=True, op_block_list=DEFAULT_OP_BLOCK_LIST, node_block_list=[*self._float_nodes, *kept]
+                copy, keep_io_types=True, op_block_list=self._float_operators, node_block_list=[*self._float_nodes, *kept]
             )
         return _described_like(_tidied(half), self._model)
 

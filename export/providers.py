@@ -7,11 +7,6 @@ result (`prove`), and the session of the model itself has it and gives it nodes.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import importlib.util
-import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.data.errors import ConfigError, MissingDependencyError, OnnxFileError, ProviderError, UnknownNameError
+from medzoo.export.nvidia import missing_libraries
 from medzoo.export.probe import PROBE, PROBE_RESULT, probe_inputs
 
 PROVIDERS = {
@@ -35,7 +31,6 @@ PACKAGES = {"cuda": "medzoo[gpu]", "tensorrt": "medzoo[gpu]", "openvino": "onnxr
 """What to install for an ONNX Runtime that was built with a provider; each brings its own, so only one may be installed."""
 
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
-_TENSORRT = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ def prove(provider: str, device_id: int = 0) -> None:
             f"{PACKAGES.get(provider, 'medzoo[cpu]')} in its place, or use provider=cpu"
         )
     if provider in ("cuda", "tensorrt"):
-        missing = missing_libraries(provider)
+        missing = missing_libraries(ort, provider)
         if missing:
             raise ProviderError(f"provider={provider} ({wanted}) does not run here: {'; '.join(missing)}; or use provider=cpu")
     run_probe(provider, wanted, provider_options(SessionSettings(provider, device_id)))
@@ -153,50 +148,6 @@ def run_probe(provider: str, wanted: str, options: Sequence[tuple[str, dict[str,
         raise ProviderError(
             f"provider={provider} computes wrongly: nine ones add up to {float(result.flat[0])}; update its driver"
         )
-
-
-def missing_libraries(provider: str) -> list[str]:
-    """Say what `cuda` or `tensorrt` lacks: the driver, a library; empty if their libraries load.
-
-    NVIDIA's libraries are first looked for in the wheels beside ONNX Runtime: torch's, or those of
-    `onnxruntime-gpu[cuda,cudnn]`.
-    """
-    ort = onnxruntime()
-    said = io.StringIO()
-    if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(said):  # it prints what it does not find
-            ort.preload_dlls()
-    if sys.platform != "linux":  # on Windows ONNX Runtime's own error must do
-        return []
-    if provider == "tensorrt":
-        _preload_tensorrt()
-    folder = Path(ort.__file__).parent / "capi"
-    missing = [driver] if (driver := missing_driver()) else []
-    for name in ("cuda",) if provider == "cuda" else ("cuda", "tensorrt"):
-        reason = _load(folder, f"libonnxruntime_providers_{name}.so")
-        if reason is None or (missing and "libcuda.so" in reason):  # said already, with its remedy
-            continue
-        remedy = "pip install 'tensorrt-cu13<11'" if "libnv" in reason else "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        missing.append(f"{reason} ({remedy})")
-    return missing
-
-
-def missing_driver() -> str | None:
-    """Say what of NVIDIA's driver is missing on Linux; None if it answers."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-        loaded = True
-    except OSError:
-        loaded = False
-    devices = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # dxg: Windows' GPU inside WSL
-    if loaded and devices:
-        return None
-    absent = [] if loaded else ["libcuda.so.1 cannot be loaded"]
-    absent += [] if devices else ["there is no /dev/nvidia0"]
-    return (
-        f"no NVIDIA driver: {' and '.join(absent)} (install the driver until nvidia-smi lists a GPU; start a container with "
-        "--gpus all)"
-    )
 
 
 def onnxruntime() -> Any:
@@ -263,27 +214,6 @@ def _check_assignment(session: Any, provider: str, wanted: str) -> None:
             raise ProviderError(
                 f"provider={provider} can run no node of this graph ({', '.join(sorted(took))} would); use it instead"
             )
-
-
-def _load(folder: Path, name: str) -> str | None:
-    """Load a provider's library as ONNX Runtime would; return what it cannot be loaded for, None if it loads."""
-    try:
-        # The provider takes its host from this one's global symbols.
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / name))
-    except OSError as error:
-        # Other faults of loading are left to ONNX Runtime, which loads in another order.
-        return str(error) if "cannot open shared object" in str(error) else None
-    return None
-
-
-def _preload_tensorrt() -> None:
-    """Make TensorRT's libraries known, if its wheel (tensorrt-cu13) brings them: preload_dlls leaves them out."""
-    found = importlib.util.find_spec("tensorrt_libs")
-    for folder in [] if found is None else found.submodule_search_locations or []:
-        for name in _TENSORRT:
-            with contextlib.suppress(OSError):
-                ctypes.CDLL(str(Path(folder) / name))
 
 
 def _line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
 from medzoo.export.integrity import check
-from medzoo.export.outputs import check_corrections, mean_of_cases, probabilities
+from medzoo.export.outputs import check_corrections, mean_of_cases, mean_of_concepts, probabilities
 from medzoo.export.providers import PROVIDERS, SessionSettings, open_session
 from medzoo.export.stream import Image, OnError, Prediction, stream_batches
 
@@ -252,6 +252,8 @@ class OnnxModel:
     def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
         """Run cases of one or several photographs each: logits are averaged over a case's photographs, as in training.
 
+        Of a concept bottleneck whose classes are not linear in the concepts' logits, those are averaged and the classes follow.
+
         Args:
             cases: Images of each case; as for `predict`.
             batch_size: Images a run.
@@ -261,15 +263,25 @@ class OnnxModel:
 
         Raises:
             ImageError: If a case has no image, or an image cannot be read.
-            OnnxFileError: If the model has no labels.
+            OnnxFileError: If the model has no labels, or its classes do not follow from averages.
         """
         if self.labels is None:
             raise OnnxFileError("this model has no labels to average over a case")
         empty = [str(place) for place, case in enumerate(cases) if not len(case)]
         if empty:
             raise ImageError(f"case {empty[0]} has no image")
-        logits = self.predict([image for case in cases for image in case], batch_size=batch_size)["logits"]
-        return mean_of_cases(logits, [len(case) for case in cases], self.labels)
+        lengths = [len(case) for case in cases]
+        outputs = self.predict([image for case in cases for image in case], batch_size=batch_size)
+        if self.spec["objective"].get("kind") in ("soft", "hard") and max(lengths, default=1) > 1:
+            if self.spec["objective"]["residual"]:
+                raise OnnxFileError(
+                    "a case's photographs cannot be averaged behind this bottleneck's residual path; use medzoo.load"
+                )
+            values = mean_of_concepts(outputs["concepts"], lengths)
+            first = [case[0] for case in cases]
+            outputs = self.predict(first, batch_size=batch_size, concept_values=values, concept_mask=np.ones_like(values))
+            return {name: outputs[name] for name in ("logits", "probabilities")}
+        return mean_of_cases(outputs["logits"], lengths, self.labels)
 
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""

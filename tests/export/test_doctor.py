@@ -17,7 +17,8 @@ import pytest
 from medzoo.cli import main
 from medzoo.export import doctor
 from medzoo.export.doctor import EXTRAS, describe, examine
-from medzoo.export.providers import PROVIDERS, missing_driver
+from medzoo.export.nvidia import missing_driver
+from medzoo.export.providers import PROVIDERS
 
 
 @pytest.fixture(autouse=True)

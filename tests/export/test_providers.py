@@ -15,8 +15,9 @@ import torch
 from medzoo.cli import main
 from medzoo.data.errors import ConfigError, OnnxFileError, ProviderError, UnknownNameError
 from medzoo.export import providers
+from medzoo.export.nvidia import missing_driver
 from medzoo.export.probe import PROBE, PROBE_RESULT, probe_inputs
-from medzoo.export.providers import SessionSettings, missing_driver, open_session, prove, provider_options
+from medzoo.export.providers import SessionSettings, open_session, prove, provider_options
 from medzoo.export.runtime import OnnxModel
 from tests.export.handmade import write
 
@@ -77,7 +78,7 @@ def test_without_a_driver_the_error_says_so(path: Path, provider: str, capfd: py
 @gpu_wheel
 def test_onnxruntimes_own_fall_back_is_caught(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were our look for libraries wrong, a session that quietly runs on the CPU is still refused."""
-    monkeypatch.setattr(providers, "missing_libraries", lambda provider: [])
+    monkeypatch.setattr(providers, "missing_libraries", lambda ort, provider: [])
     assert "fell back to CPUExecutionProvider" in refused("cuda", path)
     assert "TensorRT" in refused("tensorrt", path)
 
@@ -87,7 +88,7 @@ def test_a_library_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     """Without the wheels' libraries on its path, in a process of its own: what is loaded stays loaded."""
     program = (
         "import ctypes, onnxruntime, pathlib\n"
-        "from medzoo.export.providers import _load\n"
+        "from medzoo.export.nvidia import _load\n"
         "print(_load(pathlib.Path(onnxruntime.__file__).parent / 'capi', 'libonnxruntime_providers_tensorrt.so'))"
     )
     said = subprocess.check_output([sys.executable, "-c", program], text=True)

@@ -277,6 +277,9 @@ def test_cases_of_several_photographs_are_averaged_at_the_concepts(kind: str, se
     found = medzoo.load(sequential).predict_cases([list(images)])
     np.testing.assert_allclose(found["logits"], case["logits"].numpy(), atol=1e-5)
     np.testing.assert_allclose(found["probabilities"], case["probabilities"].numpy(), atol=1e-5)
+    deployed = OnnxModel(sequential / "model.onnx").predict_cases([list(images)])
+    np.testing.assert_allclose(deployed["logits"], case["logits"].numpy(), atol=1e-3)
+    np.testing.assert_allclose(deployed["probabilities"], case["probabilities"].numpy(), atol=1e-3)
 
 
 def test_a_run_may_use_some_of_the_datas_concepts(tmp_path: Path) -> None:

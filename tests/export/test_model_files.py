@@ -1,0 +1,126 @@
+"""Models of any size become files: one, or a pair that is whole or does not pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medzoo.data.errors import OnnxFileError
+from medzoo.export.integrity import check
+from medzoo.export.model_files import write_model
+from medzoo.export.runtime import OnnxModel
+from tests.export.handmade import WEIGHT, build, write
+
+
+def test_an_interrupted_pair_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "m.onnx", external=True)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    changed = build()
+    weight = next(t for t in changed.graph.initializer if t.name == "weight")
+    weight.raw_data = (WEIGHT + 1).tobytes()
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    from medzoo.export import model_files
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model_files, "write_file", full)
+        with pytest.raises(Exception, match="No space"):
+            write_model(changed, path, limit=0)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before  # nothing new, nothing left over
+    original = Path.replace
+
+    def power_cut(self: Path, target: Path) -> Path:
+        if str(target) == str(path):
+            raise KeyboardInterrupt
+        return original(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            write_model(changed, path, limit=0)
+    with pytest.raises(OnnxFileError, match="SHA-256"):  # old graph, new weights
+        check(path)
+    write_model(changed, path, limit=0)
+    check(path)
+
+
+def test_a_smaller_model_in_its_place_takes_the_weights_file_away(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.onnx", external=True)
+    write(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
+    check(path)
+
+
+def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    model = build()
+    before = model.SerializeToString()
+    report = write_model(model, tmp_path / "m.onnx", limit=0)
+    assert model.SerializeToString() == before
+    assert report["external"] == "m.onnx.data"
+    sizes = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert report["megabytes"] == round(sizes / 1e6, 2)
+
+
+def test_an_export_above_the_limit_is_a_pair(
+    trained_run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medzoo.checkpoint import find_checkpoint, load_checkpoint
+    from medzoo.export import export_onnx, model_files
+
+    monkeypatch.setattr(model_files, "LIMIT", 1000)  # the way of a model over 2 GiB, session and checker included
+    images = [np.random.default_rng(i).integers(0, 256, (32, 32, 1), dtype=np.uint8) for i in range(4)]
+    report = export_onnx(load_checkpoint(find_checkpoint(trained_run)), tmp_path / "m.onnx", images)
+    assert report["external"] == "m.onnx.data"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
+    assert (tmp_path / "m.onnx").stat().st_size < (tmp_path / "m.onnx.data").stat().st_size
+    ours, theirs = OnnxModel(tmp_path / "m.onnx").predict(images), OnnxModel(exported).predict(images)
+    np.testing.assert_allclose(ours["logits"], theirs["logits"], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_model_over_two_gigabytes_exports_loads_and_runs(trained_run: Path, tmp_path: Path) -> None:
+    """A linear layer of 23,000 by 23,500 float32 weights: 2.16 GB, above the 2 GiB that protobuf can serialise."""
+    from medzoo.checkpoint import find_checkpoint, load_checkpoint
+    from medzoo.export import export_onnx
+
+    class Wide(torch.nn.Module):
+        def __init__(self, outputs: int) -> None:
+            super().__init__()
+            self.narrow = torch.nn.Linear(64, 23_000)
+            self.wide = torch.nn.Linear(23_000, 23_500, bias=False)
+            self.head = torch.nn.Linear(23_500, outputs)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            small = torch.nn.functional.adaptive_avg_pool2d(image.mean(dim=1, keepdim=True), 8).flatten(1)
+            return self.head(torch.relu(self.wide(torch.relu(self.narrow(small)))))
+
+    task = load_checkpoint(find_checkpoint(trained_run))
+    assert task.spec.labels is not None
+    torch.manual_seed(0)
+    task.model = Wide(task.spec.labels.width).eval()
+    images = [np.random.default_rng(i).integers(0, 256, (32, 32, 1), dtype=np.uint8) for i in range(4)]
+    path = tmp_path / "m.onnx"
+    try:
+        report = export_onnx(task, path, images)
+        assert report["external"] == "m.onnx.data"
+        assert path.with_name("m.onnx.data").stat().st_size > 2**31
+        with torch.no_grad():
+            expected = task.deploy().eval()(torch.from_numpy(np.stack(images)))[0].numpy()
+        found = OnnxModel(path).predict(images)["logits"]
+        assert np.abs(found - expected).max() <= 1e-3 * expected.std()
+        with path.with_name("m.onnx.data").open("r+b") as file:
+            file.seek(2**31)
+            byte = file.read(1)
+            file.seek(2**31)
+            file.write(bytes([byte[0] ^ 1]))
+        with pytest.raises(OnnxFileError, match="SHA-256"):
+            OnnxModel(path)
+    finally:
+        for file in tmp_path.iterdir():  # pytest keeps three runs' folders
+            file.unlink()

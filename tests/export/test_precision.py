@@ -1,0 +1,223 @@
+"""Reduced precisions: gated, exact where they must be, refused with a reason where they lose, and nothing left behind then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load_file, save_file
+
+from medzoo.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
+from medzoo.cli import main
+from medzoo.data.registry import load_dataset
+from medzoo.data.samples import SampleDataset
+from medzoo.export.gate import Gate
+from medzoo.export.layers import GraphLayers
+from medzoo.export.model_files import open_model
+from medzoo.export.precision import DynamicInt8, Half, NotOfferedError, StaticInt8
+from medzoo.export.runtime import OnnxModel
+from medzoo.export.sensitivity import kept_counts, layer_costs, search_layers
+
+LOOSE = ["images=12", "gate.replicates=20", "calibration.images=32"]
+
+
+def val_images(run: Path, count: int) -> tuple[list[np.ndarray], SampleDataset]:
+    task = load_checkpoint(find_checkpoint(run, "best"))
+    samples = SampleDataset(load_dataset("phantom", size=32, patients=40), "val", task.spec.preprocess)
+    return [samples.pixels(index) for index in range(min(count, len(samples)))], samples
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.01), ("int8", 0.15)])
+def test_a_reduced_file_runs_and_agrees(
+    exported: Path, trained_run: Path, tmp_path: Path, precision: str, tolerance: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"model.{precision}.onnx"
+    before = exported.read_bytes()
+    # A model of three epochs answers near its ties: the gate of agreement is for trained ones.
+    options = [*LOOSE, f"precision={precision}", f"output={path}", "gate.agreement=0.8", "gate.loss=0.03", "sensitivity=true"]
+    assert main(["export", f"run={trained_run}", *options]) == 0
+    said = capsys.readouterr().out
+    assert exported.read_bytes() == before
+    images, _ = val_images(trained_run, 32)
+    wanted, found = OnnxModel(exported).predict(images), OnnxModel(path).predict(images)
+    assert 0 < np.abs(found["logits"] - wanted["logits"]).max() < tolerance * wanted["logits"].std()
+    assert found["logits"].dtype == np.float32
+    assert path.stat().st_size < (0.6 if precision == "fp16" else 0.45) * exported.stat().st_size
+    report = json.loads(path.with_suffix(".json").read_text())
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    inside = json.loads(metadata["medzoo.report"])
+    assert inside["precision"] == report["precision"] == precision
+    assert inside["gate"]["logits"]["passed"]
+    assert [layer["name"] for layer in inside["layers"] if layer["fixed"]] == ["fc"]
+    assert all(layer["cost"] > 0 for layer in report["layers"] if not layer["fixed"])
+    assert "passed" in said
+    assert "always float32" in said
+    assert ("for GPUs" in said) == (precision == "fp16")
+    assert "of float32's" in said
+
+
+def test_int8_weights_are_int8_and_the_preprocessing_is_not(trained_run: Path, exported: Path) -> None:
+    images, _ = val_images(trained_run, 8)
+    model = onnx.load(exported)
+    reduced = StaticInt8(model, [{"image": np.stack(images)}]).convert()
+    kinds = {tensor.name: tensor.data_type for tensor in reduced.graph.initializer}
+    assert kinds["model.layer1.0.conv1.weight_quantized"] == TensorProto.INT8
+    weights = next(numpy_helper.to_array(t) for t in reduced.graph.initializer if t.name.endswith("conv1.weight_quantized"))
+    assert np.abs(weights).max() <= 64  # seven bits
+    assert kinds["model.fc.weight"] == TensorProto.FLOAT
+    scales = next(numpy_helper.to_array(t) for t in reduced.graph.initializer if t.name == "model.layer1.0.conv1.weight_scale")
+    assert len(set(scales.tolist())) > 1  # one a channel
+    producers = {name: node for node in reduced.graph.node for name in node.output}
+    resize = next(node for node in reduced.graph.node if node.op_type == "Resize")
+    assert producers[resize.input[0]].op_type != "DequantizeLinear"
+    assert next(node for node in reduced.graph.node if node.op_type == "Gemm").input[1] == "model.fc.weight"
+
+
+def test_the_ranges_are_those_of_the_calibration_images() -> None:
+    model = planted([("first", np.eye(2)), ("second", np.eye(2)), ("last", np.eye(2))])
+    # Batches of their own: a range holds the least and largest of all of them.
+    batches = [{"image": np.array([[1.0, 3.0]], np.float32)}, {"image": np.array([[-2.0, 0.5], [0, 0]], np.float32)}]
+    reduced = StaticInt8(model, batches).convert()
+    scale = next(numpy_helper.to_array(t) for t in reduced.graph.initializer if t.name == "image_scale")
+    assert scale == pytest.approx(5 / 255, rel=1e-6)
+
+
+def planted(layers: list[tuple[str, np.ndarray]]) -> onnx.ModelProto:
+    """A chain of matrix products; `image` (N, 2) → `logits`."""
+    nodes, constants, given = [], [], "image"
+    for place, (name, weight) in enumerate(layers):
+        out = "logits" if place == len(layers) - 1 else f"{name}_out"
+        constants.append(numpy_helper.from_array(weight.astype(np.float32), f"model.{name}.weight"))
+        nodes.append(helper.make_node("MatMul", [given, f"model.{name}.weight"], [out], name=name))
+        given = out
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", None]) for n in ("image", "logits")]
+    graph = helper.make_graph(nodes, "planted", value[:1], value[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def test_the_last_layer_and_what_stands_before_the_first_are_float() -> None:
+    found = GraphLayers(planted([("first", np.eye(2)), ("second", np.eye(2)), ("last", np.eye(2))]))
+    assert [layer.name for layer in found.layers] == ["first", "second"]
+    assert [layer.name for layer in found.fixed] == ["last"]
+    assert found.float_nodes == ("last",)
+
+
+def test_one_layer_alone_is_measured_and_left_in_float() -> None:
+    # The first layer makes one channel a thousand times the other, the second undoes it: 8 bits of their common range lose the
+    # small one, and no other product here loses anything to speak of.
+    wide = np.diag([1000.0, 1.0])
+    chain = [
+        ("even", np.eye(2)),
+        ("widen", wide),
+        ("narrow", np.linalg.inv(wide)),
+        ("even_again", np.eye(2)),
+        ("last", np.eye(2)),
+    ]
+    model = planted(chain)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 1, (64, 2)).astype(np.float32)
+    reduction = StaticInt8(model, [{"image": images}])
+    reference = open_model(model)
+    costs = layer_costs(reduction, reference, [{"image": images}], "logits")
+    assert set(costs) == {"even", "widen", "narrow", "even_again"}
+    assert min(costs["widen"], costs["narrow"]) > 10 * max(costs["even"], costs["even_again"])
+    tried = []
+
+    def judge(reduced: onnx.ModelProto) -> dict[str, Gate]:
+        error = np.abs(open_model(reduced).run(None, {"image": images})[0] - reference.run(None, {"image": images})[0]).max()
+        tried.append(error)
+        return {"logits": Gate("class", 64, 1, None, None if error < 0.05 else f"error {error:.2f}, limit 0.05")}
+
+    found = search_layers(reduction, judge, lambda: costs)
+    assert found.passed
+    assert set(found.kept) == {"widen", "narrow"}
+    assert tried[0] > 0.5
+    assert len(tried) == 3  # all reduced, one left out, two left out
+    assert not found.first["logits"].passed
+
+
+def test_how_many_layers_are_left_out() -> None:
+    assert list(kept_counts(1)) == []
+    assert list(kept_counts(2)) == [1]
+    assert list(kept_counts(13)) == [1, 2, 4, 6]
+    assert list(kept_counts(40)) == [1, 2, 4, 8, 16, 20]
+
+
+def test_costs_are_not_measured_when_the_gate_passes() -> None:
+    reduction = Half(planted([("first", np.eye(2)), ("last", np.eye(2))]))
+    asked = []
+    passing = {"logits": Gate("class", 1, 1, None, None)}
+    assert search_layers(reduction, lambda m: passing, lambda: asked.append(1) or {}).passed
+    assert not asked
+    search_layers(reduction, lambda m: passing, lambda: asked.append(1) or {}, always=True)
+    assert asked == [1]
+
+
+def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    (run / "model.onnx").unlink(missing_ok=True)
+    file = find_checkpoint(run, "best") / WEIGHTS
+    weights = load_file(file)
+    spoil(weights)
+    save_file(weights, file)
+    assert main(["export", f"run={run}", *LOOSE, "precision=int8"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "precision=int8 is refused" in error
+    assert "limit 0.98" in error
+    assert "with the 6 costliest of 13 layers in float32 still" in error
+    assert "no file was written" in error
+    assert "layer" in error.split("error of a layer alone")[1]
+    assert not list(run.glob("model*"))
+
+
+def spoil(weights: dict[str, torch.Tensor]) -> None:
+    """Rescale the channels behind most convolutions from 1 to 100,000 and take it back in the next: equal in float32, hopeless in
+    the eight bits that all channels of an activation share. ReLU lets positive factors through."""
+    pairs = [(f"layer{n}.0.bn1", f"layer{n}.0.conv2") for n in (1, 2, 3, 4)] + [("layer3.0.bn2", "layer3.0.conv3")]
+    for norm, after in pairs:
+        factor = torch.logspace(0, 5, len(weights[f"{norm}.weight"]))
+        for part in ("weight", "bias"):
+            weights[f"{norm}.{part}"] = weights[f"{norm}.{part}"] * factor
+        weights[f"{after}.weight"] = weights[f"{after}.weight"] / factor[None, :, None, None]
+
+
+def test_dynamic_int8_is_for_matrix_products(exported: Path) -> None:
+    with pytest.raises(NotOfferedError, match="100% of the weights are in convolutions; use precision=int8"):
+        DynamicInt8(onnx.load(exported))
+    rng = np.random.default_rng(0)
+    model = planted([("first", rng.normal(size=(2, 2))), ("last", np.eye(2))])
+    reduced = DynamicInt8(model).convert()
+    assert [node.op_type for node in reduced.graph.node].count("MatMulInteger") == 1
+    with pytest.raises(NotOfferedError, match="only layer is the last"):
+        StaticInt8(planted([("last", np.eye(2))]), [{"image": np.ones((1, 2), np.float32)}])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("precision=int4", "precision 'int4' is not offered; choose fp32, fp16, int8, int8_dynamic"),
+        ("calibration.method=minmix", "did you mean 'minmax'"),
+        ("calibration.images=0", "calibration.images=0 must be at least 1"),
+        ("gate.images=0", "gate.images=0 must be at least 1"),
+        ("gate.replicates=-1", "gate.replicates=-1 must be at least 0"),
+        ("gate.level=1", "gate.level=1 must lie between 0 and 1"),
+        ("gate.loss=-0.1", "the gate's limit loss is -0.1"),
+        ("gate.agreement=98", "the gate's limit agreement is 98"),
+        ("gate.looss=1", "did you mean"),
+    ],
+)
+def test_mistakes_are_one_line(option: str, message: str, trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", f"run={trained_run}", option]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

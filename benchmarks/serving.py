@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from medzoo.data.preprocess import Preprocess
-from medzoo.export.bench import interleave, speedups
-from medzoo.export.bench_machine import OtherLoad, available_cores, describe_machine
-from medzoo.export.bench_subjects import random_task, smooth_images
+from medzoo.export.bench.machine import OtherLoad, available_cores, describe_machine
+from medzoo.export.bench.rounds import interleave, speedups
+from medzoo.export.bench.subjects import random_task, smooth_images
 from medzoo.export.onnx_file import export_onnx
 from medzoo.export.providers import SessionSettings, open_session
 from medzoo.export.runtime import OnnxModel

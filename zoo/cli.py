@@ -214,7 +214,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "search": _search,
     "export": _composed("export", "ExportConfig", "medzoo.export.command"),
     "predict": _predict,
-    "bench": _composed("bench", "BenchConfig", "medzoo.export.bench_command"),
+    "bench": _composed("bench", "BenchConfig", "medzoo.export.bench.command"),
     "doctor": _doctor,
     "show": _show,
 }

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from medzoo.cli import main
-from medzoo.export import bench_contestants
-from medzoo.export.bench import compare_outputs, interleave, speedups
-from medzoo.export.bench_machine import OtherLoad, describe_machine
-from medzoo.export.bench_subjects import smooth_images
+from medzoo.export.bench import contestants as bench_contestants
+from medzoo.export.bench.machine import OtherLoad, describe_machine
+from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
+from medzoo.export.bench.subjects import smooth_images
 
 QUICK = ["rounds=2", "min_seconds=0", "warm_up=1", "threads=1", "engines=[torch,onnxruntime]"]
 

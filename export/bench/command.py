@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.export.bench import compare_outputs, interleave, speedups
-from medzoo.export.bench_contestants import ENGINES, REFERENCE, build, list_contestants, warm_up
-from medzoo.export.bench_machine import OtherLoad, available_cores, describe_machine
-from medzoo.export.bench_report import batch_report, format_batch, plot_ratios
-from medzoo.export.bench_subjects import PRECISIONS, Subject, backbone_subjects, run_subjects
+from medzoo.export.bench.contestants import ENGINES, REFERENCE, build, list_contestants, warm_up
+from medzoo.export.bench.machine import OtherLoad, available_cores, describe_machine
+from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
+from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
+from medzoo.export.bench.subjects import PRECISIONS, Subject, backbone_subjects, run_subjects
 from medzoo.export.providers import SessionSettings, prove
 from medzoo.train.storage import write_file
 from medzoo.verb_config import BenchConfig
@@ -68,7 +68,7 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
 
     Returns:
         `name`, `input` (shape of one), `megabytes` by precision, and in `batches` what
-        `medzoo.export.bench_report.batch_report` returns.
+        `medzoo.export.bench.report.batch_report` returns.
     """
     contestants = list_contestants(tuple(config.engines), subject.graph, subject.files, settings, sealed=subject.sealed)
     precisions = {contestant.name: contestant.precision for contestant in contestants}

@@ -1,0 +1,1 @@
+"""`medzoo bench`: torch and ONNX Runtime timed side by side on one model and the same images."""

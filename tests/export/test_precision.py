@@ -163,7 +163,7 @@ def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
     trained_run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    shutil.copytree(trained_run, run, ignore=shutil.ignore_patterns("model*"))
+    shutil.copytree(trained_run, run, ignore=shutil.ignore_patterns("model*.onnx", "model*.json"))
     file = find_checkpoint(run, "best") / WEIGHTS
     weights = load_file(file)
     spoil(weights)

@@ -30,7 +30,7 @@ FAMILIES = {
     "cnn": ["model.backbone=test_resnet"],
     "vit": ["model=vit", "model.backbone=test_vit"],
     "zach_vit": ["model=zach_vit"],
-    "cnn3d": ["model=cnn3d", "data.dims=3", "data.size=16", "model.arguments={width: 0.125}"],
+    "cnn3d": ["model=cnn3d", "data.dims=3", "data.size=16", "+model.arguments.width=0.125"],
     "slices": ["model=slices", "data.dims=3", "data.size=16", "model.backbone=test_resnet"],
     "ordinal": ["model.backbone=test_resnet", "data.labels=ordinal", "loss=cumulative"],
     "multilabel": ["model.backbone=test_resnet", "data.labels=multilabel"],
@@ -107,7 +107,7 @@ def test_int8_that_loses_points_of_auroc_is_refused(
     trained: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    shutil.copytree(trained("cnn"), run, ignore=shutil.ignore_patterns("model*"))
+    shutil.copytree(trained("cnn"), run, ignore=shutil.ignore_patterns("model*.onnx", "model*.json"))
     file = find_checkpoint(run, "best") / WEIGHTS
     weights = load_file(file)
     spoil(weights)

@@ -17,9 +17,9 @@ from medzoo.data.prompts import Prompts
 from medzoo.evaluation.contrast import classifier_prompts, prompt_card
 from medzoo.evaluation.zeroshot import build_classifier
 from medzoo.export.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
-from medzoo.export.clip_precision import reduce_towers
 from medzoo.export.onnx_file import prove_graph, prove_text_tower, write_graph
-from medzoo.export.reduce import Reduced
+from medzoo.export.precision.clip import reduce_towers
+from medzoo.export.precision.reduce import Reduced
 from medzoo.export.report import format_parity, format_reduced
 from medzoo.tasks.contrast import Contrast
 from medzoo.train.run import RunDirectory

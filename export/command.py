@@ -14,11 +14,11 @@ from medzoo.data.errors import ConfigError
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.command import run_dataset
 from medzoo.export.clip_command import export_clip
-from medzoo.export.judges import ImageJudge
 from medzoo.export.onnx_file import ProvenGraph, prove_graph, write_graph
-from medzoo.export.reduce import Reduced, check_settings, reduce_graph, reduction_of
+from medzoo.export.precision.judges import ImageJudge
+from medzoo.export.precision.reduce import Reduced, check_settings, reduce_graph, reduction_of
+from medzoo.export.precision.validation import drawn, validation_of
 from medzoo.export.report import format_parity, format_reduced
-from medzoo.export.validation import drawn, validation_of
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.bottleneck_setup import concept_truth
 from medzoo.tasks.contrast import Contrast

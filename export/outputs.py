@@ -53,7 +53,8 @@ def mean_of_concepts(concepts: NDArray[Any], lengths: Sequence[int]) -> NDArray[
     shares = np.clip(concepts.astype(np.float64), 1e-12, 1 - 1e-7)  # float32 has no share between 1 - 6e-8 and 1
     starts = np.cumsum([0, *lengths])[:-1]
     mean = np.add.reduceat(np.log(shares / (1 - shares)), starts, axis=0) / np.array(lengths)[:, None]
-    return (1 / (1 + np.exp(-mean))).astype(np.float32)
+    averaged: NDArray[np.float32] = (1 / (1 + np.exp(-mean))).astype(np.float32)
+    return averaged
 
 
 def check_corrections(count: int, concepts: Sequence[str], values: Any, mask: Any) -> dict[str, NDArray[np.float32]]:

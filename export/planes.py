@@ -156,11 +156,10 @@ class _Rewriting(PlaneGraph):
         planes = self.reshape(turned, (-1, products * channels, height, width))
         # In float64: what is rounded once is as exact as the weights themselves.
         groups = np.einsum("pk,ockhw->pochw", minimal.kernel, weight.astype(np.float64)).astype(np.float32)
-        biases = None
+        by_product = np.zeros((products, len(groups[0])), np.float32)
         if bias is not None:
-            biases = np.zeros((products, len(bias)), np.float32)
-            biases[CONSTANT_TERM] = bias
-            biases = biases.reshape(-1)
+            by_product[CONSTANT_TERM] = bias
+        biases = None if bias is None else by_product.reshape(-1)
         given = self.convolution_2d(
             node, planes, groups.reshape(-1, *groups.shape[2:]), biases, {**flat, "group": products}, f"{result}_products"
         )

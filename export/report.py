@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medzoo.export.gate import Gate, format_gate
 from medzoo.export.parity import COSINE, Parity
+from medzoo.export.precision.figures import Gate, format_gate
 
 SHOWN = 12
 """Layers listed by name on the terminal; the JSON report has them all."""
@@ -31,7 +31,7 @@ def format_reduced(report: Mapping[str, Any], gates: Mapping[str, Gate]) -> list
     """Return what a reduced file has lost and kept, as lines for a terminal.
 
     Args:
-        report: Of a written file, see `medzoo.export.reduce.reduce_graph`.
+        report: Of a written file, see `medzoo.export.precision.reduce.reduce_graph`.
         gates: What was judged → its figures.
     """
     ratio = report["megabytes"] / report["float32_megabytes"] if report["float32_megabytes"] else 1.0

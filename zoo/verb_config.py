@@ -40,7 +40,7 @@ class CalibrationConfig:
     Attributes:
         images: Training images, drawn at random; fewer if there are fewer, and the report says how many.
         seed: Of the draw.
-        method: minmax, entropy or percentile; see `medzoo.export.precision.METHODS`.
+        method: minmax, entropy or percentile; see `medzoo.export.precision.convert.METHODS`.
     """
 
     images: int = 128
@@ -50,7 +50,7 @@ class CalibrationConfig:
 
 @dataclass
 class GateConfig:
-    """How much a reduced precision may lose on validation images; see `medzoo.export.gate.GateLimits`.
+    """How much a reduced precision may lose on validation images; see `medzoo.export.precision.gate.GateLimits`.
 
     Attributes:
         loss: Most that macro AUROC, and that of each class with enough samples, may fall.

@@ -23,7 +23,7 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import Preprocess
 from medzoo.export.clip_graphs import TextTower
 from medzoo.export.onnx_file import export_graph, export_text_tower
-from medzoo.export.precision import DynamicInt8, Half, StaticInt8
+from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
 from medzoo.models import timm_backbone
 from medzoo.models.clip import find_clip
 from medzoo.models.registry import check_name, is_timm, model_from_spec

@@ -11,7 +11,8 @@ from sklearn.metrics import cohen_kappa_score, mean_absolute_error, roc_auc_scor
 
 from medzoo.data.errors import ConfigError, ExportError
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.export.gate import Gate, GateLimits, Loss, check_concepts, check_embeddings, check_gate, format_gate
+from medzoo.export.precision.figures import Gate, GateLimits, Loss, format_gate
+from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
 
 LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0)
 KINDS = ("multiclass", "ordinal", "multilabel", "regression")

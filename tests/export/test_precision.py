@@ -17,12 +17,12 @@ from medzoo.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
-from medzoo.export.gate import Gate
-from medzoo.export.layers import GraphLayers
 from medzoo.export.model_files import open_model
-from medzoo.export.precision import DynamicInt8, Half, NotOfferedError, StaticInt8
+from medzoo.export.precision.convert import DynamicInt8, Half, NotOfferedError, StaticInt8
+from medzoo.export.precision.figures import Gate
+from medzoo.export.precision.layers import GraphLayers
+from medzoo.export.precision.sensitivity import kept_counts, layer_costs, search_layers
 from medzoo.export.runtime import OnnxModel
-from medzoo.export.sensitivity import kept_counts, layer_costs, search_layers
 
 LOOSE = ["images=12", "gate.replicates=20", "calibration.images=32"]
 

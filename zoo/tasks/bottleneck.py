@@ -207,11 +207,8 @@ class Bottleneck(nn.Module):
             raise TrainingError(f"the {samples.split} split has no labelled sample; nothing to learn or choose by")
         if samples.concepts is None or np.isnan(samples.concepts).all():
             raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
-        unknown = [
-            n
-            for n, never in zip(self.concept_labels.names, np.isnan(samples.concepts).all(axis=0).tolist(), strict=True)
-            if never
-        ]
+        columns = zip(self.concept_labels.names, samples.concepts.T, strict=True)
+        unknown = [name for name, column in columns if np.isnan(column).all()]
         if unknown and samples.split == "train":
             raise TrainingError(
                 f"no sample of the train split says anything of concept {unknown[0]!r}: it cannot be learnt; leave it out "

@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from medzoo.export.gate import Gate
 from medzoo.export.model_files import open_model
-from medzoo.export.precision import Reduction
+from medzoo.export.precision.convert import Reduction
+from medzoo.export.precision.figures import Gate
 
 Judge = Callable[[onnx.ModelProto], Mapping[str, Gate]]
 

@@ -10,12 +10,12 @@ import onnx
 
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, UnknownNameError
 from medzoo.export.external_data import LIMIT, weight_bytes
-from medzoo.export.gate import Gate
-from medzoo.export.judges import ImageJudge, TextJudge, gate_limits
 from medzoo.export.onnx_file import ProvenGraph
-from medzoo.export.precision import METHODS, DynamicInt8, Half, Reduction, StaticInt8
-from medzoo.export.sensitivity import Search, search_layers
-from medzoo.export.validation import Images
+from medzoo.export.precision.convert import METHODS, DynamicInt8, Half, Reduction, StaticInt8
+from medzoo.export.precision.figures import Gate
+from medzoo.export.precision.judges import ImageJudge, TextJudge, gate_limits
+from medzoo.export.precision.sensitivity import Search, search_layers
+from medzoo.export.precision.validation import Images
 from medzoo.verb_config import CalibrationConfig, ExportConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")

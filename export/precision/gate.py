@@ -9,166 +9,21 @@ while single patients change class. The default limits are the project's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.errors import ExportError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.evaluation.bootstrap import bootstrap, interval
 from medzoo.evaluation.metrics import Floats, all_metrics, scored
 from medzoo.evaluation.monitor import monitorable
+from medzoo.export.precision.figures import DEFAULT_LIMITS, Gate, GateLimits, Likeness, Loss
 
 TIE = 1e-6
 """Logits of the float32 model that are closer than this are a tie: a reduced model may break it either way."""
-
-_ROUNDING = 1e-9
-"""A loss of 0.900 − 0.895 is 0.005, not the 0.0050000000000000044 that float64 makes of it."""
-_TITLES = {"auroc": "AUROC", "kappa": "quadratic kappa", "mae": "MAE", "agreement": "agreement", "cosine": "mean cosine"}
-
-
-@dataclass(frozen=True)
-class GateLimits:
-    """How much a model of reduced precision may differ from its float32 model.
-
-    Attributes:
-        loss: Most that macro AUROC may fall, and that of each class with enough samples.
-        kappa_loss: Most that quadratic kappa may fall (ordinal labels). Wider than `loss`: kappa is a step function of the
-            argmax, and one changed grade among a few hundred moves it by more than AUROC.
-        error_growth: Most that the mean absolute error of an output may grow (regression), in standard deviations of its
-            targets.
-        agreement: Least share of samples with the same argmax (exclusive labels), or of entries on the same side of
-            probability 0.5 (multilabel).
-        cosine: Least mean cosine of embeddings.
-        support: A class counts on its own with that many positive and as many negative samples.
-
-    Raises:
-        ConfigError: If a limit is negative or not a number, a share or cosine above 1, or the support below 1.
-    """
-
-    loss: float = 0.005
-    kappa_loss: float = 0.02
-    error_growth: float = 0.01
-    agreement: float = 0.98
-    cosine: float = 0.99
-    support: int = 30
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            low, high = (1 if name == "support" else 0), (1 if name in ("agreement", "cosine") else np.inf)
-            # Written so that NaN, with which every comparison is false, is refused too.
-            if not low <= value <= high:
-                raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low} to {high}")
-
-
-@dataclass(frozen=True)
-class Loss:
-    """One metric of both models.
-
-    Attributes:
-        metric: `auroc`, `kappa` or `mae`.
-        name: The class, concept or output; None for the macro mean and for metrics of the whole.
-        reference: The float32 model's value; MAE in the output's unit.
-        reduced: The reduced model's value.
-        loss: How much worse the reduced model is, below 0 where it is better; MAE in standard deviations of the targets.
-        low: Lower end of the paired interval of the loss; None without one (one group, no replicates, mostly undefined).
-        high: Upper end.
-        limit: Most that the loss may be; None where it is shown and not judged.
-    """
-
-    metric: str
-    name: str | None
-    reference: float
-    reduced: float
-    loss: float
-    low: float | None
-    high: float | None
-    limit: float | None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the loss is within the limit; NaN never is."""
-        return self.limit is None or self.loss <= self.limit + _ROUNDING
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """How alike the outputs of both models are, whatever the labels say.
-
-    Attributes:
-        metric: `agreement`, `cosine` (mean) or `smallest_cosine`.
-        value: The figure, 1 for equal outputs.
-        limit: Least it may be; None where it is shown and not judged.
-    """
-
-    metric: str
-    value: float
-    limit: float | None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the figure reaches the limit; NaN never does."""
-        return self.limit is None or self.value >= self.limit - _ROUNDING
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Figures and verdict.
-
-    Attributes:
-        subject: What a name stands for: `class`, `concept`, `output` (regression) or `embedding`.
-        samples: Validation samples.
-        groups: Groups that are redrawn for the intervals; None for embeddings.
-        level: Coverage of the intervals; None for embeddings.
-        problem: Why nothing could be measured; None if it could.
-        losses: Every metric, the macro mean first.
-        likeness: Agreement or cosines.
-        not_judged: Class → its samples, too few for a limit of its own. It is in the macro mean if it has both kinds.
-        left_out: Soft targets that AUROC cannot use (no single largest class; a finding that is neither 0 nor 1).
-    """
-
-    subject: str
-    samples: int
-    groups: int | None = None
-    level: float | None = None
-    problem: str | None = None
-    losses: tuple[Loss, ...] = ()
-    likeness: tuple[Likeness, ...] = ()
-    not_judged: Mapping[str, str] = field(default_factory=dict)
-    left_out: int = 0
-
-    @property
-    def passed(self) -> bool:
-        """Whether the model may be written."""
-        return self.reason is None
-
-    @property
-    def reason(self) -> str | None:
-        """Why the model is refused, in one line with figure and limit; of several classes the worst. None if it passed."""
-        if self.problem is not None:
-            return self.problem
-        found = []
-        for metric in ("auroc", "kappa", "mae"):
-            failed = [row for row in self.losses if row.metric == metric and not row.passed]
-            named = sorted((row for row in failed if row.name is not None), key=lambda row: -row.loss)
-            for row in [row for row in failed if row.name is None] + named[:1]:
-                whole = "macro " if metric == "auroc" else ""
-                what = f"{whole}{_TITLES[metric]}" if row.name is None else f"{_TITLES[metric]} of {self.subject} {row.name!r}"
-                verb, unit = ("grows", " standard deviations") if metric == "mae" else ("falls", "")
-                found.append(f"{what} {verb} by {_against(row.loss, row.limit)}{unit} "
-                             f"({row.reference:.4f} to {row.reduced:.4f}), limit {row.limit:g}")  # fmt: skip
-            if len(named) > 1:
-                found[-1] += f", and {len(named) - 1} more beyond it"
-        found += [f"{_TITLES[alike.metric]} with the float32 model is {_against(alike.value, alike.limit)}, limit {alike.limit:g}"
-                  for alike in self.likeness if not alike.passed]  # fmt: skip
-        return "; ".join(found) or None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return figures, `passed` and `reason`, JSON-ready: never NaN, None where there is no number."""
-        return {"passed": self.passed, "reason": self.reason, **asdict(self)}
 
 
 def check_gate(
@@ -178,7 +33,7 @@ def check_gate(
     reference: NDArray[np.float32],
     reduced: NDArray[np.float32],
     *,
-    limits: GateLimits = GateLimits(),
+    limits: GateLimits = DEFAULT_LIMITS,
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -252,7 +107,7 @@ def check_concepts(
     reference: NDArray[np.float32],
     reduced: NDArray[np.float32],
     *,
-    limits: GateLimits = GateLimits(),
+    limits: GateLimits = DEFAULT_LIMITS,
     replicates: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -266,7 +121,9 @@ def check_concepts(
     return replace(gate, subject="concept", problem=gate.problem and f"concepts: {gate.problem}")
 
 
-def check_embeddings(reference: NDArray[np.float32], reduced: NDArray[np.float32], *, limits: GateLimits = GateLimits()) -> Gate:
+def check_embeddings(
+    reference: NDArray[np.float32], reduced: NDArray[np.float32], *, limits: GateLimits = DEFAULT_LIMITS
+) -> Gate:
     """Judge embeddings by their cosine with the float32 model's: the mean is judged, the smallest shown.
 
     Args:
@@ -290,26 +147,6 @@ def check_embeddings(reference: NDArray[np.float32], reduced: NDArray[np.float32
     return Gate(
         "embedding", len(ours), likeness=(Likeness("cosine", mean, limits.cosine), Likeness("smallest_cosine", smallest, None))
     )
-
-
-def format_gate(gate: Gate) -> list[str]:
-    """Return the figures as lines for a terminal, the verdict first."""
-    among = f"{gate.samples} validation samples" + ("" if gate.groups is None else f" in {gate.groups} groups")
-    lines = [f"{gate.subject} gate on {among}: " + ("passed" if gate.passed else f"FAILED: {gate.reason}")]
-    for row in gate.losses:
-        bounds = "" if row.low is None or gate.level is None else f" [{row.low:.4f}, {row.high:.4f}] at {gate.level:.0%}"
-        what = "growth in standard deviations" if row.metric == "mae" else "loss"
-        limit = "not judged on its own" if row.limit is None else f"limit {row.limit:g}" + ("" if row.passed else " FAILED")
-        label = f"{'macro ' if row.metric == 'auroc' else ''}{row.metric}" if row.name is None else f"  {row.metric} {row.name}"
-        lines.append(f"  {label:<26} {row.reference:.4f} → {row.reduced:.4f}, {what} {row.loss:.4f}{bounds}, {limit}")
-    for alike in gate.likeness:
-        limit = "" if alike.limit is None else f", limit {alike.limit:g}" + ("" if alike.passed else " FAILED")
-        lines.append(f"  {alike.metric:<26} {alike.value:.4f}{limit}")
-    if gate.not_judged:
-        lines.append("  not judged on their own: " + "; ".join(f"{name} ({why})" for name, why in gate.not_judged.items()))
-    if gate.left_out:
-        lines.append(f"  {gate.left_out} soft targets left out: AUROC needs one class, or 0 or 1")
-    return lines
 
 
 def _outputs(reference: NDArray[np.float32], reduced: NDArray[np.float32]) -> tuple[Floats, Floats]:
@@ -361,8 +198,3 @@ def _agreement(labels: LabelSpace, ours: Floats, theirs: Floats) -> float:
         # A top that the float32 model holds for a tie is as good as its own; a third class is not.
         return float((ours.max(axis=1) - chosen < TIE).mean())
     return float((((ours > 0) == (theirs > 0)) | (np.abs(ours) < TIE)).mean())
-
-
-def _against(value: float, limit: float | None) -> str:
-    """Return a figure with as many digits as tell it from its limit."""
-    return next((text for d in (4, 6, 9) if float(text := f"{value:.{d}f}") != limit), f"{value:.12f}")

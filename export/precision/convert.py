@@ -1,7 +1,7 @@
 """Graphs of reduced precision: fp16 for GPUs, static int8, and int8 with activations scaled as they come.
 
 Each is made by onnxruntime's own tools from the float32 graph that was proven against torch. What stays float32 is decided in
-`medzoo.export.layers`; further layers can be left in float32 by name, which is what `medzoo.export.sensitivity` searches for.
+`layers`; further layers can be left in float32 by name, which is what `sensitivity` searches for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 from medzoo.data.errors import ExportError
-from medzoo.export.layers import OPERATORS, GraphLayers, Layer
+from medzoo.export.precision.layers import OPERATORS, GraphLayers, Layer
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy, "percentile": CalibrationMethod.Percentile,

@@ -8,11 +8,11 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.export.clip_graphs import parity_texts
-from medzoo.export.judges import ImageJudge, TextJudge
 from medzoo.export.onnx_file import ProvenGraph
-from medzoo.export.precision import DynamicInt8, Half, NotOfferedError
-from medzoo.export.reduce import Reduced, reduce_graph, reduction_of
-from medzoo.export.validation import drawn, validation_of
+from medzoo.export.precision.convert import DynamicInt8, Half, NotOfferedError
+from medzoo.export.precision.judges import ImageJudge, TextJudge
+from medzoo.export.precision.reduce import Reduced, reduce_graph, reduction_of
+from medzoo.export.precision.validation import drawn, validation_of
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import write_captions
 from medzoo.verb_config import ExportConfig

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medzoo.data.preprocess import fit, normalise
 from medzoo.evaluation.zeroshot import ZeroShotClassifier
-from medzoo.export.onnx_file import ExtraInput
+from medzoo.export.graph_inputs import ExtraInput
 from medzoo.models.clip import encode_image, encode_text
 from medzoo.tasks.classify import probabilities
 from medzoo.tasks.contrast import Contrast

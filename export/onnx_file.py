@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -17,38 +13,22 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from medzoo.data.errors import ExportError
 from medzoo.data.tokenizer import Tokenizer
 from medzoo.evaluation.monitor import METRICS, monitor_value
+from medzoo.export.graph_inputs import ExtraInput, make_optional, optional_inputs
 from medzoo.export.integrity import KEY, PLACEHOLDER
 from medzoo.export.model_files import check_model, open_model, write_model
 from medzoo.export.parity import check_parity, check_text_parity
 from medzoo.export.planes import on_planes
+from medzoo.quiet import quiet_library
 from medzoo.tasks.task import Deployable, Task
 
 OPSET = 20
 FORMAT = "1"
 METRIC_LOSS = 1e-3
 """Most that the task's own metric may change from torch to a float32 graph; for an error, in spreads of the targets."""
-
-
-@dataclass(frozen=True)
-class ExtraInput:
-    """An input of a graph beside the image.
-
-    Attributes:
-        name: Its name.
-        example: What the graph is traced and proven with.
-        dims: A name for each dynamic dimension, None for a fixed one.
-        default: What it is when it is left out, stored in the file; None: it must be given.
-    """
-
-    name: str
-    example: torch.Tensor
-    dims: tuple[str | None, ...]
-    default: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -107,11 +87,11 @@ def prove_graph(
     """
     assert isinstance(graph, Deployable)
     graph.to("cpu").eval()  # type: ignore[attr-defined]
-    extras = (*getattr(graph, "extra_inputs", ()), *_optional_inputs(graph))
+    extras = (*getattr(graph, "extra_inputs", ()), *optional_inputs(graph))
     model, planes = on_planes(_to_onnx(graph, extras), minimal)
     for extra in extras:
         if extra.default is not None:
-            _make_optional(model, extra)
+            make_optional(model, extra)
     session = open_model(model)
     # An optional input is proven by one row for the whole batch, as its default is, and by the default; the metric by that too.
     parity = check_parity(
@@ -175,49 +155,6 @@ def write_graph(
     return _write(proven.model if reduced is None else reduced, proven.graph, report, path, dict(proven.further))
 
 
-def _optional_inputs(graph: Any) -> list[ExtraInput]:
-    """Return the inputs a graph may be run without, with examples to trace and prove it on.
-
-    Values span 0..1 in each row; in the first row of a mask the first, third, ... entry is 1.
-    """
-    found = []
-    for name, default in getattr(graph, "optional_inputs", {}).items():
-        places = torch.arange(default.shape[1], dtype=torch.float32)
-        rows = (
-            (1 - places % 2, places % 2)
-            if name.endswith("_mask")
-            else (places / max(1, len(places) - 1), torch.ones_like(places))
-        )
-        found.append(ExtraInput(name, torch.stack(rows), ("batch", None), default))
-    return found
-
-
-def _make_optional(model: onnx.ModelProto, extra: ExtraInput) -> None:
-    """Let an input of the batch's rows be left out, or given as one row for all.
-
-    An input with an initialiser of its name may be omitted (ONNX, overridable initialisers). Its one row is expanded to the batch
-    by a node of its own, so that shapes behind it stay what they were traced as.
-    """
-    assert extra.default is not None
-    rows = f"{extra.name}_rows"
-    for node in model.graph.node:
-        for place, name in enumerate(node.input):
-            if name == extra.name:
-                node.input[place] = rows
-    given = next(value for value in model.graph.input if value.name == extra.name)
-    given.type.tensor_type.shape.dim[0].dim_param = rows
-    width = numpy_helper.from_array(np.array([extra.default.shape[1]], dtype=np.int64), f"{extra.name}_width")
-    model.graph.initializer.extend([numpy_helper.from_array(extra.default.numpy(), extra.name), width])
-    nodes = [
-        helper.make_node("Shape", ["image"], [f"{extra.name}_batch"], start=0, end=1),
-        helper.make_node("Concat", [f"{extra.name}_batch", width.name], [f"{extra.name}_shape"], axis=0),
-        helper.make_node("Expand", [extra.name, f"{extra.name}_shape"], [rows]),
-    ]
-    for place, node in enumerate(nodes):
-        model.graph.node.insert(place, node)
-    check_model(model)
-
-
 def _write(
     model: onnx.ModelProto, graph: Any, report: dict[str, Any], path: Path, further: dict[str, str] | None = None
 ) -> dict[str, Any]:
@@ -246,8 +183,7 @@ def _traced(
     dims: Sequence[Sequence[str | None]],
 ) -> onnx.ModelProto:
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _quiet_logging():
-            warnings.simplefilter("ignore")
+        with quiet_library(output=True):
             program = torch.onnx.export(
                 graph, inputs, dynamo=True, opset_version=OPSET, input_names=names, output_names=list(graph.outputs),
                 dynamic_shapes=dynamic, external_data=False, verbose=False,
@@ -301,14 +237,3 @@ def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], furthe
     del model.metadata_props[:]
     for key, value in entries.items():
         model.metadata_props.add(key=key, value=value)
-
-
-@contextlib.contextmanager
-def _quiet_logging() -> Any:
-    """Silence what the exporter logs: it speaks of itself, and failures come as exceptions."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

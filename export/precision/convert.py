@@ -6,15 +6,11 @@ Each is made by onnxruntime's own tools from the float32 graph that was proven a
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
@@ -27,6 +23,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from medzoo.data.errors import ExportError
 from medzoo.export.precision.layers import OPERATORS, GraphLayers, Layer
+from medzoo.quiet import quiet_library
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax, "entropy": CalibrationMethod.Entropy, "percentile": CalibrationMethod.Percentile,
@@ -82,7 +79,7 @@ class Half:
         copy.CopyFrom(self._model)
         held = {node.name for node in copy.graph.node if node.op_type in self._float_operators}
         _own_constants(copy, {*self._float_nodes, *held, *kept})
-        with _quiet():
+        with quiet_library(output=True):
             half = convert_float_to_float16(
                 copy, keep_io_types=True, op_block_list=self._float_operators, node_block_list=[*self._float_nodes, *kept]
             )
@@ -120,7 +117,7 @@ class DynamicInt8:
     def convert(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
         """Return the int8 graph, the layers of the node names `kept` in float32."""
         chosen = _chosen(self.layers, kept)
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, quiet_library(output=True):
             path = Path(folder) / "dynamic.onnx"
             quantize_dynamic(
                 self._model, path, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
@@ -154,7 +151,7 @@ class StaticInt8:
             raise NotOfferedError(
                 "precision=int8 is not offered for this model: it has no layer but the last; use precision=fp32"
             )
-        with _quiet():
+        with quiet_library(output=True):
             self._model = save_and_reload_model_with_shape_infer(model)
             self._ranges = _calibrate(self._model, batches, method)
 
@@ -162,7 +159,7 @@ class StaticInt8:
         """Return the int8 graph, the layers of the node names `kept` in float32."""
         copy = onnx.ModelProto()
         copy.CopyFrom(self._model)
-        with _quiet():
+        with quiet_library(output=True):
             quantizer = QDQQuantizer(
                 copy, True, True, QuantType.QInt8, QuantType.QUInt8, self._ranges, _chosen(self.layers, kept), [],
                 list(OPERATORS), {},
@@ -260,15 +257,3 @@ def _described_like(model: onnx.ModelProto, original: onnx.ModelProto) -> onnx.M
     del model.metadata_props[:]
     model.metadata_props.extend(original.metadata_props)
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the tools print and log: they speak of themselves, and failures come as exceptions."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
-            yield
-    finally:
-        logging.disable(before)

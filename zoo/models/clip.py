@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
 from medzoo.data.tokenizer import Tokenizer
+from medzoo.quiet import quiet_library
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
@@ -138,7 +138,7 @@ def build_clip(config: Mapping[str, Any], text_config: Mapping[str, Any] | None 
     custom = bool(settings.pop("custom_text", False)) or "hf_model_name" in text
     settings["vision_cfg"].pop("timm_model_pretrained", None)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet_library())
         if "hf_model_name" in text:
             if text_config is None:
                 raise ConfigError(f"the configuration of the text tower {text['hf_model_name']} is missing")
@@ -176,7 +176,7 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> None:
     else:
         return
     try:
-        with _quiet():
+        with quiet_library():
             open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
     except Exception as error:  # torch's, safetensors' and pickle's errors
         raise CheckpointError(f"{path} does not fit the model's configuration: {' '.join(str(error).split())[:300]}") from error
@@ -283,14 +283,3 @@ def _download(repository: str) -> Path:
         raise CheckpointError(
             f"hf-hub:{repository} cannot be fetched ({type(error).__name__}); without a network use local-dir:<folder>"
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """open_clip logs to the root logger what it says anyway by failing."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -80,4 +80,7 @@ def check_corrections(count: int, concepts: Sequence[str], values: Any, mask: An
         if given.shape != (count, len(concepts)):
             wanted = f"[{count}, {len(concepts)}]: one row an image, one column a concept"
             raise OnnxFileError(f"{name} has shape {list(given.shape)}, not {wanted}")
+    values, chosen = found["concept_values"], found["concept_mask"] > 0.5
+    if not ((values[chosen] >= 0) & (values[chosen] <= 1)).all():
+        raise OnnxFileError("concept_values must be numbers in 0..1 where concept_mask is 1")
     return found

@@ -119,6 +119,9 @@ class TrainedModel:
             if given.shape != (count, len(self.concepts)):
                 wanted = f"[{count}, {len(self.concepts)}]: one row an image, one column a concept"
                 raise ConfigError(f"{name} has shape {list(given.shape)}, not {wanted}")
+        values, chosen = found["concept_values"], found["concept_mask"] > 0.5
+        if not ((values[chosen] >= 0) & (values[chosen] <= 1)).all():
+            raise ConfigError("concept_values must be numbers in 0..1 where concept_mask is 1")
         return found
 
     def _run(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.errors import ConfigError, MedzooError
+from medzoo.evaluation.bottleneck_run import open_bottleneck
 from medzoo.evaluation.command import run_dataset
 from medzoo.evaluation.explain import concept_weights, explain_sample, plot_explanation, plot_weights
-from medzoo.evaluation.predictions import Predictions
-from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
 from medzoo.verb_config import ExplainConfig
@@ -24,20 +21,19 @@ def main(config: ExplainConfig) -> None:
 
     Raises:
         ConfigError: If the run is no concept bottleneck.
+        EvaluationError: If its predictions are missing, or of another model.
+        UnknownNameError: If there is no such sample.
     """
     if config.run is None:
         raise ConfigError("say which run to explain: run=<run directory>")
-    run = RunDirectory.open(Path(config.run))
-    task = load_checkpoint(find_checkpoint(run.path, "best"))
-    if not isinstance(task, Bottleneck):
-        raise ConfigError(f"{run.path} is no concept bottleneck ({task.spec.family}); train one with model=cbm")
+    run, task, predictions = open_bottleneck(config.run)
     if config.sample is None:
         weights = concept_weights(task)
         print(weights.round(3).to_string())
         write_file(run.path / "concept_weights.csv", weights.to_csv().encode("utf-8"))
         write_file(run.plots / "concept_weights.png", plot_weights(weights))
         return
-    explanation = explain_sample(task, Predictions.read(run.predictions), config.sample)
+    explanation = explain_sample(task, predictions, config.sample)
     print(explanation.table.round(3).to_string(na_rep=""))
     print("sum  " + "  ".join(f"{name} {value:.3f}" for name, value in explanation.outputs.items()))
     name = re.sub(r"[^\w.-]+", "_", config.sample)

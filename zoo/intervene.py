@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.seeding import generator
-from medzoo.evaluation.intervene import POLICIES, class_logits, intervention_curve, parse_concepts
-from medzoo.evaluation.monitor import METRICS, monitor_value
-from medzoo.evaluation.predictions import Predictions
+from medzoo.evaluation.bottleneck_run import open_bottleneck
+from medzoo.evaluation.intervene import POLICIES, check_interval, class_logits, intervention_curve, parse_concepts
+from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
 from medzoo.verb_config import InterveneConfig
 
 
 def main(config: InterveneConfig) -> dict[str, Any]:
-    """Run the command; returns what it wrote to `interventions.json` (of concepts set or drawn: `interventions_set.json`)."""
+    """Run the command; returns what it wrote to `interventions.json` (of concepts set or drawn: `interventions_set.json`).
+
+    Raises:
+        ConfigError: If the run is no concept bottleneck, or a setting is wrong.
+        EvaluationError: If its predictions are missing or of another model, the metric is undefined on them, or no truth of a
+            concept is known and none is set.
+    """
     if config.run is None:
         raise ConfigError("say which run to intervene in: run=<run directory>")
     if not config.policies:
         raise ConfigError(f"policies is empty; choose of {', '.join(POLICIES)}")
-    run = RunDirectory.open(Path(config.run))
-    task = load_checkpoint(find_checkpoint(run.path, "best"))
-    if not isinstance(task, Bottleneck):
-        raise ConfigError(f"{run.path} is no concept bottleneck ({task.spec.family}); train one with model=cbm")
+    check_interval(config.replicates, config.level)
+    run, task, predictions = open_bottleneck(config.run)
     assert task.spec.labels is not None
     assert task.spec.concepts is not None
-    predictions = Predictions.read(run.predictions).of_split(config.split)
+    predictions = predictions.of_split(config.split)
     chosen = _chosen(config, task, len(predictions)) if config.set or config.randomise else None
     name = config.metric or METRICS[task.spec.labels.kind][0]
     before = monitor_value(task.spec.labels, predictions.targets, predictions.logits, name)
+    never = monitorable(task.spec.labels, predictions.targets, name)
+    if never is not None:
+        raise EvaluationError(f"{name} is undefined on the {config.split} split ({never}); give another metric=... or split=...")
     result: dict[str, Any] = {"split": config.split, "metric": name, "before": before}
     print(f"{config.split}: {name} {_shown(before)} as predicted")
     if chosen is not None:

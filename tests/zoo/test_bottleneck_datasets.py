@@ -237,7 +237,7 @@ def test_the_curve_corrects_what_is_known_and_never_what_is_missing(run: Run) ->
 def test_an_explanation_adds_up_to_the_class_outputs(run: Run) -> None:
     assert main(["explain", f"run={run.path}"]) == 0
     weights = pd.read_csv(run.path / "concept_weights.csv", index_col=0)
-    assert list(weights.index) == [*run.concepts, "bias"]
+    assert list(weights.index) == [*run.concepts, "(bias)"]
     row = run.test.iloc[-1]
     assert main(["explain", f"run={run.path}", f"sample='{row['sample_id']}'"]) == 0
     (file,) = (run.path / "explanations").glob("*.json")
@@ -246,14 +246,14 @@ def test_an_explanation_adds_up_to_the_class_outputs(run: Run) -> None:
     shown = run.shown(run.columns(run.test, "concept_logit"))[-1]
     for name in weights.columns:
         added = {concept: cells[name] for concept, cells in said["table"].items()}
-        assert set(added) == {*run.concepts, "bias"}
+        assert set(added) == {*run.concepts, "(bias)"}
         assert sum(added.values()) == pytest.approx(row[f"logit.{name}"], abs=1e-5)
         assert said["outputs"][name] == pytest.approx(row[f"logit.{name}"], abs=1e-5)
         for concept, value in zip(run.concepts, shown, strict=True):
             assert added[concept] == pytest.approx(weights.loc[concept, name] * value, abs=1e-5)
     for concept in run.concepts:
         truth = row[f"concept.{concept}"]
-        assert said["table"][concept]["truth"] == (None if np.isnan(truth) else truth)
+        assert said["table"][concept]["(truth)"] == (None if np.isnan(truth) else truth)
 
 
 def test_the_file_with_corrected_concepts_is_the_class_layer(run: Run) -> None:

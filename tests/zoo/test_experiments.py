@@ -36,10 +36,12 @@ def test_an_experiment_composes_and_takes_a_step(path: Path, tmp_path: Path) -> 
     config = compose_config("train", [f"experiment={path.stem}"])
     tiny_set(tmp_path, config.data.set)
     options = [
-        f"experiment={path.stem}", f"data.root={tmp_path}", "data.verify=false", "trainer.epochs=1", "trainer.batch_size=8",
+        f"experiment={path.stem}", f"data.root={tmp_path}", "data.verify=false", "trainer.batch_size=8",
         "trainer.trackers=[]", "data.shots=3", "data.fraction=null", "evaluation.replicates=5", f"run={tmp_path / 'run'}",
         "model.backbone=" + SMALL.get(config.model.backbone, config.model.backbone),
     ]  # fmt: skip
+    if not config.model.get("neighbours"):
+        options.append("trainer.epochs=1")
     if "pretrained" in config.model:
         options.append("model.pretrained=false")
     assert main(["train", *options]) == 0

@@ -1,4 +1,7 @@
-"""`medzoo compare`: runs side by side as one Markdown page, made from their metrics.json and config.yaml alone."""
+"""`medzoo compare`: runs side by side as one Markdown page, made from their metrics.json, spec.json and config.yaml alone.
+
+Of a bottleneck on a trained run, that run's config.yaml is read, too, where it is at hand.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import yaml
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.spec import ModelSpec
+from medzoo.tasks.bottleneck import UNTRAINED
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
 
@@ -179,13 +183,23 @@ def _recipe(result: Result) -> str:
     """Return a run's training in one line."""
     model, trainer, data = result.config["model"], result.config["trainer"], result.config["data"]
     words = [f"{result.spec.architecture} at {'x'.join(map(str, result.spec.preprocess.size))}"]
-    words.append("pretrained" if model.get("pretrained") or model.get("checkpoint_path") else "from scratch")
+    objective, untrained = result.spec.objective, _untrained(result)
+    if untrained:
+        words.append("frozen")
+    else:
+        words.append("pretrained" if model.get("pretrained") or model.get("checkpoint_path") else "from scratch")
     for key in ("shots", "fraction"):
         if data.get(key) is not None:
             words.append(f"{key}={data[key]}")
     if model.get("neighbours"):
         return ", ".join([*words, f"{model['neighbours']} nearest neighbours on frozen features"])
-    words.append(str(result.spec.objective["loss"]))
+    if result.spec.task == "bottleneck":
+        words.append(f"{objective['regime']} {objective['kind']} bottleneck")
+        words += ["residual path"] if objective.get("residual") else []
+        words += ["shuffled concepts"] if (model.get("bottleneck") or {}).get("shuffle_concepts") else []
+    if untrained:
+        return ", ".join(words)
+    words.append(str(objective["classes"]["loss"] if result.spec.task == "bottleneck" else objective["loss"]))
     if trainer["finetune"] != "full":
         words.append(trainer["finetune"])
     words.append(f"{trainer['optimizer']} {trainer['learning_rate']:g} {trainer['schedule']}")
@@ -194,6 +208,22 @@ def _recipe(result: Result) -> str:
     if "chosen_by" in details:
         words.append(f"epoch by {details['chosen_by']}")
     return ", ".join(words)
+
+
+def _untrained(result: Result) -> bool:
+    """Whether the run is a bottleneck on a network that stayed as it was."""
+    return result.spec.task == "bottleneck" and result.spec.objective["regime"] in UNTRAINED
+
+
+def _backbone_run(result: Result) -> Path | None:
+    """Return the trained run that a post-hoc or language bottleneck stands on; None if it stands on published weights."""
+    model = result.config["model"]
+    if not _untrained(result) or not model.get("backbone"):
+        return None
+    published = model["backbone"].startswith(("hf-hub:", "local-dir:")) or model.get("pretrained") or model.get("checkpoint_path")
+    if result.spec.objective["regime"] == "language" and published:
+        return None
+    return Path(model["backbone"]).expanduser()
 
 
 def _without_seeds(config: Mapping[str, Any]) -> str:
@@ -206,11 +236,20 @@ def _without_seeds(config: Mapping[str, Any]) -> str:
 
 
 def _setting(result: Result) -> str:
-    """Return all that parts one setting from another: the configuration without its seeds, and how it was evaluated."""
+    """Return all that parts one setting from another: the configuration without its seeds, and how it was evaluated.
+
+    A backbone that is a run differs from seed to seed by its path; what it is and how it was trained stand for it.
+    """
     details = result.report.get("details", {})
     evaluated = {key: details.get(key) for key in ("checkpoint", "tta")}
     own = result.config["data"] if result.config["data"].get("name") in ("folder", "table") else {}
-    return json.dumps([_without_seeds(result.config), evaluated, own.get("root"), own.get("file")], sort_keys=True)
+    config, below, run = dict(result.config), None, _backbone_run(result)
+    if run is not None:
+        config["model"] = {key: value for key, value in config["model"].items() if key != "backbone"}
+        file = RunDirectory(run).config
+        trained = _without_seeds(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        below = [result.spec.family, result.spec.architecture, trained]
+    return json.dumps([_without_seeds(config), evaluated, own.get("root"), own.get("file"), below], sort_keys=True)
 
 
 def _common_name(names: Sequence[str]) -> str:

@@ -12,8 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from medzoo.data.errors import UnknownNameError
+from medzoo.evaluation.bottleneck_run import require_same_model
 from medzoo.evaluation.predictions import Predictions
 from medzoo.tasks.bottleneck import Bottleneck
+
+# In brackets, so that concepts and classes may have these words for names.
+BIAS, RESIDUAL = "(bias)", "(residual)"
+PROBABILITY, TRUTH = "(probability)", "(truth)"
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,9 @@ class Explanation:
 
     Attributes:
         sample_id: Which sample.
-        table: One row a concept, `residual` (where the model has such a path) and `bias`. Columns: `probability` of the concept
-            (of a score its place in 0..1), `truth`, then one a class with what the row adds to its output. The columns' sums
-            are the class outputs.
+        table: One row a concept, `(residual)` (where the model has such a path) and `(bias)`. Columns: `(probability)` of the
+            concept (of a score its place in 0..1), `(truth)`, then one a class with what the row adds to its output. The classes'
+            columns sum to the class outputs.
         outputs: Class → its output (logit; for quantities in units of their spread, less their mean).
     """
 
@@ -34,12 +39,12 @@ class Explanation:
 
 
 def concept_weights(task: Bottleneck) -> pd.DataFrame:
-    """Return the class layer: one row a concept and `bias`, one column a class."""
+    """Return the class layer: one row a concept and `(bias)`, one column a class."""
     assert task.spec.labels is not None
     assert task.spec.concepts is not None
     weight, bias = task.model.head.weight.detach().numpy(), task.model.head.bias.detach().numpy()
     rows = pd.DataFrame(weight.T, index=list(task.spec.concepts.names), columns=list(task.spec.labels.names))
-    rows.loc["bias"] = bias
+    rows.loc[BIAS] = bias
     return rows
 
 
@@ -53,7 +58,9 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
 
     Raises:
         UnknownNameError: If there is no such sample.
+        EvaluationError: If the predictions are of another model.
     """
+    require_same_model(task, predictions)
     assert task.spec.labels is not None
     assert task.spec.concepts is not None
     assert predictions.concept_logits is not None
@@ -70,11 +77,11 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
     rows = weights.loc[names].mul(shown, axis=0)
     if predictions.residual_logits is not None:
         spread = np.ones(len(classes)) if task.objective.std is None else np.array(task.objective.std)
-        rows.loc["residual"] = predictions.residual_logits[place] / spread
-    rows.loc["bias"] = weights.loc["bias"]
+        rows.loc[RESIDUAL] = predictions.residual_logits[place] / spread
+    rows.loc[BIAS] = weights.loc[BIAS]
     probability, truth = task.model.values(given)[0].numpy(), predictions.concept_targets[place]
-    rows.insert(0, "truth", [*truth, *[np.nan] * (len(rows) - len(names))])
-    rows.insert(0, "probability", [*probability, *[np.nan] * (len(rows) - len(names))])
+    rows.insert(0, TRUTH, [*truth, *[np.nan] * (len(rows) - len(names))])
+    rows.insert(0, PROBABILITY, [*probability, *[np.nan] * (len(rows) - len(names))])
     return Explanation(sample_id, rows, {name: float(rows[name].sum()) for name in classes})
 
 
@@ -89,7 +96,7 @@ def plot_explanation(explanation: Explanation, image: NDArray[Any] | None = None
     if image is not None:
         axes[0].imshow(image, cmap="gray")
         axes[0].set_axis_off()
-    names = [f"{n} ({p:.2f})" if p == p else str(n) for n, p in explanation.table["probability"].items()]
+    names = [f"{n} ({p:.2f})" if p == p else str(n) for n, p in explanation.table[PROBABILITY].items()]
     axes[-1].barh(names, values.to_numpy(), color=["tab:green" if v > 0 else "tab:red" for v in values])
     axes[-1].invert_yaxis()
     axes[-1].axvline(0, color="black", linewidth=0.6)
@@ -101,7 +108,7 @@ def plot_weights(weights: pd.DataFrame) -> bytes:
     """Draw a class-by-concept table as a heat map; PNG."""
     from matplotlib.figure import Figure
 
-    concepts = weights.drop(index="bias")
+    concepts = weights.drop(index=BIAS)
     figure = Figure(figsize=(1.2 * concepts.shape[1] + 2, 0.35 * len(concepts) + 1.5), layout="constrained")
     axes = figure.subplots()
     limit = float(np.abs(concepts.to_numpy()).max()) or 1.0

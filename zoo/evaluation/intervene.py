@@ -17,6 +17,7 @@ from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.seeding import generator
 from medzoo.evaluation.bootstrap import bootstrap, interval
+from medzoo.evaluation.bottleneck_run import require_same_model
 from medzoo.evaluation.metrics import all_metrics, scored
 from medzoo.evaluation.monitor import METRICS
 from medzoo.evaluation.predictions import Predictions
@@ -42,8 +43,8 @@ def class_logits(
     Raises:
         EvaluationError: If the predictions are of another model, or values and mask have the wrong width.
     """
-    if predictions.concept_logits is None or predictions.spec_hash != task.spec.hash:
-        raise EvaluationError("the predictions are not of this concept bottleneck; make them with medzoo evaluate")
+    require_same_model(task, predictions)
+    assert predictions.concept_logits is not None
     width = predictions.concept_logits.shape[1]
     for name, given in (("concept_values", values), ("concept_mask", mask)):
         if given is not None and (given.ndim != 2 or given.shape[1] != width):
@@ -51,7 +52,7 @@ def class_logits(
     with torch.no_grad():
         corrected = None if values is None else torch.from_numpy(np.nan_to_num(values).astype(np.float32))
         chosen = None if mask is None else torch.from_numpy(np.asarray(mask, dtype=np.float32))
-        outputs = task.model.eval().classes(torch.from_numpy(predictions.concept_logits), None, corrected, chosen)
+        outputs = task.model.eval().classes(torch.tensor(predictions.concept_logits), None, corrected, chosen)
         logits: NDArray[np.float32] = in_units(outputs, task.objective).numpy()
     return logits if predictions.residual_logits is None else logits + predictions.residual_logits
 
@@ -59,34 +60,40 @@ def class_logits(
 def correction_order(
     task: Bottleneck, predictions: Predictions, policy: str, seed: int = 0, *, groups: bool = False
 ) -> NDArray[np.int64]:
-    """Return (N, M): when each concept of each sample is corrected, 0 first.
+    """Return (N, M): when each concept of each sample is corrected, 0 first; those whose truth is not known come last.
 
     Args:
         task: For its class layer.
-        predictions: With `concept_logits`.
+        predictions: With `concept_logits` and `concept_targets`.
         policy: `random`; `uncertainty` (concept nearest 0.5 first); `effect` (the largest expected change of a class
             output first: |weight| times the distance the correction moves the concept, expected under the model's own
             probability).
         seed: Of `random`.
-        groups: Correct the concepts of a group together, ordered by their best place.
+        groups: Correct the concepts of a group together, ordered by the best place of those that are known; a group of which
+            none is known comes last.
 
     Raises:
         UnknownNameError: If there is no such policy.
+        EvaluationError: If the predictions are of another model.
     """
+    require_same_model(task, predictions)
+    assert predictions.concepts is not None
     assert predictions.concept_logits is not None
-    logits = predictions.concept_logits
+    assert predictions.concept_targets is not None
+    logits, known = predictions.concept_logits, ~np.isnan(predictions.concept_targets)
     if policy == "random":
         score = generator(seed, "interventions").random(logits.shape)
     elif policy == "uncertainty":
         with torch.no_grad():
-            score = -np.abs(task.model.values(torch.from_numpy(logits)).double().numpy() - 0.5)
+            score = -np.abs(task.model.values(torch.tensor(logits)).double().numpy() - 0.5)
     elif policy == "effect":
         score = _expected_effect(task, logits)
     else:
         raise UnknownNameError("policy", policy, POLICIES)
-    place = (-score).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    if groups and predictions.concepts is not None:
-        place = _grouped(place, predictions.concepts)
+    # What cannot be corrected must not use up a step.
+    place = np.where(known, -score, np.inf).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    if groups:
+        place = _grouped(place, known, predictions.concepts)
     ordered: NDArray[np.int64] = place.astype(np.int64)
     return ordered
 
@@ -102,7 +109,9 @@ def intervention_curve(
     replicates: int = 1000,
     level: float = 0.95,
 ) -> list[dict[str, Any]]:
-    """Return the class metric after 0, 1, ... corrected concepts a sample.
+    """Return the class metric after 0, 1, ... corrected concepts a sample, up to the most that are known of any sample.
+
+    After k steps min(k, number known) concepts (or groups) of each sample are corrected.
 
     Args:
         task: The bottleneck.
@@ -111,22 +120,34 @@ def intervention_curve(
         seed: Of the random policy and the bootstrap.
         groups: Correct concept groups together; a step is then a group.
         metric: Of the classes; None: the label kind's first.
-        replicates: Bootstrap replicates over groups of samples.
-        level: Coverage of the intervals.
+        replicates: Bootstrap replicates over groups of samples; 0: no intervals.
+        level: Coverage of the intervals, between 0 and 1.
 
     Returns:
         JSON-ready rows `corrected, share, value, low, high`; `share` is the share of all concept entries that were corrected
-        (fewer than asked where truth is missing).
+        (fewer than asked where truth is missing); the value is None where the metric is undefined.
+
+    Raises:
+        ConfigError: If replicates or level are out of range.
+        UnknownNameError: If there is no such policy or metric.
+        EvaluationError: If the predictions are of another model, or no truth is known.
     """
+    check_interval(replicates, level)
+    require_same_model(task, predictions)
     assert predictions.concept_targets is not None
     labels = predictions.labels
     name = metric or METRICS[labels.kind][0]
     if name not in METRICS[labels.kind]:
         raise UnknownNameError("metric", name, METRICS[labels.kind], where=f" for {labels.kind} labels")
-    place = correction_order(task, predictions, policy, seed, groups=groups)
     known = ~np.isnan(predictions.concept_targets)
+    if not known.any():
+        split = " and ".join(sorted(set(map(str, predictions.split))))
+        raise EvaluationError(
+            f"the truth of no concept is known in the {split} split: nothing can be corrected; set.<concept>=... works"
+        )
+    place = correction_order(task, predictions, policy, seed, groups=groups)
     rows = []
-    for step in range(int(place.max()) + 2):
+    for step in range(int(place[known].max()) + 2):
         mask = (place < step) & known
         logits = class_logits(task, predictions, predictions.concept_targets, mask)
         data = scored(labels, predictions.targets, logits)
@@ -142,6 +163,14 @@ def intervention_curve(
             "low": None if bounds is None else bounds[0], "high": None if bounds is None else bounds[1],
         })  # fmt: skip
     return rows
+
+
+def check_interval(replicates: int, level: float) -> None:
+    """Raise ConfigError unless there are at least 0 replicates and the level is between 0 and 1."""
+    if replicates < 0:
+        raise ConfigError(f"replicates={replicates} must be at least 0 (0: no intervals)")
+    if not 0 < level < 1:
+        raise ConfigError(f"level={level:g} is not between 0 and 1, both left out; 0.95 is usual")
 
 
 def parse_concepts(concepts: ConceptSpace, given: Mapping[str, Any] | Sequence[str]) -> dict[int, float]:
@@ -169,6 +198,8 @@ def parse_concepts(concepts: ConceptSpace, given: Mapping[str, Any] | Sequence[s
 def _macro(name: str, classes: Mapping[str, Floats], overall: Mapping[str, Floats]) -> Floats:
     if name in overall:
         return overall[name]
+    if name not in classes:  # top-k of few classes, soft labels where all are hard
+        return np.full(len(next(iter({**classes, **overall}.values()))), np.nan)
     values = classes[name]
     defined = ~np.isnan(values)
     count = defined.sum(axis=1)
@@ -180,7 +211,7 @@ def _macro(name: str, classes: Mapping[str, Floats], overall: Mapping[str, Float
 def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:
     model = task.model.eval()
     with torch.no_grad():
-        given = torch.from_numpy(logits)
+        given = torch.tensor(logits)
         shown = model.shown(given)
         absent, present = (model.on_scale(torch.full_like(given, value)) for value in (0.0, 1.0))
         p = model.values(given)
@@ -189,11 +220,12 @@ def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:
     return effect
 
 
-def _grouped(place: NDArray[np.int64], concepts: ConceptSpace) -> NDArray[np.int64]:
+def _grouped(place: NDArray[np.int64], known: NDArray[np.bool_], concepts: ConceptSpace) -> NDArray[np.int64]:
     members = [[concepts.names.index(name) for name in group] for group in (concepts.groups or {}).values()]
     alone = [[m] for m in range(concepts.width) if not any(m in group for group in members)]
     units = members + alone
-    best = np.stack([place[:, unit].min(axis=1) for unit in units], axis=1)
+    reached = np.where(known, place, concepts.width)
+    best = np.stack([reached[:, unit].min(axis=1) for unit in units], axis=1)
     order = best.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     result = np.zeros_like(place)
     for number, unit in enumerate(units):

@@ -61,9 +61,10 @@ class BottleneckNetwork(nn.Module):
         self.kind = kind
         self.head = nn.Linear(concepts, outputs)
         self.learning_rate_scales = {f"head.{name}": class_layer_rate for name in ("weight", "bias")}
-        self.residual = None if features is None else nn.Linear(features, outputs, bias=False)
+        self.residual = None if features is None else nn.Linear(features, outputs)
         if self.residual is not None:
             nn.init.zeros_(self.residual.weight)
+            nn.init.zeros_(self.residual.bias)
         self.register_buffer("low", torch.full((concepts,), -3.0))
         self.register_buffer("high", torch.full((concepts,), 3.0))
 

@@ -126,6 +126,7 @@ def choose_penalty(
     targets: Tensor,
     kind: str,
     penalties: Sequence[float] = PENALTIES,
+    offset: Tensor | None = None,
 ) -> float:
     """Return the penalty whose fit has the smallest loss on validation samples; of equals the larger.
 
@@ -135,6 +136,7 @@ def choose_penalty(
         targets: (N, K); NaN where missing.
         kind: Label kind.
         penalties: What to try.
+        offset: (N, K) added to the outputs.
 
     Raises:
         ConfigError: If no validation sample is labelled.
@@ -150,6 +152,8 @@ def choose_penalty(
             failures.append(error)
             continue
         outputs = x @ weight.double().T + bias.double()
+        if offset is not None:
+            outputs = outputs + offset[rows].double()
         losses[penalty] = float(_loss(outputs, y.nan_to_num(0.0), (~y.isnan()).double(), kind))
     if not losses:
         raise failures[-1]

@@ -6,7 +6,7 @@ features of a trained network. Language: similarities to texts; see `medzoo.mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -185,12 +185,33 @@ class Bottleneck(nn.Module):
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)
         if model.residual is not None and train.features is not None:
-            # The residual path explains what the concepts left over (Yuksekgonul et al. 2023, equation 3).
-            offset = model.head(model.shown(train.concept_logits))
-            with torch.enable_grad():
-                weight, _ = fit_linear(train.features, wanted, kind, penalty=penalty, offset=offset, bias=False)
-            model.residual.weight.copy_(weight)
+            self._fit_residual(train, val)
         return penalty
+
+    def _fit_residual(self, train: ConceptData, val: ConceptData | None) -> None:
+        """Fit what the concepts left over on features of mean 0 and spread 1 (Yuksekgonul et al. 2023, equation 3)."""
+        assert self.spec.labels is not None
+        assert self.model.residual is not None
+        assert train.features is not None
+        kind, head = self.spec.labels.kind, self.model.head
+        mean, spread = train.features.mean(dim=0), train.features.std(dim=0, correction=0).clamp_min(1e-6)
+        inputs, wanted = (train.features - mean) / spread, self._standardised(train.targets)
+        offset = head(self.model.shown(train.concept_logits))
+
+        def fit(penalty: float) -> tuple[Tensor, Tensor]:
+            return fit_linear(inputs, wanted, kind, penalty=penalty, offset=offset, bias=False)
+
+        penalty: float | None = self.spec.objective["penalty"]
+        with torch.enable_grad():
+            if penalty is None:
+                assert val is not None
+                assert val.features is not None
+                others, left = (val.features - mean) / spread, head(self.model.shown(val.concept_logits))
+                penalty = choose_penalty(fit, others, self._standardised(val.targets), kind, offset=left)
+            weight, _ = fit(penalty)
+        weight = weight / spread
+        self.model.residual.weight.copy_(weight)
+        self.model.residual.bias.copy_(-weight @ mean)
 
     def _standardised(self, targets: Tensor) -> Tensor:
         if self.objective.mean is None or self.objective.std is None:
@@ -207,13 +228,8 @@ class Bottleneck(nn.Module):
             raise TrainingError(f"the {samples.split} split has no labelled sample; nothing to learn or choose by")
         if samples.concepts is None or np.isnan(samples.concepts).all():
             raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
-        columns = zip(self.concept_labels.names, samples.concepts.T, strict=True)
-        unknown = [name for name, column in columns if np.isnan(column).all()]
-        if unknown and samples.split == "train":
-            raise TrainingError(
-                f"no sample of the train split says anything of concept {unknown[0]!r}: it cannot be learnt; leave it out "
-                "(model.bottleneck.concepts=[...]), or train on more samples"
-            )
+        if samples.split == "train":
+            require_known(self.concept_labels.names, samples.concepts)
 
     def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
         """Return the metric the epoch is chosen by: of the classes if they are learnt, else of the concepts."""
@@ -282,6 +298,21 @@ class Bottleneck(nn.Module):
         both = over_views(step, batch)
         width = self.model.head.in_features
         return both[:, :width], both[:, width:]
+
+
+def require_known(names: Sequence[str], concepts: NDArray[np.float32]) -> None:
+    """Raise TrainingError if training says nothing of a concept.
+
+    Args:
+        names: Of the M concepts.
+        concepts: (N, M) of the train split, NaN where missing.
+    """
+    for name, column in zip(names, concepts.T, strict=True):
+        if np.isnan(column).all():
+            raise TrainingError(
+                f"no sample of the train split says anything of concept {name!r}: it cannot be learnt; leave it out "
+                "(model.bottleneck.concepts=[...]), or train on more samples"
+            )
 
 
 class BottleneckGraph(nn.Module):

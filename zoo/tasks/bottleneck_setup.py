@@ -16,6 +16,9 @@ from medzoo.data.samples import SampleDataset
 from medzoo.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED, Regime
 
+PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_error")
+"""Of the class layer; one that is fitted to convergence minimises the squared error for quantities."""
+
 
 def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the objective of a bottleneck over annotated concepts.
@@ -109,6 +112,22 @@ def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
         raise ConfigError(f"model.bottleneck.l1_ratio={asked.l1_ratio:g} is not between 0 and 1")
     if asked.penalty is None and asked.regime not in UNTRAINED:
         raise ConfigError(f"model.bottleneck.penalty=null is for posthoc and language; give a {asked.regime} bottleneck a number")
+    if asked.penalty == 0 and asked.l1_ratio > 0 and asked.regime != "joint":
+        raise ConfigError("model.bottleneck.l1_ratio needs a penalty above 0")
+    plain = BottleneckConfig()
+    if asked.regime == "joint" and (asked.penalty, asked.l1_ratio) != (plain.penalty, plain.l1_ratio):
+        raise ConfigError("model.bottleneck.penalty and l1_ratio have no effect on a class layer that is trained jointly")
+    if asked.regime != "joint" and asked.class_layer_rate != plain.class_layer_rate:
+        raise ConfigError(
+            f"model.bottleneck.class_layer_rate has no effect on a {asked.regime} bottleneck, whose class layer is fitted"
+        )
+    if asked.regime in UNTRAINED and asked.concept_weight != plain.concept_weight:
+        raise ConfigError(
+            f"model.bottleneck.concept_weight has no effect on a {asked.regime} bottleneck: no network is trained"
+        )
+    weighted = any(classes.get(name) for name in ("label_smoothing", "class_weights", "positive_weights", "arguments"))
+    if asked.regime != "joint" and (weighted or classes["loss"] not in PLAIN_LOSSES):
+        raise ConfigError(f"loss.* has no effect on the fitted class layer of a {asked.regime} bottleneck; use loss=default")
     own = {"posthoc": "logit", "language": "score"}.get(asked.regime)
     if own is not None and asked.kind != own:
         raise ConfigError(f"a {asked.regime} bottleneck has model.bottleneck.kind={own}, not {asked.kind}")

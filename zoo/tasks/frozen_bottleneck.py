@@ -93,7 +93,11 @@ def frozen_bottleneck(
 
 def concept_source(asked: BottleneckConfig, dataset: Dataset) -> Dataset:
     """Return the dataset that post-hoc concepts are learnt from."""
-    return load_dataset(**asked.concept_data) if asked.concept_data else dataset
+    if not asked.concept_data:
+        return dataset
+    if "name" not in asked.concept_data:
+        raise ConfigError("model.bottleneck.concept_data needs the name of a dataset: {name: ..., ...}")
+    return load_dataset(**asked.concept_data)
 
 
 def trained_backbone(config: ModelConfig, dataset: Dataset) -> FrozenBackbone:

@@ -137,6 +137,7 @@ def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config
     if isinstance(task, Bottleneck):
         samples.concepts = concept_truth(task.spec, samples, dataset)
     if config.bottleneck is not None and config.bottleneck.shuffle_concepts and samples.concepts is not None:
+        # The same for every seed: what leaks is then compared between models, not between permutations.
         order = generator(0, "shuffled concepts", samples.split).permutation(len(samples))
         samples.concepts = samples.concepts[order]
 

@@ -31,6 +31,8 @@ from medzoo.train.run import RunDirectory, default_run_path
 
 RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root", "data.packed")
 """What may differ when a run goes on: none of it changes a number."""
+USED_WITHOUT_TRAINING = ("batch_size", "workers", "precision", "trackers", "log_every")
+"""Settings of the trainer that a model without training of its own uses, or that name no number."""
 
 
 def main(config: DictConfig) -> RunDirectory:
@@ -102,8 +104,8 @@ def _trainer(
 def _refuse_training(settings: TrainConfig) -> None:
     """Refuse settings that a model without training would ignore."""
     plain = TrainerConfig()
-    for name in ("finetune", "layer_decay", "cache_features", "sampling", "mixup", "cutmix", "ema"):
-        if getattr(settings.trainer, name) != getattr(plain, name):
+    for name in vars(plain):
+        if name not in USED_WITHOUT_TRAINING and getattr(settings.trainer, name) != getattr(plain, name):
             what = "model.neighbours" if settings.model.neighbours is not None else "a bottleneck on a frozen network"
             raise ConfigError(f"{what} trains nothing: trainer.{name} would have no effect; leave it out")
 

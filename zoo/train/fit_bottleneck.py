@@ -18,7 +18,7 @@ from medzoo.inference import compute_features
 from medzoo.models.backbone import classify_features, head_modules
 from medzoo.models.concept_scores import ConceptScores, absent_concepts
 from medzoo.models.linear_layer import choose_penalty, fit_linear
-from medzoo.tasks.bottleneck import Bottleneck, ConceptData
+from medzoo.tasks.bottleneck import Bottleneck, ConceptData, require_known
 from medzoo.tasks.frozen_bottleneck import concept_source, require_concepts, without_concepts
 from medzoo.tasks.registry import bottleneck_from_weights, prepare_samples
 from medzoo.train.run import RunDirectory
@@ -63,6 +63,8 @@ def fit_bottleneck(
             prepare_samples(task, samples, dataset, settings.model)
     penalty = task.finish(_data(task, *train), _data(task, *val))
     used = int((task.model.head.weight != 0).any(dim=0).sum())
+    if not used:
+        notes.append("warning: no concept helps on the validation split: the classes are the same for every image")
     notes.append(f"class layer: penalty {penalty:g}, {used} of {task.model.head.in_features} concepts used")
     return task, notes
 
@@ -92,6 +94,11 @@ def _features(task: Bottleneck, samples: SampleDataset, *, settings: TrainConfig
 def _fit_concept_vectors(task: Bottleneck, train: tuple[SampleDataset, Tensor], val: tuple[SampleDataset, Tensor]) -> str:
     """Fit one direction a concept (logistic regression on features of mean 0 and spread 1); say the penalty chosen."""
     wanted, held_out = (torch.from_numpy(_filled(samples)) for samples, _ in (train, val))
+    names = task.spec.objective["concepts"]
+    require_known(names, wanted.numpy())
+    for name, column in zip(names, wanted.T, strict=True):
+        if len(column[~column.isnan()].unique()) < 2:
+            raise TrainingError(f"the train split shows concept {name!r} in one state only: it has no direction; leave it out")
     mean, spread = train[1].mean(dim=0), train[1].std(dim=0, correction=0).clamp_min(1e-6)
     inputs, others = ((features - mean) / spread for _, features in (train, val))
     fit = partial(fit_linear, inputs, wanted, "multilabel")

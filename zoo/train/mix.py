@@ -35,10 +35,10 @@ def mix_batch(batch: Batch, config: TrainerConfig, rng: np.random.Generator) -> 
     """Mix each sample with another of its batch.
 
     Mixup (Zhang et al. 2018, equation 1) blends whole images; cutmix (Yun et al. 2019, equations 1 and 2) puts a box of the
-    other image in, its targets weighted by area. A target missing in either sample is missing in the mixture.
+    other image in, its targets weighted by area. A target or concept missing in either sample is missing in the mixture.
 
     Args:
-        batch: With `image` and `target`; the batch itself is not changed.
+        batch: With `image` and `target`, and `concepts` if there are any; the batch itself is not changed.
         config: `mixup` and `cutmix` are the parameters of the symmetric beta distribution; with both, one is drawn.
         rng: All that is random here.
 
@@ -56,7 +56,8 @@ def mix_batch(batch: Batch, config: TrainerConfig, rng: np.random.Generator) -> 
         values, share = _cut(values, partner, share, rng)
     else:
         values = share * values + (1 - share) * values[partner]
-    return {**batch, "image": values, "target": share * targets + (1 - share) * targets[partner]}
+    further = {name: share * batch[name] + (1 - share) * batch[name][partner] for name in ("target", "concepts") if name in batch}
+    return {**batch, "image": values, **further}
 
 
 def _cut(images: Tensor, partner: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:

@@ -14,14 +14,20 @@ from sklearn.preprocessing import StandardScaler
 import medzoo
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
-from medzoo.data.errors import ConfigError
+from medzoo.config import ModelConfig, PreprocessConfig
+from medzoo.data.concept_lists import read_concepts
+from medzoo.data.errors import ConfigError, OnnxFileError
 from medzoo.data.registry import load_dataset
+from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.explain import explain_sample
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime import OnnxModel
 from medzoo.models.concept_scores import ConceptScores, absent_concepts, redundant_concepts
 from medzoo.models.linear_layer import PENALTIES
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.bottleneck_setup import concept_truth
+from medzoo.tasks.contrast_setup import contrast_with_weights
+from medzoo.tasks.frozen_bottleneck import unit_means
 from tests.zoo.models.clip_folder import write_folder
 
 PHANTOM = ["data=phantom", "data.size=24", "data.patients=30", "trainer.batch_size=16", "evaluation.replicates=10"]
@@ -170,6 +176,12 @@ def test_corrections_in_python_and_in_onnx_are_the_class_layer_on_their_scale(
         model.predict(images, concept_values=values, concept_mask=everything[:, :2])
     with pytest.raises(ConfigError, match="together"):
         model.predict(images, concept_values=values)
+    for wrong in (values * 3 + 1, np.full_like(values, np.nan)):
+        with pytest.raises(ConfigError, match=r"must be numbers in 0\.\.1"):
+            model.predict(images, concept_values=wrong, concept_mask=everything)
+        with pytest.raises(OnnxFileError, match=r"must be numbers in 0\.\.1"):
+            graph.predict(images, concept_values=wrong, concept_mask=everything)
+    assert np.isfinite(graph.predict(images, concept_values=values * np.nan, concept_mask=0 * everything)["logits"]).all()
 
 
 def test_concept_vectors_equal_scikit_learn_on_the_trained_networks_features(posthoc: tuple[Path, Path]) -> None:
@@ -196,8 +208,9 @@ def test_concepts_may_come_from_another_dataset(posthoc: tuple[Path, Path], tmp_
     assert main(["train", *PHANTOM, *words, f"run={tmp_path / 'run'}"]) == 0
     task = bottleneck(tmp_path / "run")
     assert task.spec.concepts.names == ("lesion", "vessel")
-    assert task.model.residual is not None
-    assert task.model.residual.weight.any()
+    left = Predictions.read(tmp_path / "run" / "predictions.parquet").residual_logits
+    assert left is not None
+    assert left.std(axis=0).max() > 0.1  # it says something, on whatever scale the features are
     same = bottleneck(posthoc[1]).model.backbone.get_classifier().weight[[0, 4]]
     assert not torch.allclose(task.model.backbone.get_classifier().weight, same)
 
@@ -217,15 +230,45 @@ def test_redundant_and_absent_concepts_are_left_out_with_the_reason() -> None:
     assert "varies" not in absent_concepts(["same", "varies"], scores, activation=0.3)
 
 
-def test_filtered_concepts_are_named_in_the_spec(signs: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_concept_that_training_never_shows_in_both_states_has_no_direction(
+    posthoc: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    for value, message in ((np.nan, "says anything of concept 'vessel'"), (1.0, "concept 'vessel' in one state only")):
+
+        def silent(spec: object, samples: SampleDataset, dataset: object, value: float = value) -> np.ndarray:
+            truth = concept_truth(spec, samples, dataset)
+            truth[:, 4] = value
+            return truth
+
+        monkeypatch.setattr("medzoo.tasks.registry.concept_truth", silent)
+        assert main(["train", *PHANTOM, "model=cbm_posthoc", f"model.backbone={posthoc[0]}", f"run={tmp_path / 'run'}"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def nearest_but_one(clip: Path, signs: Path) -> float:
+    """Return a similarity that the nearest pair of the listed concepts exceeds and no other."""
+    task = contrast_with_weights(ModelConfig(backbone=f"local-dir:{clip}", preprocess=PreprocessConfig(mode="auto")))
+    listed = read_concepts(signs)
+    vectors = unit_means(task, {name: tuple(listed.texts(name)) for name in listed.names}).numpy()
+    similar = np.sort((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)])
+    assert similar[-1] > similar[-2]
+    return float((similar[-1] + similar[-2]) / 2)
+
+
+def test_concepts_left_out_are_named_in_the_spec(signs: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = [f"model.backbone=local-dir:{clip}", f"model.bottleneck.concepts={signs}", *LOOSE, "evaluate=false"]
-    words += ["model.bottleneck.filter.concept_similarity=0.9999", "model.bottleneck.filter.activation=-1"]
-    assert main(["train", *PHANTOM, "model=cbm_language", *words, f"run={tmp_path / 'run'}"]) == 0
+    similar = f"model.bottleneck.filter.concept_similarity={nearest_but_one(clip, signs)}"
+    assert main(["train", *PHANTOM, "model=cbm_language", *words, similar, f"run={tmp_path / 'run'}"]) == 0
     task = bottleneck(tmp_path / "run")
     dropped = task.spec.objective["dropped"]
-    assert set(task.spec.concepts.names) | set(dropped) == {"mass", "grain", "ring", "line"}
-    for name in dropped:
-        assert f"concept left out: {name}: " in capsys.readouterr().out
+    assert len(dropped) == 1
+    assert len(task.spec.concepts.names) == 3
+    assert {*task.spec.concepts.names, *dropped} == {"mass", "grain", "ring", "line"}
+    assert set(task.spec.objective["texts"]) == set(task.spec.concepts.names)
+    said = capsys.readouterr().out
+    assert f"concept left out: {next(iter(dropped))}: its wording is that of" in said
+    weights = task.model.backbone.get_classifier().weight
+    assert weights.shape[0] == 3
 
 
 @pytest.mark.parametrize(
@@ -240,6 +283,11 @@ def test_filtered_concepts_are_named_in_the_spec(signs: Path, clip: Path, tmp_pa
         (["model=cbm", "model.bottleneck.regime=sequential", "model.bottleneck.penalty=null"], "penalty=null is for posthoc"),
         (["model=cbm", "model.bottleneck.concepts=phantom"], "is not a list of the data's concepts"),
         (["model=cbm", "model.bottleneck.class_layer_rate=0"], "must be positive"),
+        (["model=cbm", "model.bottleneck.penalty=7"], "have no effect on a class layer that is trained jointly"),
+        (["model=cbm_posthoc", "model.backbone={run}", "model.bottleneck.penalty=0"], "needs a penalty above 0"),
+        (["model=cbm_posthoc", "model.backbone={run}", "loss.label_smoothing=0.1"], "loss.* has no effect"),
+        (["model=cbm_posthoc", "model.backbone={run}", "trainer.learning_rate=0.7"], "trains nothing"),
+        (["model=cbm_posthoc", "model.backbone={run}", "model.bottleneck.concept_data={{size: 24}}"], "needs the name"),
         (["model=cbm_language", "model.backbone=clip_tiny"], "random weights"),
         (["model=cbm_language", "model.backbone={clip}", "model.bottleneck.concepts=phanto"], "did you mean 'phantom'"),
         (["model=cbm_language", "model.backbone={clip}", "model.bottleneck.concepts=[lesion]"], "is not a list file"),

@@ -89,3 +89,14 @@ def test_balanced_batches_draw_by_probability_and_number_what_comes_again() -> N
     for part in shared:
         part.set_epoch(2)
     assert sorted(k for part in shared for b in part for k in b) == sorted(keys)
+
+
+@pytest.mark.parametrize("how", ["mixup", "cutmix"])
+def test_concepts_are_mixed_like_targets(how: str) -> None:
+    given = batch()
+    given["concepts"] = torch.tensor([[1.0, 0], [0, 0], [1, float("nan")], [0, 1]])
+    mixed = mix_batch(given, TrainerConfig(**{how: 1.0}), generator(1))
+    same = mix_batch({**given, "target": given["concepts"]}, TrainerConfig(**{how: 1.0}), generator(1))
+    torch.testing.assert_close(mixed["concepts"], same["target"], equal_nan=True)
+    assert not torch.equal(mixed["concepts"].nan_to_num(9), given["concepts"].nan_to_num(9))
+    assert mixed["concepts"][2, 1].isnan()

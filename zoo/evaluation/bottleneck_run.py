@@ -1,0 +1,56 @@
+"""A concept bottleneck's run as `medzoo intervene` and `medzoo explain` read it: predictions, and the checkpoint they are of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.data.errors import ConfigError, EvaluationError
+from medzoo.evaluation.predictions import Predictions
+from medzoo.spec import ModelSpec
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.train.run import RunDirectory
+
+CHECKPOINTS = ("best", "last")
+"""What `medzoo evaluate` predicts with."""
+
+
+def open_bottleneck(path: str | Path) -> tuple[RunDirectory, Bottleneck, Predictions]:
+    """Open an evaluated run of a concept bottleneck.
+
+    Args:
+        path: Its run directory.
+
+    Returns:
+        The run; the bottleneck with the weights its predictions were made with, best or last; those predictions, of every split.
+
+    Raises:
+        CheckpointError: If it is no run directory, or the checkpoint is missing or damaged.
+        ConfigError: If the run is no concept bottleneck.
+        EvaluationError: If its predictions are missing, damaged, of another model or of no known checkpoint.
+    """
+    run = RunDirectory.open(Path(path))
+    spec = ModelSpec.read(run.spec)
+    if spec.task != "bottleneck":
+        raise ConfigError(f"{run.path} is no concept bottleneck ({spec.family}); train one with model=cbm")
+    predictions = Predictions.read(run.predictions)
+    which = predictions.details.get("checkpoint")
+    if which not in CHECKPOINTS:
+        raise EvaluationError(
+            f"{run.predictions} does not say which checkpoint it is of; make it again with medzoo evaluate run={run.path}"
+        )
+    task = load_checkpoint(find_checkpoint(run.path, which))
+    assert isinstance(task, Bottleneck)
+    require_same_model(task, predictions)
+    return run, task, predictions
+
+
+def require_same_model(task: Bottleneck, predictions: Predictions) -> None:
+    """Check that predictions are of a bottleneck.
+
+    Raises:
+        EvaluationError: If they have no concepts, or are of a model with another spec.
+    """
+    lacking = predictions.concepts is None or predictions.concept_logits is None or predictions.concept_targets is None
+    if lacking or predictions.spec_hash != task.spec.hash:
+        raise EvaluationError("the predictions are not of this concept bottleneck; make them with medzoo evaluate run=...")

@@ -93,7 +93,7 @@ def correction_order(
     # What cannot be corrected must not use up a step.
     place = np.where(known, -score, np.inf).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     if groups:
-        place = _grouped(place, known, predictions.concepts)
+        place = _grouped(place, predictions.concepts)
     ordered: NDArray[np.int64] = place.astype(np.int64)
     return ordered
 
@@ -220,12 +220,11 @@ def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:
     return effect
 
 
-def _grouped(place: NDArray[np.int64], known: NDArray[np.bool_], concepts: ConceptSpace) -> NDArray[np.int64]:
+def _grouped(place: NDArray[np.int64], concepts: ConceptSpace) -> NDArray[np.int64]:
     members = [[concepts.names.index(name) for name in group] for group in (concepts.groups or {}).values()]
     alone = [[m] for m in range(concepts.width) if not any(m in group for group in members)]
     units = members + alone
-    reached = np.where(known, place, concepts.width)
-    best = np.stack([reached[:, unit].min(axis=1) for unit in units], axis=1)
+    best = np.stack([place[:, unit].min(axis=1) for unit in units], axis=1)
     order = best.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     result = np.zeros_like(place)
     for number, unit in enumerate(units):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medzoo.cli import main
+from medzoo.evaluation.compare import Result, _setting
+from medzoo.spec import ModelSpec
 
 TINY = [
     "data=phantom", "data.size=16", "data.patients=20", "data.labels=ordinal", "model.backbone=test_resnet",
@@ -84,3 +87,53 @@ def test_mistakes_are_one_line(runs: list[Path], tmp_path: Path, capsys: pytest.
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def row_of(page: str, name: str) -> str:
+    return next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
+
+
+def test_a_trained_bottleneck_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["model=cbm", "model.bottleneck.regime=sequential", "model.bottleneck.kind=logit", f"run={tmp_path / 'cbm'}"]
+    assert main(["train", *TINY, *words]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "cbm")]) == 0
+    row = row_of(capsys.readouterr().out, "cbm")
+    assert "from scratch, sequential logit bottleneck, cross_entropy, adamw" in row
+    assert "1 epochs" in row
+
+
+def test_posthoc_bottlenecks_on_runs_of_several_seeds_are_pooled(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = [word for word in TINY if not word.startswith(("model.", "trainer."))]
+    made = []
+    for seed, backbone in ((0, runs[0]), (1, runs[1])):
+        made.append(tmp_path / f"posthoc-{seed}")
+        words = ["model=cbm_posthoc", "model.bottleneck.penalty=1", f"model.backbone={backbone}", f"seed={seed}"]
+        assert main(["train", *plain, *words, f"run={made[-1]}"]) == 0
+    capsys.readouterr()
+    assert main(["compare", *map(str, made)]) == 0
+    row = row_of(capsys.readouterr().out, "posthoc")
+    assert row.startswith("| posthoc | test_resnet at 16x16, frozen, posthoc logit bottleneck | 2 |")
+    assert "±" in row
+    # On a network that was trained otherwise (runs[2]: another loss) it is another setting.
+    config = made[1] / "config.yaml"
+    config.write_text(config.read_text().replace(str(runs[1]), str(runs[2])))
+    assert main(["compare", *map(str, made)]) == 0
+    assert "±" not in capsys.readouterr().out
+
+
+def test_language_bottlenecks_pool_over_runs_and_not_over_published_models(tmp_path: Path, runs: list[Path]) -> None:
+    report = json.loads((runs[0] / "metrics.json").read_text())
+    spec = ModelSpec.read(runs[0] / "spec.json")
+    spec = replace(spec, task="bottleneck", objective={"classes": {}, "regime": "language", "kind": "score"})
+
+    def key(seed: int, **model: object) -> str:
+        return _setting(Result("r", {"seed": seed, "model": model, "data": {"name": "phantom"}}, spec, report))
+
+    gone = tmp_path / "gone"
+    assert key(0, backbone=f"{gone}-0") == key(1, backbone=f"{gone}-1")
+    assert key(0, backbone="hf-hub:a/b") != key(1, backbone="hf-hub:a/c")
+    assert key(0, backbone="ViT-B-32", pretrained="a") != key(1, backbone="ViT-B-16", pretrained="a")
+    assert key(0, backbone=f"{gone}-0", penalty=1) != key(1, backbone=f"{gone}-1", penalty=2)

@@ -214,8 +214,8 @@ def _read(path: Path, name: str) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file") from None
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def _decode_pillow(data: bytes, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:

@@ -41,8 +41,11 @@ def write_model(model: onnx.ModelProto, path: Path, limit: int | None = None) ->
         write_file(path, content)
         data.unlink(missing_ok=True)  # belongs to the graph that stood here before
         return {"file": path.name, "megabytes": round(len(content) / 1e6, 2)}
+    if data.is_dir():
+        raise ExportError(f"{data} is a folder; the weights' file goes there")
     path.parent.mkdir(parents=True, exist_ok=True)
-    waiting_data, waiting_graph = path.with_name(f".{data.name}.new"), path.with_name(f".{path.name}.new")
+    # Names of their own: two exports at once do not meet, and no link planted under a known name is followed.
+    waiting_data, waiting_graph = _new_file(path.parent, data.name), _new_file(path.parent, path.name)
     try:
         content = seal(serialise(write_external(model, waiting_data, data.name)))
         write_file(waiting_graph, content)
@@ -56,6 +59,13 @@ def write_model(model: onnx.ModelProto, path: Path, limit: int | None = None) ->
         waiting_graph.unlink(missing_ok=True)
     _sync(path.parent)
     return {"file": path.name, "megabytes": round((len(content) + size) / 1e6, 2), "external": data.name}
+
+
+def _new_file(folder: Path, name: str) -> Path:
+    handle, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+    os.close(handle)
+    Path(path).chmod(0o644)
+    return Path(path)
 
 
 def open_model(model: onnx.ModelProto, limit: int | None = None) -> Any:

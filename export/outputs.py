@@ -57,6 +57,24 @@ def mean_of_concepts(concepts: NDArray[Any], lengths: Sequence[int]) -> NDArray[
     return averaged
 
 
+def check_class_embeddings(vectors: NDArray[Any], width: Any) -> NDArray[np.float32]:
+    """Return class vectors as a graph takes them.
+
+    Args:
+        vectors: (K, E).
+        width: E of the graph.
+
+    Raises:
+        OnnxFileError: If they are not K unit vectors of that width.
+    """
+    found = np.ascontiguousarray(vectors, np.float32)
+    if found.ndim != 2 or not len(found) or (isinstance(width, int) and found.shape[1] != width):
+        raise OnnxFileError(f"class_embeddings has shape {list(found.shape)}, not [classes, {width}]")
+    if not (np.abs(np.linalg.norm(found, axis=1) - 1) < 1e-3).all():
+        raise OnnxFileError("class_embeddings are not unit vectors; make them with OnnxModel.class_embeddings")
+    return found
+
+
 def check_corrections(count: int, concepts: Sequence[str], values: Any, mask: Any) -> dict[str, NDArray[np.float32]]:
     """Return corrected concepts as a bottleneck's graph takes them; empty if there are none.
 

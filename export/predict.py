@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--template", action="append", help="a text with one {} for the class name; several are averaged")
     parser.add_argument("--on-error", choices=["stop", "skip"], default="stop", help="what an unreadable image does")
     given = parser.parse_args(list(arguments))
+    if given.limit is not None and given.limit < 1:
+        raise ConfigError(f"--limit {given.limit} must be at least 1")
     model = OnnxModel(
         given.model, provider=given.provider, threads=given.threads, device_id=given.device, engine_cache=given.engine_cache,
         fp16=given.fp16,

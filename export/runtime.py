@@ -15,7 +15,7 @@ from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
 from medzoo.export.integrity import check
-from medzoo.export.outputs import check_corrections, mean_of_cases, mean_of_concepts, probabilities
+from medzoo.export.outputs import check_class_embeddings, check_corrections, mean_of_cases, mean_of_concepts, probabilities
 from medzoo.export.providers import PROVIDERS, SessionSettings, open_session
 from medzoo.export.stream import Image, OnError, Prediction, stream_batches
 
@@ -107,6 +107,10 @@ class OnnxModel:
             OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
             ProviderError: If a torch tensor lies on another device than the model.
         """
+        if isinstance(images, str | Path | bytes) or not hasattr(images, "__len__"):
+            raise ImageError("predict takes a list of images, or one array of them; put a single one into a list, or use stream")
+        if isinstance(images, np.ndarray) and images.ndim <= len(self._preprocess["size"]):
+            raise ImageError(f"an array of shape {list(images.shape)} is one image, not several; put it into a list")
         extra = self._extra(class_embeddings)
         corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
         if is_tensor(images):
@@ -209,7 +213,10 @@ class OnnxModel:
         if ("class_embeddings" in self.inputs) != (class_embeddings is not None):
             wants = "needs" if class_embeddings is None else "does not take"
             raise OnnxFileError(f"this file {wants} class_embeddings; see OnnxModel.class_embeddings of the text tower's file")
-        return {} if class_embeddings is None else {"class_embeddings": np.ascontiguousarray(class_embeddings, np.float32)}
+        if class_embeddings is None:
+            return {}
+        width = next(given.shape[1] for given in self._session.get_inputs() if given.name == "class_embeddings")
+        return {"class_embeddings": check_class_embeddings(class_embeddings, width)}
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -222,10 +229,12 @@ class OnnxModel:
 
         Raises:
             OnnxFileError: If the file is no text tower.
-            ConfigError: If a text is empty; names its position.
+            ConfigError: If there is no text, or one is empty; names its position.
             MissingDependencyError: If the `text` extra is not installed.
         """
         tokenizer = self.tokenizer
+        if isinstance(texts, str) or not len(texts):
+            raise ConfigError("embed_texts takes a list of at least one text")
         parts = [
             self._session.run([self.outputs[0]], {"tokens": tokenizer(list(texts[start : start + batch_size]))})[0]
             for start in range(0, len(texts), batch_size)
@@ -237,7 +246,12 @@ class OnnxModel:
 
         Args:
             classes: Class → its prompts, at least one each.
+
+        Raises:
+            ConfigError: If there is no class, or one has no prompt.
         """
+        if not classes:
+            raise ConfigError("class_embeddings takes at least one class with its prompts")
         means = [self.embed_texts(list(prompts)).mean(axis=0) for prompts in classes.values()]
         vectors: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means]).astype(np.float32)
         return vectors

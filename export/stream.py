@@ -73,7 +73,8 @@ def stream_batches(
         read: Called in threads for files and bytes, in this one for arrays.
         run: Called in this thread.
         batch_size: Most images a run.
-        on_error: `stop` raises at the first image that cannot be read; `skip` yields its error in its place.
+        on_error: `stop` raises at the first image that cannot be read, after the answers before it; `skip` yields its error in
+            its place.
         window: Most images held at once; None: four batches.
         readers: Threads that decode.
 
@@ -90,25 +91,33 @@ def stream_batches(
     if on_error not in get_args(OnError):
         raise UnknownNameError("choice of on_error", on_error, get_args(OnError))
     source = enumerate(images)
+    failure: Exception | None = None  # of the source itself: raised when what came before it is answered
     entries: deque[_Entry] = deque()  # every image held, oldest first
     unread: deque[_Entry] = deque()  # those that are still being decoded
     ready: dict[tuple[int, ...], list[_Entry]] = {}  # those that wait for a batch, by shape
     with ThreadPoolExecutor(readers, thread_name_prefix="medzoo-read") as pool:
         try:
             while True:
-                while len(entries) < window and (given := next(source, None)) is not None:
+                while failure is None and len(entries) < window:
+                    try:
+                        given = next(source, None)
+                    except Exception as error:  # whatever a user's generator raises
+                        failure = error
+                        break
+                    if given is None:
+                        break
                     entry = _Entry(given[0], _start(given[1], given[0], read, pool))
                     entries.append(entry)
                     unread.append(entry)
                     del given
                 if not entries:
+                    if failure is not None:
+                        raise failure
                     return
                 while unread and not entries[0].done:
                     entry = unread.popleft()
                     pixels = _pixels(entry)
                     if isinstance(pixels, ImageError):
-                        if on_error == "stop":
-                            raise pixels
                         entry.error = pixels
                         continue
                     group = ready.setdefault(pixels.shape, [])
@@ -121,6 +130,8 @@ def stream_batches(
                     _run(ready.pop(first.shape), run)
                 while entries and entries[0].done:
                     entry = entries.popleft()
+                    if entry.error is not None and on_error == "stop":
+                        raise entry.error
                     yield Prediction(entry.place, entry.outputs or {}, entry.error)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # whoever stops listening does not wait for what was ahead
@@ -130,7 +141,9 @@ def _start(image: Image, place: int, read: Read, pool: ThreadPoolExecutor) -> Fu
     if isinstance(image, str | Path | bytes):
         return pool.submit(_named, image, place, read)
     try:
-        return _named(image, place, read)  # nothing to decode: a thread would cost more than it saves
+        pixels = _named(image, place, read)  # nothing to decode: a thread would cost more than it saves
+        # A source may write its buffer again before this image is run.
+        return pixels.copy() if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image) else pixels
     except ImageError as error:
         return error
 

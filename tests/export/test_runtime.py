@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -259,3 +260,41 @@ def test_warming_up_runs_and_changes_nothing(model: OnnxModel, exported: Path) -
     OnnxModel(exported).warm_up()
     with pytest.raises(ConfigError, match="at least 1"):
         model.warm_up(0)
+
+
+def test_a_source_may_use_its_buffer_again(model: OnnxModel) -> None:
+    images = [picture(i) for i in range(6)]
+
+    def camera() -> Iterator[NDArray[np.uint8]]:
+        buffer = np.empty_like(images[0])
+        for image in images:
+            buffer[:] = image
+            yield buffer
+
+    close(logits(list(model.stream(camera(), batch_size=4))), images)
+
+
+def test_what_comes_before_an_error_is_answered(model: OnnxModel) -> None:
+    good = picture(0)
+
+    def broken() -> Iterator[NDArray[np.uint8]]:
+        yield from [good] * 3
+        raise RuntimeError("the scanner is gone")
+
+    for source, error in ((broken(), RuntimeError), (iter([good, good, good, CORRUPT, good]), ImageError)):
+        answered, predictions = [], model.stream(source, batch_size=2)
+        with pytest.raises(error):
+            deque(map(answered.append, (prediction.place for prediction in predictions)), maxlen=0)
+        assert answered == [0, 1, 2]
+
+
+def test_a_name_with_a_null_byte_is_skipped_by_name(model: OnnxModel) -> None:
+    found = list(model.stream(["a\0b.png", picture(0)], on_error="skip"))
+    assert "cannot be read" in str(found[0].error)
+    assert found[1].error is None
+
+
+@pytest.mark.parametrize("single", ["a.png", Path("a.png"), b"png", np.zeros((8, 8), np.uint8), (picture(i) for i in range(2))])
+def test_a_single_image_is_not_taken_for_several(model: OnnxModel, single: object) -> None:
+    with pytest.raises(ImageError, match="list"):
+        model.predict(single)

@@ -122,9 +122,7 @@ def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
             f"model.bottleneck.class_layer_rate has no effect on a {asked.regime} bottleneck, whose class layer is fitted"
         )
     if asked.regime in UNTRAINED and asked.concept_weight != plain.concept_weight:
-        raise ConfigError(
-            f"model.bottleneck.concept_weight has no effect on a {asked.regime} bottleneck: no network is trained"
-        )
+        raise ConfigError(f"model.bottleneck.concept_weight has no effect on a {asked.regime} bottleneck: no network is trained")
     weighted = any(classes.get(name) for name in ("label_smoothing", "class_weights", "positive_weights", "arguments"))
     if asked.regime != "joint" and (weighted or classes["loss"] not in PLAIN_LOSSES):
         raise ConfigError(f"loss.* has no effect on the fitted class layer of a {asked.regime} bottleneck; use loss=default")

@@ -56,7 +56,9 @@ def mix_batch(batch: Batch, config: TrainerConfig, rng: np.random.Generator) -> 
         values, share = _cut(values, partner, share, rng)
     else:
         values = share * values + (1 - share) * values[partner]
-    further = {name: share * batch[name] + (1 - share) * batch[name][partner] for name in ("target", "concepts") if name in batch}
+    further: dict[str, Tensor] = {
+        name: share * batch[name] + (1 - share) * batch[name][partner] for name in ("target", "concepts") if name in batch
+    }
     return {**batch, "image": values, **further}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ExportError
 from medzoo.data.prompts import Prompts
 from medzoo.evaluation.contrast import classifier_prompts, prompt_card
 from medzoo.evaluation.zeroshot import build_classifier
@@ -20,7 +21,7 @@ from medzoo.export.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGrap
 from medzoo.export.onnx_file import prove_graph, prove_text_tower, write_graph
 from medzoo.export.precision.clip import reduce_towers
 from medzoo.export.precision.reduce import Reduced
-from medzoo.export.report import format_parity, format_reduced
+from medzoo.export.report import format_proof, format_reduced
 from medzoo.tasks.contrast import Contrast
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
@@ -37,6 +38,7 @@ def export_clip(
     images: Sequence[NDArray[Any]],
     targets: NDArray[np.float32] | None,
     config: ExportConfig,
+    further: Mapping[str, Any],
 ) -> list[Path]:
     """Write `image.onnx`, `text.onnx`, `zeroshot_open.onnx` (class vectors are an input) and, with labels, `zeroshot.onnx`.
 
@@ -47,6 +49,7 @@ def export_clip(
         images: Real validation images.
         targets: Their targets, or None.
         config: The command's settings; a reduced precision goes to `image.<precision>.onnx` and so on.
+        further: What every file's report says beside its proof.
 
     Returns:
         The files written.
@@ -80,18 +83,25 @@ def export_clip(
     reduced: dict[str, Reduced] = {}
     suffix = "" if config.precision == "fp32" else f".{config.precision}"
     if config.precision != "fp32":
-        reduced = reduce_towers(task, proven, classifier, texts, dataset, settings.get("captions", "auto"), config)
+        try:
+            reduced = reduce_towers(task, proven, classifier, texts, dataset, settings.get("captions", "auto"), config)
+        except ExportError as error:
+            older = [str(path) for name in proven if (path := folder / f"{name}{suffix}.onnx").exists()]
+            if older:
+                raise ExportError(f"{error}; what an older export wrote still stands there: {', '.join(older)}") from error
+            raise
     reports: dict[str, Any] = {}
     for name, graph in proven.items():
         if suffix and name not in reduced:
             continue
         found = reduced.get(name)
-        further = {**cards.get(name, {}), **(found.report if found is not None else {})}
+        said = {**further, **cards.get(name, {}), **(found.report if found is not None else {})}
         path = folder / f"{name}{suffix}.onnx"
-        reports[path.name] = report = write_graph(graph, path, None if found is None else found.model, further)
+        reports[path.name] = report = write_graph(graph, path, None if found is None else found.model, said)
         print(f"wrote {path} ({report['megabytes']} MB)")
-        print(f"  {format_parity(report['parity'])}")
-        for line in format_reduced(report, found.gates) if found is not None else ():
+        for line in [*(format_reduced(report, found.gates) if found is not None else []), *format_proof(report)]:
             print(f"  {line}")
-    write_file(folder / f"export{suffix}.json", json.dumps(reports, indent=2, ensure_ascii=False).encode("utf-8"))
+    write_file(
+        folder / f"export{suffix}.json", json.dumps(reports, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    )
     return [folder / name for name in reports]

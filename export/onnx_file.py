@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
 from medzoo.data.tokenizer import Tokenizer
-from medzoo.evaluation.monitor import METRICS, monitor_value
+from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.export.graph_inputs import ExtraInput, make_optional, optional_inputs
 from medzoo.export.integrity import KEY, PLACEHOLDER
 from medzoo.export.model_files import check_model, open_model, write_model
@@ -27,6 +27,8 @@ from medzoo.tasks.task import Deployable, Task
 
 OPSET = 20
 FORMAT = "1"
+PROOF = ("parity", "metric", "metric_not_checked")
+"""What a report says of torch and the float32 graph alone."""
 METRIC_LOSS = 1e-3
 """Most that the task's own metric may change from torch to a float32 graph; for an error, in spreads of the targets."""
 
@@ -38,7 +40,7 @@ class ProvenGraph:
     Attributes:
         graph: The deployable form it was traced from.
         model: In ONNX.
-        report: JSON-ready: parity, the metric in torch and in ONNX.
+        report: JSON-ready: parity, the metric in torch and in ONNX, or `metric_not_checked`, why there is none.
         extras: Inputs beside the image that must be given, with what the graph was proven with.
         further: Metadata beside what every file has.
     """
@@ -104,6 +106,12 @@ def prove_graph(
         parity = max(parity, plain, key=lambda found: found.relative)
     metric = None if targets is None else _check_metric(graph, session, images, targets)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": metric}
+    if metric is None or targets is None:
+        report["metric_not_checked"] = "no labels to check it on"
+    elif metric["torch"] is None or metric["onnx"] is None:
+        labels: Any = graph.spec.labels
+        why = monitorable(labels, targets, metric["name"]) or "the outputs do not allow it"
+        report["metric_not_checked"] = f"{metric['name']} is undefined on these {len(images)} validation images: {why}"
     if planes is not None:
         report["planes"] = planes.to_dict()
     return ProvenGraph(graph, model, report, tuple(extra for extra in extras if extra.default is None))
@@ -143,15 +151,18 @@ def write_graph(
         proven: The float32 graph.
         path: The file to write.
         reduced: What is written in its place.
-        further: What the report says of `reduced`, its `precision` among them.
+        further: What else the report says; of `reduced`, its `precision` among them.
 
     Returns:
-        The report with `file` and `megabytes`.
+        The report with `file` and `megabytes`. The proof is that of the float32 graph: with `reduced` it stands under `float32`.
 
     Raises:
         ExportError: If the file cannot be written.
     """
-    report = {**proven.report, **(further or {})}
+    report = dict(proven.report)
+    if reduced is not None:
+        report["float32"] = {key: report.pop(key) for key in PROOF if key in report}
+    report |= further or {}
     return _write(proven.model if reduced is None else reduced, proven.graph, report, path, dict(proven.further))
 
 
@@ -217,7 +228,7 @@ def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targ
         limit *= float(np.nanmean(np.nanstd(targets, axis=0))) or 1.0
     if in_torch is not None and in_onnx is not None and abs(in_torch - in_onnx) > limit:
         raise ExportError(f"the graph's {name} is {in_onnx:.4g}, torch's {in_torch:.4g} (limit {limit:.2g}); no file was written")
-    return {"name": name, "torch": in_torch, "onnx": in_onnx}
+    return {"name": name, "images": len(images), "torch": in_torch, "onnx": in_onnx}
 
 
 def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], further: dict[str, str]) -> None:
@@ -230,7 +241,7 @@ def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], furthe
         "medzoo.preprocess": json.dumps(spec.preprocess.to_dict()),
         "medzoo.outputs": json.dumps(list(graph.outputs)),
         "medzoo.licence": str(spec.data.get("licence", "")),
-        "medzoo.report": json.dumps(report),
+        "medzoo.report": json.dumps(report, allow_nan=False),
         **further,
         KEY: PLACEHOLDER,
     }

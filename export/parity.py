@@ -25,7 +25,7 @@ class Parity:
     """What was compared and how close it was.
 
     Attributes:
-        images: Distinct images.
+        images: Distinct images (texts) that were really compared.
         sizes: (H, W) or (D, H, W) of the inputs compared.
         batches: Batch sizes compared.
         largest: Largest absolute difference of a logit.
@@ -77,7 +77,10 @@ def check_parity(
     ours: list[list[NDArray[Any]]] = []
     theirs: list[list[NDArray[Any]]] = []
     sizes = []
-    for variant in _size_variants(images):
+    variants = _size_variants(images)
+    compared = min(len(variants[0]), sum(BATCHES))
+    distinct = len({image.tobytes() for image in variants[0][:compared]})
+    for variant in variants:
         sizes.append(tuple(variant[0].shape[:-1]))
         start = 0
         for batch in BATCHES:
@@ -93,7 +96,7 @@ def check_parity(
     for name, mine, other in zip(graph.outputs[1:], further, others, strict=True):
         _check_further(name, mine, other)
     if graph.outputs[0].endswith("_embedding"):
-        return _check_embeddings(a, b, len(images), tuple(sizes))
+        return _check_embeddings(a, b, distinct, tuple(sizes))
     if a.shape != b.shape or not np.isfinite(b).all():
         raise ExportError(f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}")
     labels = graph.spec.labels
@@ -107,7 +110,7 @@ def check_parity(
         same = a.max(axis=1) - np.take_along_axis(a, top[:, None], axis=1)[:, 0] <= 2 * tolerance * scale[0]
     difference = np.abs(a - b)
     report = Parity(
-        len(images), tuple(sizes), BATCHES, float(difference.max()), float(a.std()), float((difference / scale).max()),
+        distinct, tuple(sizes), BATCHES, float(difference.max()), float(a.std()), float((difference / scale).max()),
         float(same.mean()),
     )  # fmt: skip
     if report.relative > tolerance or report.agreement < 1:
@@ -145,7 +148,7 @@ def check_text_parity(graph: Any, session: Any, tokens: torch.Tensor) -> Parity:
         with torch.no_grad():
             ours.append(graph.forward(chosen)[0].numpy())
         theirs.append(session.run([graph.outputs[0]], {"tokens": chosen.numpy()})[0])
-    return _check_embeddings(np.concatenate(ours), np.concatenate(theirs), len(tokens), ())
+    return _check_embeddings(np.concatenate(ours), np.concatenate(theirs), len(torch.unique(tokens, dim=0)), ())
 
 
 def _check_embeddings(
@@ -173,8 +176,10 @@ def _scale(values: NDArray[Any]) -> float:
 
 
 def _size_variants(images: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:
-    """Return the images at native size and at two others, one of them not square, by cutting and repeating rows."""
+    """Return the images at native size and at others by cutting and repeating rows: of two heights and widths, of two depths."""
     native = [image for image in images if image.shape == images[0].shape]
     smaller = [np.ascontiguousarray(i[..., : max(1, i.shape[-3] * 3 // 4), :, :]) for i in native]
     larger = [np.ascontiguousarray(np.concatenate([i, i[..., ::-1, :]], axis=-2)) for i in native]
-    return [native, smaller, larger]
+    if native[0].ndim == 3:
+        return [native, smaller, larger]
+    return [native, smaller, larger, [np.ascontiguousarray(i[: max(1, len(i) * 3 // 4)]) for i in native]]

@@ -27,6 +27,21 @@ def format_parity(parity: Parity | dict[str, Any]) -> str:
     )
 
 
+def format_proof(report: Mapping[str, Any]) -> list[str]:
+    """Return a report's proof as lines; that of a reduced file says that it is the float32 graph's."""
+    proof, lines = report, []
+    if "float32" in report:
+        proof, lines = report["float32"], ["the float32 graph it was made from:"]
+    lines.append(format_parity(proof["parity"]))
+    metric = proof["metric"]
+    if "metric_not_checked" in proof:
+        lines.append(f"metric not checked: {proof['metric_not_checked']}")
+    elif metric is not None:
+        values = f"torch {metric['torch']:.4f}, ONNX {metric['onnx']:.4f}"
+        lines.append(f"{metric['name']} on {metric['images']} validation images: {values}")
+    return lines
+
+
 def format_reduced(report: Mapping[str, Any], gates: Mapping[str, Gate]) -> list[str]:
     """Return what a reduced file has lost and kept, as lines for a terminal.
 
@@ -45,6 +60,11 @@ def format_reduced(report: Mapping[str, Any], gates: Mapping[str, Gate]) -> list
     if kept:
         lines.append(f"left in float32 for the gate: {_listed(kept)}")
     lines.append(f"always float32: preprocessing, what follows the last layer, and {_listed(fixed) or 'no layer'}")
+    if (seen := report.get("overflow")) is not None:
+        lines.append(
+            f"judged on the CPU provider, values checked for overflow: largest {seen['largest']:.4g} at layer {seen['layer']} on "
+            f"{seen['inputs']} inputs (limit {seen['limit']:g})"
+        )
     if report["precision"] == "fp16":
         lines.append("fp16 is for GPUs (provider=cuda or tensorrt): on a CPU it is smaller and no faster")
     costs = sorted((layer for layer in layers if layer["cost"] is not None), key=lambda layer: -layer["cost"])

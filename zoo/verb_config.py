@@ -59,6 +59,8 @@ class GateConfig:
         agreement: Least share of samples with the same answer.
         cosine: Least mean cosine of embeddings.
         support: A class is judged on its own with that many positive and as many negative samples.
+        probability_change: Most that probabilities may change, the mean absolute difference over all entries.
+        mean_change: Most that values may change, the mean absolute difference in standard deviations of the targets (regression).
         images: Validation images it is judged on, drawn at random; None: all.
         replicates: Bootstrap replicates over groups.
         level: Coverage of the intervals.
@@ -71,6 +73,8 @@ class GateConfig:
     agreement: float = 0.98
     cosine: float = 0.99
     support: int = 30
+    probability_change: float = 0.03
+    mean_change: float = 0.1
     images: int | None = None
     replicates: int = 1000
     level: float = 0.95

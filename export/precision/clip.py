@@ -63,7 +63,7 @@ def reduce_towers(
         except NotOfferedError as error:
             print(f"note: no {name}.{config.precision}.onnx: {error}")
             continue
-        found[name] = reduce_graph(graph, reduction, judge, name=f"{name}: ", sensitivity=config.sensitivity)
+        found[name] = reduce_graph(graph, reduction, judge, config, name=f"{name}: ")
     graph = proven["text"]
     if dataset.labels is not None or samples.has_text:
         write_captions(samples, dataset, captions)
@@ -71,5 +71,5 @@ def reduce_towers(
     tokens = task.tokenizer([*parity_texts(task, texts), *said])
     text_judge = TextJudge(graph, tokens, config.gate, classifier, validation, embeddings)
     reduction = Half(graph.model) if config.precision == "fp16" else DynamicInt8(graph.model)
-    found["text"] = reduce_graph(graph, reduction, text_judge, name="text: ", sensitivity=config.sensitivity)
+    found["text"] = reduce_graph(graph, reduction, text_judge, config, name="text: ")
     return found

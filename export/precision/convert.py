@@ -73,6 +73,11 @@ class Half:
         alone = all(node.op_type != "Conv" for node in model.graph.node)
         self._float_operators = [*DEFAULT_OP_BLOCK_LIST, "Gelu"] if alone else DEFAULT_OP_BLOCK_LIST
 
+    def half_nodes(self, kept: Iterable[str] = ()) -> set[str]:
+        """Return the names of all nodes that become fp16, the layers of the node names `kept` left in float32."""
+        float32 = {*self._float_nodes, *kept}
+        return {n.name for n in self._model.graph.node if n.op_type not in self._float_operators and n.name not in float32}
+
     def convert(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
         """Return the fp16 graph, the layers of the node names `kept` in float32."""
         copy = onnx.ModelProto()

@@ -12,7 +12,11 @@ from medzoo.data.errors import ConfigError
 
 _ROUNDING = 1e-9
 """A loss of 0.900 − 0.895 is 0.005, not the 0.0050000000000000044 that float64 makes of it."""
-_TITLES = {"auroc": "AUROC", "kappa": "quadratic kappa", "mae": "MAE", "agreement": "agreement", "cosine": "mean cosine"}
+_TITLES = {
+    "auroc": "AUROC", "kappa": "quadratic kappa", "mae": "MAE", "agreement": "agreement with the float32 model",
+    "cosine": "mean cosine with the float32 model", "probability_change": "mean change of probability from the float32 model",
+    "mean_change": "mean change of a value from the float32 model, in standard deviations of the targets,",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,13 @@ class GateLimits:
             probability 0.5 (multilabel).
         cosine: Least mean cosine of embeddings.
         support: A class counts on its own with that many positive and as many negative samples.
+        probability_change: Most that the probabilities may change, as the mean absolute difference over all entries (all but
+            regression): AUROC and agreement stay equal where logits are only scaled.
+        mean_change: Most that the values of an output may change, as the mean absolute difference in standard deviations of its
+            targets (regression): the error can shrink while the model says the same for everybody.
 
     Raises:
-        ConfigError: If a limit is negative or not a number, a share or cosine above 1, or the support below 1.
+        ConfigError: If a limit is negative or not finite, a share or cosine above 1, or the support below 1.
     """
 
     loss: float = 0.005
@@ -40,12 +48,14 @@ class GateLimits:
     agreement: float = 0.98
     cosine: float = 0.99
     support: int = 30
+    probability_change: float = 0.03
+    mean_change: float = 0.1
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             low, high = (1 if name == "support" else 0), (1 if name in ("agreement", "cosine") else np.inf)
             # Written so that NaN, with which every comparison is false, is refused too.
-            if not low <= value <= high:
+            if not (low <= value <= high and np.isfinite(value)):
                 raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low} to {high}")
 
 
@@ -87,9 +97,9 @@ class Likeness:
     """How alike the outputs of both models are, whatever the labels say.
 
     Attributes:
-        metric: `agreement`, `cosine` (mean) or `smallest_cosine`.
-        value: The figure, 1 for equal outputs.
-        limit: Least it may be; None where it is shown and not judged.
+        metric: `agreement`, `cosine` (mean), `smallest_cosine`, `probability_change` or `mean_change`.
+        value: The figure; for equal outputs 1, and 0 for a change.
+        limit: Least it may be, most for a change; None where it is shown and not judged.
     """
 
     metric: str
@@ -98,8 +108,12 @@ class Likeness:
 
     @property
     def passed(self) -> bool:
-        """Whether the figure reaches the limit; NaN never does."""
-        return self.limit is None or self.value >= self.limit - _ROUNDING
+        """Whether the figure keeps to the limit; NaN never does."""
+        if self.limit is None:
+            return True
+        if self.metric.endswith("_change"):
+            return self.value <= self.limit + _ROUNDING
+        return self.value >= self.limit - _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ class Gate:
         level: Coverage of the intervals; None for embeddings.
         problem: Why nothing could be measured; None if it could.
         losses: Every metric, the macro mean first.
-        likeness: Agreement or cosines.
+        likeness: Agreement, cosines, changes of the values.
         not_judged: Class → its samples, too few for a limit of its own. It is in the macro mean if it has both kinds.
         left_out: Soft targets that AUROC cannot use (no single largest class; a finding that is neither 0 nor 1).
     """
@@ -150,7 +164,7 @@ class Gate:
                              f"({row.reference:.4f} to {row.reduced:.4f}), limit {row.limit:g}")  # fmt: skip
             if len(named) > 1:
                 found[-1] += f", and {len(named) - 1} more beyond it"
-        found += [f"{_TITLES[alike.metric]} with the float32 model is {_against(alike.value, alike.limit)}, limit {alike.limit:g}"
+        found += [f"{_TITLES[alike.metric]} is {_against(alike.value, alike.limit)}, limit {alike.limit:g}"
                   for alike in self.likeness if not alike.passed]  # fmt: skip
         return "; ".join(found) or None
 

@@ -4,7 +4,8 @@ Both models see the same images; the metrics are the library's (`medzoo.evaluati
 percentile interval (Efron and Tibshirani 1993, chapter 13): the same redrawn groups for both models, so that what makes a
 group hard cancels. **The verdict uses the point estimate**: to ask that the interval lie below the limit would refuse
 harmless models wherever the validation split is small. How alike the outputs are is asked too, since a metric can stay equal
-while single patients change class. The default limits are the project's own.
+while single patients change class, and so is how much the values change, since ranks and decisions stay equal while every
+probability moves. The default limits are the project's own.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def check_gate(
     if labels.kind == "regression":
         spreads = [float(truth[observed[:, k], k].std()) for k in range(labels.width)]
         # The sign turns round: an error that grows is a loss. Replicates keep the spread of all targets, as the limit does.
-        return replace(gate, losses=tuple(compared("mae", limits.error_growth, k, -s) for k, s in enumerate(spreads)))
+        errors = tuple(compared("mae", limits.error_growth, k, -s) for k, s in enumerate(spreads))
+        changed = float((np.abs(ours - theirs).mean(axis=0) / np.array(spreads)).max())  # of the output that changes most
+        return replace(gate, losses=errors, likeness=(Likeness("mean_change", changed, limits.mean_change),))
     losses, not_judged = [compared("auroc", limits.loss)], {}
     for k, name in enumerate(labels.names):
         positives = int(truth[observed[:, k], k].sum())
@@ -96,7 +99,11 @@ def check_gate(
             losses.append(compared("auroc", limits.loss if fewest >= limits.support else None, k))
     if labels.kind == "ordinal":
         losses.append(compared("kappa", limits.kappa_loss))
-    likeness = (Likeness("agreement", _agreement(labels, ours, theirs), limits.agreement),)
+    changed = float(np.abs(_probabilities(labels, ours) - _probabilities(labels, theirs)).mean())
+    likeness = (
+        Likeness("agreement", _agreement(labels, ours, theirs), limits.agreement),
+        Likeness("probability_change", changed, limits.probability_change),
+    )
     return replace(gate, losses=tuple(losses), likeness=likeness, not_judged=not_judged, left_out=pair[0].tied)
 
 
@@ -198,3 +205,11 @@ def _agreement(labels: LabelSpace, ours: Floats, theirs: Floats) -> float:
         # A top that the float32 model holds for a tie is as good as its own; a third class is not.
         return float((ours.max(axis=1) - chosen < TIE).mean())
     return float((((ours > 0) == (theirs > 0)) | (np.abs(ours) < TIE)).mean())
+
+
+def _probabilities(labels: LabelSpace, logits: Floats) -> Floats:
+    """Return softmax of exclusive labels, sigmoid of findings."""
+    if labels.exclusive:
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ExportError
+from medzoo.data.errors import ConfigError, ExportError
 from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.export.model_files import open_model
@@ -24,6 +24,12 @@ from medzoo.verb_config import GateConfig
 
 FEW = 16
 """Images or texts a layer's cost is measured on: its order of size is wanted, not its digits. Also texts a run."""
+
+BOUNDS = {
+    "loss": (0, 0.2), "kappa_loss": (0, 0.2), "error_growth": (0, 1), "agreement": (0.5, 1), "cosine": (0.5, 1),
+    "support": (1, 1000), "probability_change": (0, 0.2), "mean_change": (0, 1),
+}  # fmt: skip
+"""What the settings may set each limit to: beyond it a gate would pass what no one would call the same model."""
 
 
 class ImageJudge:
@@ -77,6 +83,13 @@ class ImageJudge:
         """Return what each layer costs on a few of the images; see `layer_costs`."""
         few = Images(self._validation.images.samples, self._validation.images.places[:FEW])
         return layer_costs(reduction, self.reference, list(few.batches(self._extra)), self._names[0])
+
+    def inputs(self, count: int, batch: int) -> Iterable[dict[str, NDArray[Any]]]:
+        """Yield graph inputs of the first `count` images it judges by, at most `batch` a time."""
+        few = Images(self._validation.images.samples, self._validation.images.places[:count])
+        for feed in few.batches(self._extra):
+            rows = len(feed["image"])
+            yield from ({**feed, "image": feed["image"][at : at + batch]} for at in range(0, rows, batch))
 
     def calibration(self, images: Images) -> Iterable[dict[str, NDArray[Any]]]:
         """Yield graph inputs of calibration images."""
@@ -141,6 +154,11 @@ class TextJudge:
         """Return what each layer costs on a few of the texts; see `layer_costs`."""
         return layer_costs(reduction, self.reference, [{"tokens": self._tokens[:FEW]}], "text_embedding")
 
+    def inputs(self, count: int, batch: int) -> Iterable[dict[str, NDArray[Any]]]:
+        """Yield graph inputs of the first `count` texts it judges by, at most `batch` a time."""
+        few = self._tokens[:count]
+        return ({"tokens": few[at : at + batch]} for at in range(0, len(few), batch))
+
     def _run(self, session: Any) -> NDArray[np.float32]:
         batches = range(0, len(self._tokens), FEW)
         # Short batches: activations scaled as they come share one scale in a batch, and a file serves small ones.
@@ -161,8 +179,16 @@ class TextJudge:
 
 
 def gate_limits(config: GateConfig) -> GateLimits:
-    """Return the limits of the settings; raises ConfigError for one out of range."""
-    return GateLimits(config.loss, config.kappa_loss, config.error_growth, config.agreement, config.cosine, config.support)
+    """Return the limits of the settings; raises ConfigError for one that is out of range or so wide that it judges nothing."""
+    limits = GateLimits(
+        config.loss, config.kappa_loss, config.error_growth, config.agreement, config.cosine, config.support,
+        config.probability_change, config.mean_change,
+    )  # fmt: skip
+    for name, (low, high) in BOUNDS.items():
+        value = getattr(limits, name)
+        if not low <= value <= high:
+            raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low:g} to {high:g}")
+    return limits
 
 
 def with_texts(classifier: ZeroShotClassifier, embeddings: NDArray[np.float32]) -> ZeroShotClassifier:

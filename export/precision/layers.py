@@ -131,6 +131,11 @@ def _name(node: onnx.NodeProto) -> str:
     """Return the torch module a node comes from: that of its weights, which outlives a batch norm folded into them."""
     if not node.input[1].startswith("val_"):  # the exporter's name for what it has folded
         return str(node.input[1]).removesuffix(".weight").removeprefix("model.")
+    return scope_name(node)
+
+
+def scope_name(node: onnx.NodeProto) -> str:
+    """Return the torch module that a node of any kind was traced in; the node's own name where the graph does not say."""
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
             scopes = re.findall(r"'([^']*)'", entry.value)

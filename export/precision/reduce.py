@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import onnx
@@ -14,9 +14,10 @@ from medzoo.export.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import METHODS, DynamicInt8, Half, Reduction, StaticInt8
 from medzoo.export.precision.figures import Gate
 from medzoo.export.precision.judges import ImageJudge, TextJudge, gate_limits
+from medzoo.export.precision.overflow import BATCH, INPUTS, check_overflow
 from medzoo.export.precision.sensitivity import Search, search_layers
 from medzoo.export.precision.validation import Images
-from medzoo.verb_config import CalibrationConfig, ExportConfig
+from medzoo.verb_config import CalibrationConfig, ExportConfig, GateConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 LARGEST_COST = 1e9
@@ -41,7 +42,7 @@ class Reduced:
 
 
 def reduce_graph(
-    proven: ProvenGraph, reduction: Reduction, judge: ImageJudge | TextJudge, *, sensitivity: bool = False, name: str = ""
+    proven: ProvenGraph, reduction: Reduction, judge: ImageJudge | TextJudge, config: ExportConfig, *, name: str = ""
 ) -> Reduced:
     """Reduce a graph until its gate passes.
 
@@ -49,14 +50,15 @@ def reduce_graph(
         proven: The float32 graph.
         reduction: What makes the reduced graphs of it.
         judge: Of the same float32 graph.
-        sensitivity: Measure the cost of each layer even if the gate passes at once.
+        config: The command's settings; they stand in the report.
         name: Of the graph, for messages about one of several.
 
     Raises:
-        ExportError: If no graph passes, or none can be made; the message has the figure, the limit and the costliest layers.
+        ExportError: If no graph passes, or none can be made; the message has the figure, the limit and the costliest layers. For
+            fp16 also if a value could overflow, see `medzoo.export.precision.overflow`.
     """
     try:
-        found = search_layers(reduction, judge, lambda: judge.costs(reduction), always=sensitivity)
+        found = search_layers(reduction, judge, lambda: judge.costs(reduction), always=config.sensitivity)
     except MedzooError:
         raise
     except Exception as error:  # onnx, its quantiser and onnxruntime each have their own families of errors
@@ -66,6 +68,10 @@ def reduce_graph(
         ) from error
     if not found.passed:
         raise ExportError(name + _refusal(reduction, found))
+    further: dict[str, Any] = {"judged_on": "CPUExecutionProvider"}
+    if isinstance(reduction, Half):
+        half = reduction.half_nodes(found.kept)
+        further["overflow"] = check_overflow(proven.model, half, judge.inputs(INPUTS, BATCH), name)
     whole = proven.model.ByteSize() if weight_bytes(proven.model) <= LIMIT else weight_bytes(proven.model)
     kept = set(found.kept)
     whole += sum(len(text.encode("utf-8")) for text in proven.further.values())  # such as a tokenizer, which both files hold
@@ -78,6 +84,7 @@ def reduce_graph(
     report = {
         "precision": reduction.precision, "float32_megabytes": round(whole / 1e6, 2), "layers": layers,
         "gate": {name: gate.to_dict() for name, gate in found.gates.items()}, "not_judged": judge.skipped,
+        **further, "settings": _settings(reduction, config),
     }  # fmt: skip
     return Reduced(found.model, report, found.gates)
 
@@ -118,6 +125,20 @@ def check_settings(config: ExportConfig) -> None:
     if not 0 < config.gate.level < 1:
         raise ConfigError(f"gate.level={config.gate.level:g} must lie between 0 and 1")
     gate_limits(config.gate)
+    idle = [
+        name for name, changed in (
+            ("sensitivity", config.sensitivity), ("calibration", config.calibration != CalibrationConfig()),
+            ("gate", config.gate != GateConfig()),
+        ) if changed
+    ]  # fmt: skip
+    if config.precision == "fp32" and idle:
+        raise ConfigError(f"{' and '.join(idle)} has no effect on precision=fp32; leave it out, or choose a reduced precision")
+
+
+def _settings(reduction: Reduction, config: ExportConfig) -> dict[str, Any]:
+    """Return what decided the verdict, JSON-ready; the gate's limits are among its settings."""
+    calibration = asdict(config.calibration) if reduction.precision == "int8" else None
+    return {"checkpoint": config.checkpoint, "calibration": calibration, "gate": asdict(config.gate)}
 
 
 def _refusal(reduction: Reduction, found: Search) -> str:

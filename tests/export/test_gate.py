@@ -13,8 +13,10 @@ from medzoo.data.errors import ConfigError, ExportError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.export.precision.figures import Gate, GateLimits, Loss, format_gate
 from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
+from medzoo.export.precision.judges import gate_limits
+from medzoo.verb_config import GateConfig
 
-LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0)
+LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10)
 KINDS = ("multiclass", "ordinal", "multilabel", "regression")
 ONE = LabelSpace("multilabel", ("a",))
 
@@ -104,11 +106,11 @@ def test_the_error_grows_in_standard_deviations() -> None:
         assert loss.loss > 0
         assert loss.low is not None
         assert loss.low < loss.loss < loss.high
-    assert not gate.likeness
+    assert [alike.metric for alike in gate.likeness] == ["mean_change"]
     strict = check_gate(labels, targets, groups, reference, reduced, replicates=0)
     worst = max(gate.losses, key=lambda loss: loss.loss)
     assert f"MAE of output {worst.name!r} grows by {worst.loss:.4f} standard deviations" in str(strict.reason)
-    assert str(strict.reason).endswith("limit 0.01, and 2 more beyond it")
+    assert "limit 0.01, and 2 more beyond it; mean change of a value" in str(strict.reason)
 
 
 def test_a_planted_fall_of_three_points_is_refused_with_the_figure() -> None:
@@ -181,7 +183,7 @@ def test_the_same_model_loses_nothing(kind: str) -> None:
     assert gate.reason is None
     for loss in gate.losses:
         assert str((loss.loss, loss.low, loss.high)) == "(0.0, 0.0, 0.0)"  # as text: −0.0 would pass a comparison
-    assert all(alike.value == 1 for alike in gate.likeness)
+    assert all(alike.value == (0 if alike.metric.endswith("_change") else 1) for alike in gate.likeness)
 
 
 def test_the_interval_is_paired_over_groups_and_deterministic() -> None:
@@ -369,4 +371,56 @@ def test_limits_that_make_no_sense(wrong: dict) -> None:
 
 
 def test_the_default_limits() -> None:
-    assert GateLimits() == GateLimits(0.005, 0.02, 0.01, 0.98, 0.99, 30)
+    assert GateLimits() == GateLimits(0.005, 0.02, 0.01, 0.98, 0.99, 30, 0.03, 0.1)
+
+
+def test_the_change_of_values_by_hand() -> None:
+    targets, groups = column(0, 1, 0, 1), list("abcd")
+    # sigmoid(ln 3) = 3/4 and sigmoid(ln 9) = 9/10: one entry of four moves by 0.15.
+    reference, reduced = np.log(column(3, 3, 3, 3)), np.log(column(3, 3, 3, 9))
+    gate = check_gate(ONE, targets, groups, reference, reduced, limits=LOOSE, replicates=0)
+    assert (gate.likeness[1].metric, gate.likeness[1].value) == ("probability_change", pytest.approx(0.15 / 4))
+    # softmax of (ln 3, 0) is (3/4, 1/4), of (0, 0) it is (1/2, 1/2).
+    two = LabelSpace("multiclass", ("a", "b"))
+    reference = np.log(np.array([[3, 1], [1, 3]], dtype=np.float32))
+    gate = check_gate(two, two.one_hot([0, 1]), ["x", "y"], reference, reference * [[0], [1]], limits=LOOSE, replicates=0)
+    assert gate.likeness[1].value == pytest.approx(0.125)
+    # Targets of spread 1 and 10; both outputs move by 0.2 and 1 on average: 0.2 and 0.1 spreads, and the worst counts.
+    both = LabelSpace("regression", ("a", "b"))
+    targets = np.array([[0, 0], [2, 20]], dtype=np.float32)
+    gate = check_gate(both, targets, ["x", "y"], targets, targets + np.array([[0.4, -2], [0, 0]]), limits=LOOSE, replicates=0)
+    assert gate.likeness[0].value == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "ordinal", "multilabel"])
+def test_twenty_times_the_logits_are_refused(kind: str) -> None:
+    labels, targets, groups, reference, _ = case(kind)
+    gate = check_gate(labels, targets, groups, reference, 20 * reference, replicates=0, limits=GateLimits(loss=1))
+    assert str(gate.reason).startswith("mean change of probability from the float32 model is")
+    assert str(gate.reason).endswith("limit 0.03")
+    assert any("probability_change" in line and "FAILED" in line for line in format_gate(gate))
+
+
+@pytest.mark.parametrize("way", ["collapsed", "shifted"])
+def test_a_regression_that_says_something_else_is_refused_though_its_error_shrinks(way: str) -> None:
+    labels, targets, groups, _, _ = case("regression", width=1)
+    rng = np.random.default_rng(0)
+    reference = targets.mean() + 2 * rng.normal(size=targets.shape).astype(np.float32)  # worse than the mean of the targets
+    reduced = np.full_like(reference, targets.mean())
+    if way == "shifted":
+        reference, reduced = targets + 1, targets + 0.5
+    gate = check_gate(labels, targets, groups, reference, reduced, replicates=0)
+    assert all(loss.loss < 0 for loss in gate.losses)
+    assert str(gate.reason).startswith("mean change of a value from the float32 model")
+    assert str(gate.reason).endswith("limit 0.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("loss", 0.21), ("kappa_loss", 2), ("error_growth", 1.1), ("agreement", 0.4), ("cosine", 0), ("support", 1001),
+     ("support", 0), ("probability_change", 1), ("mean_change", 2), ("loss", float("inf")), ("loss", float("nan"))],
+)  # fmt: skip
+def test_settings_that_would_judge_nothing(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"the gate's limit {name} is"):
+        gate_limits(GateConfig(**{name: value}))
+    assert gate_limits(GateConfig()) == GateLimits()

@@ -61,6 +61,6 @@ def test_a_regression_model_answers_in_units(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_neighbour_model_exports_with_its_memory(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    model = exported(run, "model.neighbours=3")
+    model = exported(run, "model.neighbours=3", "trainer.epochs=20")  # the default: nothing is trained
     images = np.random.default_rng(0).integers(0, 256, (5, 24, 24, 1), dtype=np.uint8)
     np.testing.assert_allclose(model.predict(list(images))["logits"], load(run).predict(images)["logits"], atol=1e-4)

@@ -13,8 +13,11 @@ from PIL import Image
 
 import medzoo
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.cli import main
 from medzoo.data.errors import ExportError, ImageError, OnnxFileError, ProviderError
 from medzoo.export import OnnxModel, export_onnx
+from medzoo.export.parity import _size_variants
+from medzoo.export.report import format_proof
 
 MODES = ["L", "RGB", "RGBA", "LA", "P", "I;16"]
 
@@ -65,6 +68,31 @@ def test_the_file_describes_itself(exported: Path, trained_run: Path) -> None:
     assert len(report["parity"]["sizes"]) == 3
     assert report["parity"]["batches"] == [1, 2, 3, 7]
     assert report["metric"]["torch"] == pytest.approx(report["metric"]["onnx"], abs=1e-6)
+
+
+def test_the_report_counts_what_was_compared(exported: Path) -> None:
+    # Batches of 1, 2, 3 and 7 are 13 images, however many were given.
+    assert json.loads(exported.with_suffix(".json").read_text())["parity"]["images"] <= 13
+
+
+def test_copies_of_an_image_count_once_and_an_undefined_metric_is_said(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = load_checkpoint(find_checkpoint(trained_run))
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 1), dtype=np.uint8)
+    report = export_onnx(task, tmp_path / "m.onnx", [image] * 20 + [image + 1], task.spec.labels.one_hot([0] * 21))
+    assert report["parity"]["images"] == 1  # the other is the 21st
+    assert "is undefined on these 21 validation images: no class has both" in report["metric_not_checked"]
+    assert format_proof(report)[1] == f"metric not checked: {report['metric_not_checked']}"
+    assert main(["export", f"run={trained_run}", "images=1", f"output={tmp_path / 'one.onnx'}"]) == 0
+    said = capsys.readouterr().out
+    assert "1 images" in said
+    assert "metric not checked: " in said
+
+
+def test_volumes_are_compared_at_another_depth() -> None:
+    volumes = [np.zeros((8, 12, 10, 1), np.uint8)]
+    assert [variant[0].shape[:-1] for variant in _size_variants(volumes)] == [(8, 12, 10), (8, 9, 10), (8, 12, 20), (6, 12, 10)]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "metadata", "weights", "foreign", "absent"])

@@ -15,14 +15,19 @@ from safetensors.torch import load_file, save_file
 
 from medzoo.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 from medzoo.cli import main
+from medzoo.data.errors import ExportError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.export.model_files import open_model
+from medzoo.export.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import DynamicInt8, Half, NotOfferedError, StaticInt8
 from medzoo.export.precision.figures import Gate
 from medzoo.export.precision.layers import GraphLayers
+from medzoo.export.precision.overflow import check_overflow
+from medzoo.export.precision.reduce import reduce_graph
 from medzoo.export.precision.sensitivity import kept_counts, layer_costs, search_layers
 from medzoo.export.runtime import OnnxModel
+from medzoo.verb_config import ExportConfig
 
 LOOSE = ["images=12", "gate.replicates=20", "calibration.images=32"]
 
@@ -40,7 +45,15 @@ def test_a_reduced_file_runs_and_agrees(
     path = tmp_path / f"model.{precision}.onnx"
     before = exported.read_bytes()
     # A model of three epochs answers near its ties: the gate of agreement is for trained ones.
-    options = [*LOOSE, f"precision={precision}", f"output={path}", "gate.agreement=0.8", "gate.loss=0.03", "sensitivity=true"]
+    options = [
+        *LOOSE,
+        f"precision={precision}",
+        f"output={path}",
+        "gate.agreement=0.8",
+        "gate.loss=0.03",
+        "gate.seed=3",
+        "sensitivity=true",
+    ]
     assert main(["export", f"run={trained_run}", *options]) == 0
     said = capsys.readouterr().out
     assert exported.read_bytes() == before
@@ -57,9 +70,64 @@ def test_a_reduced_file_runs_and_agrees(
     assert [layer["name"] for layer in inside["layers"] if layer["fixed"]] == ["fc"]
     assert all(layer["cost"] > 0 for layer in report["layers"] if not layer["fixed"])
     assert "passed" in said
+    assert inside["settings"]["gate"]["loss"] == 0.03
+    assert inside["settings"]["gate"]["seed"] == 3
+    assert inside["settings"]["checkpoint"] == "best"
+    assert (inside["settings"]["calibration"] or {}).get("images") == (32 if precision == "int8" else None)
+    # The proof is the float32 graph's, and is not said to be this file's.
+    assert "parity" not in report
+    assert "metric" not in report
+    assert report["float32"]["parity"]["relative"] <= 1e-3
+    lines = said.splitlines()
+    assert lines[lines.index("the float32 graph it was made from:") + 1].startswith("parity with torch")
+    assert ("overflow" in report) == (precision == "fp16")
+    if precision == "fp16":
+        assert 0 < report["overflow"]["largest"] < 32752
+        assert "values checked for overflow" in said
     assert "always float32" in said
     assert ("for GPUs" in said) == (precision == "fp16")
     assert "of float32's" in said
+
+
+class Passing:
+    """A judge of images that lets everything pass: the CPU provider does not see what a GPU would."""
+
+    skipped: dict[str, str] = {}  # noqa: RUF012
+
+    def __call__(self, model: onnx.ModelProto) -> dict[str, Gate]:
+        return {"logits": Gate("class", 1)}
+
+    def costs(self, reduction: Half) -> dict[str, float]:
+        return {}
+
+    def inputs(self, count: int, batch: int) -> list[dict[str, np.ndarray]]:
+        return [{"image": np.array([[0.1, 0.2]], np.float32)}, {"image": np.array([[-0.5, 0.2], [0, 0]], np.float32)}]
+
+
+def test_fp16_is_refused_where_a_value_would_overflow() -> None:
+    for factor, fits in ((6e4, True), (1e5, False)):  # times 0.5, against 65504 / 2
+        model = planted([("first", factor * np.eye(2)), ("second", np.eye(2) / factor), ("last", np.eye(2))])
+        proven = ProvenGraph(None, model, {})
+        if fits:
+            seen = reduce_graph(proven, Half(model), Passing(), ExportConfig(precision="fp16")).report["overflow"]
+            assert (seen["largest"], seen["layer"], seen["inputs"], seen["limit"]) == (30000, "first", 3, 32752)
+        else:
+            with pytest.raises(ExportError, match=r"fp16 is refused: layer first reaches 5e\+04 on 3 .*limit 32752"):
+                reduce_graph(proven, Half(model), Passing(), ExportConfig(precision="fp16"))
+
+
+def test_float_nodes_and_masks_are_not_looked_at() -> None:
+    model = planted([("first", np.eye(2)), ("last", 1e9 * np.eye(2))])  # the last layer stays float32
+    feeds = [{"image": np.array([[1.0, -np.inf]], np.float32)}]
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.eye(2, dtype=np.float32), "model.first.weight"))
+    assert Half(model).half_nodes() == {"first"}
+    assert check_overflow(model, {"first"}, [{"image": np.array([[1.0, -3.0]], np.float32)}])["largest"] == 3
+    node = helper.make_node("Relu", ["image"], ["half"], name="relu")
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", None]) for n in ("image", "half")]
+    masked = helper.make_model(
+        helper.make_graph([node], "g", value[:1], value[1:]), opset_imports=[helper.make_opsetid("", 20)], ir_version=10
+    )
+    assert check_overflow(masked, {"relu"}, feeds)["largest"] == 1
 
 
 def test_int8_weights_are_int8_and_the_preprocessing_is_not(trained_run: Path, exported: Path) -> None:
@@ -180,6 +248,13 @@ def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
     assert "no file was written" in error
     assert "layer" in error.split("error of a layer alone")[1]
     assert not list(run.glob("model*"))
+    older = run / "model.int8.onnx"
+    older.write_bytes(b"older")
+    assert main(["export", f"run={run}", *LOOSE, "precision=int8", "+data.patients=120"]) == 2
+    said = capsys.readouterr()
+    assert said.err.strip().endswith(f"{older} of an older export still stands there")
+    assert "note: the dataset is not as the model was trained on: patients 120 instead of 40" in said.out
+    assert older.read_bytes() == b"older"
 
 
 def spoil(weights: dict[str, torch.Tensor]) -> None:
@@ -216,6 +291,16 @@ def test_dynamic_int8_is_for_matrix_products(exported: Path) -> None:
         ("gate.loss=-0.1", "the gate's limit loss is -0.1"),
         ("gate.agreement=98", "the gate's limit agreement is 98"),
         ("gate.looss=1", "did you mean"),
+        ("gate.loss=0.5", "the gate's limit loss is 0.5; it must be from 0 to 0.2"),
+        ("gate.loss=inf", "the gate's limit loss is inf"),
+        ("sensitivity=true", "sensitivity has no effect on precision=fp32"),
+        ("calibration.seed=1", "calibration has no effect on precision=fp32"),
+        ("gate.loss=0.1", "gate has no effect on precision=fp32"),
+        ("prompts=mine.yaml", "prompts=mine.yaml has no effect"),
+        ("output=model.bin", "must end in .onnx"),
+        ("output=spec.onnx", "would replace a run's own file"),
+        ("output=history.onnx", "would replace a run's own file"),
+        ("+data.labels=multilabel", "the dataset's labels are not those the model was trained on"),
     ],
 )
 def test_mistakes_are_one_line(option: str, message: str, trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,3 +308,10 @@ def test_mistakes_are_one_line(option: str, message: str, trained_run: Path, cap
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_reduced_file_is_not_called_as_the_float32_one(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", f"run={trained_run}", "precision=int8", f"output={tmp_path / 'model.onnx'}"]) == 2
+    assert "call it model.int8.onnx" in capsys.readouterr().err

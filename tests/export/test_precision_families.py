@@ -35,8 +35,13 @@ FAMILIES = {
     "ordinal": ["model.backbone=test_resnet", "data.labels=ordinal", "loss=cumulative"],
     "multilabel": ["model.backbone=test_resnet", "data.labels=multilabel"],
     "regression": ["model.backbone=test_resnet", "data.labels=regression"],
-    "neighbours": ["model.backbone=test_resnet", "model.neighbours=5"],
-    "bottleneck": ["model=cbm", "model.backbone=test_resnet", "model.bottleneck.penalty=0.01"],
+    "neighbours": ["model.backbone=test_resnet", "model.neighbours=5", "trainer.epochs=20"],
+    "bottleneck": [
+        "model=cbm",
+        "model.backbone=test_resnet",
+        "model.bottleneck.regime=sequential",
+        "model.bottleneck.penalty=0.01",
+    ],
     "clip": ["model=clip"],
 }
 TRANSFORMERS = ("vit", "zach_vit", "clip")
@@ -113,7 +118,7 @@ def test_int8_that_loses_points_of_auroc_is_refused(
     spoil(weights)
     save_file(weights, file)
     capsys.readouterr()
-    assert main(["export", f"run={run}", *EXPORT, "precision=int8", "gate.agreement=0"]) == 2
+    assert main(["export", f"run={run}", *EXPORT, "precision=int8", "gate.agreement=0.5"]) == 2
     error = capsys.readouterr().err
     assert "auroc" in error.lower()
     assert "limit 0.005" in error

@@ -39,7 +39,13 @@ Truth = dict[str, list[float]]
 
 
 def _phantom(root: Path) -> tuple[list[str], Truth]:
-    return ["data=phantom", "data.size=32", "data.patients=24", "model.bottleneck.regime=joint"], {}
+    return [
+        "data=phantom",
+        "data.size=32",
+        "data.patients=24",
+        "model.bottleneck.regime=joint",
+        "model.bottleneck.penalty=1.0",
+    ], {}
 
 
 def _olives(root: Path) -> tuple[list[str], Truth]:
@@ -92,7 +98,7 @@ def _derm1m(root: Path) -> tuple[list[str], Truth]:
         tables.append(rows)
     derm1m_files.write_derm1m(root, *tables)
     options = ["data=derm1m", f"data.root={root}", "data.min_count=1"]
-    return [*options, "model.bottleneck.regime=joint", "model.bottleneck.kind=hard"], {}
+    return [*options, "model.bottleneck.regime=joint", "model.bottleneck.kind=hard", "model.bottleneck.penalty=1.0"], {}
 
 
 WORDS = {"yes": 1.0, "present": 1.0, "1": 1.0, "no": 0.0, "absent": 0.0, "0": 0.0, "n/a": NAN, "": NAN}
@@ -178,7 +184,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     (folder / "data").mkdir()
     options, truth = TREES[request.param](folder / "data")
     path = folder / "run"
-    assert main(["train", *options, *TRAINING, f"run={path}"]) == 0
+    assert main(["train", *TRAINING, *options, f"run={path}"]) == 0
     assert main(["intervene", f"run={path}", "policies=[random]", "replicates=20"]) == 0
     assert main(["export", f"run={path}", "images=4"]) == 0
     task = load_checkpoint(find_checkpoint(path, "best"))

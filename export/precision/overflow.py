@@ -1,0 +1,107 @@
+"""Whether the values inside a float32 graph fit into fp16: what running the fp16 graph on a CPU cannot show.
+
+ONNX Runtime's CPU provider computes many fp16 operators (convolutions among them) in float32, where nothing overflows; a GPU
+gives infinity beyond 65504, the largest number of IEEE 754 binary16. So the float32 graph is asked how large its values become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from medzoo.data.errors import ExportError
+from medzoo.export.model_files import open_model
+from medzoo.export.precision.layers import scope_name
+
+LARGEST = 65504 / 2
+"""Largest value allowed: half of fp16's range, since other images than these will go further (the project's own margin)."""
+INPUTS = 64
+"""Inputs looked at, at most."""
+BATCH = 8
+"""Inputs a run."""
+
+_SMALL = 10_000
+_PREFIX = "medzoo_largest_"
+
+
+def check_overflow(
+    model: onnx.ModelProto, half: Collection[str], feeds: Iterable[Mapping[str, NDArray[Any]]], name: str = ""
+) -> dict[str, Any]:
+    """Run a float32 graph and look at every value that fp16 nodes would read or write.
+
+    Args:
+        model: The float32 graph; not changed.
+        half: Names of the nodes that become fp16.
+        feeds: Batches of real inputs.
+        name: Of the graph, for the message.
+
+    Returns:
+        JSON-ready: `provider`, `inputs` and `tensors` looked at, the `largest` value, its `layer` and the `limit`. Infinite
+        values of the float32 graph are left out: they are masks, which fp16 has too.
+
+    Raises:
+        ExportError: If a value is beyond `LARGEST`; the message names the layer and the value.
+    """
+    makers = {output: node for node in model.graph.node for output in node.output}
+    tensors = _float_tensors(model, half)
+    session = open_model(_watched(model, tensors))
+    largest, count = np.zeros(len(tensors)), 0
+    for feed in feeds:
+        if tensors:
+            found = session.run([_PREFIX + tensor for tensor in tensors], dict(feed))
+            largest = np.maximum(largest, np.array([float(value) for value in found]))
+        count += len(next(iter(feed.values())))
+    place = int(largest.argmax()) if tensors else None
+    value, layer = (0.0, None) if place is None else (float(largest[place]), _layer(makers, tensors[place]))
+    if not value <= LARGEST:  # so that NaN is refused too
+        raise ExportError(
+            f"{name}precision=fp16 is refused: layer {layer} reaches {value:.4g} on {count} validation inputs, beyond half of "
+            f"fp16's range (limit {LARGEST:g}); no file was written; use precision=fp32 or int8"
+        )
+    return {
+        "provider": "CPUExecutionProvider", "inputs": count, "tensors": len(tensors), "largest": value, "layer": layer,
+        "limit": LARGEST,
+    }  # fmt: skip
+
+
+def _float_tensors(model: onnx.ModelProto, half: Collection[str]) -> list[str]:
+    """Return the float32 activations that the nodes read or write, in graph order."""
+    skeleton = onnx.ModelProto()
+    skeleton.CopyFrom(model)
+    for tensor in skeleton.graph.initializer:
+        if len(tensor.raw_data) > _SMALL:  # types need no weights, and inference takes 2 GiB at most
+            tensor.ClearField("raw_data")
+    inferred = onnx.shape_inference.infer_shapes(skeleton).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.input, *inferred.output)}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    seen = (tensor for node in model.graph.node if node.name in half for tensor in (*node.input, *node.output))
+    return [tensor for tensor in dict.fromkeys(seen) if kinds.get(tensor) == TensorProto.FLOAT and tensor not in constants]
+
+
+def _watched(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
+    """Return the graph with the largest absolute finite value of each tensor as a further output."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    zero = f"{_PREFIX}zero"
+    copy.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), zero))
+    for tensor in tensors:
+        inf, finite, size, out = (f"{_PREFIX}{part}{tensor}" for part in ("inf_", "finite_", "size_", ""))
+        copy.graph.node.extend(
+            [
+                helper.make_node("IsInf", [tensor], [inf], name=inf),
+                helper.make_node("Where", [inf, zero, tensor], [finite], name=finite),
+                helper.make_node("Abs", [finite], [size], name=size),
+                helper.make_node("ReduceMax", [size], [out], name=out, keepdims=0),
+            ]
+        )
+        copy.graph.output.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, []))
+    return copy
+
+
+def _layer(makers: Mapping[str, onnx.NodeProto], tensor: str) -> str:
+    return scope_name(makers[tensor]) if tensor in makers else tensor

@@ -30,6 +30,9 @@ PROVIDERS = {
 PACKAGES = {"cuda": "medzoo[gpu]", "tensorrt": "medzoo[gpu]", "openvino": "onnxruntime-openvino"}
 """What to install for an ONNX Runtime that was built with a provider; each brings its own, so only one may be installed."""
 
+HEAVY = ("Conv", "MatMul", "Gemm", "Attention")
+"""Parts of the names of operators that take nearly all the time, ONNX Runtime's own fused ones among them."""
+
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
 
@@ -209,10 +212,20 @@ def _check_assignment(session: Any, provider: str, wanted: str) -> None:
             "says what is missing, or use provider=cpu"
         )
     if hasattr(session, "get_provider_graph_assignment_info"):  # not in older versions of ONNX Runtime
-        took = {part.ep_name for part in session.get_provider_graph_assignment_info()}
+        parts = session.get_provider_graph_assignment_info()
+        took = {part.ep_name for part in parts}
         if took and wanted not in took:
             raise ProviderError(
                 f"provider={provider} can run no node of this graph ({', '.join(sorted(took))} would); use it instead"
+            )
+        # TensorRT leaves to CUDA what it cannot run, and both are the GPU that was asked for.
+        there = {wanted, PROVIDERS["cuda"]} if provider == "tensorrt" else {wanted}
+        heavy = [part.ep_name for part in parts for node in part.get_nodes() if any(name in node.op_type for name in HEAVY)]
+        inside = sum(name in there for name in heavy)
+        if 2 * inside < len(heavy):
+            raise ProviderError(
+                f"provider={provider} can run only {inside} of this graph's {len(heavy)} convolutions and matrix products, the "
+                "CPU would run the rest; use provider=cpu, or a file of another precision"
             )
 
 

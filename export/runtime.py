@@ -17,7 +17,7 @@ from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
 from medzoo.export.integrity import check
 from medzoo.export.outputs import check_class_embeddings, check_corrections, mean_of_cases, mean_of_concepts, probabilities
 from medzoo.export.providers import PROVIDERS, SessionSettings, open_session
-from medzoo.export.stream import Image, OnError, Prediction, stream_batches
+from medzoo.export.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 
 if TYPE_CHECKING:
     from medzoo.data.tokenizer import Tokenizer
@@ -125,6 +125,7 @@ class OnnxModel:
         batch_size: int = 32,
         on_error: OnError = "stop",
         window: int | None = None,
+        max_bytes: int = MAX_BYTES,
         class_embeddings: NDArray[np.float32] | None = None,
     ) -> Iterator[Prediction]:
         """Run any number of images with bounded memory; files are decoded ahead while the graph computes.
@@ -134,6 +135,7 @@ class OnnxModel:
             batch_size: Images a run; those of one size share batches.
             on_error: `stop` raises at the first image that cannot be read; `skip` yields its error in its place.
             window: Most images held at once, at least a batch; None: four batches.
+            max_bytes: Most bytes of their pixels; batches of large photographs are smaller for it.
             class_embeddings: (K, E) unit vectors, for a file that takes them.
 
         Returns:
@@ -145,7 +147,7 @@ class OnnxModel:
             ConfigError: While iterating: a number is below 1, or the window smaller than a batch.
         """
         extra = self._extra(class_embeddings)
-        return self._stream(images, extra, {}, batch_size=batch_size, on_error=on_error, window=window)
+        return self._stream(images, extra, {}, batch_size=batch_size, on_error=on_error, window=window, max_bytes=max_bytes)
 
     def run_batch(self, images: Any, *, class_embeddings: NDArray[np.float32] | None = None) -> dict[str, Any]:
         """Run one batch in place by I/O binding; outputs stay on the device.

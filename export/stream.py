@@ -25,6 +25,9 @@ Run = Callable[[NDArray[Any], list[int]], dict[str, NDArray[Any]]]
 READERS = 2
 """Threads that decode while the session computes; a 256-pixel PNG takes 2 ms, so that two keep up with 1,000 images a second."""
 
+MAX_BYTES = 1 << 30
+"""Bytes of decoded pixels held at once: 14 photographs of 24 megapixels, or 3,500 of 0.1."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -52,6 +55,11 @@ class _Entry:
     def done(self) -> bool:
         return self.outputs is not None or self.error is not None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its pixels, 0 while they are unknown or no longer needed."""
+        return self.pixels.nbytes if isinstance(self.pixels, np.ndarray) else 0
+
 
 def stream_batches(
     images: Iterable[Image],
@@ -61,12 +69,15 @@ def stream_batches(
     batch_size: int,
     on_error: OnError = "stop",
     window: int | None = None,
+    max_bytes: int = MAX_BYTES,
     readers: int = READERS,
 ) -> Iterator[Prediction]:
     """Yield one prediction an image, in the order of the input, reading no more than a window of images ahead.
 
     Images of one shape share a batch. A batch is run when it is full; when the window is full of images that wait for their
     likes, the oldest image's batch is run as it is. What is batched together depends on the input alone, not on timing.
+
+    Memory is bounded by the window and by bytes: what is still being decoded counts as much as the largest image so far.
 
     Args:
         images: Any iterable; a generator is never held as a whole.
@@ -76,6 +87,8 @@ def stream_batches(
         on_error: `stop` raises at the first image that cannot be read, after the answers before it; `skip` yields its error in
             its place.
         window: Most images held at once; None: four batches.
+        max_bytes: Most bytes of pixels held at once, beside the copy that the batch being run makes of its own; a single image
+            above it is run alone.
         readers: Threads that decode.
 
     Yields:
@@ -88,43 +101,60 @@ def stream_batches(
     window = 4 * batch_size if window is None else window
     if min(batch_size, readers) < 1 or window < batch_size:
         raise ConfigError(f"batch_size {batch_size}, window {window}: a batch has at least 1 image, a window at least a batch")
+    if max_bytes < 1:
+        raise ConfigError(f"max_bytes {max_bytes} must be at least 1")
     if on_error not in get_args(OnError):
         raise UnknownNameError("choice of on_error", on_error, get_args(OnError))
     source = enumerate(images)
     failure: Exception | None = None  # of the source itself: raised when what came before it is answered
+    ended = False
     entries: deque[_Entry] = deque()  # every image held, oldest first
     unread: deque[_Entry] = deque()  # those that are still being decoded
     ready: dict[tuple[int, ...], list[_Entry]] = {}  # those that wait for a batch, by shape
+    largest = 0  # bytes of an image so far
+
+    def room() -> bool:
+        """Whether one more image may be held."""
+        if not entries:
+            return True
+        if not largest:  # nothing is known of sizes yet
+            return len(entries) < min(window, readers)
+        coming = sum(1 for entry in unread if not entry.size) + 1
+        return len(entries) < window and sum(entry.size for entry in entries) + coming * largest <= max_bytes
+
     with ThreadPoolExecutor(readers, thread_name_prefix="medzoo-read") as pool:
         try:
             while True:
-                while failure is None and len(entries) < window:
+                while not ended and room():
                     try:
-                        given = next(source, None)
+                        place, image = next(source)
+                    except StopIteration:
+                        ended = True
+                        break
                     except Exception as error:  # whatever a user's generator raises
-                        failure = error
+                        failure, ended = error, True
                         break
-                    if given is None:
-                        break
-                    entry = _Entry(given[0], _start(given[1], given[0], read, pool))
+                    entry = _Entry(place, _start(image, place, read, pool))
+                    largest = max(largest, entry.size)
                     entries.append(entry)
                     unread.append(entry)
-                    del given
+                    del image
                 if not entries:
                     if failure is not None:
                         raise failure
                     return
-                while unread and not entries[0].done:
+                if unread:
                     entry = unread.popleft()
                     pixels = _pixels(entry)
                     if isinstance(pixels, ImageError):
                         entry.error = pixels
-                        continue
-                    group = ready.setdefault(pixels.shape, [])
-                    group.append(entry)
-                    if len(group) == batch_size:
-                        _run(ready.pop(pixels.shape), run)
-                if not entries[0].done:  # the window is full, or the input at its end
+                    else:
+                        largest = max(largest, entry.size)
+                        group = ready.setdefault(pixels.shape, [])
+                        group.append(entry)
+                        if len(group) == batch_size:
+                            _run(ready.pop(pixels.shape), run)
+                else:  # no room, or the input at its end: what waits in vain for its likes is run as it is
                     first = entries[0].pixels
                     assert isinstance(first, np.ndarray)
                     _run(ready.pop(first.shape), run)

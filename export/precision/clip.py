@@ -1,4 +1,7 @@
-"""Reduced precision of an image–text model: its towers and classifiers, each held against its own float32 graph."""
+"""Reduced precision of an image–text model.
+
+Its towers and classifiers are each held against their own float32 graph, the two reduced towers together against their pair.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.export.clip_graphs import parity_texts
+from medzoo.export.model_files import open_model
 from medzoo.export.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import DynamicInt8, Half, NotOfferedError
 from medzoo.export.precision.judges import ImageJudge, TextJudge
@@ -52,7 +56,7 @@ def reduce_towers(
     validation = validation_of(samples, None, None, config.gate.images, config.gate.seed)
     calibration = drawn(training, config.calibration.images, config.calibration.seed)
     found: dict[str, Reduced] = {}
-    embeddings = None
+    embeddings = reduced_embeddings = None
     for name, graph in proven.items():
         if name == "text":
             continue
@@ -64,12 +68,15 @@ def reduce_towers(
             print(f"note: no {name}.{config.precision}.onnx: {error}")
             continue
         found[name] = reduce_graph(graph, reduction, judge, config, name=f"{name}: ")
+        if name == "image":
+            session = open_model(found[name].model)
+            reduced_embeddings = validation.images.run(session, ["image_embedding"], {})["image_embedding"]
     graph = proven["text"]
     if dataset.labels is not None or samples.has_text:
         write_captions(samples, dataset, captions)
     said = sorted({samples.text(int(row)) for row in validation.images.places[:CAPTIONS]} - {""})
     tokens = task.tokenizer([*parity_texts(task, texts), *said])
-    text_judge = TextJudge(graph, tokens, config.gate, classifier, validation, embeddings)
+    text_judge = TextJudge(graph, tokens, config.gate, classifier, validation, embeddings, reduced_embeddings)
     reduction = Half(graph.model) if config.precision == "fp16" else DynamicInt8(graph.model)
     found["text"] = reduce_graph(graph, reduction, text_judge, config, name="text: ")
     return found

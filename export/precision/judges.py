@@ -120,6 +120,9 @@ class ImageJudge:
 class TextJudge:
     """Holds a reduced text tower against its float32 graph: cosines, and zero-shot classes made by either.
 
+    Where the image tower is reduced too, the classes are also made by the two reduced towers and held against those of the two
+    float32 ones: two losses that each pass may add up to one that does not.
+
     Args:
         proven: The float32 text tower.
         tokens: (N, L) int64 of real texts, those of the classifier first, in its order.
@@ -127,6 +130,7 @@ class TextJudge:
         classifier: Of the run's classes; None without.
         validation: Its targets, with a classifier.
         image_embeddings: (M, E) float32 unit vectors of the validation images, with a classifier.
+        reduced_images: (M, E) of the same images by the reduced image tower; None where there is none.
     """
 
     def __init__(
@@ -137,6 +141,7 @@ class TextJudge:
         classifier: ZeroShotClassifier | None = None,
         validation: Validation | None = None,
         image_embeddings: NDArray[np.float32] | None = None,
+        reduced_images: NDArray[np.float32] | None = None,
     ) -> None:
         self._config, self._limits, self._tokens = config, gate_limits(config), tokens
         self._classifier = classifier if validation is not None and validation.targets is not None else None
@@ -144,7 +149,9 @@ class TextJudge:
         self.reference = open_model(proven.model)
         self.skipped: dict[str, str] = {}
         self._embeddings = self._run(self.reference)
+        self._reduced_images: NDArray[np.float32] | None = None
         _require(self._gates(self._embeddings, replicates=0).values())
+        self._reduced_images = reduced_images  # what they lose is no fault of the validation split
 
     def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
         """Return the gates of a reduced text tower."""
@@ -170,11 +177,14 @@ class TextJudge:
         gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._limits)}
         given, classifier = self._validation, self._classifier
         if classifier is not None and given is not None and given.targets is not None and self._images is not None:
-            logits = [with_texts(classifier, part).logits(self._images) for part in (self._embeddings, found)]
-            gates["zero-shot"] = check_gate(
-                classifier.labels, given.targets, given.groups, logits[0], logits[1], limits=self._limits, replicates=replicates,
-                level=self._config.level, seed=self._config.seed,
-            )  # fmt: skip
+            reference = with_texts(classifier, self._embeddings).logits(self._images)
+            reduced = with_texts(classifier, found)
+            for name, images in (("zero-shot", self._images), ("zero-shot of both towers", self._reduced_images)):
+                if images is not None:
+                    gates[name] = check_gate(
+                        classifier.labels, given.targets, given.groups, reference, reduced.logits(images), limits=self._limits,
+                        replicates=replicates, level=self._config.level, seed=self._config.seed,
+                    )  # fmt: skip
         return gates
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -106,18 +107,42 @@ def test_a_provider_that_is_not_built_in_names_its_package(path: Path, monkeypat
         assert "medzoo[gpu]" in refused(provider, path)
 
 
+class Assigned:
+    """A session that says where its nodes run."""
+
+    def __init__(self, **nodes: list[str]) -> None:
+        self.parts = [
+            SimpleNamespace(
+                ep_name=f"{name}ExecutionProvider", get_nodes=lambda o=operators: [SimpleNamespace(op_type=x) for x in o]
+            )
+            for name, operators in nodes.items()
+        ]
+
+    def get_providers(self) -> list[str]:
+        return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def get_provider_graph_assignment_info(self) -> list[SimpleNamespace]:
+        return self.parts
+
+
 def test_a_provider_that_would_run_no_node_is_refused(path: Path) -> None:
-    class Elsewhere:
-        def get_providers(self) -> list[str]:
-            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-        def get_provider_graph_assignment_info(self) -> list[object]:
-            return [type("Part", (), {"ep_name": "CPUExecutionProvider"})()]
-
     with pytest.raises(ProviderError, match="no node"):
-        providers._check_assignment(Elsewhere(), "cuda", "CUDAExecutionProvider")
+        providers._check_assignment(Assigned(CPU=["Conv"]), "cuda", "CUDAExecutionProvider")
     real = open_session(path, SessionSettings())
     assert {part.ep_name for part in real.get_provider_graph_assignment_info()} == {"CPUExecutionProvider"}
+    assert any("MatMul" in node.op_type for part in real.get_provider_graph_assignment_info() for node in part.get_nodes())
+
+
+def test_a_provider_that_would_leave_the_work_to_the_cpu_is_refused() -> None:
+    shapes = ["Shape", "Gather"]
+    little = Assigned(CUDA=["Cast", "FusedConv"], CPU=["MatMulInteger", "ConvInteger", *shapes])
+    with pytest.raises(ProviderError, match=r"1 of this graph's 3 convolutions and matrix products"):
+        providers._check_assignment(little, "cuda", "CUDAExecutionProvider")
+    providers._check_assignment(Assigned(CUDA=["Conv", "Gemm"], CPU=["MatMul", *shapes * 9]), "cuda", "CUDAExecutionProvider")
+    shared = Assigned(Tensorrt=["Conv"], CUDA=["MatMul", "Attention"], CPU=shapes)
+    providers._check_assignment(shared, "tensorrt", "TensorrtExecutionProvider")
+    with pytest.raises(ProviderError, match="1 of this graph's 3"):
+        providers._check_assignment(Assigned(Tensorrt=["Conv"], CPU=["MatMul", "Gemm"]), "tensorrt", "TensorrtExecutionProvider")
 
 
 def test_an_unknown_provider_offers_the_nearest() -> None:

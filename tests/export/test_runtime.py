@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,9 +191,48 @@ def test_batches_depend_on_the_input_alone() -> None:
     assert batches == [[0, 2], [1], [3, 6], [4], [5]]
 
 
+def test_large_images_are_held_by_their_bytes() -> None:
+    """Worked by hand: images of 100 bytes, 250 allowed, batches of 4; then one of 300, which runs alone."""
+    batches: list[list[int]] = []
+
+    def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
+        batches.append(places)
+        return {"sum": pixels.reshape(len(pixels), -1).sum(axis=1)}
+
+    images = [np.ones((10, 10), np.uint8)] * 5 + [np.ones((10, 30), np.uint8)] + [np.ones((10, 10), np.uint8)]
+    found = list(stream_batches(images, lambda image: image, run, batch_size=4, max_bytes=250))  # type: ignore[arg-type,return-value]
+    assert [p.place for p in found] == list(range(7))
+    assert [int(p.outputs["sum"]) for p in found] == [100] * 5 + [300, 100]
+    assert batches == [[0, 1], [2, 3], [4], [5], [6]]
+
+
+def test_files_are_not_decoded_further_ahead_than_bytes_allow() -> None:
+    read: list[bytes] = []
+    most = done = 0
+
+    def decode(image: Any) -> NDArray[Any]:
+        read.append(image)
+        return np.zeros((10, 10), np.uint8)
+
+    def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
+        nonlocal most, done
+        most = max(most, len(read) - done)
+        done += len(places)
+        return {"n": np.zeros(len(places))}
+
+    found = list(stream_batches([b"x"] * 200, decode, run, batch_size=4, window=100, max_bytes=1000))
+    assert len(found) == 200
+    assert 4 <= most <= 10
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
-    [({"batch_size": 0}, ConfigError), ({"batch_size": 8, "window": 7}, ConfigError), ({"on_error": "ignore"}, UnknownNameError)],
+    [
+        ({"batch_size": 0}, ConfigError),
+        ({"batch_size": 8, "window": 7}, ConfigError),
+        ({"max_bytes": 0}, ConfigError),
+        ({"on_error": "ignore"}, UnknownNameError),
+    ],
 )
 def test_wrong_options_are_one_line(model: OnnxModel, wrong: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):

@@ -20,7 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from medzoo.data.augment import POLICIES, Augment
+from medzoo.data.augment import Augment
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import ArrayReader, Dataset, Reader
 from medzoo.data.decode import decode_image
 from medzoo.data.info import DatasetInfo

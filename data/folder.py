@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import Dataset
 from medzoo.data.decode import SUFFIXES
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError

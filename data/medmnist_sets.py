@@ -17,7 +17,7 @@ class MedMnistSet:
 
     Attributes:
         title: The authors' name of it.
-        modality: Key of `medzoo.data.augment.POLICIES`.
+        modality: Key of `medzoo.data.augment_policies.POLICIES`.
         labels: Names in the index order of the files.
         counts: Images in train, val and test.
         md5: Pixels a side → MD5 of the file of that size.

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.files import FileReader, Missing, check_paths, list_files, with_files

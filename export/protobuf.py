@@ -68,27 +68,30 @@ def read_model(content: Content) -> ModelFile:
     """
     found = ModelFile()
     budget = [MAX_FIELDS]
-    waiting = [("ModelProto", 0, len(content), 0)]
-    while waiting:
-        kind, start, end, depth = waiting.pop()
-        if depth > MAX_DEPTH:
-            raise MalformedError(f"messages nest more than {MAX_DEPTH} deep")
-        if kind == "OperatorName":
-            found.operators.add(_text(content, start, end))
-        elif kind == "MetadataEntry":
-            key, value = _entry(content, start, end, budget)
+    open_messages = [("ModelProto", fields(content, 0, len(content), budget))]  # each inside the one before it
+    while open_messages:
+        kind, parts = open_messages[-1]
+        part = next(parts, None)
+        if part is None:
+            open_messages.pop()
+            continue
+        number, wire, first, last = part
+        inner = MESSAGES[kind].get(number) if wire == 2 else None
+        if inner == "OperatorName":
+            found.operators.add(_text(content, first, last))
+        elif inner == "MetadataEntry":
+            key, value = _entry(content, first, last, budget)
             if key in found.metadata:
                 raise MalformedError(f"metadata {key[:40]!r} occurs twice")
             found.metadata[key] = value
-        elif kind == "ExternalEntry":
-            key, value = _entry(content, start, end, budget)
+        elif inner == "ExternalEntry":
+            key, value = _entry(content, first, last, budget)
             if key == "location":
                 found.locations.add(_text(content, *value))
-        else:
-            inner = MESSAGES[kind]
-            for number, wire, first, last in fields(content, start, end, budget):
-                if wire == 2 and number in inner:
-                    waiting.append((inner[number], first, last, depth + 1))
+        elif inner is not None:
+            if len(open_messages) > MAX_DEPTH:
+                raise MalformedError(f"messages nest more than {MAX_DEPTH} deep")
+            open_messages.append((inner, fields(content, first, last, budget)))
     return found
 
 

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medzoo.data.augment import POLICIES, Augment, Policy, Transform, augment_policy, crop_box
+from medzoo.data.augment import Augment, augment_policy, crop_box
+from medzoo.data.augment_policies import POLICIES, Policy, Transform
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.preprocess import Preprocess, fit
 

@@ -8,7 +8,7 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.data import chestxray14, dataset_infos, load_dataset
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.chestxray14_boxes import load_boxes
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, ImageError, UnknownNameError

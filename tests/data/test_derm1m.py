@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from medzoo.cli import main
 from medzoo.data import dataset_infos, load_dataset
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import concept_matrix
 from medzoo.data.derm1m import load
 from medzoo.data.derm1m_subgroups import age_bands, ages

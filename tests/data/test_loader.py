@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from medzoo.data.augment import POLICIES, Augment
+from medzoo.data.augment import Augment
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import ArrayReader, Dataset, Reader
 from medzoo.data.errors import ConfigError, DatasetError, ImageError, UnknownNameError
 from medzoo.data.info import DatasetInfo

@@ -12,7 +12,7 @@ import pytest
 from medmnist import INFO
 
 from medzoo.data import dataset_infos, load_dataset
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.medmnist_sets import OLD_RELEASES, SETS

@@ -11,7 +11,7 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.data import dataset_infos, load_dataset
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.errors import ConfigError, DatasetError, ImageError, UnknownNameError
 from medzoo.data.files import StackReader
 from tests.data.olives_files import (

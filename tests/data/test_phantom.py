@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from medzoo.data import dataset_infos, load_dataset
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import concept_matrix, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.phantom import LABELS

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from medzoo.data.augment import POLICIES, Augment
+from medzoo.data.augment import Augment
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import ArrayReader, Dataset, Reader
 from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
 from medzoo.data.info import DatasetInfo

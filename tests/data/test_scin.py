@@ -10,7 +10,7 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.data import dataset_infos, load_dataset
-from medzoo.data.augment import POLICIES
+from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import concept_matrix, input_columns, target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.preprocess import Preprocess

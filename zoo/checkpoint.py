@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,12 @@ def tensors_from_file(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"no tensors at {path}") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint or train again") from error
+
+
+def weights_checksum(folder: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, in hexadecimal: what predictions were made with."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_checkpoint(run_or_dir: str | Path, which: str = "best") -> Path:

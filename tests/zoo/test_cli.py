@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
@@ -151,6 +153,25 @@ def test_evaluating_again_gives_the_same_results(trained_run: Path) -> None:
     assert json.loads((trained_run / "metrics.json").read_text())["splits"] == before
     assert main(["evaluate", f"run={trained_run}", "predict=false", "evaluation.replicates=100"]) == 0
     assert json.loads((trained_run / "metrics.json").read_text())["splits"] == before
+
+
+def test_predictions_of_other_weights_are_not_scored(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    again = ["evaluate", f"run={run}", "predict=false", "evaluation.replicates=20"]
+    assert main(again) == 0
+    weights = find_checkpoint(run, "best") / "model.safetensors"
+    save_file({name: tensor * 1.01 for name, tensor in load_file(weights).items()}, weights)
+    assert main(again) == 2
+    error = capsys.readouterr().err
+    assert "was made by other weights than checkpoint=best has now; leave out predict=false" in error
+    assert error.count("\n") == 1
+    assert main([*again[:2], *again[3:]]) == 0  # predicted anew
+    assert main(again) == 0
+    shutil.rmtree(run / "checkpoints")  # a run sent without its weights is scored as it is
+    assert main(again) == 0
 
 
 def test_a_sweep_makes_one_run_directory_a_job(tmp_path: Path) -> None:

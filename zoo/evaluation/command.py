@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import pandas as pd
 import yaml
 from accelerate import Accelerator
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
+from medzoo.checkpoint import find_checkpoint, load_checkpoint, weights_checksum
 from medzoo.config import EvaluationConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.data.splits import shared_groups
@@ -49,15 +50,33 @@ def main(config: EvaluateConfig) -> None:
         raise ConfigError("say which run to evaluate: run=<run directory>")
     run = RunDirectory.open(Path(config.run))
     if config.predict:
-        task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
+        checkpoint = find_checkpoint(run.path, config.checkpoint)
+        task = load_checkpoint(checkpoint)
         dataset = run_dataset(run, config.data)
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
-        details = {"checkpoint": config.checkpoint}
+        details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
         predict_run(
             run, task, dataset, config.evaluation, config.device, config.workers, details, augment=augment, captions=captions
         )
+    else:
+        _require_current(run)
     report_run(run, config.evaluation)
+
+
+def _require_current(run: RunDirectory) -> None:
+    """Refuse to score predictions of weights that training has replaced since; a run that was sent without its weights passes."""
+    for path, reader in ((run.predictions, Predictions), (run.embeddings, Embeddings)):
+        if not path.is_file():
+            continue
+        details = reader.read(path).details
+        which = str(details.get("checkpoint", "best"))
+        try:
+            current = weights_checksum(find_checkpoint(run.path, which))
+        except CheckpointError:
+            continue
+        if details.get("weights", current) != current:
+            raise ConfigError(f"{path} was made by other weights than checkpoint={which} has now; leave out predict=false")
 
 
 def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:
@@ -202,6 +221,7 @@ def _embed_run(
     if config.tta:
         raise ConfigError("evaluation.tta is for classifiers; set it to 0")
     embeddings = embed_dataset(task, dataset, config, accelerator, workers=workers, captions=captions)
+    embeddings = replace(embeddings, details={**embeddings.details, **details})
     if accelerator.is_main_process:
         embeddings.write(run.embeddings)
     prompts = classifier_prompts(dataset, captions)

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint, read_assets
+from medzoo.checkpoint import find_checkpoint, load_checkpoint, read_assets, weights_checksum
 from medzoo.compose import typed
 from medzoo.config import TrainConfig, TrainerConfig
 from medzoo.data.dataset import SPLITS, Dataset
@@ -137,15 +137,15 @@ def _fit_layers(run: RunDirectory, settings: TrainConfig, yaml_text: str, datase
 
 
 def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details: dict[str, Any]) -> None:
-    best = load_checkpoint(find_checkpoint(run.path, "best"))
+    folder = find_checkpoint(run.path, "best")
     predict_run(
         run,
-        best,
+        load_checkpoint(folder),
         dataset,
         settings.evaluation,
         settings.device,
         0,
-        details,
+        {**details, "weights": weights_checksum(folder)},
         augment=settings.trainer.augment,
         captions=settings.model.captions,
     )

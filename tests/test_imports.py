@@ -9,7 +9,7 @@ import pytest
 
 LIGHT = [
     "medzoo", "medzoo.data", "medzoo.data.errors", "medzoo.data.labels", "medzoo.data.decode",
-    "medzoo.export", "medzoo.export.runtime", "medzoo.export.predict", "medzoo.cli",
+    "medzoo.export", "medzoo.export.runtime", "medzoo.export.predict", "medzoo.export.doctor", "medzoo.data.tokenizer", "medzoo.cli",
 ]  # fmt: skip
 
 

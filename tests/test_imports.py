@@ -9,7 +9,8 @@ import pytest
 
 LIGHT = [
     "medzoo", "medzoo.data", "medzoo.data.errors", "medzoo.data.labels", "medzoo.data.decode",
-    "medzoo.export", "medzoo.export.runtime", "medzoo.export.predict", "medzoo.export.doctor", "medzoo.data.tokenizer", "medzoo.cli",
+    "medzoo.export", "medzoo.export.runtime", "medzoo.export.predict", "medzoo.export.doctor", "medzoo.cli",
+    "medzoo.data.tokenizer",
 ]  # fmt: skip
 
 

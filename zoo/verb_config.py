@@ -59,8 +59,9 @@ class GateConfig:
         agreement: Least share of samples with the same answer.
         cosine: Least mean cosine of embeddings.
         support: A class is judged on its own with that many positive and as many negative samples.
-        probability_change: Most that probabilities may change, the mean absolute difference over all entries.
+        probability_change: Most that probabilities may change on average: of a sample's distribution, or of the worst finding.
         mean_change: Most that values may change, the mean absolute difference in standard deviations of the targets (regression).
+        overlap: Least overlap (Dice) of the calls of each class or finding that is called `support` times.
         images: Validation images it is judged on, drawn at random; None: all.
         replicates: Bootstrap replicates over groups.
         level: Coverage of the intervals.
@@ -75,6 +76,7 @@ class GateConfig:
     support: int = 30
     probability_change: float = 0.03
     mean_change: float = 0.1
+    overlap: float = 0.9
     images: int | None = None
     replicates: int = 1000
     level: float = 0.95

@@ -15,6 +15,7 @@ _ROUNDING = 1e-9
 _TITLES = {
     "auroc": "AUROC", "kappa": "quadratic kappa", "mae": "MAE", "agreement": "agreement with the float32 model",
     "cosine": "mean cosine with the float32 model", "probability_change": "mean change of probability from the float32 model",
+    "overlap": "overlap of calls with the float32 model's",
     "mean_change": "mean change of a value from the float32 model, in standard deviations of the targets,",
 }  # fmt: skip
 
@@ -33,10 +34,14 @@ class GateLimits:
             probability 0.5 (multilabel).
         cosine: Least mean cosine of embeddings.
         support: A class counts on its own with that many positive and as many negative samples.
-        probability_change: Most that the probabilities may change, as the mean absolute difference over all entries (all but
-            regression): AUROC and agreement stay equal where logits are only scaled.
+        probability_change: Most that the probabilities may change (all but regression): the mean total variation distance of a
+            sample's distribution (exclusive labels), or the mean absolute difference of the finding that changes most
+            (multilabel). AUROC and agreement stay equal where logits are only scaled.
         mean_change: Most that the values of an output may change, as the mean absolute difference in standard deviations of its
             targets (regression): the error can shrink while the model says the same for everybody.
+        overlap: Least overlap of what both models call, as Dice's coefficient, of every class or finding that either calls at
+            least `support` times, and of all findings together. AUROC does not see a shift of all logits, and agreement hardly
+            sees what it does to a rare class.
 
     Raises:
         ConfigError: If a limit is negative or not finite, a share or cosine above 1, or the support below 1.
@@ -50,10 +55,11 @@ class GateLimits:
     support: int = 30
     probability_change: float = 0.03
     mean_change: float = 0.1
+    overlap: float = 0.9
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            low, high = (1 if name == "support" else 0), (1 if name in ("agreement", "cosine") else np.inf)
+            low, high = (1 if name == "support" else 0), (1 if name in ("agreement", "cosine", "overlap") else np.inf)
             # Written so that NaN, with which every comparison is false, is refused too.
             if not (low <= value <= high and np.isfinite(value)):
                 raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low} to {high}")
@@ -97,14 +103,16 @@ class Likeness:
     """How alike the outputs of both models are, whatever the labels say.
 
     Attributes:
-        metric: `agreement`, `cosine` (mean), `smallest_cosine`, `probability_change` or `mean_change`.
+        metric: `agreement`, `overlap`, `cosine` (mean), `smallest_cosine`, `probability_change` or `mean_change`.
         value: The figure; for equal outputs 1, and 0 for a change.
         limit: Least it may be, most for a change; None where it is shown and not judged.
+        name: The class or finding it is of, where the worst one counts.
     """
 
     metric: str
     value: float
     limit: float | None
+    name: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -164,7 +172,7 @@ class Gate:
                              f"({row.reference:.4f} to {row.reduced:.4f}), limit {row.limit:g}")  # fmt: skip
             if len(named) > 1:
                 found[-1] += f", and {len(named) - 1} more beyond it"
-        found += [f"{_TITLES[alike.metric]} is {_against(alike.value, alike.limit)}, limit {alike.limit:g}"
+        found += [f"{_TITLES[alike.metric]}{_of(alike)} is {_against(alike.value, alike.limit)}, limit {alike.limit:g}"
                   for alike in self.likeness if not alike.passed]  # fmt: skip
         return "; ".join(found) or None
 
@@ -185,12 +193,16 @@ def format_gate(gate: Gate) -> list[str]:
         lines.append(f"  {label:<26} {row.reference:.4f} → {row.reduced:.4f}, {what} {row.loss:.4f}{bounds}, {limit}")
     for alike in gate.likeness:
         limit = "" if alike.limit is None else f", limit {alike.limit:g}" + ("" if alike.passed else " FAILED")
-        lines.append(f"  {alike.metric:<26} {alike.value:.4f}{limit}")
+        lines.append(f"  {alike.metric + _of(alike):<26} {alike.value:.4f}{limit}")
     if gate.not_judged:
         lines.append("  not judged on their own: " + "; ".join(f"{name} ({why})" for name, why in gate.not_judged.items()))
     if gate.left_out:
         lines.append(f"  {gate.left_out} soft targets left out: AUROC needs one class, or 0 or 1")
     return lines
+
+
+def _of(alike: Likeness) -> str:
+    return "" if alike.name is None else f" ({alike.name})"
 
 
 def _against(value: float, limit: float | None) -> str:

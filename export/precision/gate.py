@@ -99,11 +99,7 @@ def check_gate(
             losses.append(compared("auroc", limits.loss if fewest >= limits.support else None, k))
     if labels.kind == "ordinal":
         losses.append(compared("kappa", limits.kappa_loss))
-    changed = float(np.abs(_probabilities(labels, ours) - _probabilities(labels, theirs)).mean())
-    likeness = (
-        Likeness("agreement", _agreement(labels, ours, theirs), limits.agreement),
-        Likeness("probability_change", changed, limits.probability_change),
-    )
+    likeness = _class_likeness(labels, ours, theirs, limits)
     return replace(gate, losses=tuple(losses), likeness=likeness, not_judged=not_judged, left_out=pair[0].tied)
 
 
@@ -198,13 +194,49 @@ def _values(metrics: tuple[dict[str, Floats], dict[str, Floats]], metric: str, k
     return np.asarray(np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0))
 
 
-def _agreement(labels: LabelSpace, ours: Floats, theirs: Floats) -> float:
-    """Return the share of samples (entries for multilabel) with the same decision; all samples count, labelled or not."""
+def _class_likeness(labels: LabelSpace, ours: Floats, theirs: Floats, limits: GateLimits) -> tuple[Likeness, ...]:
+    """Compare decisions and probabilities; every sample counts, labelled or not.
+
+    A share over all entries hides what happens to a rare finding, whose entries are nearly all negative, and a mean over many
+    classes hides a change of the few that have any probability: so the calls of each class are compared among themselves, and the
+    change is the worst finding's, or the total variation distance of a sample's distribution.
+    """
+    mine, others = _calls(labels, ours, theirs)
+    names = (None,) if labels.exclusive else labels.names
+    change = np.abs(_probabilities(labels, ours) - _probabilities(labels, theirs))
     if labels.exclusive:
-        chosen = np.take_along_axis(ours, theirs.argmax(axis=1)[:, None], axis=1)[:, 0]
-        # A top that the float32 model holds for a tie is as good as its own; a third class is not.
-        return float((ours.max(axis=1) - chosen < TIE).mean())
-    return float((((ours > 0) == (theirs > 0)) | (np.abs(ours) < TIE)).mean())
+        agreement, changed = float((mine == others).all(axis=1).mean()), change.sum(axis=1).mean(keepdims=True) / 2
+    else:
+        agreement, changed = float((mine == others).mean()), change.mean(axis=0)
+    worst = int(changed.argmax())
+    found = [
+        Likeness("agreement", agreement, limits.agreement),
+        Likeness("probability_change", float(changed[worst]), limits.probability_change, names[worst]),
+    ]
+    either, both = (mine | others).sum(axis=0), (mine & others).sum(axis=0)
+    if not labels.exclusive:  # findings too rare to be judged one by one still count together
+        either, both = np.append(either, either.sum()), np.append(both, both.sum())
+    # Dice's coefficient: twice what both call, of all calls of either; |A| + |B| = |A or B| + |A and B|.
+    overlap = np.where(either >= limits.support, 2 * both / (either + both).clip(min=1), np.inf)
+    if np.isfinite(overlap).any():
+        worst = int(overlap.argmin())
+        found.append(Likeness("overlap", float(overlap[worst]), limits.overlap, (*labels.names, "all findings")[worst]))
+    return tuple(found)
+
+
+def _calls(labels: LabelSpace, ours: Floats, theirs: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return (N, K) what each model calls: its top class, or every finding above probability 0.5.
+
+    Where the float32 model holds a tie, the reduced one may break it either way: its call is then taken for both.
+    """
+    if not labels.exclusive:
+        others = theirs > 0
+        return np.where(np.abs(ours) < TIE, others, ours > 0), others
+    chosen, rows = theirs.argmax(axis=1), np.arange(len(ours))
+    tied = ours.max(axis=1) - ours[rows, chosen] < TIE  # a third class, which float32 holds for worse, is no tie
+    mine = np.where(tied, chosen, ours.argmax(axis=1))
+    classes = np.arange(ours.shape[1])
+    return mine[:, None] == classes, chosen[:, None] == classes
 
 
 def _probabilities(labels: LabelSpace, logits: Floats) -> Floats:

@@ -27,7 +27,7 @@ FEW = 16
 
 BOUNDS = {
     "loss": (0, 0.2), "kappa_loss": (0, 0.2), "error_growth": (0, 1), "agreement": (0.5, 1), "cosine": (0.5, 1),
-    "support": (1, 1000), "probability_change": (0, 0.2), "mean_change": (0, 1),
+    "support": (1, 1000), "probability_change": (0, 0.2), "mean_change": (0, 1), "overlap": (0.5, 1),
 }  # fmt: skip
 """What the settings may set each limit to: beyond it a gate would pass what no one would call the same model."""
 
@@ -192,7 +192,7 @@ def gate_limits(config: GateConfig) -> GateLimits:
     """Return the limits of the settings; raises ConfigError for one that is out of range or so wide that it judges nothing."""
     limits = GateLimits(
         config.loss, config.kappa_loss, config.error_growth, config.agreement, config.cosine, config.support,
-        config.probability_change, config.mean_change,
+        config.probability_change, config.mean_change, config.overlap,
     )  # fmt: skip
     for name, (low, high) in BOUNDS.items():
         value = getattr(limits, name)

@@ -16,7 +16,7 @@ from medzoo.export.precision.gate import check_concepts, check_embeddings, check
 from medzoo.export.precision.judges import gate_limits
 from medzoo.verb_config import GateConfig
 
-LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10)
+LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10, overlap=0)
 KINDS = ("multiclass", "ordinal", "multilabel", "regression")
 ONE = LabelSpace("multilabel", ("a",))
 
@@ -124,7 +124,7 @@ def test_a_planted_fall_of_three_points_is_refused_with_the_figure() -> None:
 
 def test_a_fall_of_just_the_limit_passes() -> None:
     # 1 − 0.98 is 0.020000000000000018 in float64 and yet no more than 0.02.
-    limits = GateLimits(loss=0.02, agreement=0)
+    limits = GateLimits(loss=0.02, agreement=0, overlap=0)
     targets, groups, high, two = planted(2)
     assert row(check_gate(ONE, targets, groups, high, two, replicates=0), "auroc").loss > 0.02
     assert check_gate(ONE, targets, groups, high, two, limits=limits, replicates=0).passed
@@ -132,7 +132,7 @@ def test_a_fall_of_just_the_limit_passes() -> None:
 
 
 def test_the_verdict_uses_the_point_estimate() -> None:
-    limits = GateLimits(loss=0.03, agreement=0)
+    limits = GateLimits(loss=0.03, agreement=0, overlap=0)
     gate = check_gate(ONE, *planted(3), limits=limits)
     assert gate.passed
     assert row(gate, "auroc").high > 0.03  # type: ignore[operator]
@@ -371,7 +371,7 @@ def test_limits_that_make_no_sense(wrong: dict) -> None:
 
 
 def test_the_default_limits() -> None:
-    assert GateLimits() == GateLimits(0.005, 0.02, 0.01, 0.98, 0.99, 30, 0.03, 0.1)
+    assert GateLimits() == GateLimits(0.005, 0.02, 0.01, 0.98, 0.99, 30, 0.03, 0.1, 0.9)
 
 
 def test_the_change_of_values_by_hand() -> None:
@@ -396,7 +396,7 @@ def test_the_change_of_values_by_hand() -> None:
 def test_twenty_times_the_logits_are_refused(kind: str) -> None:
     labels, targets, groups, reference, _ = case(kind)
     gate = check_gate(labels, targets, groups, reference, 20 * reference, replicates=0, limits=GateLimits(loss=1))
-    assert str(gate.reason).startswith("mean change of probability from the float32 model is")
+    assert str(gate.reason).startswith("mean change of probability from the float32 model")
     assert str(gate.reason).endswith("limit 0.03")
     assert any("probability_change" in line and "FAILED" in line for line in format_gate(gate))
 
@@ -418,7 +418,8 @@ def test_a_regression_that_says_something_else_is_refused_though_its_error_shrin
 @pytest.mark.parametrize(
     ("name", "value"),
     [("loss", 0.21), ("kappa_loss", 2), ("error_growth", 1.1), ("agreement", 0.4), ("cosine", 0), ("support", 1001),
-     ("support", 0), ("probability_change", 1), ("mean_change", 2), ("loss", float("inf")), ("loss", float("nan"))],
+     ("support", 0), ("probability_change", 1), ("mean_change", 2), ("overlap", 0.4), ("loss", float("inf")),
+     ("loss", float("nan"))],
 )  # fmt: skip
 def test_settings_that_would_judge_nothing(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"the gate's limit {name} is"):

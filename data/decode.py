@@ -110,6 +110,21 @@ def read_image(
     return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))
 
 
+def pixel_count(source: Source) -> int | None:
+    """Return height × width from an image file's header, without decoding it.
+
+    Returns:
+        None where Pillow's header does not tell: DICOM, or what is no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as opened:
+                return opened.height * opened.width
+    except Exception:  # a parser fed with hostile bytes may raise anything; decoding says what is wrong
+        return None
+
+
 def same_shape_batches(images: Sequence[NDArray[Any]], batch_size: int) -> Iterator[list[int]]:
     """Yield positions of images that can be stacked, at most `batch_size` at a time."""
     places: dict[tuple[int, ...], list[int]] = {}

@@ -14,8 +14,9 @@ from medzoo.data.decode import PixelType, read_image
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
+from medzoo.export.inputs import check_class_embeddings, check_corrections, pixel_bytes, require_several
 from medzoo.export.integrity import check
-from medzoo.export.outputs import check_class_embeddings, check_corrections, mean_of_cases, mean_of_concepts, probabilities
+from medzoo.export.outputs import mean_of_cases, mean_of_concepts, probabilities
 from medzoo.export.providers import PROVIDERS, SessionSettings, open_session
 from medzoo.export.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 
@@ -103,14 +104,16 @@ class OnnxModel:
             Output name → array whose first dimension is the images, in the order given.
 
         Raises:
-            ImageError: If an image cannot be read or has the wrong shape, type or range.
+            ImageError: If an image cannot be read or has the wrong shape, type or range, or it is a single image.
+            ConfigError: If the batch size is below 1.
             OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
             ProviderError: If a torch tensor lies on another device than the model.
         """
-        if isinstance(images, str | Path | bytes) or not hasattr(images, "__len__"):
-            raise ImageError("predict takes a list of images, or one array of them; put a single one into a list, or use stream")
-        if isinstance(images, np.ndarray) and images.ndim <= len(self._preprocess["size"]):
-            raise ImageError(f"an array of shape {list(images.shape)} is one image, not several; put it into a list")
+        require_several(images, len(self._preprocess["size"]))
+        if not hasattr(images, "__len__"):
+            raise ImageError("predict takes a list of images, or one array of them; for an iterator use stream")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size {batch_size} must be at least 1")
         extra = self._extra(class_embeddings)
         corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
         if is_tensor(images):
@@ -142,10 +145,12 @@ class OnnxModel:
             An iterator of one `Prediction` an image, in the order of the input; `error` says why one was skipped.
 
         Raises:
-            ImageError: While iterating: an image cannot be read and `on_error` is `stop`; names the file, else the place.
+            ImageError: If it is a single image. While iterating: an image cannot be read or run and `on_error` is `stop`; names
+                the file, else the place.
             OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
             ConfigError: While iterating: a number is below 1, or the window smaller than a batch.
         """
+        require_several(images, len(self._preprocess["size"]))
         extra = self._extra(class_embeddings)
         return self._stream(images, extra, {}, batch_size=batch_size, on_error=on_error, window=window, max_bytes=max_bytes)
 
@@ -187,7 +192,7 @@ class OnnxModel:
             found = self._session.run(list(self.outputs), {"image": pixels, **extra, **rows})
             return dict(zip(self.outputs, found, strict=True))
 
-        return stream_batches(images, self.read, run, **options)
+        return stream_batches(images, self.read, run, measure=lambda image: pixel_bytes(image, self._preprocess), **options)
 
     def _predict_tensor(
         self, images: Any, batch_size: int, extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]]
@@ -231,12 +236,14 @@ class OnnxModel:
 
         Raises:
             OnnxFileError: If the file is no text tower.
-            ConfigError: If there is no text, or one is empty; names its position.
+            ConfigError: If there is no text, or one is empty; names its position. If the batch size is below 1.
             MissingDependencyError: If the `text` extra is not installed.
         """
         tokenizer = self.tokenizer
         if isinstance(texts, str) or not len(texts):
             raise ConfigError("embed_texts takes a list of at least one text")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size {batch_size} must be at least 1")
         parts = [
             self._session.run([self.outputs[0]], {"tokens": tokenizer(list(texts[start : start + batch_size]))})[0]
             for start in range(0, len(texts), batch_size)

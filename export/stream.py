@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,8 @@ Image = str | Path | bytes | NDArray[Any]
 OnError = Literal["stop", "skip"]
 Read = Callable[[Image], NDArray[Any]]
 """One image to the pixels the graph takes."""
+Measure = Callable[[Image], int | None]
+"""A file or its bytes to the bytes of its pixels, from its header alone; None where only decoding tells."""
 Run = Callable[[NDArray[Any], list[int]], dict[str, NDArray[Any]]]
 """(N, ...) stacked pixels and their N places in the input → output name → (N, ...)."""
 
@@ -47,18 +49,19 @@ class Prediction:
 @dataclass
 class _Entry:
     place: int
-    pixels: Future[NDArray[Any]] | NDArray[Any] | ImageError | None
+    image: Image | None  # until it is decoded
+    expected: int | None = None  # bytes of its pixels while it holds them, or will; None while only decoding tells
+    pixels: Future[NDArray[Any]] | NDArray[Any] | None = None
     outputs: dict[str, NDArray[Any]] | None = None
     error: ImageError | None = None
+    name: str = field(init=False)  # for messages; of a file its path stands in the message already
+
+    def __post_init__(self) -> None:
+        self.name = str(self.image) if isinstance(self.image, str | Path) else f"image {self.place}"
 
     @property
     def done(self) -> bool:
         return self.outputs is not None or self.error is not None
-
-    @property
-    def size(self) -> int:
-        """Bytes of its pixels, 0 while they are unknown or no longer needed."""
-        return self.pixels.nbytes if isinstance(self.pixels, np.ndarray) else 0
 
 
 def stream_batches(
@@ -70,6 +73,7 @@ def stream_batches(
     on_error: OnError = "stop",
     window: int | None = None,
     max_bytes: int = MAX_BYTES,
+    measure: Measure | None = None,
     readers: int = READERS,
 ) -> Iterator[Prediction]:
     """Yield one prediction an image, in the order of the input, reading no more than a window of images ahead.
@@ -77,25 +81,28 @@ def stream_batches(
     Images of one shape share a batch. A batch is run when it is full; when the window is full of images that wait for their
     likes, the oldest image's batch is run as it is. What is batched together depends on the input alone, not on timing.
 
-    Memory is bounded by the window and by bytes: what is still being decoded counts as much as the largest image so far.
+    Memory is bounded by the window and by bytes: a file counts from its header on. Of files whose header does not tell, no more
+    than `readers` are decoded at once.
 
     Args:
         images: Any iterable; a generator is never held as a whole.
         read: Called in threads for files and bytes, in this one for arrays.
-        run: Called in this thread.
+        run: Called in this thread. Where it fails on a batch, each of its images is run alone, and those on which it fails again
+            are errors.
         batch_size: Most images a run.
-        on_error: `stop` raises at the first image that cannot be read, after the answers before it; `skip` yields its error in
-            its place.
+        on_error: `stop` raises at the first image that cannot be read or run, after the answers before it; `skip` yields its
+            error in its place.
         window: Most images held at once; None: four batches.
-        max_bytes: Most bytes of pixels held at once, beside the copy that the batch being run makes of its own; a single image
-            above it is run alone.
+        max_bytes: Most bytes of pixels held at once, beside the next image and the copy that the batch being run makes of its
+            own; a single image above it is run alone.
+        measure: What a file will take; None: only decoding tells.
         readers: Threads that decode.
 
     Yields:
         A `Prediction` each, places 0, 1, 2, ...
 
     Raises:
-        ImageError: If an image cannot be read and `on_error` is `stop`; names it (its path, else its place).
+        ImageError: If an image cannot be read or run and `on_error` is `stop`; names it (its path, else its place).
         ConfigError: If a number is below 1, or the window smaller than a batch; when the first is asked for.
     """
     window = 4 * batch_size if window is None else window
@@ -105,55 +112,45 @@ def stream_batches(
         raise ConfigError(f"max_bytes {max_bytes} must be at least 1")
     if on_error not in get_args(OnError):
         raise UnknownNameError("choice of on_error", on_error, get_args(OnError))
-    source = enumerate(images)
-    failure: Exception | None = None  # of the source itself: raised when what came before it is answered
-    ended = False
     entries: deque[_Entry] = deque()  # every image held, oldest first
     unread: deque[_Entry] = deque()  # those that are still being decoded
     ready: dict[tuple[int, ...], list[_Entry]] = {}  # those that wait for a batch, by shape
-    largest = 0  # bytes of an image so far
+    source = _Source(images, read, measure)
 
     def room() -> bool:
-        """Whether one more image may be held."""
+        """Whether the source's next image may be held."""
         if not entries:
             return True
-        if not largest:  # nothing is known of sizes yet
-            return len(entries) < min(window, readers)
-        coming = sum(1 for entry in unread if not entry.size) + 1
-        return len(entries) < window and sum(entry.size for entry in entries) + coming * largest <= max_bytes
+        if len(entries) == window:
+            return False
+        following = source.peek()
+        if following is None or following.done:
+            return True
+        if following.expected is None:
+            return sum(entry.expected is None for entry in entries) < readers
+        return sum(entry.expected or 0 for entry in entries) + following.expected <= max_bytes
 
     with ThreadPoolExecutor(readers, thread_name_prefix="medzoo-read") as pool:
         try:
             while True:
-                while not ended and room():
-                    try:
-                        place, image = next(source)
-                    except StopIteration:
-                        ended = True
-                        break
-                    except Exception as error:  # whatever a user's generator raises
-                        failure, ended = error, True
-                        break
-                    entry = _Entry(place, _start(image, place, read, pool))
-                    largest = max(largest, entry.size)
+                while room() and (entry := source.take()) is not None:
+                    if entry.pixels is None and not entry.done:
+                        entry.pixels = pool.submit(_named, entry.image, entry.place, read)
+                    entry.image = None
                     entries.append(entry)
                     unread.append(entry)
-                    del image
                 if not entries:
-                    if failure is not None:
-                        raise failure
+                    if source.failure is not None:
+                        raise source.failure
                     return
                 if unread:
                     entry = unread.popleft()
-                    pixels = _pixels(entry)
-                    if isinstance(pixels, ImageError):
-                        entry.error = pixels
-                    else:
-                        largest = max(largest, entry.size)
-                        group = ready.setdefault(pixels.shape, [])
+                    shape = _decoded(entry)
+                    if shape is not None:
+                        group = ready.setdefault(shape, [])
                         group.append(entry)
                         if len(group) == batch_size:
-                            _run(ready.pop(pixels.shape), run)
+                            _run(ready.pop(shape), run)
                 else:  # no room, or the input at its end: what waits in vain for its likes is run as it is
                     first = entries[0].pixels
                     assert isinstance(first, np.ndarray)
@@ -167,18 +164,47 @@ def stream_batches(
             pool.shutdown(wait=False, cancel_futures=True)  # whoever stops listening does not wait for what was ahead
 
 
-def _start(image: Image, place: int, read: Read, pool: ThreadPoolExecutor) -> Future[NDArray[Any]] | NDArray[Any] | ImageError:
-    if isinstance(image, str | Path | bytes):
-        return pool.submit(_named, image, place, read)
-    try:
-        pixels = _named(image, place, read)  # nothing to decode: a thread would cost more than it saves
-        # A source may write its buffer again before this image is run.
-        return pixels.copy() if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image) else pixels
-    except ImageError as error:
-        return error
+class _Source:
+    """The input, of which the next image can be looked at before there is room for it."""
+
+    def __init__(self, images: Iterable[Image], read: Read, measure: Measure | None) -> None:
+        self._images, self._read, self._measure = enumerate(images), read, measure
+        self._next: _Entry | None = None
+        self._ended = False
+        self.failure: Exception | None = None  # of the input itself: raised when what came before it is answered
+
+    def peek(self) -> _Entry | None:
+        if self._next is None and not self._ended:
+            try:
+                given = next(self._images, None)
+                self._ended = given is None
+            except Exception as error:  # whatever a user's generator raises
+                self.failure, self._ended = error, True
+                given = None
+            self._next = None if given is None else self._entry(*given)
+        return self._next
+
+    def take(self) -> _Entry | None:
+        entry = self.peek()
+        self._next = None
+        return entry
+
+    def _entry(self, place: int, image: Image) -> _Entry:
+        entry = _Entry(place, image)
+        if isinstance(image, str | Path | bytes):
+            entry.expected = None if self._measure is None else self._measure(image)
+            return entry
+        try:
+            pixels = _named(image, place, self._read)  # nothing to decode: a thread would cost more than it saves
+            # A source may write its buffer again before this image is run.
+            entry.pixels = pixels.copy() if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image) else pixels
+            entry.expected = pixels.nbytes
+        except ImageError as error:
+            entry.error = error
+        return entry
 
 
-def _named(image: Image, place: int, read: Read) -> NDArray[Any]:
+def _named(image: Any, place: int, read: Read) -> NDArray[Any]:
     try:
         if not isinstance(image, str | Path | bytes | np.ndarray):
             raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes or a NumPy array")
@@ -189,24 +215,31 @@ def _named(image: Image, place: int, read: Read) -> NDArray[Any]:
         raise ImageError(f"image {place}: {error}") from error
 
 
-def _pixels(entry: _Entry) -> NDArray[Any] | ImageError:
-    """Wait for an entry's pixels."""
-    pixels = entry.pixels
-    if isinstance(pixels, Future):
+def _decoded(entry: _Entry) -> tuple[int, ...] | None:
+    """Wait for an entry's pixels and return their shape; None if there are none."""
+    if isinstance(entry.pixels, Future):
         try:
-            pixels = pixels.result()
+            entry.pixels = entry.pixels.result()
+            entry.expected = entry.pixels.nbytes
         except ImageError as error:
-            pixels = error
-    entry.pixels = None if isinstance(pixels, ImageError) else pixels
-    assert pixels is not None
-    return pixels
+            entry.pixels, entry.error, entry.expected = None, error, 0
+    return None if entry.pixels is None else entry.pixels.shape
 
 
 def _run(group: list[_Entry], run: Run) -> None:
     pixels = np.stack([entry.pixels for entry in group])  # type: ignore[misc]
-    for entry in group:
-        entry.pixels = None  # the stack has them
-    outputs = run(pixels, [entry.place for entry in group])
+    try:
+        outputs = run(pixels, [entry.place for entry in group])
+    except Exception as error:  # ONNX Runtime's errors have no common base
+        if len(group) > 1:  # one image may be to blame, such as a long strip that no memory holds once it is padded
+            for entry in group:
+                _run([entry], run)
+        else:
+            what = f"the model cannot run an image of shape {list(pixels.shape[1:])} ({' '.join(str(error).split())[:200]})"
+            group[0].error = ImageError(f"{group[0].name}: {what}")
+            group[0].pixels, group[0].expected = None, 0
+        return
     for row, entry in enumerate(group):
+        entry.pixels, entry.expected = None, 0  # the stack has them
         # A copy: a view would keep the whole batch's outputs for as long as its slowest neighbour.
         entry.outputs = {name: np.array(values[row]) for name, values in outputs.items()}

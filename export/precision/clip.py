@@ -60,7 +60,7 @@ def reduce_towers(
     for name, graph in proven.items():
         if name == "text":
             continue
-        judge = ImageJudge(graph, validation, config.gate)
+        judge = ImageJudge(graph, validation, config.gate, classifier)
         embeddings = judge.outputs["image_embedding"]
         try:
             reduction = reduction_of(config.precision, graph, judge, calibration, config.calibration)

@@ -39,6 +39,8 @@ class ImageJudge:
         proven: The float32 graph.
         validation: What it is judged on.
         config: Limits and the bootstrap.
+        classifier: Of an image tower that has no classes of its own: its embeddings are judged by the classes that the float32
+            texts make of them as well. None without.
 
     Attributes:
         reference: The float32 session.
@@ -48,7 +50,9 @@ class ImageJudge:
         ExportError: If the validation images cannot tell a good graph from a bad one: even float32 would not pass.
     """
 
-    def __init__(self, proven: ProvenGraph, validation: Validation, config: GateConfig) -> None:
+    def __init__(
+        self, proven: ProvenGraph, validation: Validation, config: GateConfig, classifier: ZeroShotClassifier | None = None
+    ) -> None:
         self._labels: LabelSpace | None = proven.graph.spec.labels
         self._validation = validation
         self._config = config
@@ -63,6 +67,7 @@ class ImageJudge:
                 ("logits", judged_classes), ("concepts", validation.concepts is not None), ("image_embedding", True)
             ) if name in outputs and wanted
         ]  # fmt: skip
+        self._classifier = classifier if "logits" not in self._names and validation.targets is not None else None
         if "concepts" in outputs and "concepts" not in self._names:
             self.skipped["concepts"] = "the validation split knows none of them"
         if not self._names:
@@ -70,9 +75,9 @@ class ImageJudge:
         self.outputs = validation.images.run(self.reference, self._names, self._extra)
         own = self._gates(self.outputs, replicates=0)
         if "concepts" in own and not own["concepts"].passed:
-            self.skipped["concepts"] = str(own["concepts"].reason)
+            self.skipped["concepts"] = str(own.pop("concepts").reason)
             self._names.remove("concepts")
-        _require(own[name] for name in self._names)
+        _require(own.values())
 
     def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
         """Return the gates of a reduced graph."""
@@ -114,6 +119,9 @@ class ImageJudge:
                 gates[name] = check_concepts(given.concept_space, given.concepts, given.groups, *pair, **settings)
             else:
                 gates[name] = check_embeddings(ours, theirs, limits=self._limits)
+                if self._classifier is not None and given.targets is not None:
+                    pair = (self._classifier.logits(ours), self._classifier.logits(theirs))
+                    gates["zero-shot"] = check_gate(self._classifier.labels, given.targets, given.groups, *pair, **settings)
         return gates
 
 

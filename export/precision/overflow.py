@@ -25,6 +25,9 @@ INPUTS = 64
 BATCH = 8
 """Inputs a run."""
 
+MASK = 1e30
+"""Values beyond it are masks of attention, infinite or, as transformers writes them, the lowest float32: fp16 has those too."""
+
 _SMALL = 10_000
 _PREFIX = "medzoo_largest_"
 
@@ -41,8 +44,8 @@ def check_overflow(
         name: Of the graph, for the message.
 
     Returns:
-        JSON-ready: `provider`, `inputs` and `tensors` looked at, the `largest` value, its `layer` and the `limit`. Infinite
-        values of the float32 graph are left out: they are masks, which fp16 has too.
+        JSON-ready: `provider`, `inputs` and `tensors` looked at, the `largest` value, its `layer` and the `limit`. Values beyond
+        `MASK` are left out.
 
     Raises:
         ExportError: If a value is beyond `LARGEST`; the message names the layer and the value.
@@ -84,19 +87,20 @@ def _float_tensors(model: onnx.ModelProto, half: Collection[str]) -> list[str]:
 
 
 def _watched(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
-    """Return the graph with the largest absolute finite value of each tensor as a further output."""
+    """Return the graph with the largest absolute value of each tensor, masks left out, as a further output."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    zero = f"{_PREFIX}zero"
-    copy.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), zero))
+    zero, mask = f"{_PREFIX}zero", f"{_PREFIX}mask"
+    for name, value in ((zero, 0), (mask, MASK)):
+        copy.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
     for tensor in tensors:
-        inf, finite, size, out = (f"{_PREFIX}{part}{tensor}" for part in ("inf_", "finite_", "size_", ""))
+        size, masked, value, out = (f"{_PREFIX}{part}{tensor}" for part in ("size_", "masked_", "value_", ""))
         copy.graph.node.extend(
             [
-                helper.make_node("IsInf", [tensor], [inf], name=inf),
-                helper.make_node("Where", [inf, zero, tensor], [finite], name=finite),
-                helper.make_node("Abs", [finite], [size], name=size),
-                helper.make_node("ReduceMax", [size], [out], name=out, keepdims=0),
+                helper.make_node("Abs", [tensor], [size], name=size),
+                helper.make_node("Greater", [size, mask], [masked], name=masked),
+                helper.make_node("Where", [masked, zero, size], [value], name=value),
+                helper.make_node("ReduceMax", [value], [out], name=out, keepdims=0),
             ]
         )
         copy.graph.output.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, []))

@@ -153,4 +153,6 @@ def _refusal(reduction: Reduction, found: Search) -> str:
 
 
 def _reasons(gates: Mapping[str, Gate]) -> str:
-    return "; ".join(str(gate.reason) for gate in gates.values() if not gate.passed)
+    failed = [(name, str(gate.reason)) for name, gate in gates.items() if not gate.passed]
+    # Where one thing alone is judged there is nothing to tell apart.
+    return "; ".join(reason if len(gates) == 1 else f"{name}: {reason}" for name, reason in failed)

@@ -128,6 +128,8 @@ def test_float_nodes_and_masks_are_not_looked_at() -> None:
         helper.make_graph([node], "g", value[:1], value[1:]), opset_imports=[helper.make_opsetid("", 20)], ir_version=10
     )
     assert check_overflow(masked, {"relu"}, feeds)["largest"] == 1
+    lowest = np.finfo(np.float32).min  # as transformers masks attention
+    assert check_overflow(masked, {"relu"}, [{"image": np.array([[2.0, lowest]], np.float32)}])["largest"] == 2
 
 
 def test_int8_weights_are_int8_and_the_preprocessing_is_not(trained_run: Path, exported: Path) -> None:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.errors import ConfigError, ImageError, ProviderError, UnknownNameError
+from medzoo.export.inputs import pixel_bytes
 from medzoo.export.runtime import OnnxModel, Prediction
-from medzoo.export.stream import stream_batches
 from tests.export.handmade import expected_logits, write
 
 CORRUPT = b"\x89PNG\r\n\x1a\n0000"
@@ -174,55 +174,36 @@ def test_an_error_of_the_source_comes_through(model: OnnxModel) -> None:
         list(model.stream(images()))
 
 
-def test_batches_depend_on_the_input_alone() -> None:
-    """Worked by hand: sizes a b a a c b a, batches of 2, a window of 4."""
-    sides = {"a": 2, "b": 3, "c": 4}
-    images = [np.zeros((sides[letter], 1, 1), np.uint8) for letter in "abaacba"]
-    batches = []
-
-    def run(pixels: NDArray[np.uint8], places: list[int]) -> dict[str, NDArray[np.uint8]]:
-        assert len(pixels) == len(places)
-        batches.append(places)
-        return {"x": pixels[:, 0, 0]}
-
-    places = [p.place for p in stream_batches(images, lambda image: image, run, batch_size=2, window=4)]  # type: ignore[arg-type,return-value]
-    assert places == list(range(7))
-    # Held are 0..3: 0 and 2 fill a batch. Held are 1..4, none the like of 1: it goes alone. Held are 3..6: 3 and 6 fill one.
-    assert batches == [[0, 2], [1], [3, 6], [4], [5]]
+def test_the_header_says_what_a_file_will_take(model: OnnxModel, tmp_path: Path) -> None:
+    pixels = picture(0)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    preprocess = model.spec["preprocess"]
+    assert pixel_bytes(path, preprocess) == pixel_bytes(path.read_bytes(), preprocess) == model.read(path).nbytes
+    assert pixel_bytes(path, {"channels": 1, "dtype": "float32"}) == 6 * 5 * 4
+    assert pixel_bytes(b"no image", preprocess) is None
+    assert pixel_bytes(tmp_path / "missing.png", preprocess) is None
 
 
-def test_large_images_are_held_by_their_bytes() -> None:
-    """Worked by hand: images of 100 bytes, 250 allowed, batches of 4; then one of 300, which runs alone."""
-    batches: list[list[int]] = []
+@pytest.mark.parametrize(
+    "photograph", [np.zeros((12, 10, 3), np.uint8), np.zeros((12, 10, 1), np.uint8), np.zeros((9, 9), np.uint8)]
+)
+def test_one_photograph_is_not_taken_for_its_rows(model: OnnxModel, photograph: NDArray[Any]) -> None:
+    for ask in (model.predict, model.stream):
+        with pytest.raises(ImageError, match="is one image, not several; put it into a list"):
+            ask(photograph)
+        for single in ("a.png", Path("a.png"), b"bytes"):
+            with pytest.raises(ImageError, match="one image, not several"):
+                ask(single)  # type: ignore[arg-type]
+    assert len(model.predict(photograph[None])["logits"]) == 1 if photograph.ndim == 3 else True
+    assert len(model.predict(np.zeros((5, 12, 10), np.uint8))["logits"]) == 5
 
-    def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
-        batches.append(places)
-        return {"sum": pixels.reshape(len(pixels), -1).sum(axis=1)}
 
-    images = [np.ones((10, 10), np.uint8)] * 5 + [np.ones((10, 30), np.uint8)] + [np.ones((10, 10), np.uint8)]
-    found = list(stream_batches(images, lambda image: image, run, batch_size=4, max_bytes=250))  # type: ignore[arg-type,return-value]
-    assert [p.place for p in found] == list(range(7))
-    assert [int(p.outputs["sum"]) for p in found] == [100] * 5 + [300, 100]
-    assert batches == [[0, 1], [2, 3], [4], [5], [6]]
-
-
-def test_files_are_not_decoded_further_ahead_than_bytes_allow() -> None:
-    read: list[bytes] = []
-    most = done = 0
-
-    def decode(image: Any) -> NDArray[Any]:
-        read.append(image)
-        return np.zeros((10, 10), np.uint8)
-
-    def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
-        nonlocal most, done
-        most = max(most, len(read) - done)
-        done += len(places)
-        return {"n": np.zeros(len(places))}
-
-    found = list(stream_batches([b"x"] * 200, decode, run, batch_size=4, window=100, max_bytes=1000))
-    assert len(found) == 200
-    assert 4 <= most <= 10
+def test_a_batch_size_below_one_is_refused(model: OnnxModel) -> None:
+    for images in ([picture(0)], torch.zeros((5, 4, 4, 3), dtype=torch.uint8)):
+        for batch_size in (0, -1):
+            with pytest.raises(ConfigError, match=f"batch_size {batch_size}"):
+                model.predict(images, batch_size=batch_size)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from medzoo.evaluation.command import run_dataset
 from medzoo.export.clip_command import export_clip
 from medzoo.export.onnx_file import ProvenGraph, prove_graph, write_graph
 from medzoo.export.precision.judges import ImageJudge
-from medzoo.export.precision.reduce import Reduced, check_settings, reduce_graph, reduction_of
+from medzoo.export.precision.reduce import PRECISIONS, Reduced, check_settings, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
 from medzoo.export.report import format_proof, format_reduced
 from medzoo.tasks.bottleneck import Bottleneck
@@ -88,6 +88,8 @@ def _check_name(path: Path, precision: str) -> None:
         raise ConfigError(f"output={path}: its report {path.stem}.json would replace a run's own file; choose another name")
     if precision != "fp32" and path.name == "model.onnx":
         raise ConfigError(f"output={path} is the name of a float32 file; call it model.{precision}.onnx")
+    if any(path.name.endswith(f".{other}.onnx") for other in PRECISIONS if other != precision):
+        raise ConfigError(f"output={path} is the name of a file of another precision; this one is {precision}")
 
 
 def _check_dataset(task: Task, dataset: Dataset) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def _reduced(task: Task, proven: ProvenGraph, dataset: Dataset, samples: SampleD
     calibration = drawn(training, config.calibration.images, config.calibration.seed)
     judge = ImageJudge(proven, validation, config.gate)
     reduction = reduction_of(config.precision, proven, judge, calibration, config.calibration)
-    return reduce_graph(proven, reduction, judge, config)
+    return reduce_graph(proven, reduction, judge, config, calibrated_on=len(calibration))
 
 
 def _write_samples(folder: Path, images: list[np.ndarray]) -> None:  # type: ignore[type-arg]

@@ -55,6 +55,27 @@ def check(path: Path) -> None:
     check_external(path, described, found)
 
 
+def read_metadata(path: Path, key: str) -> str | None:
+    """Return an entry of a file's metadata; None if it has none, or is no ONNX file. It is not checked: see `check`."""
+    with _mapped(path) as content:
+        try:
+            place = read_model(content).metadata.get(key)
+        except MalformedError:
+            return None
+        return None if place is None else bytes(content[slice(*place)]).decode("utf-8", "replace")
+
+
+def weight_files(path: Path) -> set[str]:
+    """Return the names of the files that a graph reads its weights from; none if there is no such graph."""
+    if not path.is_file():
+        return set()
+    with _mapped(path) as content:
+        try:
+            return read_model(content).locations
+        except MalformedError:
+            return set()
+
+
 def _check_sum(path: Path, content: Content, found: ModelFile) -> None:
     first, last = found.metadata.get(KEY, (0, 0))
     if last - first != len(PLACEHOLDER) or bytes(content[first : first + len(PREFIX)]) != PREFIX:

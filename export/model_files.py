@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import onnxruntime
 
 from medzoo.data.errors import ExportError
 from medzoo.export.external_data import LIMIT, weight_bytes, write_external
-from medzoo.export.integrity import seal
+from medzoo.export.integrity import seal, weight_files
 from medzoo.train.storage import write_file
 
 
@@ -36,13 +37,14 @@ def write_model(model: onnx.ModelProto, path: Path, limit: int | None = None) ->
         TrainingError: If the graph cannot be written.
     """
     data = path.with_name(f"{path.name}.data")
-    if weight_bytes(model) <= (LIMIT if limit is None else limit):
-        content = seal(serialise(model))
-        write_file(path, content)
-        data.unlink(missing_ok=True)  # belongs to the graph that stood here before
-        return {"file": path.name, "megabytes": round(len(content) / 1e6, 2)}
     if data.is_dir():
         raise ExportError(f"{data} is a folder; the weights' file goes there")
+    if weight_bytes(model) <= (LIMIT if limit is None else limit):
+        content, stale = seal(serialise(model)), data.name in weight_files(path)
+        write_file(path, content)
+        if stale:  # it belonged to the graph that stood here before, not to one that was given another name
+            data.unlink(missing_ok=True)
+        return {"file": path.name, "megabytes": round(len(content) / 1e6, 2)}
     path.parent.mkdir(parents=True, exist_ok=True)
     # Names of their own: two exports at once do not meet, and no link planted under a known name is followed.
     waiting_data, waiting_graph = _new_file(path.parent, data.name), _new_file(path.parent, path.name)
@@ -62,10 +64,9 @@ def write_model(model: onnx.ModelProto, path: Path, limit: int | None = None) ->
 
 
 def _new_file(folder: Path, name: str) -> Path:
-    handle, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-    os.close(handle)
-    Path(path).chmod(0o644)
-    return Path(path)
+    path = folder / f".{name}.{secrets.token_hex(8)}"
+    path.open("xb").close()  # not mkstemp, whose files nobody else may read whatever the umask says
+    return path
 
 
 def open_model(model: onnx.ModelProto, limit: int | None = None) -> Any:

@@ -207,8 +207,9 @@ def _traced(
                     given.type.tensor_type.shape.dim[place].dim_param = name
         check_model(model)
     except Exception as error:  # torch.export, onnxscript and the checker each have their own families of errors
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(f"cannot export {graph.spec.architecture}: {type(error).__name__}: {reason}") from error
+        cause = error.__cause__ or error  # torch's exporter wraps what went wrong into a page of advice
+        reason = " ".join(str(cause).split())[:300]
+        raise ExportError(f"cannot export {graph.spec.architecture}: {type(cause).__name__}: {reason}") from error
     return model
 
 

@@ -159,7 +159,8 @@ def _check_embeddings(
             f"the graph's embeddings are {theirs.shape} and finite={bool(np.isfinite(theirs).all())}; torch's {ours.shape}"
         )
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    cosine = float(((ours * theirs).sum(axis=1) / lengths).min())
+    # A vector of length 0 has no direction to share: cosine 0, not the NaN that no comparison catches.
+    cosine = float(np.divide((ours * theirs).sum(axis=1), lengths, out=np.zeros(len(ours), np.float32), where=lengths > 0).min())
     difference = float(np.abs(ours - theirs).max())
     if cosine < COSINE:
         raise ExportError(

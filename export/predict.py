@@ -86,9 +86,12 @@ def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str
     """Return names with what to read, in order; folders are searched recursively and sorted.
 
     Raises:
-        ImageError: If a path does not exist, a folder holds no image, or an .npz has no such array.
+        ImageError: If a path does not exist, a folder holds no image, or an .npz has no such array of images.
+        ConfigError: If there is a key and no .npz.
     """
     found: list[tuple[str, Path | NDArray[Any]]] = []
+    if key is not None and not any(path.suffix.lower() == ".npz" for path in paths):
+        raise ConfigError(f"--key {key} names an array of an .npz file, and none is given; leave it out")
     for path in paths:
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
@@ -168,4 +171,6 @@ def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | NDArray[Any]]
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+    if images.ndim < 3:
+        raise ImageError(f"{path}: array {chosen!r} has shape {list(images.shape)}, not (N, H, W) or (N, H, W, C)")
     return [(f"{path}:{chosen}[{i}]", image) for i, image in enumerate(images)]

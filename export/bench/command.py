@@ -17,6 +17,7 @@ from medzoo.export.bench.machine import OtherLoad, available_cores, describe_mac
 from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
 from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
 from medzoo.export.bench.subjects import PRECISIONS, Subject, backbone_subjects, run_subjects
+from medzoo.export.integrity import weight_files
 from medzoo.export.providers import SessionSettings, prove
 from medzoo.train.storage import write_file
 from medzoo.verb_config import BenchConfig
@@ -74,6 +75,8 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
     precisions = {contestant.name: contestant.precision for contestant in contestants}
     runs, absent = build(contestants)
     absent = {**{f"ONNX Runtime {precision}": reason for precision, reason in subject.absent.items()}, **absent}
+    if "openvino" in config.engines and "fp16" in subject.files:
+        absent["OpenVINO fp16"] = "its CPU plugin computes fp16 files in float32"
     batches = []
     if echo:
         print(subject.name)
@@ -89,8 +92,13 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
         batches.append(batch)
         if echo:
             print("\n".join(format_batch(batch, rounds=config.show_rounds)), flush=True)
-    megabytes = {precision: round(path.stat().st_size / 1e6, 2) for precision, path in subject.files.items()}
+    megabytes = {precision: _megabytes(path) for precision, path in subject.files.items()}
     return {"name": subject.name, "input": list(subject.batch(1).shape[1:]), "megabytes": megabytes, "batches": batches}
+
+
+def _megabytes(path: Path) -> float:
+    """Return the size of a graph and of the files its weights are in."""
+    return round(sum(file.stat().st_size for file in (path, *(path.parent / name for name in weight_files(path)))) / 1e6, 2)
 
 
 def check_settings(config: BenchConfig) -> None:
@@ -102,8 +110,10 @@ def check_settings(config: BenchConfig) -> None:
     """
     if (config.run is None) == (config.backbone is None):
         raise ConfigError("say what to time: run=<run directory>, or backbone=<name> family=cnn size=224 for random weights")
-    if config.run is not None and config.size is not None:
-        raise ConfigError("a run has a size of its own; leave size out")
+    plain = BenchConfig()
+    of_backbone = [name for name in ("size", "family", "channels") if getattr(config, name) != getattr(plain, name)]
+    if config.run is not None and of_backbone:
+        raise ConfigError(f"{', '.join(of_backbone)} is for backbone=; a run has its own; leave it out")
     for engine in config.engines:
         if engine not in ENGINES:
             raise UnknownNameError("engine", engine, ENGINES)

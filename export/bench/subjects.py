@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,11 +19,12 @@ from torch import nn
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.config import LossConfig
-from medzoo.data.errors import ConfigError, ExportError, MedzooError, UnknownNameError
+from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import Preprocess
 from medzoo.export.clip_graphs import TextTower
-from medzoo.export.onnx_file import export_graph, export_text_tower
+from medzoo.export.integrity import check, read_metadata
+from medzoo.export.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
 from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
 from medzoo.models import timm_backbone
 from medzoo.models.clip import find_clip
@@ -84,6 +86,7 @@ def run_subjects(
         CheckpointError: If there is no run.
         UnknownNameError: If a part does not exist.
         ConfigError: If it has no ONNX file, or parts are asked for that it does not have.
+        OnnxFileError: If a file is of another precision than its name says.
     """
     run = RunDirectory.open(path)
     task = load_checkpoint(find_checkpoint(run.path, checkpoint)).eval()
@@ -93,6 +96,7 @@ def run_subjects(
         for precision in precisions or PRECISIONS:
             file = run.path / (f"{stem}.onnx" if precision == "fp32" else f"{stem}.{precision}.onnx")
             if file.is_file():
+                _require_precision(file, precision)
                 files[precision] = file
             elif precisions is not None:
                 absent[precision] = f"no {file.name} in the run; medzoo export run={path} precision={precision} writes it"
@@ -101,6 +105,14 @@ def run_subjects(
     if not any(subject.files for subject in found):
         raise ConfigError(f"there is no ONNX file in {path}; medzoo export run={path} writes it")
     return found
+
+
+def _require_precision(file: Path, precision: str) -> None:
+    check(file)
+    said = read_metadata(file, "medzoo.report")
+    found = None if said is None else json.loads(said).get("precision")
+    if found != precision:
+        raise OnnxFileError(f"{file} says it is {found or 'not of medzoo'}, its name says {precision}; export it again")
 
 
 @contextmanager
@@ -215,13 +227,17 @@ def _exported(task: TrainableTask, part: str, folder: Path, precisions: list[str
     else:
         graph = task.deploy()
         export_graph(graph, path, list(batch(PROOF)))
-    files, absent = {}, {}
+    files, absent, plain = {}, {}, path
+    if part != "text" and len(task.spec.preprocess.size) == 3 and set(precisions) - {"fp32"}:
+        # What `medzoo export` reduces: without the minimal filtering that is for float32 alone.
+        plain = folder / "plain.onnx"
+        write_graph(prove_graph(graph, list(batch(PROOF))), plain)
     for precision in precisions:
         if precision == "fp32":
             files[precision] = path
             continue
         try:
-            files[precision] = _reduced(path, precision, {"tokens" if part == "text" else "image": batch(CALIBRATION)})
+            files[precision] = _reduced(plain, precision, {"tokens" if part == "text" else "image": batch(CALIBRATION)})
         except MedzooError as error:
             absent[precision] = str(error)
     return Subject(name, graph, files, absent, batch, False)

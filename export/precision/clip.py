@@ -67,7 +67,7 @@ def reduce_towers(
         except NotOfferedError as error:
             print(f"note: no {name}.{config.precision}.onnx: {error}")
             continue
-        found[name] = reduce_graph(graph, reduction, judge, config, name=f"{name}: ")
+        found[name] = reduce_graph(graph, reduction, judge, config, name=f"{name}: ", calibrated_on=len(calibration))
         if name == "image":
             session = open_model(found[name].model)
             reduced_embeddings = validation.images.run(session, ["image_embedding"], {})["image_embedding"]

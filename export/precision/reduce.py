@@ -42,7 +42,13 @@ class Reduced:
 
 
 def reduce_graph(
-    proven: ProvenGraph, reduction: Reduction, judge: ImageJudge | TextJudge, config: ExportConfig, *, name: str = ""
+    proven: ProvenGraph,
+    reduction: Reduction,
+    judge: ImageJudge | TextJudge,
+    config: ExportConfig,
+    *,
+    name: str = "",
+    calibrated_on: int | None = None,
 ) -> Reduced:
     """Reduce a graph until its gate passes.
 
@@ -52,6 +58,7 @@ def reduce_graph(
         judge: Of the same float32 graph.
         config: The command's settings; they stand in the report.
         name: Of the graph, for messages about one of several.
+        calibrated_on: Images that int8 was calibrated on.
 
     Raises:
         ExportError: If no graph passes, or none can be made; the message has the figure, the limit and the costliest layers. For
@@ -84,7 +91,7 @@ def reduce_graph(
     report = {
         "precision": reduction.precision, "float32_megabytes": round(whole / 1e6, 2), "layers": layers,
         "gate": {name: gate.to_dict() for name, gate in found.gates.items()}, "not_judged": judge.skipped,
-        **further, "settings": _settings(reduction, config),
+        **further, "settings": _settings(reduction, config, calibrated_on),
     }  # fmt: skip
     return Reduced(found.model, report, found.gates)
 
@@ -127,17 +134,20 @@ def check_settings(config: ExportConfig) -> None:
     gate_limits(config.gate)
     idle = [
         name for name, changed in (
-            ("sensitivity", config.sensitivity), ("calibration", config.calibration != CalibrationConfig()),
-            ("gate", config.gate != GateConfig()),
+            ("sensitivity", config.precision == "fp32" and config.sensitivity),
+            ("calibration", config.precision != "int8" and config.calibration != CalibrationConfig()),
+            ("gate", config.precision == "fp32" and config.gate != GateConfig()),
         ) if changed
     ]  # fmt: skip
-    if config.precision == "fp32" and idle:
-        raise ConfigError(f"{' and '.join(idle)} has no effect on precision=fp32; leave it out, or choose a reduced precision")
+    if idle:
+        raise ConfigError(
+            f"{' and '.join(idle)} has no effect on precision={config.precision}; leave it out, or choose another precision"
+        )
 
 
-def _settings(reduction: Reduction, config: ExportConfig) -> dict[str, Any]:
-    """Return what decided the verdict, JSON-ready; the gate's limits are among its settings."""
-    calibration = asdict(config.calibration) if reduction.precision == "int8" else None
+def _settings(reduction: Reduction, config: ExportConfig, calibrated_on: int | None) -> dict[str, Any]:
+    """Return what decided the verdict, JSON-ready; the gate's limits are among its settings, and the images there truly were."""
+    calibration = {**asdict(config.calibration), "images": calibrated_on} if reduction.precision == "int8" else None
     return {"checkpoint": config.checkpoint, "calibration": calibration, "gate": asdict(config.gate)}
 
 

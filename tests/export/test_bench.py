@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from medzoo.cli import main
 from medzoo.export.bench import contestants as bench_contestants
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
-from medzoo.export.bench.subjects import smooth_images
+from medzoo.export.bench.subjects import backbone_subjects, smooth_images
 
 QUICK = ["rounds=2", "min_seconds=0", "warm_up=1", "threads=1", "engines=[torch,onnxruntime]"]
 
@@ -199,6 +201,7 @@ def test_a_volume(tmp_path: Path) -> None:
         ([], "run="),
         (["run=a", "backbone=resnet18"], "run="),
         (["run=/no/such"], "not a run directory"),
+        (["run=/no/such", "family=vit", "channels=1"], "family, channels is for backbone="),
         (["backbone=resnet18", "engines=[onnxruntme]"], "'onnxruntime'"),
         (["backbone=resnet18", "precisions=[int16]"], "int8"),
         (["backbone=resnet81"], "'resnet18'"),
@@ -223,9 +226,38 @@ def test_a_mistake_is_one_line(arguments: list[str], expected: str, capsys: pyte
 
 
 def test_a_run_that_was_not_exported(trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(trained_run, copy, ignore=shutil.ignore_patterns("*.onnx"))
     assert main(["bench", f"run={copy}"]) == 2
     assert f"medzoo export run={copy} writes it" in capsys.readouterr().err
+
+
+def test_a_file_under_the_name_of_another_precision_is_not_timed(
+    trained_run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained_run, copy)
+    shutil.copy(exported, copy / "model.int8.onnx")
+    assert main(["bench", f"run={copy}", "precisions=[int8]"]) == 2
+    assert "model.int8.onnx says it is fp32, its name says int8; export it again" in capsys.readouterr().err
+
+
+def groups(model: onnx.ModelProto) -> set[int]:
+    """Return how many groups the convolutions have."""
+    return {part.i for node in model.graph.node if node.op_type == "Conv" for part in node.attribute if part.name == "group"}
+
+
+def test_reduced_volume_networks_are_those_that_export_makes(tmp_path: Path) -> None:
+    """The minimal filtering of float32 has grouped products that an int8 file of medzoo's never has."""
+    options = ("resnet18_3d", "cnn3d", [8, 32, 32], 1)
+    with backbone_subjects(*options, ["fp32", "int8"], 0) as subjects:
+        plain, reduced = (groups(onnx.load(subjects[0].files[precision])) for precision in ("fp32", "int8"))
+    assert max(plain) > 1
+    assert max(reduced, default=1) == 1
+
+
+def test_openvino_is_said_to_be_absent_for_fp16(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["backbone=test_resnet", "size=32", "channels=1", "precisions=[fp32,fp16]", "engines=[openvino]"]
+    small = ["batch_sizes=[1]", "rounds=1", "min_seconds=0", "warm_up=1"]
+    assert main(["bench", *options, *small]) == 0
+    assert "OpenVINO fp16" in capsys.readouterr().out

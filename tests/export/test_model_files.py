@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from medzoo.data.errors import OnnxFileError
+from medzoo.data.errors import ExportError, OnnxFileError
 from medzoo.export.integrity import check
 from medzoo.export.model_files import write_model
 from medzoo.export.runtime import OnnxModel
@@ -54,6 +55,32 @@ def test_a_smaller_model_in_its_place_takes_the_weights_file_away(tmp_path: Path
     write(path)
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
     check(path)
+
+
+def test_a_graph_of_another_name_keeps_its_weights(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.onnx", external=True)
+    path.rename(tmp_path / "kept.onnx")
+    write(path)  # whole, under the name that the pair had
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept.onnx", "m.onnx", "m.onnx.data"]
+    check(tmp_path / "kept.onnx")
+
+
+def test_files_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        path = write(tmp_path / "m.onnx", external=True)
+    finally:
+        os.umask(before)
+    assert {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {"m.onnx": 0o640, "m.onnx.data": 0o640}
+    check(path)
+
+
+@pytest.mark.parametrize("external", [True, False])
+def test_a_folder_in_the_place_of_the_weights_is_one_line(tmp_path: Path, external: bool) -> None:
+    (tmp_path / "m.onnx.data").mkdir()
+    with pytest.raises(ExportError, match="is a folder; the weights' file goes there"):
+        write(tmp_path / "m.onnx", external=external)
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.errors import ExportError, ImageError, OnnxFileError, ProviderError
 from medzoo.export import OnnxModel, export_onnx
-from medzoo.export.parity import _size_variants
+from medzoo.export.parity import _check_embeddings, _size_variants
 from medzoo.export.report import format_proof
 
 MODES = ["L", "RGB", "RGBA", "LA", "P", "I;16"]
@@ -167,3 +167,18 @@ def test_backbones_export_with_parity(backbone: str, mode: str, tmp_path: Path) 
     images = [np.random.default_rng(i).integers(0, 256, (48, 48, 1), dtype=np.uint8) for i in range(7)]
     report = export_onnx(task.eval(), tmp_path / "m.onnx", images)
     assert report["parity"]["relative"] < 1e-3
+
+
+def test_embeddings_without_a_direction_are_not_torchs() -> None:
+    ours = np.eye(3, dtype=np.float32)
+    assert _check_embeddings(ours, ours, 3, ()).cosine == 1
+    for theirs in (np.zeros((3, 3), np.float32), ours * np.array([[1], [1], [0]], np.float32)):
+        with pytest.raises(ExportError, match="smallest cosine 0"):  # not NaN, below which nothing is
+            _check_embeddings(ours, theirs, 3, ())
+
+
+def test_what_torch_says_of_a_failed_export_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "backbone=densenet121_3d", "family=cnn3d", "size=[8,32,32]", "channels=1"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot export densenet121_3d: RuntimeError: input image (T: 1 H: 4 W: 4) smaller than kernel size" in error
+    assert error.count("\n") == 1

@@ -29,7 +29,8 @@ from medzoo.export.precision.sensitivity import kept_counts, layer_costs, search
 from medzoo.export.runtime import OnnxModel
 from medzoo.verb_config import ExportConfig
 
-LOOSE = ["images=12", "gate.replicates=20", "calibration.images=32"]
+LOOSE = ["images=12", "gate.replicates=20"]
+CALIBRATED = [*LOOSE, "calibration.images=32"]
 
 
 def val_images(run: Path, count: int) -> tuple[list[np.ndarray], SampleDataset]:
@@ -46,7 +47,7 @@ def test_a_reduced_file_runs_and_agrees(
     before = exported.read_bytes()
     # A model of three epochs answers near its ties: the gate of agreement is for trained ones.
     options = [
-        *LOOSE,
+        *(CALIBRATED if precision == "int8" else LOOSE),
         f"precision={precision}",
         f"output={path}",
         "gate.agreement=0.8",
@@ -81,6 +82,9 @@ def test_a_reduced_file_runs_and_agrees(
     lines = said.splitlines()
     assert lines[lines.index("the float32 graph it was made from:") + 1].startswith("parity with torch")
     assert ("overflow" in report) == (precision == "fp16")
+    # The training split is smaller than the default of 128: what was used is said, not what was asked for.
+    wanted = None if precision == "fp16" else {"images": 32, "seed": 0, "method": "minmax"}
+    assert report["settings"]["calibration"] == wanted
     if precision == "fp16":
         assert 0 < report["overflow"]["largest"] < 32752
         assert "values checked for overflow" in said
@@ -241,7 +245,7 @@ def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
     images, _ = val_images(trained_run, 20)
     weights["fc.bias"] -= torch.from_numpy(OnnxModel(exported).predict(images)["logits"].mean(axis=0))
     save_file(weights, file)
-    assert main(["export", f"run={run}", *LOOSE, "precision=int8", "+data.patients=120"]) == 2
+    assert main(["export", f"run={run}", *CALIBRATED, "precision=int8", "+data.patients=120"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "precision=int8 is refused" in error
@@ -252,7 +256,7 @@ def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
     assert not list(run.glob("model*"))
     older = run / "model.int8.onnx"
     older.write_bytes(b"older")
-    assert main(["export", f"run={run}", *LOOSE, "precision=int8", "+data.patients=120"]) == 2
+    assert main(["export", f"run={run}", *CALIBRATED, "precision=int8", "+data.patients=120"]) == 2
     said = capsys.readouterr()
     assert said.err.strip().endswith(f"{older} of an older export still stands there")
     assert "note: the dataset is not as the model was trained on: patients 120 instead of 40" in said.out
@@ -298,6 +302,10 @@ def test_dynamic_int8_is_for_matrix_products(exported: Path) -> None:
         ("sensitivity=true", "sensitivity has no effect on precision=fp32"),
         ("calibration.seed=1", "calibration has no effect on precision=fp32"),
         ("gate.loss=0.1", "gate has no effect on precision=fp32"),
+        ("precision=fp16 calibration.images=3", "calibration has no effect on precision=fp16"),
+        ("precision=int8_dynamic calibration.method=entropy", "calibration has no effect on precision=int8_dynamic"),
+        ("output=a.int8.onnx", "is the name of a file of another precision; this one is fp32"),
+        ("precision=int8 output=a.int8_dynamic.onnx", "is the name of a file of another precision; this one is int8"),
         ("prompts=mine.yaml", "prompts=mine.yaml has no effect"),
         ("output=model.bin", "must end in .onnx"),
         ("output=spec.onnx", "would replace a run's own file"),
@@ -306,7 +314,7 @@ def test_dynamic_int8_is_for_matrix_products(exported: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(option: str, message: str, trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", f"run={trained_run}", option]) == 2
+    assert main(["export", f"run={trained_run}", *option.split()]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

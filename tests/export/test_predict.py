@@ -58,6 +58,12 @@ def test_npz_needs_a_key_when_there_are_several(exported: Path, tmp_path: Path, 
     assert "--key" in capsys.readouterr().err
     assert main(["predict", str(exported), str(path), "--key", "test_images", "--limit", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+    np.savez(path, images=np.array(3))
+    assert main(["predict", str(exported), str(path)]) == 2
+    assert "array 'images' has shape [], not (N, H, W) or (N, H, W, C)" in capsys.readouterr().err
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    assert main(["predict", str(exported), str(tmp_path / "a.png"), "--key", "test_images"]) == 2
+    assert "--key test_images names an array of an .npz file, and none is given" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n0000", b"hello"])

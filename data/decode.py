@@ -110,6 +110,27 @@ def read_image(
     return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))
 
 
+def require_several(images: Any, dimensions: int) -> None:
+    """Refuse a single image, whose rows or characters would be taken for images.
+
+    Args:
+        images: What was given for a list of images, or an array of them.
+        dimensions: 2 for a model of images, 3 of volumes.
+
+    Raises:
+        ImageError: If it is one.
+    """
+    if isinstance(images, str | Path | bytes):
+        raise ImageError("this is one image, not several; put it into a list")
+    if isinstance(images, np.ndarray):
+        channels_last = images.ndim == dimensions + 1 and images.shape[-1] in (1, 3, 4)
+        if images.ndim <= dimensions or channels_last:
+            raise ImageError(
+                f"an array of shape {list(images.shape)} is one image, not several; put it into a list (many gray "
+                "ones so narrow: give them a last axis of 1)"
+            )
+
+
 def pixel_count(source: Source) -> int | None:
     """Return height × width from an image file's header, without decoding it.
 

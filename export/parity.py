@@ -49,6 +49,10 @@ class Parity:
         return asdict(self)
 
 
+FLOOR = 1e-3
+"""Least spread that outputs are taken to have, as a share of their largest."""
+
+
 def check_parity(
     graph: Deployable,
     session: Any,
@@ -114,9 +118,11 @@ def check_parity(
         float(same.mean()),
     )  # fmt: skip
     if report.relative > tolerance or report.agreement < 1:
+        regression = labels is not None and labels.kind == "regression"
+        what, also = ("values", "") if regression else ("logits", f", top class the same for {report.agreement:.1%}")
         raise ExportError(
-            f"the graph differs from torch: logits by {report.relative:.2e} of their standard deviation (limit {tolerance:g}), "
-            f"top class the same for {report.agreement:.1%}; no file was written"
+            f"the graph differs from torch: {what} by {report.relative:.2e} of their standard deviation (limit {tolerance:g})"
+            f"{also}; no file was written"
         )
     return report
 
@@ -171,9 +177,12 @@ def _check_embeddings(
 
 
 def _scale(values: NDArray[Any]) -> float:
-    """Return the spread of outputs; that of a model that says the same of every image is their own size."""
-    spread = float(values.std())
-    return spread if spread > 0 else max(float(np.abs(values).max()), 1.0)
+    """Return the spread of outputs, at least a thousandth of their size.
+
+    Where a model says nearly the same of every image, differences of a millionth of the values are the rounding of float32.
+    """
+    spread, size = float(values.std()), float(np.abs(values).max())
+    return max(spread, FLOOR * size) or 1.0
 
 
 def _size_variants(images: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:

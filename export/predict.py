@@ -43,6 +43,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--text-model", type=Path, help="text.onnx, to classify with --class by zeroshot_open.onnx")
     parser.add_argument("--class", dest="classes", action="append", help="a class name; give it for each class")
     parser.add_argument("--template", action="append", help="a text with one {} for the class name; several are averaged")
+    parser.add_argument(
+        "--set", dest="corrections", action="append", metavar="CONCEPT=VALUE",
+        help="correct a concept of a bottleneck in every image, to 0..1; give it for each concept",
+    )  # fmt: skip
     parser.add_argument("--on-error", choices=["stop", "skip"], default="stop", help="what an unreadable image does")
     given = parser.parse_args(list(arguments))
     if given.limit is not None and given.limit < 1:
@@ -57,16 +61,33 @@ def main(arguments: Sequence[str]) -> int:
     found = list_images(given.images, given.key)[: given.limit]
     width, skipped = max((len(name) for name, _ in found), default=0), 0
     sources = (source for _, source in found)
-    predictions = model.stream(sources, batch_size=given.batch_size, on_error=given.on_error, class_embeddings=vectors)
+    predictions = model.stream(
+        sources, batch_size=given.batch_size, on_error=given.on_error, class_embeddings=vectors,
+        concept_values=_corrections(given.corrections),
+    )  # fmt: skip
     for (name, _), prediction in zip(found, predictions, strict=True):
         if prediction.error is not None:
             skipped += 1
             print(f"medzoo: skipped: {prediction.error}", file=sys.stderr)
             continue
-        print(format_prediction(name, prediction.outputs, labels, as_json=given.json, width=width))
+        print(format_prediction(name, prediction.outputs, labels, model.concepts, as_json=given.json, width=width))
     if skipped:
         print(f"medzoo: {skipped} of {len(found)} images skipped", file=sys.stderr)
     return 0
+
+
+def _corrections(given: Sequence[str] | None) -> dict[str, float] | None:
+    """Return concept → value of `name=value` texts."""
+    if given is None:
+        return None
+    found = {}
+    for text in given:
+        name, _, value = text.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"--set {text!r} is not CONCEPT=VALUE with a value in 0..1, such as --set lesion=1") from None
+    return found
 
 
 def _open_classes(
@@ -108,7 +129,13 @@ def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str
 
 
 def format_prediction(
-    name: str, outputs: Mapping[str, NDArray[Any]], labels: LabelSpace | None, *, as_json: bool, width: int = 0
+    name: str,
+    outputs: Mapping[str, NDArray[Any]],
+    labels: LabelSpace | None,
+    concepts: Sequence[str] = (),
+    *,
+    as_json: bool,
+    width: int = 0,
 ) -> str:
     """Return the line of one image: JSON, or its name (padded to `width`) and what the model says.
 
@@ -116,7 +143,8 @@ def format_prediction(
         name: The image's.
         outputs: Output name → its row.
         labels: What `logits` and `probabilities` mean; None: all outputs are given as JSON.
-        as_json: Every probability by name, for programs.
+        concepts: Names of the `concepts` of a bottleneck.
+        as_json: Every probability and concept by name, for programs.
         width: Characters the name takes.
     """
     if labels is None:
@@ -136,6 +164,8 @@ def format_prediction(
         said["units"] = dict(zip(labels.names, labels.units, strict=True))
     if labels.kind != "regression":
         said["logits"] = dict(zip(labels.names, map(float, outputs["logits"]), strict=True))
+    if concepts:
+        said["concepts"] = dict(zip(concepts, map(float, outputs["concepts"]), strict=True))
     return json.dumps(said, ensure_ascii=False)
 
 

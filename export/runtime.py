@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.decode import PixelType, read_image
+from medzoo.data.corrections import Corrections, check_corrections
+from medzoo.data.decode import PixelType, read_image, require_several
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
-from medzoo.export.inputs import check_class_embeddings, check_corrections, pixel_bytes, require_several
+from medzoo.export.inputs import check_class_embeddings, pixel_bytes
 from medzoo.export.integrity import check
 from medzoo.export.outputs import mean_of_cases, mean_of_concepts, probabilities
 from medzoo.export.providers import PROVIDERS, SessionSettings, open_session
@@ -87,8 +88,8 @@ class OnnxModel:
         *,
         batch_size: int = 32,
         class_embeddings: NDArray[np.float32] | None = None,
-        concept_values: NDArray[np.float32] | None = None,
-        concept_mask: NDArray[np.float32] | None = None,
+        concept_values: Corrections | None = None,
+        concept_mask: Corrections | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Run images of any sizes; those of one size share batches. For more than fit into memory: `stream`.
 
@@ -97,15 +98,16 @@ class OnnxModel:
                 float32 in 0..1; or one array of them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
-            concept_values: (N, M) corrected concepts in 0..1, for a concept bottleneck; see `concepts`.
-            concept_mask: (N, M), 1 where a concept is corrected.
+            concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
+                one row for all; see `concepts`.
+            concept_mask: With rows of values: 1 where a concept is corrected, else 0.
 
         Returns:
             Output name → array whose first dimension is the images, in the order given.
 
         Raises:
             ImageError: If an image cannot be read or has the wrong shape, type or range, or it is a single image.
-            ConfigError: If the batch size is below 1.
+            ConfigError: If the batch size is below 1, or corrections do not fit the model or the images.
             OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
             ProviderError: If a torch tensor lies on another device than the model.
         """
@@ -119,7 +121,7 @@ class OnnxModel:
         if is_tensor(images):
             return self._predict_tensor(images, batch_size, extra, corrections)
         rows = [prediction.outputs for prediction in self._stream(images, extra, corrections, batch_size=batch_size)]
-        return {name: np.stack([row[name] for row in rows]) if rows else self._nothing() for name in self.outputs}
+        return {name: np.stack([row[name] for row in rows]) if rows else self._nothing(name) for name in self.outputs}
 
     def stream(
         self,
@@ -130,6 +132,8 @@ class OnnxModel:
         window: int | None = None,
         max_bytes: int = MAX_BYTES,
         class_embeddings: NDArray[np.float32] | None = None,
+        concept_values: Corrections | None = None,
+        concept_mask: Corrections | None = None,
     ) -> Iterator[Prediction]:
         """Run any number of images with bounded memory; files are decoded ahead while the graph computes.
 
@@ -140,6 +144,8 @@ class OnnxModel:
             window: Most images held at once, at least a batch; None: four batches.
             max_bytes: Most bytes of their pixels; batches of large photographs are smaller for it.
             class_embeddings: (K, E) unit vectors, for a file that takes them.
+            concept_values: As for `predict`, for all images alike.
+            concept_mask: As for `predict`.
 
         Returns:
             An iterator of one `Prediction` an image, in the order of the input; `error` says why one was skipped.
@@ -148,10 +154,11 @@ class OnnxModel:
             ImageError: If it is a single image. While iterating: an image cannot be read or run and `on_error` is `stop`; names
                 the file, else the place.
             OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
-            ConfigError: While iterating: a number is below 1, or the window smaller than a batch.
+            ConfigError: If corrections do not fit the model. While iterating: a number is below 1, or the window smaller than a
+                batch.
         """
         require_several(images, len(self._preprocess["size"]))
-        extra = self._extra(class_embeddings)
+        extra = {**self._extra(class_embeddings), **check_corrections(1, self.concepts, concept_values, concept_mask)}
         return self._stream(images, extra, {}, batch_size=batch_size, on_error=on_error, window=window, max_bytes=max_bytes)
 
     def run_batch(self, images: Any, *, class_embeddings: NDArray[np.float32] | None = None) -> dict[str, Any]:
@@ -203,15 +210,17 @@ class OnnxModel:
             rows = {name: given[part] for name, given in corrections.items()}
             for name, value in self._run(images[part], {**extra, **rows}).items():
                 found[name].append(value.numpy())
-        return {name: np.concatenate(values) if values else self._nothing() for name, values in found.items()}
+        return {name: np.concatenate(values) if values else self._nothing(name) for name, values in found.items()}
 
     def _run(self, images: Any, extra: dict[str, Any]) -> dict[str, Any]:
         check_batch(images, self._preprocess)
         device = "cuda" if self.settings.on_gpu else "cpu"
         return run_bound(self._session, {"image": images, **extra}, self.outputs, device, self.settings.device_id)
 
-    def _nothing(self) -> NDArray[np.float32]:
-        return np.zeros((0, 0 if self.labels is None else self.labels.width), np.float32)
+    def _nothing(self, output: str) -> NDArray[np.float32]:
+        """Return what an output is of no image."""
+        shape = next(found.shape for found in self._session.get_outputs() if found.name == output)
+        return np.zeros((0, *(side if isinstance(side, int) else 0 for side in shape[1:])), np.float32)
 
     def _extra(self, class_embeddings: NDArray[np.float32] | None) -> dict[str, Any]:
         """Return what every batch takes beside the images."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
-from medzoo.data.decode import read_image, same_shape_batches
-from medzoo.data.errors import ConfigError, ImageError
+from medzoo.data.corrections import Corrections, check_corrections
+from medzoo.data.decode import read_image, require_several, same_shape_batches
+from medzoo.data.errors import ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck
@@ -55,27 +56,32 @@ class TrainedModel:
         images: Sequence[Image] | NDArray[Any],
         *,
         batch_size: int = 32,
-        concept_values: NDArray[Any] | None = None,
-        concept_mask: NDArray[Any] | None = None,
+        concept_values: Corrections | None = None,
+        concept_mask: Corrections | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Return `logits` and `probabilities`, (N, K) float32, in the order of the images.
 
         Args:
             images: Paths, encoded bytes, or arrays channels last, uint8 in 0..255 or float32 in 0..1, of any sizes.
             batch_size: Images a forward pass.
-            concept_values: (N, M) corrected concepts in 0..1, for a concept bottleneck; see `concepts`.
-            concept_mask: (N, M), 1 where a concept is corrected.
+            concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
+                one row for all; see `concepts`.
+            concept_mask: With rows of values: 1 where a concept is corrected, else 0.
 
         Returns:
-            With `concept_logits` (N, M) and `bottleneck_logits` (N, K) for a concept bottleneck; for an image–text model
-            `image_embedding` (N, E).
+            With `concepts` in 0..1 and `concept_logits`, (N, M), and `bottleneck_logits` (N, K) for a concept bottleneck; for an
+            image–text model `image_embedding` (N, E).
 
         Raises:
             ImageError: If an image cannot be read or has the wrong shape, type or range.
             ConfigError: If corrections do not fit the model or the images.
         """
-        corrections = self._corrections(len(images), concept_values, concept_mask)
-        return self._run(images, batch_size, lambda batch: self.task.predict(batch), corrections)
+        corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
+        require_several(images, len(self.task.spec.preprocess.size))
+        found = self._run(images, batch_size, lambda batch: self.task.predict(batch), corrections)
+        if isinstance(self.task, Bottleneck):
+            found["concepts"] = self.task.model.values(torch.from_numpy(found["concept_logits"]).to(self.device)).cpu().numpy()
+        return found
 
     def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
         """Return `logits` and `probabilities`, (N cases, K), of cases of one or several photographs each.
@@ -106,23 +112,6 @@ class TrainedModel:
     def features(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> NDArray[Any]:
         """Return (N, F) float32 pooled features before the head; arguments as for `predict`."""
         return self._run(images, batch_size, lambda batch: {"features": self.task.features(batch)})["features"]
-
-    def _corrections(self, count: int, values: Any, mask: Any) -> dict[str, NDArray[np.float32]]:
-        if values is None and mask is None:
-            return {}
-        if not self.concepts:
-            raise ConfigError("this model has no concepts to correct")
-        if values is None or mask is None:
-            raise ConfigError("give concept_values and concept_mask together")
-        found = {"concept_values": np.asarray(values, np.float32), "concept_mask": np.asarray(mask, np.float32)}
-        for name, given in found.items():
-            if given.shape != (count, len(self.concepts)):
-                wanted = f"[{count}, {len(self.concepts)}]: one row an image, one column a concept"
-                raise ConfigError(f"{name} has shape {list(given.shape)}, not {wanted}")
-        values, chosen = found["concept_values"], found["concept_mask"] > 0.5
-        if not ((values[chosen] >= 0) & (values[chosen] <= 1)).all():
-            raise ConfigError("concept_values must be numbers in 0..1 where concept_mask is 1")
-        return found
 
     def _run(
         self,

@@ -86,7 +86,7 @@ def run_subjects(
         CheckpointError: If there is no run.
         UnknownNameError: If a part does not exist.
         ConfigError: If it has no ONNX file, or parts are asked for that it does not have.
-        OnnxFileError: If a file is of another precision than its name says.
+        OnnxFileError: If a file is of another precision than its name says, or of another checkpoint.
     """
     run = RunDirectory.open(path)
     task = load_checkpoint(find_checkpoint(run.path, checkpoint)).eval()
@@ -96,23 +96,26 @@ def run_subjects(
         for precision in precisions or PRECISIONS:
             file = run.path / (f"{stem}.onnx" if precision == "fp32" else f"{stem}.{precision}.onnx")
             if file.is_file():
-                _require_precision(file, precision)
+                _require_made_of(file, precision, checkpoint)
                 files[precision] = file
             elif precisions is not None:
                 absent[precision] = f"no {file.name} in the run; medzoo export run={path} precision={precision} writes it"
         graph = TextTower(task) if isinstance(task, Contrast) and part == "text" else task.deploy()
         found.append(Subject(f"{path.name} {part}".strip(), graph, files, absent, _batches(task, part, seed), True))
     if not any(subject.files for subject in found):
-        raise ConfigError(f"there is no ONNX file in {path}; medzoo export run={path} writes it")
+        missing = next((reason for subject in found for reason in subject.absent.values()), None)
+        raise ConfigError(missing or f"there is no ONNX file in {path}; medzoo export run={path} writes it")
     return found
 
 
-def _require_precision(file: Path, precision: str) -> None:
+def _require_made_of(file: Path, precision: str, checkpoint: str) -> None:
+    """Refuse a file that is not what its name says, or whose answers are those of another checkpoint."""
     check(file)
-    said = read_metadata(file, "medzoo.report")
-    found = None if said is None else json.loads(said).get("precision")
-    if found != precision:
-        raise OnnxFileError(f"{file} says it is {found or 'not of medzoo'}, its name says {precision}; export it again")
+    said = json.loads(read_metadata(file, "medzoo.report") or "{}")
+    if said.get("precision") != precision:
+        raise OnnxFileError(f"{file} is {said.get('precision', 'not of medzoo')}, its name says {precision}; export it again")
+    if said.get("checkpoint", checkpoint) != checkpoint:
+        raise OnnxFileError(f"{file} was made of checkpoint={said['checkpoint']}; time it beside that, or export {checkpoint}")
 
 
 @contextmanager

@@ -89,10 +89,13 @@ class GraphLayers:
         return {value.name for value in self._graph.input if value.name != self._image}
 
     def _downstream(self, tensors: Iterable[str]) -> set[str]:
-        """Return the names of all nodes that depend on any of some tensors."""
+        """Return the names of all nodes that depend on the values of any of some tensors.
+
+        Not on their shape: the batch size of a class token may be read from any input.
+        """
         reached, found = set(tensors), set()
         for node in self._graph.node:  # in topological order, as ONNX demands
-            if any(name in reached for name in node.input):
+            if node.op_type not in ("Shape", "Size") and any(name in reached for name in node.input):
                 found.add(node.name)
                 reached.update(node.output)
         return found

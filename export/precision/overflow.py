@@ -91,8 +91,8 @@ def _watched(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     zero, mask = f"{_PREFIX}zero", f"{_PREFIX}mask"
-    for name, value in ((zero, 0), (mask, MASK)):
-        copy.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    for name, constant in ((zero, 0.0), (mask, MASK)):
+        copy.graph.initializer.append(numpy_helper.from_array(np.array(constant, np.float32), name))
     for tensor in tensors:
         size, masked, value, out = (f"{_PREFIX}{part}{tensor}" for part in ("size_", "masked_", "value_", ""))
         copy.graph.node.extend(

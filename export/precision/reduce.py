@@ -22,6 +22,8 @@ from medzoo.verb_config import CalibrationConfig, ExportConfig, GateConfig
 PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 LARGEST_COST = 1e9
 """What the report says of a layer that makes the output infinite: JSON has no infinity."""
+FEWEST = 100
+"""Fewest validation images that a gate may be told to judge by, where there are more: on a handful nothing is lost."""
 NAMED = 5
 """Costliest layers that a refusal names."""
 
@@ -124,7 +126,7 @@ def check_settings(config: ExportConfig) -> None:
     if config.calibration.method not in METHODS:
         raise UnknownNameError("calibration.method", config.calibration.method, METHODS)
     for name, value, least in (
-        ("calibration.images", config.calibration.images, 1), ("gate.images", config.gate.images, 1),
+        ("calibration.images", config.calibration.images, 1), ("gate.images", config.gate.images, FEWEST),
         ("gate.replicates", config.gate.replicates, 0), ("images", config.images, 1),
     ):  # fmt: skip
         if value is not None and value < least:

@@ -239,7 +239,12 @@ def test_a_file_under_the_name_of_another_precision_is_not_timed(
     shutil.copytree(trained_run, copy)
     shutil.copy(exported, copy / "model.int8.onnx")
     assert main(["bench", f"run={copy}", "precisions=[int8]"]) == 2
-    assert "model.int8.onnx says it is fp32, its name says int8; export it again" in capsys.readouterr().err
+    assert "model.int8.onnx is fp32, its name says int8; export it again" in capsys.readouterr().err
+    assert main(["bench", f"run={copy}", "precisions=[int8_dynamic]"]) == 2
+    assert "no model.int8_dynamic.onnx in the run; medzoo export" in capsys.readouterr().err
+    (copy / "model.int8.onnx").unlink()
+    assert main(["bench", f"run={copy}", "checkpoint=last"]) == 2
+    assert "model.onnx was made of checkpoint=best; time it beside that, or export last" in capsys.readouterr().err
 
 
 def groups(model: onnx.ModelProto) -> set[int]:

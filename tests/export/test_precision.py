@@ -291,7 +291,7 @@ def test_dynamic_int8_is_for_matrix_products(exported: Path) -> None:
         ("precision=int4", "precision 'int4' is not offered; choose fp32, fp16, int8, int8_dynamic"),
         ("calibration.method=minmix", "did you mean 'minmax'"),
         ("calibration.images=0", "calibration.images=0 must be at least 1"),
-        ("gate.images=0", "gate.images=0 must be at least 1"),
+        ("gate.images=99", "gate.images=99 must be at least 100"),
         ("gate.replicates=-1", "gate.replicates=-1 must be at least 0"),
         ("gate.level=1", "gate.level=1 must lie between 0 and 1"),
         ("gate.loss=-0.1", "the gate's limit loss is -0.1"),

@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
-from medzoo.data.errors import OnnxFileError
+from medzoo.data.errors import ConfigError
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.command import run_dataset
 from medzoo.evaluation.monitor import monitor_value
@@ -320,7 +320,7 @@ def test_mistakes_after_training_are_one_line(run: Run, capsys: pytest.CaptureFi
         (right, np.zeros((2, width), dtype=np.float32), f"concept_mask has shape [2, {width}], not [1, {width}]"),
         (right, None, "concept_values and concept_mask together"),
     ):
-        with pytest.raises(OnnxFileError) as caught:
+        with pytest.raises(ConfigError) as caught:
             graph.predict(image, concept_values=values, concept_mask=mask)
         assert wrong in str(caught.value)
         assert "\n" not in str(caught.value)

@@ -35,7 +35,8 @@ class BottleneckNetwork(nn.Module):
     Attributes:
         head: (K, M) linear layer from concepts to classes.
         residual: (K, F) linear layer from features to classes, or None.
-        low: (M,) concept logit that stands for "absent" in an intervention on a `logit` or `score` bottleneck.
+        low: (M,) concept logit that stands for "absent" in an intervention on a `logit` or `score` bottleneck; equal to
+            `high` until the last step of training, which fits the class layer too.
         high: (M,) concept logit that stands for "present".
         learning_rate_scales: Parameter → factor on its learning rate. A class layer over probabilities needs weights far from 0,
             which steps of a backbone's size do not reach.
@@ -65,8 +66,13 @@ class BottleneckNetwork(nn.Module):
         if self.residual is not None:
             nn.init.zeros_(self.residual.weight)
             nn.init.zeros_(self.residual.bias)
-        self.register_buffer("low", torch.full((concepts,), -3.0))
-        self.register_buffer("high", torch.full((concepts,), 3.0))
+        self.register_buffer("low", torch.zeros(concepts))
+        self.register_buffer("high", torch.zeros(concepts))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step of training has been made: before it, the class layer may be what it was initialised to."""
+        return bool((self.high > self.low).all())
 
     def concepts_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, M) concept logits and (N, F) pooled features of normalised images."""

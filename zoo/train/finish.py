@@ -23,7 +23,7 @@ def finish_bottleneck(run: RunDirectory, dataset: Dataset, settings: TrainConfig
     """
     for pointer in ("best", "last"):
         folder = find_checkpoint(run.path, pointer)
-        task = load_checkpoint(folder)
+        task = load_checkpoint(folder, unfinished=True)
         assert isinstance(task, Bottleneck)
         samples = SampleDataset(dataset, "train", task.spec.preprocess)
         prepare_samples(task, samples, dataset, settings.model)
@@ -40,8 +40,8 @@ def finish_bottleneck(run: RunDirectory, dataset: Dataset, settings: TrainConfig
         task.to("cpu")
         assert samples.concepts is not None
         assert samples.targets is not None
-        logits, concepts = torch.from_numpy(outputs["concept_logits"]), torch.from_numpy(samples.concepts)
-        task.finish(ConceptData(logits, concepts, torch.from_numpy(samples.targets), features))
+        logits, concepts = torch.from_numpy(outputs["concept_logits"]), torch.from_numpy(samples.concepts.copy())  # pandas' own cannot be written
+        task.finish(ConceptData(logits, concepts, torch.from_numpy(samples.targets.copy()), features))
         if accelerator.is_main_process:
             name = folder.name.removesuffix("-finished") + "-finished"
             write_folder(run.checkpoints, name, checkpoint_files(task.spec, task.model.state_dict(), yaml), pointer)

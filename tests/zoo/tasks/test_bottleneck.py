@@ -14,7 +14,7 @@ import medzoo
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.config import TrainerConfig
-from medzoo.data.errors import EvaluationError, OnnxFileError
+from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset, collate
 from medzoo.evaluation.explain import concept_weights, explain_sample
@@ -121,7 +121,7 @@ def test_correcting_every_concept_is_the_class_head_on_the_truth(kind: str, sequ
     one[:, 0] = 1
     part = graph.predict(images, concept_values=truth, concept_mask=one)["logits"]
     np.testing.assert_allclose(part, class_logits(task, predictions, truth, one), atol=1e-3)
-    with pytest.raises(OnnxFileError, match=r"concept_mask has shape \[\d+, 4\]"):
+    with pytest.raises(ConfigError, match=r"concept_mask has shape \[\d+, 4\]"):
         graph.predict(images, concept_values=truth, concept_mask=one[:, :4])
     with pytest.raises(EvaluationError, match="the model has 5 concepts"):
         class_logits(task, predictions, truth[:, :3], one[:, :3])

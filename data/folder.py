@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.files import FileReader, list_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
+from medzoo.data.option_lists import text_list
 from medzoo.data.splits import hash_split
 from medzoo.data.table import SPLIT_WORDS
 
@@ -26,7 +28,7 @@ def infos() -> list[DatasetInfo]:
 
 def load(
     root: str | Path | None = None,
-    names: list[str] | None = None,
+    names: Sequence[str | float] | None = None,
     ordinal: bool = False,
     group_pattern: str | None = None,
     test_fraction: float = 0.2,
@@ -39,7 +41,9 @@ def load(
 
     Args:
         root: The folder. If its subfolders are splits (train, val, test, in the usual spellings), classes lie below them.
-        names: Class folders in index order; None: as they sort. Images below any other folder are an error.
+        names: Class folders in index order; numbers are taken as text. Images below any other folder are an error; a class
+            without images stays a class, and every report says so. None: as they sort, and each must hold an image (in one of
+            the splits).
         ordinal: Whether the order of the classes counts (grades).
         group_pattern: Regular expression whose first group finds the patient in a file's name, such as `^(\d+)_`; None: every
             image is its own group, and results say so.
@@ -51,7 +55,7 @@ def load(
 
     Raises:
         ConfigError: If an option is missing or wrong.
-        DatasetError: If there are no images, a class is unknown, or a name does not hold its patient.
+        DatasetError: If there are no images, a class folder holds none, a class is unknown, or a name does not hold its patient.
     """
     if root is None:
         raise ConfigError("data=folder needs data.root=<folder with a subfolder for each class>")
@@ -59,6 +63,7 @@ def load(
         raise UnknownNameError("modality", modality, POLICIES)
     if channels not in (1, 3):
         raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
+    names = text_list(names, "names")
     folder = Path(root).expanduser()
     paths = list_files(folder, SUFFIXES)
     if not paths:
@@ -72,6 +77,8 @@ def load(
         raise DatasetError(f"{folder / loose[0]} lies in no class folder ({len(loose)} such images); images lie as {form}")
     parts = [path.split("/") for path in paths]
     classes = [part[depth] for part in parts]
+    if names is None:
+        _check_class_folders(folder, splits, set(classes))
     space = LabelSpace("ordinal" if ordinal else "multiclass", tuple(names) if names is not None else tuple(sorted(set(classes))))
     unknown = [place for place, name in enumerate(classes) if name not in space.names]
     if unknown:
@@ -92,6 +99,26 @@ def load(
         FileReader(folder, channels=1 if channels == 1 else 3),
         space,
     )
+
+
+def _check_class_folders(folder: Path, splits: bool, filled: set[str]) -> None:
+    """Refuse a class folder without images: left out in silence, the model would have a class less than the user sees.
+
+    Args:
+        folder: The root.
+        splits: Whether its subfolders are splits; a class may then be absent from some of them.
+        filled: Names of the classes that have images.
+    """
+    parents = (
+        [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in SPLIT_WORDS] if splits else [folder]
+    )
+    for parent in parents:
+        for path in sorted(parent.iterdir()):
+            if path.is_dir() and not path.name.startswith(".") and path.name not in filled:
+                raise DatasetError(
+                    f"{path} holds no image (known: {', '.join(SUFFIXES)}); fill or remove it, or list the classes in "
+                    "data.names=[...]"
+                )
 
 
 def _groups(parts: list[list[str]], pattern: str) -> list[str]:

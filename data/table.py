@@ -21,6 +21,7 @@ from medzoo.data.files import FileReader, Missing, check_paths, list_files, with
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.nifti import SUFFIXES as NIFTI
+from medzoo.data.option_lists import text_list
 from medzoo.data.splits import hash_split
 from medzoo.data.table_columns import read_table, read_yes_no, require
 from medzoo.data.table_targets import Kind, make_targets
@@ -43,10 +44,10 @@ def load(
     id: str | None = None,  # noqa: A002  # the column's usual name
     target: str | list[str] | None = None,
     kind: Kind = "auto",
-    names: list[str] | None = None,
+    names: Sequence[str | float] | None = None,
     units: list[str] | None = None,
     separator: str | None = None,
-    empty_words: list[str] | None = None,
+    empty_words: Sequence[str | float] | None = None,
     concepts: list[str] | None = None,
     caption: str | None = None,
     group: str | None = None,
@@ -70,13 +71,13 @@ def load(
         image: Column with the image's path; several columns are views of one case (an empty cell is a view that is not there).
         id: Column with a unique, stable name of the sample; None: the (first) image's path.
         target: Column with the class name, an integer, a quantity, or several names with a `separator`; or several columns,
-            each 0, 1 or empty (multilabel), or quantities (`kind=regression`).
+            each 0, 1 or empty (multilabel), or quantities (`kind=regression`). A whole number may be written 1 or 1.0.
         kind: auto, multiclass, ordinal, multilabel or regression; auto: multilabel for several columns or a separator, else
             multiclass.
-        names: Class names in index order: for ordinal labels from low to high. None: as they sort.
+        names: Class names in index order: for ordinal labels from low to high; numbers are taken as text. None: as they sort.
         units: A unit for each quantity.
         separator: What stands between several findings in one cell; an empty cell is missing, `names` must be given.
-        empty_words: Words that mean missing, such as [unknown, n/a], in target and concept columns.
+        empty_words: Words and numbers that mean missing, such as [unknown, n/a, -1], in target and concept columns.
         concepts: Columns of 0, 1 or empty.
         caption: Column with text.
         group: Column that no split may cut (the patient); None: every image is its own group, and results say so.
@@ -93,7 +94,7 @@ def load(
         missing: error, skip or ignore image files that are not there.
 
     Raises:
-        ConfigError: If the mapping is incomplete or contradicts itself.
+        ConfigError: If the mapping is incomplete or contradicts itself, or one text is given for a list.
         DatasetError: If the file, a column or a row is not what it must be; names the line.
     """
     if file is None:
@@ -102,10 +103,17 @@ def load(
         raise UnknownNameError("modality", modality, POLICIES)
     if channels not in (1, 3):
         raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
+    names, units, empty_words = text_list(names, "names"), text_list(units, "units"), text_list(empty_words, "empty_words")
+    concepts, subgroups, inputs = text_list(concepts, "concepts"), text_list(subgroups, "subgroups"), text_list(inputs, "inputs")
+    target = target if target is None or isinstance(target, str) else text_list(target, "target")
     source = Path(file).expanduser()
     folder = source.parent if root is None else Path(root).expanduser()
     rows = read_table(source)
-    columns = [image] if isinstance(image, str) else list(image)
+    columns = [image] if isinstance(image, str) else (text_list(image, "image") or [])
+    if not columns:
+        raise ConfigError(
+            "data.image names no column; give the one with the image's path, or a list of them for views of one case"
+        )
     others = [c for c in (id, caption, group, split) if c is not None]
     require(rows, [*columns, *others, *(subgroups or []), *(inputs or []), *(concepts or [])], source.name)
     views = len(columns) > 1
@@ -237,6 +245,10 @@ def _line(rows: pd.DataFrame | pd.Series, bad: pd.Series) -> int:
 
 
 def _pair(window: Sequence[float]) -> tuple[float, float]:
-    if len(window) != 2 or not window[0] < window[1]:
-        raise ConfigError(f"data.window={list(window)} is not [low, high] with low < high")
-    return float(window[0]), float(window[1])
+    try:
+        ends = [] if isinstance(window, str) else [float(end) for end in window]  # a text's letters may be two digits
+    except (TypeError, ValueError):
+        ends = []
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise ConfigError(f"data.window={window} is not [low, high] with low < high")
+    return ends[0], ends[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from medzoo.data.errors import DatasetError
 FORMATS = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson")
 YES = ("1", "1.0", "true", "yes", "y", "positive", "present")
 NO = ("0", "0.0", "false", "no", "n", "negative", "absent")
+_DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -63,6 +65,21 @@ def require(rows: pd.DataFrame, columns: Sequence[str], file: str) -> None:
             raise UnknownColumnError(file, column, [str(c) for c in rows.columns])
 
 
+def plain_number(word: str) -> str:
+    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is.
+
+    pandas writes a column of whole numbers as `0.0`, `1.0` as soon as one cell is missing.
+    """
+    decimal = _DECIMAL.fullmatch(word)
+    return word if decimal is None else decimal[1].removesuffix(".")
+
+
+def is_missing(column: pd.Series, empty_words: Sequence[str]) -> pd.Series:
+    """Return which cells are empty or hold a word that means missing; case does not count, nor whether -1 is written -1.0."""
+    empty = {"", *(plain_number(word.strip().lower()) for word in empty_words)}
+    return column.str.strip().str.lower().map(plain_number).isin(list(empty))
+
+
 def read_yes_no(column: pd.Series, file: str, empty_words: Sequence[str] = ()) -> NDArray[np.float32]:
     """Return 1, 0 or NaN (empty) for each cell.
 
@@ -70,7 +87,7 @@ def read_yes_no(column: pd.Series, file: str, empty_words: Sequence[str] = ()) -
         DatasetError: On any other word; names its line.
     """
     words = column.str.strip().str.lower()
-    missing = words.isin(["", *(w.lower() for w in empty_words)])
+    missing = is_missing(column, empty_words)
     values = np.where(words.isin(list(YES)), 1.0, np.where(words.isin(list(NO)), 0.0, np.nan))
     bad = np.isnan(values) & ~missing.to_numpy()
     if bad.any():

@@ -10,7 +10,7 @@ import pandas as pd
 
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.table_columns import read_yes_no, require
+from medzoo.data.table_columns import is_missing, plain_number, read_yes_no, require
 
 Kind = Literal["auto", "multiclass", "ordinal", "multilabel", "regression"]
 KINDS = ("auto", "multiclass", "ordinal", "multilabel", "regression")
@@ -76,11 +76,14 @@ def make_targets(
     if several:
         raise ConfigError(f"{kind} labels stand in one column; got {len(columns)} in data.target")
     words = rows[columns[0]].str.strip()
-    missing = words.str.lower().isin(["", *(w.lower() for w in empty_words)])
+    missing = is_missing(words, empty_words)
     if kind == "multilabel":
         return _findings(words, missing, names, separator, columns[0], file)
     space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", _classes(words[~missing], names, kind, columns[0], file))
     codes = words.map({name: float(code) for code, name in enumerate(space.names)})
+    # A cell that is no name as it stands may be one in another writing of the same number (1.0 for 1).
+    rewritten = words.map(plain_number).map({plain_number(name): float(code) for code, name in enumerate(space.names)})
+    codes = codes.where(codes.notna(), rewritten)
     if names is not None and codes[~missing].isna().all():  # integers, and names for them
         codes = pd.to_numeric(words, errors="coerce")
         codes = codes.where((codes >= 0) & (codes < space.width) & (codes == np.floor(codes)))
@@ -95,12 +98,12 @@ def make_targets(
 def _classes(words: pd.Series, names: Sequence[str] | None, kind: str, column: str, file: str) -> tuple[str, ...]:
     if names is not None:
         return tuple(names)
-    found = sorted(set(words), key=lambda word: (0, float(word), word) if _is_number(word) else (1, 0.0, word))
+    found = sorted(set(words.map(plain_number)), key=lambda word: (0, float(word), word) if _is_number(word) else (1, 0.0, word))
     if kind == "ordinal" and not all(_is_number(word) for word in found):
         raise ConfigError(f"the grades of {column!r} are words: give their order, from low to high, as data.names=[...]")
-    if any(_is_number(word) and "." in word for word in found):
-        fraction = next(word for word in found if "." in word)
-        raise ConfigError(f"{column!r} holds fractions such as {fraction}: say data.kind=regression, or give data.names")
+    fractions = [word for word in found if _is_number(word) and "." in word]
+    if fractions:
+        raise ConfigError(f"{column!r} holds fractions such as {fractions[0]}: say data.kind=regression, or give data.names")
     if len(found) > MOST_CLASSES:
         raise ConfigError(
             f"{column!r} of {file} has {len(found)} different values: is it a label? Give data.names, or data.kind=regression"
@@ -132,7 +135,7 @@ def _findings(
 
 def _quantity(column: pd.Series, empty_words: Sequence[str], file: str) -> pd.Series:
     words = column.str.strip()
-    missing = words.str.lower().isin(["", *(w.lower() for w in empty_words)])
+    missing = is_missing(words, empty_words)
     values = pd.to_numeric(words.where(~missing), errors="coerce")
     bad = (values.isna() | ~np.isfinite(values)) & ~missing
     if bad.any():

@@ -135,6 +135,20 @@ def test_every_form_of_the_same_table_is_the_same(change: str, table: Path, tmp_
         ("", "", {"kind": "ordinal"}, "which is not given"),
         ("sex", "group", {"target": "grade", "subgroups": ["group"]}, "a name of medzoo's own columns"),
         ("009", "008", {"target": "grade", "group": "patient"}, "stand in several splits"),
+        ("malignant,2", "malignant,0.5", {"target": "grade", "kind": "ordinal"}, "such as 0.5: say data.kind=regression"),
+        ("", "", {"target": "grade", "concepts": "mass"}, "data.concepts=mass is one text; give a list, data.concepts=[mass]"),
+        ("", "", {"target": "grade", "subgroups": "sex"}, "data.subgroups=sex is one text; give a list, data.subgroups=[sex]"),
+        ("size", "w", {"target": "grade", "inputs": "w"}, "data.inputs=w is one text; give a list, data.inputs=[w]"),
+        ("", "", {"target": "grade", "names": "abc"}, "data.names=abc is one text; give a list, data.names=[abc]"),
+        ("", "", {"target": "size", "kind": "regression", "units": "m"}, "data.units=m is one text; give a list, data.units=[m]"),
+        ("", "", {"target": "grade", "empty_words": "NA"}, "data.empty_words=NA is one text; give a list, data.empty_words=[NA]"),
+        ("", "", {"target": "grade", "empty_words": -1}, "data.empty_words=-1 is one number; give a list, data.empty_words=[-1]"),
+        ("", "", {"target": "grade", "empty_words": {"a": 1}}, "data.empty_words is a mapping; give a list"),
+        ("", "", {"target": "grade", "names": [False, True]}, "data.names holds false, which is neither text nor a number; put"),
+        ("", "", {"target": "grade", "subgroups": ["sex", None]}, "data.subgroups holds null"),
+        ("", "", {"target": "grade", "window": 400}, "data.window=400 is not [low, high]"),
+        ("", "", {"target": "grade", "window": "05"}, "data.window=05 is not [low, high]"),
+        ("", "", {"target": "grade", "image": []}, "data.image names no column"),
     ],
 )  # fmt: skip
 def test_every_mistake_is_one_line(replace: str, by: str, options: dict, message: str, tmp_path: Path) -> None:
@@ -145,6 +159,58 @@ def test_every_mistake_is_one_line(replace: str, by: str, options: dict, message
         loaded(file, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("cells", [["0", "1", "-1", "2"], ["0.0", "1.0", "-1.0", "2.0"]])
+@pytest.mark.parametrize("word", [-1, -1.0, "-1"])
+def test_a_number_may_mean_missing_however_it_is_written(form: str, cells: list[str], word: float | str, tmp_path: Path) -> None:
+    file = make(tmp_path, "image,y,c\n")
+    frame = pd.DataFrame({"image": ["a/1.png", "a/2.png", "a/3.png", "b/4.png"], "y": cells, "c": ["1", "0", cells[2], ""]})
+    if form == "parquet":
+        file = tmp_path / "table.parquet"
+        number = float if "." in cells[0] else int
+        frame.assign(y=frame["y"].map(number), c=pd.to_numeric(frame["c"])).to_parquet(file)
+    else:
+        frame.to_csv(file, index=False)
+    grades = load_dataset("table", file=file, target="y", kind="ordinal", empty_words=[word], concepts=["c"])
+    assert grades.labels.names == ("0", "1", "2")
+    np.testing.assert_array_equal(grades.table["target"], [0, 1, np.nan, 2])
+    np.testing.assert_array_equal(grades.table["concept.c"], [1, 0, np.nan, np.nan])
+    sizes = load_dataset("table", file=file, target="y", kind="regression", empty_words=[word])
+    np.testing.assert_array_equal(sizes.table["target.y"], [0, 1, np.nan, 2])
+
+
+def test_numbers_and_texts_for_lists_come_from_the_command_line_and_from_yaml(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make(tmp_path, "image,y,split\na/1.png,0,train\na/2.png,1,train\na/3.png,-1,val\nb/4.png,1,val\n")
+    data = [f"data.file={file}", "data.target=y", "data.split=split"]
+    assert main(["verify", "data=table", *data, "data.empty_words=[-1]"]) == 0
+    capsys.readouterr()
+    for value, what in (("-1", "number"), ("NA", "text")):
+        assert main(["verify", "data=table", *data, f"data.empty_words={value}"]) == 2
+        line = capsys.readouterr().err.strip()
+        assert f"data.empty_words={value} is one {what}; give a list, data.empty_words=[{value}]" in line
+        assert "\n" not in line
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "mine.yaml").write_text("defaults: [table, _self_]\nempty_words: [-1]\nnames: [0, 1]\n")
+    assert main(["verify", "--config-dir", str(tmp_path / "conf"), "data=mine", *data]) == 0
+
+
+@pytest.mark.parametrize("kind", ["ordinal", "multiclass"])
+@pytest.mark.parametrize("names", [None, [0, 1, 2], ["0", "1", "2"], ["none", "mild", "severe"], ["0.0", "1.0", "2.0"]])
+def test_whole_numbers_beside_a_missing_cell_are_classes(kind: str, names: list | None, tmp_path: Path) -> None:
+    text = "image,y\na/1.png,0.0\na/2.png,1.0\na/3.png,\nb/4.png,2.0\n"  # as pandas writes 0, 1, missing, 2
+    dataset = load_dataset("table", file=make(tmp_path, text), target="y", kind=kind, names=names)
+    assert dataset.labels.names == tuple(str(name) for name in names or (0, 1, 2))
+    np.testing.assert_array_equal(dataset.table["target"], [0, 1, np.nan, 2])
+
+
+def test_fractions_are_classes_where_they_are_named(tmp_path: Path) -> None:
+    text = "image,y\na/1.png,0.50\na/2.png,1\na/3.png,1.0\nb/4.png,0.5\n"
+    dataset = load_dataset("table", file=make(tmp_path, text), target="y", names=[0.5, 1])
+    np.testing.assert_array_equal(dataset.table["target"], [0, 1, 1, 0])
 
 
 def test_missing_files_may_be_left_out_and_are_counted(tmp_path: Path) -> None:
@@ -232,9 +298,44 @@ def test_folders_of_splits(folders: Path, tmp_path: Path) -> None:
         load_dataset("folder", root=tmp_path / "split", group_pattern=r"^(\d+)_")
 
 
+@pytest.mark.parametrize("stray", [None, "image.webp"])
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_class_folder_without_images_is_refused(stray: str | None, splits: bool, folders: Path, tmp_path: Path) -> None:
+    root = folders
+    if splits:
+        root = tmp_path / "split"
+        (root / "test" / "sick").mkdir(parents=True)  # a class that one split lacks
+        (root / "train").symlink_to(folders, target_is_directory=True)
+    (root / ".cache").mkdir()
+    assert load_dataset("folder", root=root).labels.names == ("sick", "well")
+    rare = (root / "test" if splits else root) / "rare"
+    rare.mkdir()
+    if stray is not None:
+        (rare / stray).write_bytes(b"")
+    with pytest.raises(MedzooError) as caught:
+        load_dataset("folder", root=root)
+    assert str(caught.value).startswith(f"{rare} holds no image (known: .png")
+    assert "data.names=[...]" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    named = load_dataset("folder", root=root, names=["sick", "well", "rare"])
+    assert named.labels.width == 3
+    assert "no image of rare" in named.info.notes
+    assert load_dataset("folder", root=root, names=["sick", "well"]).labels.width == 2
+
+
+def test_class_folders_named_by_numbers(tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / name / "a.png")
+    dataset = load_dataset("folder", root=tmp_path, names=[1, 0])
+    assert dataset.labels.names == ("1", "0")
+    assert dataset.table.set_index("sample_id").loc["1/a.png", "target"] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"names": "sick"}, "data.names=sick is one text; give a list, data.names=[sick]"),
         ({"names": ["sick", "wel"]}, "class folder 'well'; did you mean 'wel'"),
         ({"group_pattern": r"^\d+"}, "no group in parentheses"),
         ({"group_pattern": "("}, "not a regular expression"),

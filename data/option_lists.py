@@ -1,0 +1,50 @@
+"""Options that are lists, as a user writes them on the command line or in YAML: numbers taken as text, text never as letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+from medzoo.data.errors import ConfigError
+
+
+def text_list(value: Any, option: str) -> list[str] | None:
+    """Return a list option as texts; a number in it is taken as its text, because YAML cannot tell `-1` from a word.
+
+    Args:
+        value: What the user gave, or None.
+        option: The option's name, for messages.
+
+    Raises:
+        ConfigError: If it is one text or number (Python would take a text apart letter by letter), a mapping, or holds
+            something that is neither text nor a number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        raise ConfigError(f"data.{option} is a mapping; give a list, such as data.{option}=[{', '.join(map(str, value))}]")
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        what, shown = "text" if isinstance(value, str) else "number" if _is_number(value) else "value", _shown(value)
+        raise ConfigError(f"data.{option}={shown} is one {what}; give a list, data.{option}=[{shown}]")
+    return [_text(word, option) for word in value]
+
+
+def _text(word: Any, option: str) -> str:
+    if isinstance(word, str):
+        return word
+    if _is_number(word):
+        return str(word)
+    raise ConfigError(
+        f"data.{option} holds {_shown(word)}, which is neither text nor a number; put a word such as yes, no, true or null in "
+        "quotes where it is meant"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as YAML writes it."""
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)

@@ -159,27 +159,51 @@ def _show(arguments: Sequence[str]) -> int:
 
 
 def _list(arguments: Sequence[str]) -> int:
-    from medzoo.data.errors import UnknownNameError
+    from fnmatch import fnmatchcase
 
-    kinds = ("models", "datasets")
+    from medzoo.data.errors import ConfigError, UnknownNameError, nearest
+
+    kinds = {"models": _model_lines, "datasets": _dataset_lines}
     if not arguments or arguments[0] not in kinds:
         raise UnknownNameError("list", arguments[0] if arguments else "", kinds)
+    if len(arguments) > 2:  # the shell has put file names in the pattern's place
+        raise ConfigError(f"medzoo list {arguments[0]} takes one pattern, got {len(arguments) - 1} words; quote it: 'vit*'")
     pattern = arguments[1] if len(arguments) > 1 else "*"
-    if arguments[0] == "models":
-        from medzoo.models.registry import list_models
+    lines = kinds[arguments[0]]()
+    found = [line for line, names in lines.items() if any(fnmatchcase(name, pattern) for name in names)]
+    if not found:
+        near = nearest(pattern.strip("*?"), {name for names in lines.values() for name in names})
+        remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else f"medzoo list {arguments[0]} prints all"
+        raise ConfigError(f"no {arguments[0].removesuffix('s')} matches {pattern!r}; {remedy}")
+    print("\n".join(found))
+    return 0
 
-        for name in list_models(pattern):
-            print(name)
-        return 0
+
+def _model_lines() -> dict[str, tuple[str, ...]]:
+    """Return what is printed of each model, with the names a pattern may match."""
+    from medzoo.models.registry import list_models
+
+    names = set(list_models())
+    try:
+        import open_clip
+    except ModuleNotFoundError:
+        return {name: (name,) for name in sorted(names)}
+    from medzoo.models.clip import CLIP_TINY
+
+    # Captioning models, which open_clip lists too, are refused by model=clip.
+    offered = {name for name in open_clip.list_models() if "multimodal_cfg" not in (open_clip.get_model_config(name) or {})}
+    return {name: (name,) for name in sorted({*names, *offered, CLIP_TINY})}
+
+
+def _dataset_lines() -> dict[str, tuple[str, ...]]:
+    """Return what is printed of each dataset, with the names a pattern may match."""
     from medzoo.data.registry import dataset_infos, list_datasets
 
-    for name in list_datasets():
-        for info in dataset_infos(name):
-            from fnmatch import fnmatch
-
-            if fnmatch(info.name, pattern) or fnmatch(name, pattern):
-                print(f"{info.name:<34} {info.licence:<18} {info.title}")
-    return 0
+    return {
+        f"{info.name:<34} {info.licence:<18} {info.title}": (info.name, name)
+        for name in list_datasets()
+        for info in dataset_infos(name)
+    }
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], Path | None]:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_module
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -43,6 +46,7 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
         extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
     plain = [o for o in overrides if o.split("=")[0] in FOLDERS_OF_FILES or o.lstrip("+").startswith(NAMED_VALUES)]
     overrides = [override for override in overrides if override not in plain]
+    parse_overrides(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_module("medzoo.conf", version_base="1.3"):
         try:
@@ -52,16 +56,65 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
             raise _unknown_option(error) from error
         except ConfigCompositionException as error:
             groups = [override for override in overrides if override.split("=")[0].lstrip("+") in GROUPS]
-            keys = _keys(compose(name, overrides=[*extra, *groups]))
+            base = compose(name, overrides=[*extra, *groups])
+            keys = _keys(base)
             key = re.search(r"Could not override '([^']+)'", str(error))
             group = re.search(r"Could not find '?([\w/.-]+)'?|No match in the defaults list", str(error))
             if key or group:
                 named = key.group(1) if key else ""
                 wrong = named or next((o.split("=")[0].lstrip("+~") for o in overrides if _bad(o, keys)), "")
-                raise UnknownNameError("setting", wrong, keys) from error
+                raise _unknown_setting(wrong, base, keys, overrides) from error
             raise ConfigError(str(error)) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(str(error)) from error
+
+
+def parse_overrides(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """Parse overrides one by one, so that the one Hydra's grammar does not take is named.
+
+    Args:
+        overrides: Hydra overrides.
+        loader: Where `glob(...)` of a sweep looks for the options of a group.
+
+    Raises:
+        ConfigError: On what cannot be read, with how to write it.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    parsed: list[Override] = []
+    for override in overrides:
+        try:
+            parsed += parser.parse_overrides([override])
+        except OverrideParseException as error:
+            raise _unreadable(override, error) from error
+    return parsed
+
+
+def _unreadable(override: str, error: OverrideParseException) -> ConfigError:
+    key, sign, value = override.partition("=")
+    if not sign:
+        return ConfigError(f"{override!r} is not a setting; settings are given as KEY=VALUE")
+    quoted = f'{key}="{value}"'
+    simple = value[:1] not in ("[", "{") and not any(mark in value for mark in "'\"\\")  # quotes leave others another value
+    try:
+        OverridesParser.create().parse_overrides([quoted])
+    except OverrideParseException:
+        simple = False
+    if simple:
+        # Twice, because the shell takes the outer ones away.
+        return ConfigError(f"cannot read {override}: its value must stand in quotes, and the argument in the shell's: '{quoted}'")
+    reason = str(error).splitlines()[0]
+    said = "" if override in reason else f" ({reason})"
+    return ConfigError(f"cannot read {override}{said}; check its brackets and quotes")
+
+
+def _unknown_setting(name: str, config: DictConfig, keys: Sequence[str], overrides: Sequence[str]) -> ConfigError:
+    place = name.rpartition(".")[0]
+    there = OmegaConf.select(config, place) if place in keys else None
+    # Nothing is near a name in an empty dictionary, which takes any: what is missing is Hydra's sign for a new key.
+    if isinstance(there, DictConfig) and not there:
+        given = next((o for o in overrides if o.partition("=")[0] == name), f"{name}=...")
+        return ConfigError(f"unknown setting {name!r}; what is added to {place} is written with a plus: +{given}")
+    return UnknownNameError("setting", name, keys)
 
 
 def _with_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -64,6 +64,21 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["export"], "run="),
         (["predict", "/no/such.onnx", "x.png"], "/no/such.onnx"),
         (["list", "modls"], "'models'"),
+        (["list", "models", "resnt18"], "no model matches 'resnt18'; did you mean 'resnet18'"),
+        (["list", "models", "no-such*"], "no model matches 'no-such*'; medzoo list models prints all"),
+        (["list", "datasets", "phantm"], "no dataset matches 'phantm'; did you mean 'phantom'"),
+        (["list", "models", "vit_a", "vit_b"], "takes one pattern, got 2 words; quote it"),
+        (["train", *TINY, "run=runs/a=b"], """cannot read run=runs/a=b: its value must stand in quotes"""),
+        (["train", *TINY, "run=runs/a=b"], """'run="runs/a=b"'"""),
+        (["evaluate", "run=runs/a=b"], """'run="runs/a=b"'"""),
+        (["train", *TINY, "run=runs/#1"], """'run="runs/#1"'"""),
+        (["train", "phantom"], "'phantom' is not a setting; settings are given as KEY=VALUE"),
+        (["train", "trainer.milestones=[1,"], "cannot read trainer.milestones=[1, (no viable"),
+        (["train", """run=runs/it's"""], "cannot read run=runs/it's; check its brackets and quotes"),
+        (["evaluate", "run=x", "data.root=/new"], "unknown setting 'data.root'; what is added to data is written with a plus: "),
+        (["export", "run=x", "data.root=/new"], "+data.root=/new"),
+        (["train", *TINY, "model.arguments.drop_rate=0.1"], "+model.arguments.drop_rate=0.1"),
+        (["train", *TINY, "data.sise=3"], "did you mean 'data.size'"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_remedy(
@@ -174,11 +189,56 @@ def test_predictions_of_other_weights_are_not_scored(
     assert main(again) == 0
 
 
-def test_a_sweep_makes_one_run_directory_a_job(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "medzoo", "train", "-m", *TINY, "evaluate=false", "seed=0,1", "hydra.sweep.dir=sweep"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert sorted(p.name for p in (tmp_path / "sweep").glob("*/run")) == ["run", "run"]
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["evaluation.tta=2"], "evaluation.tta has no effect with predict=false; leave it out"),
+        (["evaluation.batch_size=8"], "evaluation.batch_size has no effect"),
+        (["device=cpu"], "device has no effect"),
+        (["workers=1"], "workers has no effect"),
+        (["+data.root=/no/such", "device=cpu"], "device, data.root have no effect with predict=false; leave them out"),
+        (["checkpoint=last"], "was made with checkpoint=best, not last; give checkpoint=best to score it"),
+    ],
+)
+def test_scoring_again_refuses_what_it_would_ignore(
+    trained_run: Path, capsys: pytest.CaptureFixture[str], settings: list[str], expected: str
+) -> None:
+    assert expected in fails(capsys, "evaluate", f"run={trained_run}", "predict=false", *settings)
+
+
+def test_nobody_scores_another_checkpoint_than_he_believes(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    command = ["evaluate", f"run={run}", "evaluation.replicates=20"]
+    assert main([*command, "checkpoint=last", "evaluation.tta=1"]) == 0
+    assert "scored: predictions of checkpoint=last, tta=1" in capsys.readouterr().out
+    for given in ([], ["checkpoint=best"]):
+        assert "made with checkpoint=last, not best; give checkpoint=last" in fails(capsys, *command, "predict=false", *given)
+    assert main([*command, "predict=false", "checkpoint=last"]) == 0
+    assert "scored: predictions of checkpoint=last, tta=1" in capsys.readouterr().out
+    assert json.loads((run / "metrics.json").read_text())["details"]["checkpoint"] == "last"
+
+
+def test_a_quoted_run_directory_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    run = tmp_path / "a=b"
+    assert main(["train", *TINY, "evaluate=false", f'run="{run}"']) == 0
+    assert (run / "config.yaml").is_file()
+
+
+def test_list_prints_image_text_models_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "models", "ViT-B-32*"]) == 0
+    assert "ViT-B-32\n" in capsys.readouterr().out
+    assert main(["list", "models", "clip_tiny"]) == 0
+    assert capsys.readouterr().out == "clip_tiny\n"
+    assert main(["list", "models"]) == 0
+    names = capsys.readouterr().out.splitlines()
+    assert {"zach_vit", "resnet18", "ViT-B-16", "clip_tiny"} <= set(names)
+    assert names == sorted(set(names))
+    assert not any(name.startswith("coca") for name in names)  # model=clip refuses these
+    assert main(["list", "datasets", "phantom"]) == 0
+    assert capsys.readouterr().out.startswith("phantom/binary ")
 
 
 def test_a_folder_of_your_own_yaml_joins(tmp_path: Path) -> None:

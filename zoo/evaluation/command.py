@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory
 from medzoo.verb_config import EvaluateConfig
 
+USED_BY_PREDICTING = ("device", "workers", "evaluation.batch_size", "evaluation.tta")
+"""Settings that scoring predictions which are there already would ignore."""
+
 
 def main(config: EvaluateConfig) -> None:
     """Run the command."""
@@ -60,17 +64,37 @@ def main(config: EvaluateConfig) -> None:
             run, task, dataset, config.evaluation, config.device, config.workers, details, augment=augment, captions=captions
         )
     else:
-        _require_current(run)
+        _refuse_predicting(config)
+        _require_current(run, config.checkpoint)
     report_run(run, config.evaluation)
 
 
-def _require_current(run: RunDirectory) -> None:
-    """Refuse to score predictions of weights that training has replaced since; a run that was sent without its weights passes."""
+def _refuse_predicting(config: EvaluateConfig) -> None:
+    """Refuse settings that would have an effect on predicting alone."""
+    plain = EvaluateConfig()
+    ignored = [name for name in USED_BY_PREDICTING if attrgetter(name)(config) != attrgetter(name)(plain)]
+    ignored += [f"data.{name}" for name in config.data]
+    if ignored:
+        have, them = ("has", "it") if len(ignored) == 1 else ("have", "them")
+        raise ConfigError(f"{', '.join(ignored)} {have} no effect with predict=false; leave {them} out")
+
+
+def _require_current(run: RunDirectory, checkpoint: str) -> None:
+    """Refuse to score predictions of another checkpoint than is asked for, or of weights that training has replaced since.
+
+    A run that was sent without its weights passes. `best` is no exception although it is the default: who leaves the
+    checkpoint out takes the figures for those of the best one.
+    """
     for path, reader in ((run.predictions, Predictions), (run.embeddings, Embeddings)):
         if not path.is_file():
             continue
         details = reader.read(path).details
         which = str(details.get("checkpoint", "best"))
+        if which != checkpoint:
+            raise ConfigError(
+                f"{path} was made with checkpoint={which}, not {checkpoint}; give checkpoint={which} to score it, or leave out "
+                "predict=false"
+            )
         try:
             current = weights_checksum(find_checkpoint(run.path, which))
         except CheckpointError:
@@ -248,8 +272,13 @@ def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
             bins=config.bins,
         )
     if run.embeddings.is_file():
-        report["retrieval"] = retrieval_report(Embeddings.read(run.embeddings), config.splits, config)
+        embeddings = Embeddings.read(run.embeddings)
+        report["retrieval"] = retrieval_report(embeddings, config.splits, config)
+        report.setdefault("details", dict(embeddings.details))
     write_metrics(run.metrics, report)
+    made = [f"{name}={report['details'][name]}" for name in ("checkpoint", "epoch", "tta") if name in report["details"]]
+    if made:
+        print(f"scored: predictions of {', '.join(made)}")
     for split in report["splits"]:
         plot_reliability(run.plots / f"reliability_{split}.png", report, split)
         print(format_report(report, split))

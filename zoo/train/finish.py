@@ -40,8 +40,10 @@ def finish_bottleneck(run: RunDirectory, dataset: Dataset, settings: TrainConfig
         task.to("cpu")
         assert samples.concepts is not None
         assert samples.targets is not None
-        logits, concepts = torch.from_numpy(outputs["concept_logits"]), torch.from_numpy(samples.concepts.copy())  # pandas' own cannot be written
-        task.finish(ConceptData(logits, concepts, torch.from_numpy(samples.targets.copy()), features))
+        logits = torch.from_numpy(outputs["concept_logits"])
+        # Copies: pandas' own memory cannot be written, of which torch warns.
+        concepts, targets = torch.from_numpy(samples.concepts.copy()), torch.from_numpy(samples.targets.copy())
+        task.finish(ConceptData(logits, concepts, targets, features))
         if accelerator.is_main_process:
             name = folder.name.removesuffix("-finished") + "-finished"
             write_folder(run.checkpoints, name, checkpoint_files(task.spec, task.model.state_dict(), yaml), pointer)

@@ -67,7 +67,7 @@ def load(
     seed: int = 0,
     noise: float = 0.06,
     missing: float | None = None,
-    confounder: float = 0.0,
+    confounder: float | None = None,
 ) -> Dataset:
     """Make up patients, their images and labels. Images are drawn when read.
 
@@ -83,7 +83,8 @@ def load(
         missing: Share of label entries, and of concept entries, that are NaN; None: 0.1 for multilabel, else 0.
         confounder: Correlation, 0 to 1, in train and val between stripes in the background and a suspicious label (the
             upper half of the classes or grades; the finding `mass`; a risk of 3 or more). In test it is reversed. At 0
-            there are no stripes. Above it the subgroup column `stripes` says which images have them.
+            half of the images are striped, whatever is on them; None: no stripes. Where there are stripes, the subgroup
+            column `stripes` says which images have them.
 
     Returns:
         A dataset with concepts, captions, and subgroups `sex`, `age_band` and `site`; `age` in years.
@@ -100,7 +101,8 @@ def load(
     _check_whole(patients=(patients, 4, 100_000), images_per_patient=(images_per_patient, 1, 50))
     if channels == 2:
         raise ConfigError("phantom: channels=2 is neither 1 (gray) nor 3 (RGB)")
-    for name, share, top in (("noise", noise, 1.0), ("missing", missing, 0.99), ("confounder", confounder, 1.0)):
+    shares = [("noise", noise, 1.0), ("missing", missing, 0.99)] + [("confounder", confounder, 1.0)] * (confounder is not None)
+    for name, share, top in shares:
         if not isinstance(share, int | float) or not 0 <= share <= top:
             raise ConfigError(f"phantom: {name}={share!r} is not a number from 0 to {top:g}")
     table = _images(patients, images_per_patient, seed)
@@ -109,7 +111,7 @@ def load(
     targets = _targets(labels, concepts, table["diameter"].to_numpy())
     table["drawn"] = concepts @ (1 << np.arange(len(CONCEPTS)))
     subgroups = ["sex", "age_band", "site"]
-    if confounder > 0:
+    if confounder is not None:
         striped = _striped(table, _suspicious(labels, targets), confounder, seed)
         table["drawn"] += striped.astype(np.int64) << STRIPES
         table["stripes"] = np.where(striped, "striped", "plain")
@@ -238,9 +240,11 @@ def _finding(row: Mapping[str, Any]) -> str:
     return f"a {extent} lesion with {listed}" + (" beside a bright vessel" if row["vessel"] else ", without a vessel")
 
 
-def _info(kind: str, confounder: float = 0.0) -> DatasetInfo:
+def _info(kind: str, confounder: float | None = None) -> DatasetInfo:
     notes = ["synthetic: drawn by a program, of no patient and without clinical meaning"]
-    if confounder > 0:
+    if confounder == 0:
+        notes.append("background stripes in half of the images, whatever the label")
+    elif confounder is not None:
         notes.append(f"background stripes go with the label (correlation {confounder:g} in train and val, reversed in test)")
     return DatasetInfo(
         name=f"phantom/{kind}",

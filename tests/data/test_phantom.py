@@ -231,7 +231,18 @@ def test_the_confounder_goes_with_the_label_in_train_and_against_it_in_test(kind
     assert "stripes" not in plain.table.columns
 
 
+def test_at_correlation_0_half_of_the_images_are_striped_whatever_the_label():
+    dataset = load_dataset("phantom", confounder=0, patients=600)
+    striped, suspicious = dataset.table["stripes"] == "striped", dataset.table["target"] >= 2
+    for split in ("train", "val", "test"):
+        here = dataset.table["split"] == split
+        assert abs(striped[here & suspicious].mean() - 0.5) < 0.07
+        assert abs(striped[here & ~suspicious].mean() - 0.5) < 0.07
+    assert any("whatever the label" in note for note in dataset.info.notes)
+
+
 def test_without_a_confounder_no_image_has_stripes():
+    assert "stripes" not in load_dataset("phantom").subgroups
     assert load_dataset("phantom").table["drawn"].max() < 1 << len(CONCEPTS)
 
 

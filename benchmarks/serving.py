@@ -4,6 +4,7 @@
 
 All run the same file at the same batch size, in turns. `predict` and `stream` get encoded bytes and decode them; the bare
 session gets uint8 batches that are decoded already, so that the ratio is what reading, batching and answering in order cost.
+It runs them as `OnnxModel` does, in pieces side by side; the same session with all threads on each batch is shown beside.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import numpy as np
 from PIL import Image
 
 from medzoo.data.preprocess import Preprocess
-from medzoo.export.bench.machine import OtherLoad, available_cores, describe_machine
+from medzoo.export.batch_session import BatchSession, available_cores
+from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.rounds import interleave, speedups
 from medzoo.export.bench.subjects import random_task, smooth_images
 from medzoo.export.onnx_file import export_onnx
-from medzoo.export.providers import SessionSettings, open_session
+from medzoo.export.providers import SessionSettings
 from medzoo.export.runtime import OnnxModel
 
 BARE = "bare session"
+PLAIN = "the same, uncut"
 
 
 def draw(count: int, side: int) -> list[bytes]:
@@ -56,12 +59,16 @@ def main() -> None:
         assert task.spec.preprocess == Preprocess((given.size, given.size))
         export_onnx(task, path, list(smooth_images((given.side, given.side, 3), 7, seed=1)))
         model = OnnxModel(path, threads=given.threads)
-        session = open_session(path, SessionSettings(threads=given.threads))
+        session = BatchSession(path, SessionSettings(threads=given.threads))
         pixels = np.stack([model.read(data) for data in files])
         batches = [pixels[start : start + given.batch] for start in range(0, len(pixels), given.batch)]
 
         def bare() -> np.ndarray:
-            return np.concatenate([session.run(["probabilities"], {"image": batch})[0] for batch in batches])
+            found = (session.run(["probabilities"], {"image": batch}, ["image"]) for batch in batches)
+            return np.concatenate([batch["probabilities"] for batch in found])
+
+        def plain() -> np.ndarray:
+            return np.concatenate([session.session.run(["probabilities"], {"image": batch})[0] for batch in batches])
 
         def predict() -> np.ndarray:
             return model.predict(files, batch_size=given.batch)["probabilities"]
@@ -69,7 +76,7 @@ def main() -> None:
         def stream() -> np.ndarray:
             return np.stack([found.outputs["probabilities"] for found in model.stream(files, batch_size=given.batch)])
 
-        contestants = {BARE: bare, "OnnxModel.predict": predict, "OnnxModel.stream": stream}
+        contestants = {BARE: bare, PLAIN: plain, "OnnxModel.predict": predict, "OnnxModel.stream": stream}
         for name, run in contestants.items():
             np.testing.assert_allclose(run(), bare(), atol=1e-5, err_msg=name)
         load = OtherLoad()

@@ -76,6 +76,11 @@ def weight_files(path: Path) -> set[str]:
             return set()
 
 
+def files_of(path: Path) -> list[Path]:
+    """Return a graph's file and the files its weights are in."""
+    return [path, *(path.parent / name for name in sorted(weight_files(path)))]
+
+
 def _check_sum(path: Path, content: Content, found: ModelFile) -> None:
     first, last = found.metadata.get(KEY, (0, 0))
     if last - first != len(PLACEHOLDER) or bytes(content[first : first + len(PREFIX)]) != PREFIX:

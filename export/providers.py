@@ -48,6 +48,7 @@ class SessionSettings:
         engine_cache: Folder where TensorRT keeps the engines it builds, minutes of work each; None: they are built anew.
         fp16: Let TensorRT compute in half precision. It changes results: hold them against `medzoo export`'s own fp16 file, whose
             loss is measured.
+        split_batches: On the CPU, run batches as small pieces side by side (`medzoo.export.batch_session`).
 
     Raises:
         UnknownNameError: If the provider is none of these.
@@ -60,6 +61,7 @@ class SessionSettings:
     inter_op_threads: int | None = None
     engine_cache: Path | None = None
     fp16: bool = False
+    split_batches: bool = True
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:

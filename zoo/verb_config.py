@@ -136,6 +136,7 @@ class BenchConfig:
         warm_up: Calls before the first turn.
         show_rounds: Print every round.
         threads: CPU threads of every engine; None: one a core.
+        split_batches: On the CPU, ONNX Runtime and OpenVINO run batches as small pieces side by side, as `OnnxModel` does.
         provider: Of ONNX Runtime: cpu, cuda, tensorrt; torch runs on the GPU with the last two.
         seed: Of random weights and images.
         output: Folder of bench.json and bench.png; None: the run directory.
@@ -157,6 +158,7 @@ class BenchConfig:
     warm_up: int = 2
     show_rounds: bool = True
     threads: int | None = None
+    split_batches: bool = True
     provider: str = "cpu"
     seed: int = 0
     output: str | None = None

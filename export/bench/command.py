@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.export.batch_session import available_cores
 from medzoo.export.bench.contestants import ENGINES, REFERENCE, build, list_contestants, warm_up
-from medzoo.export.bench.machine import OtherLoad, available_cores, describe_machine
+from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
 from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
 from medzoo.export.bench.subjects import PRECISIONS, Subject, backbone_subjects, run_subjects
-from medzoo.export.integrity import weight_files
+from medzoo.export.integrity import files_of
 from medzoo.export.providers import SessionSettings, prove
 from medzoo.train.storage import write_file
 from medzoo.verb_config import BenchConfig
@@ -52,7 +53,7 @@ def bench(config: BenchConfig, *, echo: bool = False) -> dict[str, Any]:
     """
     check_settings(config)
     threads = config.threads or available_cores()
-    settings = SessionSettings(config.provider, threads=threads)
+    settings = SessionSettings(config.provider, threads=threads, split_batches=config.split_batches)
     prove(config.provider)
     machine = describe_machine(threads)
     if echo:
@@ -60,7 +61,7 @@ def bench(config: BenchConfig, *, echo: bool = False) -> dict[str, Any]:
         print(f"{machine.get('gpu', machine['processor'])}, {machine['cores']} cores, {threads} threads; {versions}")
     with _torch_threads(threads), _subjects(config) as subjects:
         parts = [bench_subject(subject, config, settings, echo=echo) for subject in subjects]
-    kept = ("batch_sizes", "rounds", "min_seconds", "warm_up", "provider", "seed")
+    kept = ("batch_sizes", "rounds", "min_seconds", "warm_up", "split_batches", "provider", "seed")
     return {"machine": machine, "settings": {name: getattr(config, name) for name in kept}, "subjects": parts}
 
 
@@ -98,7 +99,7 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
 
 def _megabytes(path: Path) -> float:
     """Return the size of a graph and of the files its weights are in."""
-    return round(sum(file.stat().st_size for file in (path, *(path.parent / name for name in weight_files(path)))) / 1e6, 2)
+    return round(sum(file.stat().st_size for file in files_of(path)) / 1e6, 2)
 
 
 def check_settings(config: BenchConfig) -> None:

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from medzoo.export.batch_session import available_cores
+
 LIBRARIES = ("medzoo", "torch", "timm", "open_clip_torch", "monai", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8")
 """Instruction sets that decide whether int8 and bf16 are fast."""
@@ -31,13 +33,6 @@ def describe_machine(threads: int) -> dict[str, Any]:
     }
     gpu = _gpu()
     return described if gpu is None else {**described, "gpu": gpu}
-
-
-def available_cores() -> int:
-    """Return the processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class OtherLoad:

@@ -20,8 +20,8 @@ WEIGHT = np.random.default_rng(0).normal(size=(3, 400)).astype(np.float32) / 50
 CLASSES = ("benign", "malignant")
 
 
-def build() -> onnx.ModelProto:
-    """Return a described, unsealed model: uint8 (N, H, W, 3) → float32 `logits` and `probabilities` (N, 2)."""
+def build(scale: float = 1.0) -> onnx.ModelProto:
+    """Return a described, unsealed model: uint8 (N, H, W, 3) → float32 `logits` (times `scale`) and `probabilities` (N, 2)."""
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["colour"], keepdims=0),
@@ -30,7 +30,8 @@ def build() -> onnx.ModelProto:
         helper.make_node("ReduceMean", ["parts", "last"], ["logits"], keepdims=0),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    constants = {"axes": np.array([1, 2]), "halves": np.array([0, 2, 200]), "last": np.array([2]), "weight": WEIGHT}
+    constants = {"axes": np.array([1, 2]), "halves": np.array([0, 2, 200]), "last": np.array([2])}
+    constants["weight"] = WEIGHT * np.float32(scale)
     graph = helper.make_graph(
         nodes,
         "handmade",
@@ -52,9 +53,9 @@ def build() -> onnx.ModelProto:
     return model
 
 
-def write(path: Path, *, external: bool = False) -> Path:
+def write(path: Path, *, external: bool = False, scale: float = 1.0) -> Path:
     """Seal the model and write it; `external`: its weight into a file beside it."""
-    write_model(build(), path, limit=0 if external else None)
+    write_model(build(scale), path, limit=0 if external else None)
     return path
 
 

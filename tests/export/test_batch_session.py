@@ -1,0 +1,182 @@
+"""Batches in pieces side by side: who gets what, the same answers, and never two files' weights in one batch."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from medzoo.export import batch_session
+from medzoo.export.batch_session import PIECE, BatchSession, cut_batch
+from medzoo.export.providers import SessionSettings
+from medzoo.export.runtime import OnnxModel
+from tests.export.handmade import expected_logits, write
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("handmade") / "model.onnx")
+
+
+def images(count: int) -> list[NDArray[np.uint8]]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, 6, 5, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8, 16])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 64, 100])
+def test_every_image_has_one_place_and_every_thread_as_many(count: int, threads: int) -> None:
+    pieces, rest = cut_batch(count, threads)
+    places = [place for part in (*pieces, rest) for place in range(part.start, part.stop)]
+    assert places == list(range(count))
+    sizes = [piece.stop - piece.start for piece in pieces]
+    assert len(sizes) % threads == 0
+    if sizes:
+        assert max(sizes) <= PIECE
+        assert max(sizes) - min(sizes) <= 1
+        assert rest.stop - rest.start < threads
+        assert count >= 2 * threads
+    else:
+        assert (rest.start, rest.stop) == (0, count)
+
+
+def test_small_batches_are_not_cut() -> None:
+    assert cut_batch(3, 2) == ([], slice(0, 3))
+    assert cut_batch(4, 2) == ([slice(0, 2), slice(2, 4)], slice(4, 4))
+    assert cut_batch(4, 1) == ([], slice(0, 4))
+    assert [piece.stop - piece.start for piece in cut_batch(32, 2)[0]] == [4] * 8
+
+
+class Watched:
+    """A session that notes which images it was given and in which thread."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.counts: list[int] = []
+        self.threads: set[str] = set()
+
+    def run(self, names: list[str], feed: dict[str, Any]) -> list[Any]:
+        self.counts.append(len(feed["image"]))
+        self.threads.add(threading.current_thread().name)
+        found: list[Any] = self.session.run(names, feed)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+
+def watched(path: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[BatchSession, list[Watched]]:
+    opened: list[Watched] = []
+    real = batch_session.open_session
+
+    def open_watched(*arguments: Any) -> Watched:
+        opened.append(Watched(real(*arguments)))
+        return opened[-1]
+
+    monkeypatch.setattr(batch_session, "open_session", open_watched)
+    return BatchSession(path, SessionSettings(**settings)), opened
+
+
+def test_pieces_run_in_threads_and_what_is_left_over_in_the_caller(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, opened = watched(path, monkeypatch, threads=2)
+    pixels = images(9)
+    found = batches.run(["logits", "probabilities"], {"image": np.stack(pixels)}, ["image"])
+    whole, single = opened
+    assert sorted(single.counts) == [4, 4]
+    assert all(name.startswith("medzoo-run") for name in single.threads)
+    assert whole.counts == [1]
+    assert single.session.get_session_options().intra_op_num_threads == 1
+    np.testing.assert_allclose(found["logits"], expected_logits(pixels), rtol=1e-4, atol=1e-4)
+    odds = np.exp(found["logits"].astype(np.float64))
+    np.testing.assert_allclose(found["probabilities"], odds / odds.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_rows_are_shared_out_and_the_rest_is_given_to_every_piece(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["image", "factor"], ["scaled"]),
+        helper.make_node("MatMul", ["scaled", "classes"], ["logits"]),
+    ]
+    inputs = {"image": ["n", 3], "factor": ["n", 3], "classes": [3, "k"]}
+    graph = helper.make_graph(
+        nodes,
+        "rows",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", "k"])],
+    )
+    path = tmp_path / "rows.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    rng = np.random.default_rng(0)
+    image, factor, classes = (rng.normal(size=shape).astype(np.float32) for shape in ((8, 3), (8, 3), (3, 8)))
+    batches = BatchSession(path, SessionSettings(threads=2))
+    feed = {"image": image, "factor": factor, "classes": classes}
+    expected = image * factor @ classes
+    np.testing.assert_allclose(batches.run(["logits"], feed, ["image", "factor"])["logits"], expected, atol=1e-5)
+    feed["factor"] = factor[:1]  # one row for all
+    np.testing.assert_allclose(batches.run(["logits"], feed, ["image"])["logits"], image * factor[:1] @ classes, atol=1e-5)
+
+
+def test_the_second_session_is_opened_once_and_only_when_a_batch_is_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, opened = watched(path, monkeypatch, threads=2)
+    batches.run(["logits"], {"image": np.stack(images(3))}, ["image"])
+    assert len(opened) == 1
+    for _ in range(3):
+        batches.run(["logits"], {"image": np.stack(images(8))}, ["image"])
+    assert len(opened) == 2
+
+
+def test_with_one_thread_one_session_and_no_pool(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, opened = watched(path, monkeypatch, threads=1)
+    batches.run(["logits"], {"image": np.stack(images(10))}, ["image"])
+    (only,) = opened
+    assert only.counts == [3, 3, 4]
+    assert only.threads == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("why", ["asked", "too large", "several operators at once"])
+def test_when_batches_stay_whole(path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    asked: dict[str, dict[str, Any]] = {"asked": {"split_batches": False}, "several operators at once": {"inter_op_threads": 2}}
+    if why == "too large":
+        monkeypatch.setattr(batch_session, "MAX_BYTES", path.stat().st_size - 1)
+    batches, opened = watched(path, monkeypatch, threads=2, **asked.get(why, {}))
+    batches.run(["logits"], {"image": np.stack(images(32))}, ["image"])
+    (only,) = opened
+    assert only.counts == [32]
+
+
+@pytest.mark.parametrize("how", ["another model", "gone"])
+def test_a_file_replaced_after_it_was_opened_answers_for_no_image(path: Path, tmp_path: Path, how: str) -> None:
+    """A server whose file is exported anew goes on with the model it opened, as it did without a second session."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(path.read_bytes())
+    model = OnnxModel(file, threads=2)
+    pixels = images(16)
+    expected = expected_logits(pixels)
+    if how == "gone":
+        file.unlink()
+    else:
+        write(file, scale=2.0)
+        np.testing.assert_allclose(OnnxModel(file, threads=2).predict(pixels)["logits"], 2 * expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.predict(pixels)["logits"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_answers_of_several_callers_are_not_mixed(path: Path) -> None:
+    model = OnnxModel(path, threads=2)
+    pixels = images(64)
+    found: dict[int, Any] = {}
+
+    def ask(start: int) -> None:
+        for _ in range(5):
+            found[start] = model.predict(pixels[start : start + 16])["logits"]
+
+    callers = [threading.Thread(target=ask, args=(start,)) for start in range(0, 64, 16)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    answers = np.concatenate([found[start] for start in sorted(found)])
+    np.testing.assert_allclose(answers, expected_logits(pixels), rtol=1e-4, atol=1e-4)

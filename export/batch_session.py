@@ -24,7 +24,9 @@ from medzoo.export.integrity import files_of
 from medzoo.export.providers import SessionSettings, open_session
 
 PIECE = 4
-"""Most images of a piece: of 1 to 16, 4 and 8 are fastest on nearly all networks measured, and 4 takes less memory."""
+"""Images of 224×224 pixels, or texts, to a piece: of 1 to 16, 4 and 8 are fastest on nearly all networks measured."""
+SMALLEST = 2
+"""Of one image, networks with many weights read these too often."""
 MAX_BYTES = 1 << 30
 """Largest file, weights included, that a second session is opened for: each session holds the weights once."""
 
@@ -41,6 +43,7 @@ class BatchSession:
     Attributes:
         session: The `onnxruntime.InferenceSession` that has all threads.
         threads: Pieces that run at once.
+        piece: Most images, or texts, of a piece; set it to `images_per_piece` of the model's size.
 
     Raises:
         MissingDependencyError: As `open_session`.
@@ -49,7 +52,7 @@ class BatchSession:
     """
 
     def __init__(self, path: str | Path, settings: SessionSettings) -> None:
-        self.threads = settings.threads or available_cores()
+        self.threads, self.piece = settings.threads or available_cores(), PIECE
         self._path, self._settings, self._lock = Path(path), settings, Lock()
         self._pieces: tuple[Any, ThreadPoolExecutor | None] | None = None
         self._files = files_of(self._path)
@@ -74,7 +77,7 @@ class BatchSession:
             Output name → array, in the batch's order.
         """
         count = len(feed[next(iter(rows))])
-        pieces, rest = cut_batch(count, self.threads) if self._cuts else ([], slice(0, count))
+        pieces, rest = cut_batch(count, self.threads, self.piece) if self._cuts else ([], slice(0, count))
         names = list(outputs)
 
         def run(session: Any, part: slice) -> list[NDArray[Any]]:
@@ -107,21 +110,31 @@ class BatchSession:
             return self._pieces
 
 
-def cut_batch(count: int, threads: int) -> tuple[list[slice], slice]:
+def images_per_piece(size: Sequence[int]) -> int:
+    """Return the best size of a piece: `PIECE` images of 224×224 pixels, fewer large ones, more small ones.
+
+    Args:
+        size: (H, W) or (D, H, W) of the model's input; empty for texts.
+    """
+    return max(SMALLEST, PIECE * 224 * 224 // math.prod(size)) if size else PIECE
+
+
+def cut_batch(count: int, threads: int, piece: int = PIECE) -> tuple[list[slice], slice]:
     """Share a batch out among threads that each run whole images.
 
     Args:
         count: Images.
         threads: Pieces that run at once.
+        piece: Most images of a piece.
 
     Returns:
-        Pieces of at most `PIECE` images, a multiple of `threads` of them, as equal as can be; and what is left over, fewer images
-        than threads, for all threads together. Fewer than two images a thread are not cut.
+        Pieces, a multiple of `threads` of them, as equal as can be; and what is left over, fewer images than threads, for all
+        threads together. Fewer than two images a thread are not cut.
     """
     shared = count - count % threads
-    if shared < 2 * threads or count <= PIECE * (threads == 1):
+    if shared < 2 * threads or count <= piece * (threads == 1):
         return [], slice(0, count)
-    number = threads * math.ceil(shared / threads / PIECE)
+    number = threads * math.ceil(shared / threads / piece)
     bounds = [shared * place // number for place in range(number + 1)]
     return [slice(*ends) for ends in pairwise(bounds)], slice(shared, count)
 

@@ -192,6 +192,8 @@ def _session_options(settings: SessionSettings | None = None) -> Any:
     options.log_severity_level = 3
     options.add_session_config_entry("session.load_model_format", "ONNX")  # what was checked, by whatever name
     options.add_session_config_entry(_ASSIGNMENT, "1")
+    # Threads that spin on after a run take the cores from the next session's, and from those that decode.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if chosen.threads is not None:
         options.intra_op_num_threads = chosen.threads
     if chosen.inter_op_threads is not None and chosen.inter_op_threads > 1:

@@ -14,7 +14,7 @@ from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.decode import PixelType, read_image, require_several
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.labels import LabelSpace
-from medzoo.export.batch_session import BatchSession
+from medzoo.export.batch_session import BatchSession, images_per_piece
 from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
 from medzoo.export.inputs import check_class_embeddings, pixel_bytes
 from medzoo.export.integrity import check
@@ -81,6 +81,8 @@ class OnnxModel:
         self.outputs: tuple[str, ...] = tuple(json.loads(metadata["medzoo.outputs"]))
         self.inputs: tuple[str, ...] = tuple(given.name for given in self._session.get_inputs())
         self._preprocess: dict[str, Any] = self.spec["preprocess"]
+        if "image" in self.inputs:
+            self._batches.piece = images_per_piece(self._preprocess["size"])
         self._tokenizer: Tokenizer | None = None
         if "medzoo.tokenizer" in metadata:
             from medzoo.data.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.export.batch_session import available_cores
+from medzoo.export.batch_session import available_cores, images_per_piece
 from medzoo.export.bench.contestants import ENGINES, REFERENCE, build, list_contestants, warm_up
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
@@ -72,7 +72,10 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
         `name`, `input` (shape of one), `megabytes` by precision, and in `batches` what
         `medzoo.export.bench.report.batch_report` returns.
     """
-    contestants = list_contestants(tuple(config.engines), subject.graph, subject.files, settings, sealed=subject.sealed)
+    piece = images_per_piece(subject.batch(1).shape[1:-1])
+    contestants = list_contestants(
+        tuple(config.engines), subject.graph, subject.files, settings, piece=piece, sealed=subject.sealed
+    )  # fmt: skip
     precisions = {contestant.name: contestant.precision for contestant in contestants}
     runs, absent = build(contestants)
     absent = {**{f"ONNX Runtime {precision}": reason for precision, reason in subject.absent.items()}, **absent}

@@ -44,7 +44,7 @@ class Contestant:
 
 
 def list_contestants(
-    engines: tuple[str, ...], graph: nn.Module, files: Mapping[str, Path], settings: SessionSettings, *, sealed: bool
+    engines: tuple[str, ...], graph: nn.Module, files: Mapping[str, Path], settings: SessionSettings, *, piece: int, sealed: bool
 ) -> list[Contestant]:
     """Return what takes part, the reference first.
 
@@ -53,6 +53,7 @@ def list_contestants(
         graph: The deployable form in torch.
         files: Precision → ONNX file.
         settings: Where ONNX Runtime runs; its threads are everybody's, torch uses the GPU where it does.
+        piece: Most inputs of a piece, where batches are cut; see `medzoo.export.batch_session`.
         sealed: Whether the files bear medzoo's checksum, which is then verified.
     """
     device = f"cuda:{settings.device_id}" if settings.on_gpu else "cpu"
@@ -62,11 +63,11 @@ def list_contestants(
     for precision, path in files.items():
         if "onnxruntime" in engines:
             found.append(
-                Contestant(f"ONNX Runtime {precision}", precision, lambda path=path: _onnxruntime(path, settings, sealed))  # type: ignore[misc]
+                Contestant(f"ONNX Runtime {precision}", precision, lambda path=path: _onnxruntime(path, settings, piece, sealed))  # type: ignore[misc]
             )
     for precision, path in files.items():
         if "openvino" in engines and precision != "fp16":  # its CPU plugin computes fp16 files in float32
-            found.append(Contestant(f"OpenVINO {precision}", precision, lambda path=path: _openvino(path, settings)))  # type: ignore[misc]
+            found.append(Contestant(f"OpenVINO {precision}", precision, lambda path=path: _openvino(path, settings, piece)))  # type: ignore[misc]
     return found
 
 
@@ -96,10 +97,11 @@ def _compiled(graph: nn.Module, device: str) -> Run:
     return run
 
 
-def _onnxruntime(path: Path, settings: SessionSettings, sealed: bool) -> Run:
+def _onnxruntime(path: Path, settings: SessionSettings, piece: int, sealed: bool) -> Run:
     if sealed:
         check(path)
     batches = BatchSession(path, settings)
+    batches.piece = piece
     name = next(given.name for given in batches.session.get_inputs() if given.name in ("image", "tokens"))
     outputs = [given.name for given in batches.session.get_outputs()]
 
@@ -109,7 +111,7 @@ def _onnxruntime(path: Path, settings: SessionSettings, sealed: bool) -> Run:
     return run
 
 
-def _openvino(path: Path, settings: SessionSettings) -> Run:
+def _openvino(path: Path, settings: SessionSettings, piece: int) -> Run:
     if settings.on_gpu:
         raise ProviderError(f"OpenVINO has no NVIDIA device; it takes part with provider=cpu, not {settings.provider}")
     try:
@@ -144,13 +146,13 @@ def _openvino(path: Path, settings: SessionSettings) -> Run:
 
     def run(batch: NDArray[Any]) -> NDArray[Any]:
         # The batch is cut as medzoo's own runtime cuts it: both engines are given what serves them.
-        pieces, rest = cut_batch(len(batch), threads) if settings.split_batches else ([], slice(0, len(batch)))
+        pieces, rest = cut_batch(len(batch), threads, piece) if settings.split_batches else ([], slice(0, len(batch)))
         found: dict[int, NDArray[Any]] = {}
         if pieces:
             queue = streams()
             queue.set_callback(lambda finished, start: found.update({start: np.array(finished.get_output_tensor(0).data)}))
-            for piece in pieces:
-                queue.start_async({0: batch[piece]}, piece.start)
+            for part in pieces:
+                queue.start_async({0: batch[part]}, part.start)
             queue.wait_all()
         if rest.start < rest.stop:
             found[rest.start] = whole(batch[rest])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from medzoo.export import batch_session
-from medzoo.export.batch_session import PIECE, BatchSession, cut_batch
+from medzoo.export.batch_session import PIECE, BatchSession, cut_batch, images_per_piece
 from medzoo.export.providers import SessionSettings
 from medzoo.export.runtime import OnnxModel
 from tests.export.handmade import expected_logits, write
@@ -43,6 +43,16 @@ def test_every_image_has_one_place_and_every_thread_as_many(count: int, threads:
         assert count >= 2 * threads
     else:
         assert (rest.start, rest.stop) == (0, count)
+
+
+def test_small_images_make_large_pieces() -> None:
+    """An image of 64 pixels a side is a twelfth of one of 224: pieces of 4 would be slower than the whole batch."""
+    assert images_per_piece((224, 224)) == 4
+    assert images_per_piece((64, 64)) == 49
+    assert images_per_piece((64, 64, 64)) == 2
+    assert images_per_piece((1024, 1024)) == 2
+    assert images_per_piece(()) == 4  # texts
+    assert [piece.stop - piece.start for piece in cut_batch(32, 2, 49)[0]] == [16, 16]
 
 
 def test_small_batches_are_not_cut() -> None:
@@ -162,6 +172,10 @@ def test_a_file_replaced_after_it_was_opened_answers_for_no_image(path: Path, tm
         write(file, scale=2.0)
         np.testing.assert_allclose(OnnxModel(file, threads=2).predict(pixels)["logits"], 2 * expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(model.predict(pixels)["logits"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_says_how_large_a_piece_of_its_images_is(path: Path) -> None:
+    assert OnnxModel(path)._batches.piece == images_per_piece((8, 8))
 
 
 def test_answers_of_several_callers_are_not_mixed(path: Path) -> None:

@@ -1,7 +1,7 @@
 """A batch on the CPU as small pieces side by side: each thread runs whole images, and what it works on stays in its cache.
 
 With all threads on one operator of the whole batch, every operator ends with all threads waiting for the last, and reads from
-main memory what the one before it wrote there. On 2 cores pieces are 1.0 to 1.6 times as fast (docs/acceleration.md).
+main memory what the one before it wrote there. On 2 cores pieces are 1.0 to 1.4 times as fast (docs/acceleration.md).
 """
 
 from __future__ import annotations

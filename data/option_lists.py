@@ -1,4 +1,4 @@
-"""Options that are lists, as a user writes them on the command line or in YAML: numbers taken as text, text never as letters."""
+"""Options that are texts or lists of them, as written on the command line or in YAML: numbers are text, text never letters."""
 
 from __future__ import annotations
 
@@ -28,6 +28,25 @@ def text_list(value: Any, option: str) -> list[str] | None:
         what, shown = "text" if isinstance(value, str) else "number" if _is_number(value) else "value", _shown(value)
         raise ConfigError(f"data.{option}={shown} is one {what}; give a list, data.{option}=[{shown}]")
     return [_text(word, option) for word in value]
+
+
+def one_text(value: Any, option: str) -> str | None:
+    """Return an option that is one text, such as a column's name; a number is taken as its text.
+
+    Args:
+        value: What the user gave, or None.
+        option: The option's name, for messages.
+
+    Raises:
+        ConfigError: If it is a list, or neither text nor a number.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str) and isinstance(value, Iterable):
+        words = [str(word) for word in value]
+        remedy = f"data.{option}={words[0]}" if len(words) == 1 else "one of them"
+        raise ConfigError(f"data.{option}=[{', '.join(words)}] is a list; give {remedy}")
+    return _text(value, option)
 
 
 def _text(word: Any, option: str) -> str:

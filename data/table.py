@@ -21,7 +21,7 @@ from medzoo.data.files import FileReader, Missing, check_paths, list_files, with
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.nifti import SUFFIXES as NIFTI
-from medzoo.data.option_lists import text_list
+from medzoo.data.option_lists import one_text, text_list
 from medzoo.data.splits import hash_split
 from medzoo.data.table_columns import read_table, read_yes_no, require
 from medzoo.data.table_targets import Kind, make_targets
@@ -105,6 +105,8 @@ def load(
         raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
     names, units, empty_words = text_list(names, "names"), text_list(units, "units"), text_list(empty_words, "empty_words")
     concepts, subgroups, inputs = text_list(concepts, "concepts"), text_list(subgroups, "subgroups"), text_list(inputs, "inputs")
+    id, caption = one_text(id, "id"), one_text(caption, "caption")  # noqa: A001  # the option's name
+    group, split = one_text(group, "group"), one_text(split, "split")
     target = target if target is None or isinstance(target, str) else text_list(target, "target")
     source = Path(file).expanduser()
     folder = source.parent if root is None else Path(root).expanduser()

@@ -10,6 +10,9 @@ from typing import Any
 
 from medzoo.train.storage import write_file
 
+BUSY = 0.1
+"""Share of the processor used by others above which a timing is noise."""
+
 
 def batch_report(
     seconds: Mapping[str, Sequence[float]],
@@ -63,6 +66,8 @@ def format_batch(batch: Mapping[str, Any], *, rounds: bool) -> list[str]:
         )
         if rounds:
             lines.append(f"  {'':<26} rounds, ms: {'  '.join(f'{1e3 * s:.1f}' for s in result['rounds_seconds'])}")
+    if (batch["others"] or 0) > BUSY:
+        lines.append(f"  warning: other processes took {batch['others']:.0%} of the processor; measure again on a quiet machine")
     return lines + [f"  {name:<26} did not take part: {reason}" for name, reason in batch["absent"].items()]
 
 

@@ -17,6 +17,7 @@ import torch
 from medzoo.cli import main
 from medzoo.export.bench import contestants as bench_contestants
 from medzoo.export.bench.machine import OtherLoad, describe_machine
+from medzoo.export.bench.report import batch_report, format_batch
 from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
 from medzoo.export.bench.subjects import backbone_subjects, smooth_images
 
@@ -63,6 +64,14 @@ def test_ratios_are_taken_within_a_round() -> None:
     # The machine was three times slower in the second round: each engine's own median would compare different rounds.
     seconds = {"torch": [4.0, 12.0, 4.0], "other": [2.0, 6.0, 1.0]}
     assert speedups(seconds, "torch") == {"torch": 1, "other": 2}
+
+
+@pytest.mark.parametrize(("others", "warned"), [(None, False), (0.02, False), (0.4, True)])
+def test_a_machine_that_others_use_is_told_plainly(others: float | None, warned: bool) -> None:
+    agreement = compare_outputs(np.eye(2), np.eye(2), "fp32")
+    batch = batch_report({"torch": [1.0]}, {"torch": 1.0}, {"torch": agreement}, 1, others, {})
+    lines = format_batch(batch, rounds=False)
+    assert any("warning: other processes took 40% of the processor" in line for line in lines) == warned
 
 
 def test_outputs_agree_within_a_share_of_the_spread() -> None:

@@ -52,7 +52,7 @@ def measure(name: str, given: argparse.Namespace) -> list[dict[str, Any]]:
         backbone=entry.backbone, family=entry.family, size=entry.size, channels=entry.channels, engines=engines,
         precisions=["fp32", *(["int8"] if given.int8 else [])], batch_sizes=[b for b in entry.batches if b in given.batches],
         rounds=given.rounds, min_seconds=given.min_seconds, threads=given.threads, provider=given.provider,
-        split_batches=given.split_batches, parts=["image"] if entry.family == "clip" else None,
+        whole_batches=given.whole, parts=["image"] if entry.family == "clip" else None,
     )  # fmt: skip
     if not config.batch_sizes:
         return []
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of every engine; default: one a core")
     parser.add_argument("--provider", default="cpu", help="of ONNX Runtime: cpu, cuda, tensorrt")
     parser.add_argument("--compile", action="store_true", help="torch.compile too, minutes of compiling for each model and batch")
-    parser.add_argument("--whole", dest="split_batches", action="store_false", help="run batches uncut, all threads on each")
+    parser.add_argument("--whole", action="store_true", help="show ONNX Runtime and OpenVINO with whole batches too")
     parser.add_argument("--no-int8", dest="int8", action="store_false")
     parser.add_argument("--output", type=Path, help="folder of acceleration.md, .json and .png")
     given = parser.parse_args()

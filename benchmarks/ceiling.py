@@ -98,7 +98,8 @@ def main() -> None:
                 graph(images)
             rate = given.batch / median(seconds(lambda graph=graph, images=images: graph(images), given.rounds))  # type: ignore[misc]
         work = counter.get_total_flops() / given.batch / 1e9
-        print(f"{name:<16} {work:5.2f} GFLOP an image; torch {rate:6.1f} images/s; ceiling {best / work / rate:.2f} times that")
+        most = best / work
+        print(f"{name:<16} {work:5.2f} GFLOP an image: at most {most:6.1f} images/s, {most / rate:.2f} times torch's {rate:.1f}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from medzoo.data.preprocess import Preprocess
-from medzoo.export.batch_session import BatchSession, available_cores
+from medzoo.export.batch_session import BatchSession, available_cores, images_per_piece
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.rounds import interleave, speedups
 from medzoo.export.bench.subjects import random_task, smooth_images
@@ -60,11 +60,12 @@ def main() -> None:
         export_onnx(task, path, list(smooth_images((given.side, given.side, 3), 7, seed=1)))
         model = OnnxModel(path, threads=given.threads)
         session = BatchSession(path, SessionSettings(threads=given.threads))
+        piece = images_per_piece((given.size, given.size))
         pixels = np.stack([model.read(data) for data in files])
         batches = [pixels[start : start + given.batch] for start in range(0, len(pixels), given.batch)]
 
         def bare() -> np.ndarray:
-            found = (session.run(["probabilities"], {"image": batch}, ["image"]) for batch in batches)
+            found = (session.run(["probabilities"], {"image": batch}, ["image"], piece) for batch in batches)
             return np.concatenate([batch["probabilities"] for batch in found])
 
         def plain() -> np.ndarray:

@@ -67,7 +67,8 @@ def load(
     seed: int = 0,
     noise: float = 0.06,
     missing: float | None = None,
-    confounder: float | None = None,
+    confounder: float = 0.0,
+    stripes: bool = False,
 ) -> Dataset:
     """Make up patients, their images and labels. Images are drawn when read.
 
@@ -83,8 +84,8 @@ def load(
         missing: Share of label entries, and of concept entries, that are NaN; None: 0.1 for multilabel, else 0.
         confounder: Correlation, 0 to 1, in train and val between stripes in the background and a suspicious label (the
             upper half of the classes or grades; the finding `mass`; a risk of 3 or more). In test it is reversed. At 0
-            half of the images are striped, whatever is on them; None: no stripes. Where there are stripes, the subgroup
-            column `stripes` says which images have them.
+            there are no stripes, unless `stripes`. Where there are, the subgroup column `stripes` says which images have them.
+        stripes: At a confounder of 0, stripes in half of the images, whatever is on them.
 
     Returns:
         A dataset with concepts, captions, and subgroups `sex`, `age_band` and `site`; `age` in years.
@@ -101,8 +102,9 @@ def load(
     _check_whole(patients=(patients, 4, 100_000), images_per_patient=(images_per_patient, 1, 50))
     if channels == 2:
         raise ConfigError("phantom: channels=2 is neither 1 (gray) nor 3 (RGB)")
-    shares = [("noise", noise, 1.0), ("missing", missing, 0.99)] + [("confounder", confounder, 1.0)] * (confounder is not None)
-    for name, share, top in shares:
+    if not isinstance(stripes, bool):
+        raise ConfigError(f"phantom: stripes={stripes!r} is not true or false")
+    for name, share, top in (("noise", noise, 1.0), ("missing", missing, 0.99), ("confounder", confounder, 1.0)):
         if not isinstance(share, int | float) or not 0 <= share <= top:
             raise ConfigError(f"phantom: {name}={share!r} is not a number from 0 to {top:g}")
     table = _images(patients, images_per_patient, seed)
@@ -111,14 +113,14 @@ def load(
     targets = _targets(labels, concepts, table["diameter"].to_numpy())
     table["drawn"] = concepts @ (1 << np.arange(len(CONCEPTS)))
     subgroups = ["sex", "age_band", "site"]
-    if confounder is not None:
+    if confounder > 0 or stripes:
         striped = _striped(table, _suspicious(labels, targets), confounder, seed)
         table["drawn"] += striped.astype(np.int64) << STRIPES
         table["stripes"] = np.where(striped, "striped", "plain")
         subgroups.append("stripes")
     table = _with_labels(table, labels, targets, concepts, missing, seed)
     return Dataset(
-        info=_info(labels, confounder),
+        info=_info(labels, confounder, stripes),
         table=table,
         reader=PhantomReader(seed=seed, size=size, dims=dims, channels=channels, noise=noise),
         labels=LABELS[labels],
@@ -240,11 +242,11 @@ def _finding(row: Mapping[str, Any]) -> str:
     return f"a {extent} lesion with {listed}" + (" beside a bright vessel" if row["vessel"] else ", without a vessel")
 
 
-def _info(kind: str, confounder: float | None = None) -> DatasetInfo:
+def _info(kind: str, confounder: float = 0.0, stripes: bool = False) -> DatasetInfo:
     notes = ["synthetic: drawn by a program, of no patient and without clinical meaning"]
-    if confounder == 0:
+    if confounder == 0 and stripes:
         notes.append("background stripes in half of the images, whatever the label")
-    elif confounder is not None:
+    elif confounder > 0:
         notes.append(f"background stripes go with the label (correlation {confounder:g} in train and val, reversed in test)")
     return DatasetInfo(
         name=f"phantom/{kind}",

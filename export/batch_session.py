@@ -1,17 +1,16 @@
 """A batch on the CPU as small pieces side by side: each thread runs whole images, and what it works on stays in its cache.
 
 With all threads on one operator of the whole batch, every operator ends with all threads waiting for the last, and reads from
-main memory what the one before it wrote there. On 2 cores pieces are 1.0 to 1.4 times as fast (docs/acceleration.md).
+main memory what the one before it wrote there. docs/acceleration.md says what that costs.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.data.errors import MedzooError
 from medzoo.export.integrity import files_of
 from medzoo.export.providers import SessionSettings, open_session
 
@@ -34,7 +34,8 @@ MAX_BYTES = 1 << 30
 class BatchSession:
     """A session, and beside it one of a single thread an operator, which is opened when the first batch is cut.
 
-    Safe to use from several threads.
+    Only on the CPU are batches cut, and only with one operator at a time. Where the second session cannot be opened (no memory, a
+    file that was replaced meanwhile), batches stay whole. Safe to use from several threads, and in a process that was forked.
 
     Args:
         path: An ONNX file; check it first (`medzoo.export.integrity.check`).
@@ -43,7 +44,6 @@ class BatchSession:
     Attributes:
         session: The `onnxruntime.InferenceSession` that has all threads.
         threads: Pieces that run at once.
-        piece: Most images, or texts, of a piece; set it to `images_per_piece` of the model's size.
 
     Raises:
         MissingDependencyError: As `open_session`.
@@ -52,9 +52,8 @@ class BatchSession:
     """
 
     def __init__(self, path: str | Path, settings: SessionSettings) -> None:
-        self.threads, self.piece = settings.threads or available_cores(), PIECE
-        self._path, self._settings, self._lock = Path(path), settings, Lock()
-        self._pieces: tuple[Any, ThreadPoolExecutor | None] | None = None
+        self.threads = settings.threads or available_cores()
+        self._path, self._settings = Path(path).absolute(), settings
         self._files = files_of(self._path)
         self._opened = _state(self._files)
         self.session = open_session(path, settings)
@@ -64,50 +63,69 @@ class BatchSession:
             and settings.inter_op_threads in (None, 1)
             and (self.threads == 1 or sum(file.stat().st_size for file in self._files) <= MAX_BYTES)
         )
+        self._single: Any = self.session if self.threads == 1 else None
+        self._lock, self._process = Lock(), os.getpid()
+        self._pool: ThreadPoolExecutor | None = None
 
-    def run(self, outputs: Sequence[str], feed: Mapping[str, Any], rows: Collection[str]) -> dict[str, NDArray[Any]]:
+    def run(self, outputs: Sequence[str], feed: Mapping[str, Any], rows: Collection[str], piece: int) -> dict[str, NDArray[Any]]:
         """Run one batch.
 
         Args:
             outputs: Names; the first dimension of each is the batch.
             feed: Input name → array.
             rows: Names of the inputs whose first dimension is the batch; the others are the same for all of it.
+            piece: Most rows of a piece; see `images_per_piece`.
 
         Returns:
             Output name → array, in the batch's order.
         """
-        count = len(feed[next(iter(rows))])
-        pieces, rest = cut_batch(count, self.threads, self.piece) if self._cuts else ([], slice(0, count))
-        names = list(outputs)
+        count, names = len(feed[next(iter(rows))]), list(outputs)
 
         def run(session: Any, part: slice) -> list[NDArray[Any]]:
             given = {name: value[part] if name in rows else value for name, value in feed.items()}
             found: list[NDArray[Any]] = session.run(names, given)
             return found
 
-        side_by_side = self._side_by_side() if pieces else None
-        if side_by_side is None:
+        pieces, rest = cut_batch(count, self.threads, piece) if self._cuts else ([], slice(0, count))
+        found = self._side_by_side(run, pieces) if pieces else None
+        if found is None:
             return dict(zip(names, run(self.session, slice(0, count)), strict=True))
-        single, pool = side_by_side
-        found = list((map if pool is None else pool.map)(partial(run, single), pieces))
         if rest.start < rest.stop:
             found.append(run(self.session, rest))
         return {name: np.concatenate(values) for name, values in zip(names, zip(*found, strict=True), strict=True)}
 
-    def _side_by_side(self) -> tuple[Any, ThreadPoolExecutor | None] | None:
-        """Return the single-threaded session and its threads; None where the file is no longer the one that was opened."""
+    def _side_by_side(
+        self, run: Callable[[Any, slice], list[NDArray[Any]]], pieces: Sequence[slice]
+    ) -> list[list[NDArray[Any]]] | None:
+        """Run pieces, a thread each; None where they cannot be."""
+        if self._process != os.getpid():  # a fork has the lock as it was, and the pool without its threads
+            self._lock, self._pool, self._process = Lock(), None, os.getpid()
         with self._lock:
-            if self._pieces is None and self._cuts:
-                single = self.session
-                if self.threads > 1:
-                    if _state(self._files) == self._opened:
-                        single = open_session(self._path, replace(self._settings, threads=1))
-                    # Two sessions of different weights would answer for one batch.
-                    self._cuts = _state(self._files) == self._opened
-                if self._cuts:
-                    pool = ThreadPoolExecutor(self.threads, thread_name_prefix="medzoo-run") if self.threads > 1 else None
-                    self._pieces = single, pool
-            return self._pieces
+            if self._single is None:
+                self._single = self._second_session()
+                self._cuts = self._single is not None
+            if self._single is None:
+                return None
+            if self._pool is None and self.threads > 1:
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="medzoo-run")
+        if self._pool is None:
+            return [run(self._single, part) for part in pieces]
+        try:
+            futures = [self._pool.submit(run, self._single, part) for part in pieces]
+        except RuntimeError:  # the interpreter is ending and starts no threads
+            return None
+        return [future.result() for future in futures]
+
+    def _second_session(self) -> Any:
+        """Return a session of the same file with one thread; None if there can be none."""
+        if _state(self._files) != self._opened:
+            return None
+        try:
+            session = open_session(self._path, replace(self._settings, threads=1))
+        except MedzooError:  # no memory for the weights a second time, or the file is going
+            return None
+        # Two sessions of different weights would answer for one batch.
+        return session if _state(self._files) == self._opened else None
 
 
 def images_per_piece(size: Sequence[int]) -> int:
@@ -119,7 +137,7 @@ def images_per_piece(size: Sequence[int]) -> int:
     return max(SMALLEST, PIECE * 224 * 224 // math.prod(size)) if size else PIECE
 
 
-def cut_batch(count: int, threads: int, piece: int = PIECE) -> tuple[list[slice], slice]:
+def cut_batch(count: int, threads: int, piece: int) -> tuple[list[slice], slice]:
     """Share a batch out among threads that each run whole images.
 
     Args:

@@ -34,13 +34,15 @@ class OnnxModel:
     Args:
         path: A file written by `medzoo export`; its checksum is verified first, and that of its weights' file if it has one.
         provider: `cpu`, `cuda`, `tensorrt` or `openvino`; one that does not truly run is an error, never a quiet fall back.
-        threads: CPU threads an operator may use; None: ONNX Runtime's choice.
+        threads: CPU threads; None: ONNX Runtime's choice for an operator, the cores this process may use for pieces of a batch.
+            In a container with a quota of processor time, say how many.
         device_id: Number of the GPU.
         inter_op_threads: Operators that may run at once; None: one after another.
         engine_cache: Folder where TensorRT keeps its engines; None: they are built anew.
         fp16: Let TensorRT compute in half precision.
-        split_batches: On the CPU, run batches as small pieces side by side, a thread each: faster, and the weights of files up
-            to 1 GiB are held twice (with one thread once). False: the whole batch at once.
+        split_batches: Let `predict`, `stream` and `embed_texts` run batches as small pieces side by side, a thread each: faster,
+            and the weights are held twice. Only on the CPU, of files up to 1 GiB, without `inter_op_threads`; not for torch
+            tensors and `run_batch`, which are bound in place. False: the whole batch at once.
 
     Attributes:
         spec: The model's spec, as in `spec.json`.
@@ -81,8 +83,7 @@ class OnnxModel:
         self.outputs: tuple[str, ...] = tuple(json.loads(metadata["medzoo.outputs"]))
         self.inputs: tuple[str, ...] = tuple(given.name for given in self._session.get_inputs())
         self._preprocess: dict[str, Any] = self.spec["preprocess"]
-        if "image" in self.inputs:
-            self._batches.piece = images_per_piece(self._preprocess["size"])
+        self._piece = images_per_piece(self._preprocess["size"] if "image" in self.inputs else ())
         self._tokenizer: Tokenizer | None = None
         if "medzoo.tokenizer" in metadata:
             from medzoo.data.tokenizer import Tokenizer
@@ -189,6 +190,10 @@ class OnnxModel:
     def warm_up(self, runs: int = 2, batch_size: int = 1) -> None:
         """Run black images of the model's own size, so that the first real one finds memory, kernels and engines ready.
 
+        Args:
+            runs: How often.
+            batch_size: As it will be: larger batches are cut (`split_batches`), for which a second session is opened.
+
         Raises:
             ConfigError: If a number is below 1.
         """
@@ -197,14 +202,14 @@ class OnnxModel:
         feed = blank_feed(self._session, batch_size, [*self._preprocess["size"], self._preprocess["channels"]])
         rows = [name for name in ("image", "tokens") if name in feed]
         for _ in range(runs):
-            self._batches.run(self.outputs, feed, rows)
+            self._batches.run(self.outputs, feed, rows, self._piece)
 
     def _stream(
         self, images: Iterable[Image], extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]], **options: Any
     ) -> Iterator[Prediction]:
         def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
             rows = {name: np.ascontiguousarray(given[places]) for name, given in corrections.items()}
-            return self._batches.run(self.outputs, {"image": pixels, **extra, **rows}, ["image", *rows])
+            return self._batches.run(self.outputs, {"image": pixels, **extra, **rows}, ["image", *rows], self._piece)
 
         return stream_batches(images, self.read, run, measure=lambda image: pixel_bytes(image, self._preprocess), **options)
 
@@ -261,7 +266,9 @@ class OnnxModel:
         if batch_size < 1:
             raise ConfigError(f"batch_size {batch_size} must be at least 1")
         parts = [
-            self._batches.run(self.outputs[:1], {"tokens": tokenizer(list(texts[start : start + batch_size]))}, ["tokens"])
+            self._batches.run(
+                self.outputs[:1], {"tokens": tokenizer(list(texts[start : start + batch_size]))}, ["tokens"], self._piece
+            )
             for start in range(0, len(texts), batch_size)
         ]
         return np.concatenate([part[self.outputs[0]] for part in parts])

@@ -137,6 +137,7 @@ class BenchConfig:
         show_rounds: Print every round.
         threads: CPU threads of every engine; None: one a core.
         split_batches: On the CPU, ONNX Runtime and OpenVINO run batches as small pieces side by side, as `OnnxModel` does.
+        whole_batches: Show them with whole batches too, in the same rounds.
         provider: Of ONNX Runtime: cpu, cuda, tensorrt; torch runs on the GPU with the last two.
         seed: Of random weights and images.
         output: Folder of bench.json and bench.png; None: the run directory.
@@ -159,6 +160,7 @@ class BenchConfig:
     show_rounds: bool = True
     threads: int | None = None
     split_batches: bool = True
+    whole_batches: bool = False
     provider: str = "cpu"
     seed: int = 0
     output: str | None = None

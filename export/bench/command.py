@@ -61,7 +61,7 @@ def bench(config: BenchConfig, *, echo: bool = False) -> dict[str, Any]:
         print(f"{machine.get('gpu', machine['processor'])}, {machine['cores']} cores, {threads} threads; {versions}")
     with _torch_threads(threads), _subjects(config) as subjects:
         parts = [bench_subject(subject, config, settings, echo=echo) for subject in subjects]
-    kept = ("batch_sizes", "rounds", "min_seconds", "warm_up", "split_batches", "provider", "seed")
+    kept = ("batch_sizes", "rounds", "min_seconds", "warm_up", "split_batches", "whole_batches", "provider", "seed")
     return {"machine": machine, "settings": {name: getattr(config, name) for name in kept}, "subjects": parts}
 
 
@@ -74,7 +74,8 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
     """
     piece = images_per_piece(subject.batch(1).shape[1:-1])
     contestants = list_contestants(
-        tuple(config.engines), subject.graph, subject.files, settings, piece=piece, sealed=subject.sealed
+        tuple(config.engines), subject.graph, subject.files, settings, piece=piece, sealed=subject.sealed,
+        whole=config.whole_batches,
     )  # fmt: skip
     precisions = {contestant.name: contestant.precision for contestant in contestants}
     runs, absent = build(contestants)
@@ -130,6 +131,8 @@ def check_settings(config: BenchConfig) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name}={number} must be at least 1")
+    if config.whole_batches and (not config.split_batches or config.provider != "cpu"):
+        raise ConfigError("whole_batches=true shows them beside cut ones; it needs split_batches=true and provider=cpu")
     if config.min_seconds < 0:
         raise ConfigError(f"min_seconds={config.min_seconds:g} must not be negative")
 

@@ -6,8 +6,8 @@ That is what a server pays on every device, and it makes a GPU's work count: cop
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,14 @@ class Contestant:
 
 
 def list_contestants(
-    engines: tuple[str, ...], graph: nn.Module, files: Mapping[str, Path], settings: SessionSettings, *, piece: int, sealed: bool
+    engines: tuple[str, ...],
+    graph: nn.Module,
+    files: Mapping[str, Path],
+    settings: SessionSettings,
+    *,
+    piece: int,
+    sealed: bool,
+    whole: bool = False,
 ) -> list[Contestant]:
     """Return what takes part, the reference first.
 
@@ -55,19 +62,22 @@ def list_contestants(
         settings: Where ONNX Runtime runs; its threads are everybody's, torch uses the GPU where it does.
         piece: Most inputs of a piece, where batches are cut; see `medzoo.export.batch_session`.
         sealed: Whether the files bear medzoo's checksum, which is then verified.
+        whole: ONNX Runtime and OpenVINO a second time, with batches uncut.
     """
+    ways = {"": settings, **({", whole": replace(settings, split_batches=False)} if whole else {})}
     device = f"cuda:{settings.device_id}" if settings.on_gpu else "cpu"
     found = [Contestant(REFERENCE, "fp32", lambda: _torch(graph, device))]
     if "compile" in engines:
         found.append(Contestant("torch.compile", "fp32", lambda: _compiled(graph, device)))
     for precision, path in files.items():
         if "onnxruntime" in engines:
-            found.append(
-                Contestant(f"ONNX Runtime {precision}", precision, lambda path=path: _onnxruntime(path, settings, piece, sealed))  # type: ignore[misc]
-            )
+            for way, chosen in ways.items():
+                build = partial(_onnxruntime, path, chosen, piece, sealed)
+                found.append(Contestant(f"ONNX Runtime {precision}{way}", precision, build))
     for precision, path in files.items():
         if "openvino" in engines and precision != "fp16":  # its CPU plugin computes fp16 files in float32
-            found.append(Contestant(f"OpenVINO {precision}", precision, lambda path=path: _openvino(path, settings, piece)))  # type: ignore[misc]
+            for way, chosen in ways.items():
+                found.append(Contestant(f"OpenVINO {precision}{way}", precision, partial(_openvino, path, chosen, piece)))
     return found
 
 
@@ -101,12 +111,11 @@ def _onnxruntime(path: Path, settings: SessionSettings, piece: int, sealed: bool
     if sealed:
         check(path)
     batches = BatchSession(path, settings)
-    batches.piece = piece
     name = next(given.name for given in batches.session.get_inputs() if given.name in ("image", "tokens"))
     outputs = [given.name for given in batches.session.get_outputs()]
 
     def run(batch: NDArray[Any]) -> NDArray[Any]:
-        return batches.run(outputs, {name: batch}, [name])[outputs[0]]
+        return batches.run(outputs, {name: batch}, [name], piece)[outputs[0]]
 
     return run
 

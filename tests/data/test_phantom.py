@@ -231,8 +231,8 @@ def test_the_confounder_goes_with_the_label_in_train_and_against_it_in_test(kind
     assert "stripes" not in plain.table.columns
 
 
-def test_at_correlation_0_half_of_the_images_are_striped_whatever_the_label():
-    dataset = load_dataset("phantom", confounder=0, patients=600)
+def test_stripes_alone_are_in_half_of_the_images_whatever_the_label():
+    dataset = load_dataset("phantom", stripes=True, patients=600)
     striped, suspicious = dataset.table["stripes"] == "striped", dataset.table["target"] >= 2
     for split in ("train", "val", "test"):
         here = dataset.table["split"] == split
@@ -242,7 +242,9 @@ def test_at_correlation_0_half_of_the_images_are_striped_whatever_the_label():
 
 
 def test_without_a_confounder_no_image_has_stripes():
-    assert "stripes" not in load_dataset("phantom").subgroups
+    for dataset in (load_dataset("phantom"), load_dataset("phantom", confounder=0.0)):  # as every saved run has it
+        assert "stripes" not in dataset.subgroups
+        assert dataset.table["drawn"].max() < 1 << len(CONCEPTS)
     assert load_dataset("phantom").table["drawn"].max() < 1 << len(CONCEPTS)
 
 
@@ -268,6 +270,8 @@ def test_cards_say_synthetic():
         ({"noise": -0.1}, "noise=-0.1"),
         ({"missing": 1.0}, "missing=1.0"),
         ({"confounder": 1.5}, "confounder=1.5"),
+        ({"confounder": None}, "confounder=None"),
+        ({"stripes": "yes"}, "stripes='yes' is not true or false"),
         ({"size": "big"}, "size='big' is not a whole number"),
         ({"missing": "some"}, "missing='some' is not a number"),
         ({"labels": "ordnal"}, "did you mean 'ordinal'"),

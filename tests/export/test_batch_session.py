@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from medzoo.data.errors import OnnxFileError
 from medzoo.export import batch_session
 from medzoo.export.batch_session import PIECE, BatchSession, cut_batch, images_per_piece
 from medzoo.export.providers import SessionSettings
@@ -31,7 +35,7 @@ def images(count: int) -> list[NDArray[np.uint8]]:
 @pytest.mark.parametrize("threads", [1, 2, 3, 8, 16])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33, 64, 100])
 def test_every_image_has_one_place_and_every_thread_as_many(count: int, threads: int) -> None:
-    pieces, rest = cut_batch(count, threads)
+    pieces, rest = cut_batch(count, threads, PIECE)
     places = [place for part in (*pieces, rest) for place in range(part.start, part.stop)]
     assert places == list(range(count))
     sizes = [piece.stop - piece.start for piece in pieces]
@@ -56,10 +60,10 @@ def test_small_images_make_large_pieces() -> None:
 
 
 def test_small_batches_are_not_cut() -> None:
-    assert cut_batch(3, 2) == ([], slice(0, 3))
-    assert cut_batch(4, 2) == ([slice(0, 2), slice(2, 4)], slice(4, 4))
-    assert cut_batch(4, 1) == ([], slice(0, 4))
-    assert [piece.stop - piece.start for piece in cut_batch(32, 2)[0]] == [4] * 8
+    assert cut_batch(3, 2, 4) == ([], slice(0, 3))
+    assert cut_batch(4, 2, 4) == ([slice(0, 2), slice(2, 4)], slice(4, 4))
+    assert cut_batch(4, 1, 4) == ([], slice(0, 4))
+    assert [piece.stop - piece.start for piece in cut_batch(32, 2, 4)[0]] == [4] * 8
 
 
 class Watched:
@@ -84,8 +88,8 @@ def watched(path: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
     opened: list[Watched] = []
     real = batch_session.open_session
 
-    def open_watched(*arguments: Any) -> Watched:
-        opened.append(Watched(real(*arguments)))
+    def open_watched(path: Path, settings: SessionSettings) -> Watched:
+        opened.append(Watched(real(path, replace(settings, provider="cpu"))))
         return opened[-1]
 
     monkeypatch.setattr(batch_session, "open_session", open_watched)
@@ -95,7 +99,7 @@ def watched(path: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tup
 def test_pieces_run_in_threads_and_what_is_left_over_in_the_caller(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches, opened = watched(path, monkeypatch, threads=2)
     pixels = images(9)
-    found = batches.run(["logits", "probabilities"], {"image": np.stack(pixels)}, ["image"])
+    found = batches.run(["logits", "probabilities"], {"image": np.stack(pixels)}, ["image"], PIECE)
     whole, single = opened
     assert sorted(single.counts) == [4, 4]
     assert all(name.startswith("medzoo-run") for name in single.threads)
@@ -125,57 +129,104 @@ def test_rows_are_shared_out_and_the_rest_is_given_to_every_piece(tmp_path: Path
     batches = BatchSession(path, SessionSettings(threads=2))
     feed = {"image": image, "factor": factor, "classes": classes}
     expected = image * factor @ classes
-    np.testing.assert_allclose(batches.run(["logits"], feed, ["image", "factor"])["logits"], expected, atol=1e-5)
+    np.testing.assert_allclose(batches.run(["logits"], feed, ["image", "factor"], PIECE)["logits"], expected, atol=1e-5)
     feed["factor"] = factor[:1]  # one row for all
-    np.testing.assert_allclose(batches.run(["logits"], feed, ["image"])["logits"], image * factor[:1] @ classes, atol=1e-5)
+    np.testing.assert_allclose(batches.run(["logits"], feed, ["image"], PIECE)["logits"], image * factor[:1] @ classes, atol=1e-5)
 
 
 def test_the_second_session_is_opened_once_and_only_when_a_batch_is_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches, opened = watched(path, monkeypatch, threads=2)
-    batches.run(["logits"], {"image": np.stack(images(3))}, ["image"])
+    batches.run(["logits"], {"image": np.stack(images(3))}, ["image"], PIECE)
     assert len(opened) == 1
     for _ in range(3):
-        batches.run(["logits"], {"image": np.stack(images(8))}, ["image"])
+        batches.run(["logits"], {"image": np.stack(images(8))}, ["image"], PIECE)
     assert len(opened) == 2
 
 
 def test_with_one_thread_one_session_and_no_pool(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batches, opened = watched(path, monkeypatch, threads=1)
-    batches.run(["logits"], {"image": np.stack(images(10))}, ["image"])
+    batches.run(["logits"], {"image": np.stack(images(10))}, ["image"], PIECE)
     (only,) = opened
     assert only.counts == [3, 3, 4]
     assert only.threads == {threading.current_thread().name}
 
 
-@pytest.mark.parametrize("why", ["asked", "too large", "several operators at once"])
-def test_when_batches_stay_whole(path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    asked: dict[str, dict[str, Any]] = {"asked": {"split_batches": False}, "several operators at once": {"inter_op_threads": 2}}
-    if why == "too large":
-        monkeypatch.setattr(batch_session, "MAX_BYTES", path.stat().st_size - 1)
+@pytest.mark.parametrize("why", ["asked", "too large", "several operators at once", "another provider"])
+def test_when_batches_stay_whole(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "asked": {"split_batches": False},
+        "several operators at once": {"inter_op_threads": 2},
+        "another provider": {"provider": "cuda"},
+    }
+    if why == "too large":  # with the weights that lie beside the graph
+        path = write(tmp_path / "model.onnx", external=True)
+        monkeypatch.setattr(batch_session, "MAX_BYTES", path.stat().st_size + 1)
     batches, opened = watched(path, monkeypatch, threads=2, **asked.get(why, {}))
-    batches.run(["logits"], {"image": np.stack(images(32))}, ["image"])
+    batches.run(["logits"], {"image": np.stack(images(32))}, ["image"], PIECE)
     (only,) = opened
     assert only.counts == [32]
 
 
+@pytest.mark.parametrize("external", [False, True])
 @pytest.mark.parametrize("how", ["another model", "gone"])
-def test_a_file_replaced_after_it_was_opened_answers_for_no_image(path: Path, tmp_path: Path, how: str) -> None:
+def test_a_file_replaced_after_it_was_opened_answers_for_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, external: bool
+) -> None:
     """A server whose file is exported anew goes on with the model it opened, as it did without a second session."""
-    file = tmp_path / "model.onnx"
-    file.write_bytes(path.read_bytes())
-    model = OnnxModel(file, threads=2)
-    pixels = images(16)
-    expected = expected_logits(pixels)
+    file = write(tmp_path / "model.onnx", external=external)
+    batches, opened = watched(file, monkeypatch, threads=2)
+    changed = file.with_name("model.onnx.data") if external else file
     if how == "gone":
-        file.unlink()
+        changed.unlink()
     else:
-        write(file, scale=2.0)
-        np.testing.assert_allclose(OnnxModel(file, threads=2).predict(pixels)["logits"], 2 * expected, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(model.predict(pixels)["logits"], expected, rtol=1e-4, atol=1e-4)
+        other = write(tmp_path / "other" / "model.onnx", external=external, scale=2.0)
+        other.with_name(changed.name).replace(changed)
+    pixels = images(16)
+    found = batches.run(["logits"], {"image": np.stack(pixels)}, ["image"], PIECE)
+    np.testing.assert_allclose(found["logits"], expected_logits(pixels), rtol=1e-4, atol=1e-4)
+    (only,) = opened
+    assert only.counts == [16]
+
+
+def test_where_the_second_session_cannot_be_opened_batches_stay_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, opened = watched(path, monkeypatch, threads=2)
+    asked: list[Path] = []
+
+    def no_memory(path: Path, settings: SessionSettings) -> Any:
+        asked.append(path)
+        raise OnnxFileError("onnxruntime cannot load it: bad allocation")
+
+    monkeypatch.setattr(batch_session, "open_session", no_memory)
+    for _ in range(3):
+        batches.run(["logits"], {"image": np.stack(images(16))}, ["image"], PIECE)
+    assert opened[0].counts == [16, 16, 16]
+    assert len(asked) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_answers_too(path: Path) -> None:
+    model = OnnxModel(path, threads=2)
+    pixels = images(16)
+    model.predict(pixels)  # the threads exist, and a fork has none of them
+    child = os.fork()
+    if not child:  # no assertion of pytest's here: it would run the tests on
+        signal.alarm(20)
+        right = np.allclose(model.predict(pixels)["logits"], expected_logits(pixels), rtol=1e-4, atol=1e-4)
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_at_the_interpreters_end_batches_stay_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, opened = watched(path, monkeypatch, threads=2)
+    batches.run(["logits"], {"image": np.stack(images(16))}, ["image"], PIECE)
+    assert batches._pool is not None
+    batches._pool.shutdown()  # submit then raises what it raises when the interpreter ends
+    batches.run(["logits"], {"image": np.stack(images(16))}, ["image"], PIECE)
+    assert opened[0].counts == [16]
 
 
 def test_a_model_says_how_large_a_piece_of_its_images_is(path: Path) -> None:
-    assert OnnxModel(path)._batches.piece == images_per_piece((8, 8))
+    assert OnnxModel(path)._piece == images_per_piece((8, 8))
 
 
 def test_answers_of_several_callers_are_not_mixed(path: Path) -> None:

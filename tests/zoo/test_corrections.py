@@ -41,6 +41,21 @@ def lesion(model: Any, rows: int) -> dict[str, NDArray[np.float32]]:
     return {"concept_values": values, "concept_mask": mask}
 
 
+def test_corrections_go_with_their_images_into_the_pieces_of_a_batch(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, whole = OnnxModel(run / "model.onnx", threads=2), OnnxModel(run / "model.onnx", threads=2, split_batches=False)
+    calls: list[int] = []
+    real = model._batches.run
+    # A batch that fails is run again image by image: the answers would be right, and nothing would be cut.
+    monkeypatch.setattr(model._batches, "run", lambda *given: [calls.append(1), real(*given)][1])
+    images, given = [IMAGES[0]] * 16, lesion(model, 16)
+    given["concept_values"][::3] = 0  # not the same for every image
+    found, expected = model.predict(images, batch_size=16, **given), whole.predict(images, batch_size=16, **given)
+    assert len(calls) == 1
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5)
+    assert np.abs(np.diff(found["logits"], axis=0)).max() > 1e-3
+
+
 def test_by_name_by_one_row_and_by_rows_are_the_same(run: Path) -> None:
     deployed, trained = OnnxModel(run / "model.onnx"), load(run)
     for model in (deployed, trained):

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from statistics import median
 
 import numpy as np
@@ -204,6 +205,32 @@ def test_a_volume(tmp_path: Path) -> None:
     assert subject["batches"][0]["results"][1]["agreement"]["passed"]
 
 
+def test_cut_and_whole_batches_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    real = bench_contestants.BatchSession.run
+
+    def run(self: Any, outputs: Any, feed: Any, rows: Any, piece: int) -> Any:
+        found = real(self, outputs, feed, rows, piece)
+        seen.append(self._single is not None)  # the second session is opened when a batch is cut
+        return found
+
+    monkeypatch.setattr(bench_contestants.BatchSession, "run", run)
+    options = [
+        "backbone=test_resnet",
+        "size=32",
+        "batch_sizes=[8]",
+        "precisions=[fp32]",
+        f"output={tmp_path}",
+        "whole_batches=true",
+    ]
+    quick = [option for option in QUICK if not option.startswith("threads")]
+    assert main(["bench", *options, *quick, "threads=2"]) == 0
+    (subject,) = json.loads((tmp_path / "bench.json").read_text())["subjects"]
+    names = [result["name"] for result in subject["batches"][0]["results"]]
+    assert names == ["torch eager", "ONNX Runtime fp32", "ONNX Runtime fp32, whole"]
+    assert set(seen) == {True, False}
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -223,6 +250,7 @@ def test_a_volume(tmp_path: Path) -> None:
         (["backbone=resnet18", "batch_sizes=[]"], "batch_sizes"),
         (["backbone=resnet18", "min_seconds=-1"], "min_seconds"),
         (["backbone=resnet18", "provider=cpuu"], "'cpu'"),
+        (["backbone=resnet18", "whole_batches=true", "split_batches=false"], "split_batches=true"),
         (["backbone=resnet18", "size=32", "bacth_sizes=[1]"], "'batch_sizes'"),
     ],
 )

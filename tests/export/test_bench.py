@@ -7,8 +7,8 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from statistics import median
+from typing import Any
 
 import numpy as np
 import onnx

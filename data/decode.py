@@ -21,12 +21,16 @@ from medzoo.data.errors import ImageError
 
 PixelType = Literal["uint8", "float32"]
 Source = str | Path | bytes
+ImageInput = Source | NDArray[Any] | Image.Image
+"""What a user may give for an image: a path, encoded bytes, pixels, or a Pillow image."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 MAX_PIXELS = 89_478_485
 """Pillow's own limit, 256 MiB of RGB: 9,459 pixels square."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_FIRST_IS_THE_IMAGE = ("PNG", "MPO")
+"""Formats whose further pictures are an animation, or a camera's previews and second eye."""
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
@@ -73,7 +77,7 @@ def decode_image(
 
 
 def read_image(
-    image: Source | NDArray[Any],
+    image: ImageInput,
     *,
     channels: int,
     dtype: PixelType,
@@ -83,12 +87,12 @@ def read_image(
     """Return what a user gives as an image, in the form a model takes.
 
     Args:
-        image: A path, encoded bytes, or an array (H, W) or (H, W, C), for volumes (D, H, W) or (D, H, W, C), uint8 in 0..255
-            or float32 in 0..1; nothing is rescaled.
+        image: A path, encoded bytes, an array (H, W) or (H, W, C), for volumes (D, H, W) or (D, H, W, C), uint8 in 0..255
+            or float32 in 0..1 (nothing is rescaled), or a Pillow image, which is treated as its file would be.
         channels: 1 or 3.
         dtype: `uint8` or `float32`.
         dimensions: 2 for images, 3 for volumes.
-        window: For files, as `decode_image`: the one the model was trained with.
+        window: For files and Pillow images, as `decode_image`: the one the model was trained with.
 
     Returns:
         (H, W, channels) or (D, H, W, channels), contiguous.
@@ -97,8 +101,15 @@ def read_image(
         ImageError: If it cannot be read or has the wrong shape, type or range.
     """
     if not isinstance(image, np.ndarray):
+        if not isinstance(image, str | Path | bytes | Image.Image):
+            given = type(image).__name__
+            raise ImageError(f"a {given} is no image; give a path, bytes, a NumPy array or a Pillow image")
         if dimensions == 3:
-            raise ImageError("this model takes volumes; give arrays (D, H, W), not image files")
+            raise ImageError("this model takes volumes; give arrays (D, H, W), not images of one plane")
+        if isinstance(image, Image.Image):
+            name = f"Pillow image ({image.mode}, {image.width} x {image.height})"
+            pixels = _pillow_pixels(image, name, window, MAX_PIXELS)
+            return as_dtype(as_channels(pixels, channels), dtype)
         return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype, window=window)
     if image.ndim == dimensions:
         image = image[..., None]
@@ -120,7 +131,7 @@ def require_several(images: Any, dimensions: int) -> None:
     Raises:
         ImageError: If it is one.
     """
-    if isinstance(images, str | Path | bytes):
+    if isinstance(images, str | Path | bytes | Image.Image):
         raise ImageError("this is one image, not several; put it into a list")
     if isinstance(images, np.ndarray):
         channels_last = images.ndim == dimensions + 1 and images.shape[-1] in (1, 3, 4)
@@ -266,17 +277,21 @@ def _decode_pillow(data: bytes, name: str, window: tuple[float, float] | None, m
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
     with opened:
-        check_size(opened.height, opened.width, max_pixels, name)
-        pages = getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
-        if pages > 1:
-            raise ImageError(f"{name}: holds {pages} pages; give each image a file of its own")
-        try:
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-            deep = image.mode in _DEEP_MODES
-            pixels = np.array(image if deep else _eight_bit(image))
-        except Exception as error:
-            raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
+        return _pillow_pixels(opened, name, window, max_pixels)
+
+
+def _pillow_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
+    check_size(opened.height, opened.width, max_pixels, name)
+    pages = 1 if opened.format in _FIRST_IS_THE_IMAGE else getattr(opened, "n_frames", 1)
+    if pages > 1:
+        raise ImageError(f"{name}: holds {pages} pages; give each image a file of its own, or one page of it as an array")
+    try:
+        opened.load()
+        image = ImageOps.exif_transpose(opened)
+        deep = image.mode in _DEEP_MODES
+        pixels = np.array(image if deep else _eight_bit(image))
+    except Exception as error:
+        raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
     if deep:
         pixels = _scale_deep(pixels, image.mode, name, window)
     return pixels if pixels.ndim == 3 else pixels[..., None]

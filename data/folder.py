@@ -140,5 +140,5 @@ def _info(
 ) -> DatasetInfo:
     return DatasetInfo(
         name=name, title=title, modality=modality, licence=licence, citation="", homepage="", labels=labels, split_unit=unit,
-        notes=notes,
+        notes=notes, population=name,
     )  # fmt: skip

@@ -43,6 +43,8 @@ class DatasetInfo:
         files: Files with their checksums.
         value_type: What the reader gives: `uint8` (0..255), or `float32` (0..1) for sources of more than 8 bits.
         notes: Traps and limits worth a line in every report.
+        population: Whose groups these are: datasets of one population that share a group's name share the patient. None: the
+            registry name, for all variants and options.
     """
 
     name: str
@@ -58,6 +60,7 @@ class DatasetInfo:
     files: tuple[RemoteFile, ...] = ()
     value_type: str = "uint8"
     notes: tuple[str, ...] = ()
+    population: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a model's spec and a report keep of the dataset (JSON-ready)."""
@@ -70,4 +73,5 @@ class DatasetInfo:
             "homepage": self.homepage,
             "split_unit": self.split_unit,
             "notes": list(self.notes),
+            "population": self.population,
         }

@@ -120,7 +120,7 @@ def load(
         subgroups.append("stripes")
     table = _with_labels(table, labels, targets, concepts, missing, seed)
     return Dataset(
-        info=_info(labels, confounder, stripes),
+        info=_info(labels, confounder, stripes, seed),
         table=table,
         reader=PhantomReader(seed=seed, size=size, dims=dims, channels=channels, noise=noise),
         labels=LABELS[labels],
@@ -242,7 +242,7 @@ def _finding(row: Mapping[str, Any]) -> str:
     return f"a {extent} lesion with {listed}" + (" beside a bright vessel" if row["vessel"] else ", without a vessel")
 
 
-def _info(kind: str, confounder: float = 0.0, stripes: bool = False) -> DatasetInfo:
+def _info(kind: str, confounder: float = 0.0, stripes: bool = False, seed: int = 0) -> DatasetInfo:
     notes = ["synthetic: drawn by a program, of no patient and without clinical meaning"]
     if confounder == 0 and stripes:
         notes.append("background stripes in half of the images, whatever the label")
@@ -259,4 +259,5 @@ def _info(kind: str, confounder: float = 0.0, stripes: bool = False) -> DatasetI
         concepts=CONCEPT_SPACE,
         split_unit="patient",
         notes=tuple(notes),
+        population=f"phantom/{seed}",
     )

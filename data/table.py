@@ -182,6 +182,7 @@ def _info(
         split_unit=unit,
         value_type=value_type,
         notes=notes,
+        population=f"table/{name}",  # patients of other tables may bear the same names
     )
 
 

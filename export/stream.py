@@ -12,10 +12,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.data.decode import ImageInput
 from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
 
-Image = str | Path | bytes | NDArray[Any]
-"""What is taken for an image: a path, encoded bytes, or pixels."""
+Image = ImageInput
+"""What is taken for an image: a path, encoded bytes, pixels, or a Pillow image."""
 OnError = Literal["stop", "skip"]
 Read = Callable[[Image], NDArray[Any]]
 """One image to the pixels the graph takes."""
@@ -86,7 +87,7 @@ def stream_batches(
 
     Args:
         images: Any iterable; a generator is never held as a whole.
-        read: Called in threads for files and bytes, in this one for arrays.
+        read: Called in threads for files and bytes, in this one for arrays and Pillow images; refuses what is no image.
         run: Called in this thread. Where it fails on a batch, each of its images is run alone, and those on which it fails again
             are errors.
         batch_size: Most images a run.
@@ -195,7 +196,8 @@ class _Source:
             entry.expected = None if self._measure is None else self._measure(image)
             return entry
         try:
-            pixels = _named(image, place, self._read)  # nothing to decode: a thread would cost more than it saves
+            # An array has nothing to decode; a Pillow image may stand in the input twice, and two threads may not load it.
+            pixels = _named(image, place, self._read)
             # A source may write its buffer again before this image is run.
             entry.pixels = pixels.copy() if isinstance(image, np.ndarray) and np.may_share_memory(pixels, image) else pixels
             entry.expected = pixels.nbytes
@@ -206,8 +208,6 @@ class _Source:
 
 def _named(image: Any, place: int, read: Read) -> NDArray[Any]:
     try:
-        if not isinstance(image, str | Path | bytes | np.ndarray):
-            raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes or a NumPy array")
         return read(image)
     except ImageError as error:
         if isinstance(image, str | Path):  # the message names the file

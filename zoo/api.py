@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.corrections import Corrections, check_corrections
-from medzoo.data.decode import read_image, require_several, same_shape_batches
+from medzoo.data.decode import ImageInput, read_image, require_several, same_shape_batches
 from medzoo.data.errors import ImageError
 from medzoo.data.labels import LabelSpace
 from medzoo.spec import ModelSpec
@@ -21,7 +21,7 @@ from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import probabilities
 from medzoo.tasks.registry import TrainableTask
 
-Image = str | Path | bytes | NDArray[Any]
+Image = ImageInput
 
 
 class TrainedModel:
@@ -62,7 +62,8 @@ class TrainedModel:
         """Return `logits` and `probabilities`, (N, K) float32, in the order of the images.
 
         Args:
-            images: Paths, encoded bytes, or arrays channels last, uint8 in 0..255 or float32 in 0..1, of any sizes.
+            images: Paths, encoded bytes, Pillow images, or arrays channels last, uint8 in 0..255 or float32 in 0..1; of any
+                sizes.
             batch_size: Images a forward pass.
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
                 one row for all; see `concepts`.

@@ -86,7 +86,7 @@ class ModelConfig:
 
     Attributes:
         family: Registry family.
-        backbone: Architecture name.
+        backbone: Architecture name, or the directory of a run to start from.
         pretrained: Fetch the published weights: true, for image–text models a tag of open_clip's.
         checkpoint_path: Start from a local weights file.
         small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 32 pixels.

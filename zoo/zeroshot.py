@@ -15,6 +15,7 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
 from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.registry import load_dataset
+from medzoo.data.seen_groups import refuse_seen_groups
 from medzoo.evaluation.contrast import embed_dataset, prompt_card, zero_shot_predictions
 from medzoo.evaluation.plots import plot_reliability
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
@@ -40,7 +41,7 @@ def main(config: ZeroshotConfig) -> Path | None:
     if config.images is not None:
         _classify_images(task, config)
         return None
-    dataset = load_dataset(**config.data)
+    dataset = refuse_seen_groups(load_dataset(**config.data), [task.spec.data])
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels; give images=[folder] and classes=[...] for images without")
     classifier, prompts = _classifier(task, config, dataset, dataset.labels)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medzoo.data.decode import as_channels, as_dtype, decode_image
+from medzoo.data.decode import as_channels, as_dtype, decode_image, read_image
 from medzoo.data.errors import ImageError
 
 RGB = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
@@ -50,6 +51,38 @@ def test_the_cameras_turn_is_applied() -> None:
     exif[0x0112] = 6  # turn by 90 degrees clockwise
     ours = decode_image(encoded(image, "PNG", exif=exif), channels=3, dtype="uint8")
     np.testing.assert_array_equal(ours, np.rot90(RGB, k=-1))
+
+
+def turned() -> Image.Image:
+    image, exif = Image.fromarray(RGB), Image.Exif()
+    exif[0x0112] = 6
+    return Image.open(io.BytesIO(encoded(image, exif=exif)))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [Image.fromarray(RGB).convert(mode) for mode in ("L", "LA", "RGB", "RGBA", "P", "1", "CMYK")]
+    + [Image.fromarray(np.array([[0, 65535], [257, 32768]], dtype=np.uint16)), turned()],
+    ids=lambda image: f"{type(image).__name__}-{image.mode}",
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_pillow_image_is_what_its_file_would_be(image: Image.Image, dtype: Literal["uint8", "float32"]) -> None:
+    data = encoded(image, "TIFF" if image.mode == "CMYK" else "PNG", exif=image.getexif())
+    for channels in (1, 3):
+        theirs = read_image(data, channels=channels, dtype=dtype)
+        np.testing.assert_array_equal(read_image(image, channels=channels, dtype=dtype), theirs)
+
+
+def test_a_pillow_image_of_several_pages_or_unknown_range_is_one_line() -> None:
+    pages = Image.open(io.BytesIO(encoded(Image.fromarray(RGB), "TIFF", save_all=True, append_images=[Image.fromarray(RGB)])))
+    with pytest.raises(ImageError, match=r"^Pillow image \(RGB, 17 x 13\): holds 2 pages"):
+        read_image(pages, channels=3, dtype="uint8")
+    measured = Image.fromarray(np.array([[-1000, 400]], np.float32))
+    with pytest.raises(ImageError, match=r"no declared range; give window"):
+        read_image(measured, channels=1, dtype="float32")
+    assert read_image(measured, channels=1, dtype="float32", window=(-1000, 400)).ravel().tolist() == [0, 1]
+    with pytest.raises(ImageError, match="volumes"):
+        read_image(measured, channels=1, dtype="float32", dimensions=3)
 
 
 def test_types_convert_both_ways() -> None:

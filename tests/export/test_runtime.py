@@ -57,12 +57,16 @@ def test_mixed_kinds_and_sizes_come_back_in_order(model: OnnxModel, tmp_path: Pa
         path = tmp_path / f"{i}.png"
         path.write_bytes(png(images[i]))
         given[i] = str(path) if i % 8 == 1 else path
+    for i in range(2, 50, 4):
+        given[i] = Image.open(BytesIO(png(images[i])))
     for batch_size, window in ((1, 1), (4, 4), (7, 20), (100, None)):
         found = list(model.stream(iter(given), batch_size=batch_size, window=window))
         assert [prediction.place for prediction in found] == list(range(50))
         assert all(prediction.error is None for prediction in found)
         close(logits(found), images)
     close(model.predict(given, batch_size=3)["logits"], images)
+    twice = Image.open(BytesIO(png(images[0])))  # not loaded yet, and in the same batch
+    close(model.predict([twice] * 8)["logits"], [images[0]] * 8)
     close(model.predict(np.stack([image[:4] for image in images]))["logits"], [image[:4] for image in images])
 
 
@@ -315,7 +319,10 @@ def test_a_name_with_a_null_byte_is_skipped_by_name(model: OnnxModel) -> None:
     assert found[1].error is None
 
 
-@pytest.mark.parametrize("single", ["a.png", Path("a.png"), b"png", np.zeros((8, 8), np.uint8), (picture(i) for i in range(2))])
+@pytest.mark.parametrize(
+    "single",
+    ["a.png", Path("a.png"), b"png", np.zeros((8, 8), np.uint8), Image.fromarray(picture(0)), (picture(i) for i in range(2))],
+)
 def test_a_single_image_is_not_taken_for_several(model: OnnxModel, single: object) -> None:
     with pytest.raises(ImageError, match="list"):
         model.predict(single)

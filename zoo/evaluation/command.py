@@ -20,6 +20,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
+from medzoo.data.seen_groups import refuse_seen_groups
 from medzoo.data.splits import shared_groups
 from medzoo.evaluation.contrast import (
     classifier_prompts,
@@ -56,7 +57,7 @@ def main(config: EvaluateConfig) -> None:
     if config.predict:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
         task = load_checkpoint(checkpoint)
-        dataset = run_dataset(run, config.data)
+        dataset = refuse_seen_groups(run_dataset(run, config.data), [task.spec.data])
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
         details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}

@@ -186,6 +186,8 @@ def _recipe(result: Result) -> str:
     objective, untrained = result.spec.objective, _untrained(result)
     if untrained:
         words.append("frozen")
+    elif earlier := result.spec.data.get("learnt_from"):
+        words.append(f"pretrained on {', '.join(str(card['name']) for card in earlier)}")
     else:
         words.append("pretrained" if model.get("pretrained") or model.get("checkpoint_path") else "from scratch")
     for key in ("shots", "fraction"):
@@ -216,9 +218,11 @@ def _untrained(result: Result) -> bool:
 
 
 def _backbone_run(result: Result) -> Path | None:
-    """Return the trained run that a post-hoc or language bottleneck stands on; None if it stands on published weights."""
+    """Return the trained run that a network started from or stands on; None if that is published weights, or nothing."""
     model = result.config["model"]
-    if not _untrained(result) or not model.get("backbone"):
+    if not _untrained(result):
+        return Path(model["backbone"]).expanduser() if result.spec.data.get("learnt_from") else None
+    if not model.get("backbone"):
         return None
     published = model["backbone"].startswith(("hf-hub:", "local-dir:")) or model.get("pretrained") or model.get("checkpoint_path")
     if result.spec.objective["regime"] == "language" and published:

@@ -13,6 +13,7 @@ import numpy as np
 
 from medzoo.config import LossConfig, ModelConfig
 from medzoo.data.captions import CaptionWriter
+from medzoo.data.card import data_card
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
 from medzoo.data.preprocess import Preprocess
@@ -34,6 +35,7 @@ from medzoo.models.timm_backbone import check_name as check_timm
 from medzoo.spec import ModelSpec
 from medzoo.tasks.contrast import TEXT_CONFIG_FILE, TOKENIZER_FILE, TOWERS, Contrast
 from medzoo.tasks.contrastive import LOSSES
+from medzoo.tasks.trained_backbone import WEIGHTS, check_images, is_run, keep_preprocess, refuse_settings, run_cards
 
 LIBRARIES = ("medzoo", "torch", "open_clip_torch", "timm", "numpy")
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -42,15 +44,14 @@ SIGLIP_START = {"init_logit_scale": float(np.log(10)), "init_logit_bias": -10.0}
 """Where the sigmoid loss starts (Zhai et al. 2023, section 3.2)."""
 
 
-def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int, card: Mapping[str, Any]) -> Contrast:
+def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Contrast:
     """Build the task that trains an image–text model on a dataset.
 
     Args:
-        config: `backbone` is the model's name; see `medzoo.models.clip.find_clip`.
+        config: `backbone` is the model's name (see `medzoo.models.clip.find_clip`), or a run that is gone on with.
         loss: `clip` or `siglip`.
         dataset: With captions, or with labels that prompts exist for.
         seed: Of the initial weights.
-        card: What the spec says of the data.
 
     Raises:
         ConfigError: If a setting is not for image–text models, or there is no text to learn from.
@@ -64,15 +65,28 @@ def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset
     for tower in config.freeze:
         if tower not in TOWERS:
             raise UnknownNameError("tower", tower, TOWERS, where=" in model.freeze")
+    objective = {"loss": name, "freeze": list(config.freeze), "captions": _caption_card(config, dataset)}
+    if is_run(config.backbone):
+        return _further_training(config, objective, dataset)
     source = clip_source(config)
     model_config = dict(source.config)
     if name == "siglip" and source.weights is None and source.tag is None:
         model_config.update(SIGLIP_START)
-    spec = clip_spec(
-        source, model_config, clip_preprocess(source, config), data=card,
-        objective={"loss": name, "freeze": list(config.freeze), "captions": _caption_card(config, dataset)},
-    )  # fmt: skip
+    spec = clip_spec(source, model_config, clip_preprocess(source, config), data=data_card(dataset), objective=objective)
     return contrast_from_source(spec, source, seed, image_pretrained=config.image_pretrained)
+
+
+def _further_training(config: ModelConfig, objective: Mapping[str, Any], dataset: Dataset) -> Contrast:
+    refuse_settings(
+        config, "a trained run", (*WEIGHTS, "image_tower", "image_pretrained", "small_stem", "arguments", "neighbours")
+    )
+    task = contrast_with_weights(config)
+    keep_preprocess(config, task.spec)
+    check_images(task.spec, dataset)
+    data = data_card(dataset, run_cards(config.backbone))
+    versions = {library: metadata.version(library) for library in LIBRARIES}
+    spec = replace(task.spec, objective=objective, data=data, versions=versions)
+    return Contrast(spec, task.model, task.tokenizer, task.text_config)
 
 
 def contrast_from_source(spec: ModelSpec, source: ClipSource, seed: int = 0, *, image_pretrained: bool = False) -> Contrast:
@@ -91,7 +105,7 @@ def contrast_with_weights(config: ModelConfig) -> Contrast:
         ConfigError: If it is not one, or has random weights.
         CheckpointError: If weights do not fit or cannot be had.
     """
-    if config.backbone and (Path(config.backbone).expanduser() / "spec.json").is_file():
+    if is_run(config.backbone):
         from medzoo.checkpoint import find_checkpoint, load_checkpoint
 
         task = load_checkpoint(find_checkpoint(Path(config.backbone).expanduser()))

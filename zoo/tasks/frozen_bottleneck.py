@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,55 +12,37 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.config import BottleneckConfig, LossConfig, ModelConfig, PreprocessConfig
+from medzoo.data.card import data_card
 from medzoo.data.concept_lists import ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
 from medzoo.data.dataset import Dataset, target_matrix
-from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import require_prepared
-from medzoo.models.backbone import head_modules
-from medzoo.models.bottleneck import BottleneckNetwork
 from medzoo.models.clip_image import image_config
 from medzoo.models.concept_scores import redundant_concepts
-from medzoo.models.neighbours import NeighbourNetwork
-from medzoo.models.ordinal import OrdinalNetwork
 from medzoo.spec import ModelSpec
 from medzoo.tasks.bottleneck_setup import bottleneck_objective, check_bottleneck, chosen_concepts, concept_subset
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import contrast_with_weights
 from medzoo.tasks.objective import objective_from_config
+from medzoo.tasks.trained_backbone import (
+    OF_OTHER_MODELS,
+    WEIGHTS,
+    TrainedBackbone,
+    check_images,
+    refuse_settings,
+    trained_backbone,
+)
 
 LIBRARIES = ("medzoo", "torch", "timm", "open_clip_torch", "scikit-learn", "numpy")
 
 
-@dataclass(frozen=True)
-class FrozenBackbone:
-    """What a bottleneck without training of its own stands on.
-
-    Attributes:
-        family: Of the registry.
-        architecture: Its name there.
-        arguments: Of the architecture, but for the number of outputs.
-        spec: The spec it was trained by.
-        weights: State dict of the network, without its last layer but for concept vectors.
-    """
-
-    family: str
-    architecture: str
-    arguments: dict[str, Any]
-    spec: ModelSpec
-    weights: dict[str, Tensor]
-
-
-def frozen_bottleneck(
-    config: ModelConfig, loss: LossConfig, dataset: Dataset, card: Mapping[str, Any]
-) -> tuple[ModelSpec, dict[str, Tensor]]:
+def frozen_bottleneck(config: ModelConfig, loss: LossConfig, dataset: Dataset) -> tuple[ModelSpec, dict[str, Tensor]]:
     """Return the spec of a post-hoc or language bottleneck and the weights of its network.
 
     Args:
         config: `backbone` is a run directory or an image–text model.
         loss: Of the class layer.
         dataset: With labels.
-        card: What the spec says of the data.
 
     Raises:
         ConfigError: If settings, network and data do not go together.
@@ -72,12 +54,14 @@ def frozen_bottleneck(
     classes = objective_from_config(loss, dataset.labels, target_matrix(dataset.rows("train"), dataset.labels)).to_dict()
     check_bottleneck(config, classes)
     if asked.regime == "posthoc":
-        found = trained_backbone(config, dataset)
+        found = posthoc_backbone(config, dataset)
         source = concept_source(asked, dataset)
+        learnt_from = [found.spec.data, *([] if source is dataset else [data_card(source)])]
         objective, concepts = bottleneck_objective(config, source, classes), chosen_concepts(asked, source)
     else:
         listed = find_concept_list(asked, dataset)
         found, described = language_backbone(config, listed, dataset)
+        learnt_from = [found.spec.data]
         concepts = concept_subset(listed.space(), described["concepts"])
         objective = {
             "classes": classes, "kind": asked.kind, "regime": asked.regime, "penalty": asked.penalty,
@@ -86,7 +70,8 @@ def frozen_bottleneck(
     spec = ModelSpec(
         family=found.family, task="bottleneck", architecture=found.architecture,
         arguments={**found.arguments, "outputs": concepts.width}, preprocess=found.spec.preprocess, labels=dataset.labels,
-        concepts=concepts, objective=objective, data=card, versions={name: metadata.version(name) for name in LIBRARIES},
+        concepts=concepts, objective=objective, data=data_card(dataset, learnt_from),
+        versions={name: metadata.version(name) for name in LIBRARIES},
     )  # fmt: skip
     return spec, found.weights
 
@@ -100,36 +85,24 @@ def concept_source(asked: BottleneckConfig, dataset: Dataset) -> Dataset:
     return load_dataset(**asked.concept_data)
 
 
-def trained_backbone(config: ModelConfig, dataset: Dataset) -> FrozenBackbone:
+def posthoc_backbone(config: ModelConfig, dataset: Dataset) -> TrainedBackbone:
     """Return the network of a trained run, for a post-hoc bottleneck.
 
     Raises:
         ConfigError: If no run is named, a setting would have no effect, or its images are not the dataset's kind.
         CheckpointError: If the run cannot be read.
     """
-    from medzoo.checkpoint import find_checkpoint, load_checkpoint
-
-    _refuse(config, "a trained run", ("pretrained", "checkpoint_path"))
-    folder = Path(config.backbone).expanduser()
-    if not config.backbone or not folder.is_dir():
+    refuse_settings(config, "a trained run", (*OF_OTHER_MODELS, *WEIGHTS, "arguments", "neighbours"))
+    if config.preprocess != PreprocessConfig():
+        raise ConfigError("model.preprocess has no effect on a trained run, which keeps its own: leave it out")
+    if not config.backbone or not Path(config.backbone).expanduser().is_dir():
         raise ConfigError(f"model.backbone={config.backbone!r}: a post-hoc bottleneck needs a trained run; give its directory")
-    task = load_checkpoint(find_checkpoint(folder))
-    spec = task.spec
-    if isinstance(task, Contrast):
-        own = {name: tensor for name, tensor in task.model.state_dict().items() if name.startswith("visual.")}
-        arguments = {"open_clip": image_config(spec.arguments["open_clip"])}
-        found = FrozenBackbone("clip_image", spec.architecture, arguments, spec, own)
-    else:
-        network = _bare_network(task.model)
-        head = {id(tensor) for module in head_modules(network) for tensor in module.state_dict(keep_vars=True).values()}
-        weights = {name: t for name, t in network.state_dict(keep_vars=True).items() if id(t) not in head}
-        arguments = {k: v for k, v in spec.arguments.items() if k not in ("outputs", "neighbours")}
-        found = FrozenBackbone(spec.family, spec.architecture, arguments, spec, weights)
-    _check_images(found, dataset)
+    found = trained_backbone(config)
+    check_images(found.spec, dataset)
     return found
 
 
-def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Dataset) -> tuple[FrozenBackbone, dict[str, Any]]:
+def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Dataset) -> tuple[TrainedBackbone, dict[str, Any]]:
     """Return an image tower with concept vectors, and what the spec says of the concepts that were kept and left out.
 
     A concept's vector is the unit mean of its texts' unit embeddings.
@@ -137,7 +110,7 @@ def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Datas
     Raises:
         ConfigError: If the model has random weights, or fewer than two concepts are left.
     """
-    _refuse(config, "an image-text model", ())
+    refuse_settings(config, "an image-text model", (*OF_OTHER_MODELS, "arguments", "neighbours"))
     asked = config.bottleneck
     assert asked is not None
     assert dataset.labels is not None
@@ -155,15 +128,14 @@ def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Datas
     require_concepts(kept, dropped)
     weights = {name: t for name, t in task.model.state_dict().items() if name.startswith("visual.")}
     weights["fc.weight"] = vectors[[list(texts).index(name) for name in kept]]
-    found = FrozenBackbone(
-        "clip_image", task.spec.architecture, {"open_clip": image_config(task.spec.arguments["open_clip"])}, task.spec, weights
-    )
+    arguments = {"open_clip": image_config(task.spec.arguments["open_clip"])}
+    found = TrainedBackbone("clip_image", task.spec.architecture, arguments, task.spec, weights, {})
     described = {
         "concepts": kept, "columns": [_column_name(known[name], dataset) for name in kept],
         "texts": {name: list(texts[name]) for name in kept}, "dropped": dropped,
         "concept_list": {"name": concepts.name, "version": concepts.version, "hash": concepts.hash},
     }  # fmt: skip
-    _check_images(found, dataset)
+    check_images(found.spec, dataset)
     return found, described
 
 
@@ -224,33 +196,3 @@ def without_concepts(spec: ModelSpec, dropped: Mapping[str, str]) -> ModelSpec:
     }  # fmt: skip
     arguments = {**spec.arguments, "outputs": len(kept)}
     return replace(spec, concepts=concept_subset(spec.concepts, kept), objective=objective, arguments=arguments)
-
-
-def _bare_network(network: nn.Module) -> nn.Module:
-    """Return a trained network without what stands around its backbone."""
-    if isinstance(network, BottleneckNetwork | OrdinalNetwork | NeighbourNetwork):
-        return network.backbone
-    return network
-
-
-def _refuse(config: ModelConfig, what: str, further: tuple[str, ...]) -> None:
-    """Refuse settings that a network which comes ready would ignore."""
-    plain = ModelConfig()
-    for name in ("small_stem", "arguments", "neighbours", "freeze", "image_tower", "image_pretrained", "captions", *further):
-        if getattr(config, name) != getattr(plain, name) and not (name == "pretrained" and config.pretrained is None):
-            raise ConfigError(f"model.{name} has no effect on {what}: leave it out")
-    if further and config.preprocess != PreprocessConfig():
-        raise ConfigError(f"model.preprocess has no effect on {what}, which keeps its own: leave it out")
-
-
-def _check_images(found: FrozenBackbone, dataset: Dataset) -> None:
-    preprocess, shape = found.spec.preprocess, dataset.reader.shape
-    require_prepared(getattr(dataset.reader, "prepared", None), preprocess)
-    dtype = "uint8" if dataset.info.value_type == "uint8" else "float32"
-    if preprocess.dtype != dtype:
-        raise ConfigError(f"the trained run takes {preprocess.dtype} images, {dataset.info.name} has {dtype} ones")
-    if shape is not None and (len(shape) == 4) != preprocess.is_volume:
-        kinds = ("images", "volumes")
-        raise CheckpointError(
-            f"the trained run takes {kinds[preprocess.is_volume]}, {dataset.info.name} has {kinds[len(shape) == 4]}"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -12,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
+from medzoo.data.card import data_card
 from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.samples import SampleDataset, require_prepared
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.models import timm_backbone
-from medzoo.models.backbone import head_modules, pooled_features
+from medzoo.models.backbone import pooled_features
 from medzoo.models.bottleneck import BottleneckNetwork
 from medzoo.models.clip_image import ClipImageNetwork, build_clip_image, find_image_tower, image_config
 from medzoo.models.concept_scores import with_concept_scores
@@ -34,10 +36,21 @@ from medzoo.tasks.contrast_setup import clip_preprocess, contrast_from_config, c
 from medzoo.tasks.frozen_bottleneck import frozen_bottleneck
 from medzoo.tasks.objective import Objective, objective_from_config
 from medzoo.tasks.task import Task
+from medzoo.tasks.trained_backbone import (
+    TrainedBackbone,
+    is_image_text_run,
+    is_run,
+    load_backbone,
+    load_start,
+    run_cards,
+    starting_backbone,
+)
 
 DEFAULT_SIZE = 224
 VOLUME_FAMILIES = ("cnn3d", "slices")
 LIBRARIES = ("medzoo", "torch", "timm", "numpy")
+REMOTE = ("hf-hub:", "local-dir:")
+"""How names of open_clip's begin that are no paths."""
 
 
 TrainableTask = Classify | Contrast | Bottleneck
@@ -50,8 +63,10 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         UnknownNameError: If the family, the backbone or the loss is not known.
         ConfigError: If the model and the dataset do not go together.
     """
+    if os.sep in config.backbone and not is_run(config.backbone) and not config.backbone.startswith(REMOTE):
+        raise ConfigError(f"model.backbone={config.backbone}: there is no run directory; train one first, or give a model's name")
     if config.family == "clip":
-        return contrast_from_config(config, loss, dataset, seed, data_card(dataset))
+        return contrast_from_config(config, loss, dataset, seed)
     if config.freeze or config.captions != "auto":
         raise ConfigError("model.freeze and model.captions are for model=clip")
     if (config.family == "cbm") != (config.bottleneck is not None):
@@ -59,13 +74,20 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels to classify; choose a dataset or an option with labels")
     if config.bottleneck is not None and config.bottleneck.regime in UNTRAINED:
-        spec, weights = frozen_bottleneck(config, loss, dataset, data_card(dataset))
+        spec, weights = frozen_bottleneck(config, loss, dataset)
         return bottleneck_from_weights(spec, weights, seed)
     tower: nn.Module | None = None
-    if config.family == "clip_image":
+    start: TrainedBackbone | None = None
+    image_text = is_image_text_run(config.backbone)
+    if image_text and config.family != "clip_image":
+        raise ConfigError(f"{config.backbone} holds an image–text model: use model=clip_image, or model=clip to train it further")
+    if is_run(config.backbone) and not image_text:
+        start, preprocess = starting_backbone(config, dataset)
+        architecture, own = start.architecture, start.arguments
+    elif config.family == "clip_image":
         source, tower = find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
         preprocess, architecture = clip_preprocess(source, config), source.name
-        own: dict[str, Any] = {"open_clip": image_config(source.config)}
+        own = {"open_clip": image_config(source.config)}
     else:
         if not isinstance(config.pretrained, bool):
             raise ConfigError(f"model.pretrained={config.pretrained!r} is not true or false; a tag goes into the backbone's name")
@@ -99,10 +121,13 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         labels=dataset.labels,
         concepts=None if config.bottleneck is None else chosen_concepts(config.bottleneck, dataset),
         objective=described,
-        data=data_card(dataset),
+        data=data_card(dataset, learnt_from=run_cards(config.backbone)),
         versions={name: metadata.version(name) for name in libraries},
     )
-    if tower is None:
+    if start is not None:
+        model = _network(spec, seed=seed)
+        load_start(model, spec, start)
+    elif tower is None:
         model = _network(spec, seed=seed, pretrained=config.pretrained, checkpoint_path=config.checkpoint_path)
     else:
         model = _network(spec, seed=seed)
@@ -155,12 +180,7 @@ def bottleneck_from_weights(spec: ModelSpec, weights: Mapping[str, Tensor], seed
     """
     model = _network(spec, seed=seed)
     assert isinstance(model, BottleneckNetwork)
-    missing, unknown = model.backbone.load_state_dict(dict(weights), strict=False)
-    last = {id(t) for module in head_modules(model.backbone) for t in module.state_dict(keep_vars=True).values()}
-    own = {name for name, tensor in model.backbone.state_dict(keep_vars=True).items() if id(tensor) in last}
-    if unknown or not set(missing) <= own:
-        wrong = [*unknown, *sorted(set(missing) - own)]
-        raise CheckpointError(f"the trained network does not fit {spec.architecture}: {', '.join(wrong[:3])}")
+    load_backbone(model.backbone, weights, spec.architecture)
     return Bottleneck(spec, model)
 
 
@@ -247,25 +267,6 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     )
     require_prepared(prepared, chosen)
     return chosen
-
-
-def data_card(dataset: Dataset) -> dict[str, Any]:
-    """Return what a spec says of its training data: the card, the options and the size of each split."""
-    counts = dataset.table["split"].value_counts()
-    return {
-        **dataset.info.to_dict(),
-        "options": dict(dataset.options),
-        "samples": {str(split): int(n) for split, n in sorted(counts.items())},
-        "subgroups": list(dataset.subgroups),
-        "window": _window(dataset),
-        "views": len(dataset.reader.columns) if getattr(dataset.reader, "views", False) else 1,
-    }
-
-
-def _window(dataset: Dataset) -> list[float] | None:
-    """Return the values that became black and white in training: whoever reads a file for the model later needs them."""
-    window = getattr(dataset.reader, "window", None)
-    return None if window is None else [float(v) for v in window]
 
 
 def _per_channel(given: list[float] | None, weights: tuple[float, ...] | None, channels: int) -> tuple[float, ...]:

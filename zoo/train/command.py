@@ -16,12 +16,14 @@ from medzoo.config import TrainConfig, TrainerConfig
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
+from medzoo.data.seen_groups import refuse_seen_groups
 from medzoo.evaluation.command import predict_run, report_run
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED, Bottleneck
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
+from medzoo.tasks.trained_backbone import describe_start
 from medzoo.train.devices import make_accelerator
 from medzoo.train.finish import finish_bottleneck
 from medzoo.train.fit_bottleneck import fit_bottleneck, save_fitted
@@ -53,6 +55,7 @@ def main(config: DictConfig) -> RunDirectory:
             if not (dataset.table["split"] == split).any():
                 raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits, or change the split options")
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
+    dataset = refuse_seen_groups(dataset, task.spec.data.get("learnt_from", ()))
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
     if isinstance(task.model, NeighbourNetwork) and isinstance(task, Classify):
         _refuse_training(settings)
@@ -64,6 +67,8 @@ def main(config: DictConfig) -> RunDirectory:
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
     if accelerator.is_main_process:
         RunDirectory.create(run.path, yaml_text, task.spec, task.assets())
+        if started := describe_start(settings.model.backbone, task.spec):
+            print(started)
     trainer.accelerator.wait_for_everyone()
     return _fit(trainer, settings, dataset)
 
@@ -90,6 +95,7 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
     dataset = load_dataset(**settings.data)
     task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
+    dataset = refuse_seen_groups(dataset, task.spec.data.get("learnt_from", ()))
     return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
 
 

@@ -289,9 +289,8 @@ def test_the_file_with_corrected_concepts_is_the_class_layer(run: Run) -> None:
     np.testing.assert_allclose(plain["concepts"][alone], odds[alone], atol=1e-4)
 
 
+@pytest.mark.parametrize("run", ["table"], indirect=True)  # the one independent run
 def test_an_independent_head_takes_the_predicted_concept_where_the_true_one_is_missing(run: Run) -> None:
-    if run.name != "table":
-        pytest.skip("one independent run of hard labels is enough")
     assert run.task.spec.labels is not None
     rows = run.frame[run.frame["split"] == "train"]
     truth, targets = run.columns(rows, "concept"), run.columns(rows, "target")

@@ -95,10 +95,7 @@ def test_fitted_layers_equal_scikit_learn_for_every_kind_of_label() -> None:
         np.testing.assert_allclose(weight[k].numpy(), theirs.coef_[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["soft", "hard", "logit"])
-def test_correcting_every_concept_is_the_class_head_on_the_truth(kind: str, sequential: Path) -> None:
-    if sequential.name != kind:
-        pytest.skip("another bottleneck's turn")
+def test_correcting_every_concept_is_the_class_head_on_the_truth(sequential: Path) -> None:
     task = load(sequential)
     predictions = Predictions.read(sequential / "predictions.parquet").of_split("test")
     truth = predictions.concept_targets
@@ -266,10 +263,7 @@ def test_mistakes_in_interventions_are_one_line(sequential: Path, trained_run: P
         assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", ["soft", "hard", "logit"])
-def test_cases_of_several_photographs_are_averaged_at_the_concepts(kind: str, sequential: Path) -> None:
-    if sequential.name != kind:
-        pytest.skip("another bottleneck's turn")
+def test_cases_of_several_photographs_are_averaged_at_the_concepts(sequential: Path) -> None:
     task = load(sequential)
     images = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 1), dtype=np.uint8)
     views = torch.from_numpy(images).movedim(-1, 1)[None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +43,8 @@ class TrainedBackbone:
         arguments: Of the architecture, but for the number of outputs.
         spec: The spec it was trained by.
         weights: State dict of the backbone, without its last layer but for concept vectors.
-        whole: State dict with the last layer, of a bottleneck that of the concepts; of other networks with what stands around it.
+        head: State dict of the last layer, with an ordinal link by the names of the network around the backbone; of a bottleneck
+            the concepts'.
     """
 
     family: str
@@ -50,7 +52,7 @@ class TrainedBackbone:
     arguments: dict[str, Any]
     spec: ModelSpec
     weights: dict[str, Tensor]
-    whole: Mapping[str, Tensor]
+    head: Mapping[str, Tensor]
 
 
 def is_run(name: str) -> bool:
@@ -87,8 +89,9 @@ def trained_backbone(config: ModelConfig) -> TrainedBackbone:
     network = bare_network(task.model)
     weights = {name: t for name, t in network.state_dict().items() if name not in head_names(network)}
     arguments = {k: v for k, v in spec.arguments.items() if k not in ("outputs", "neighbours")}
-    whole = network if spec.task == "bottleneck" else task.model
-    return TrainedBackbone(spec.family, spec.architecture, arguments, spec, weights, whole.state_dict())
+    whole = (network if spec.task == "bottleneck" else task.model).state_dict()
+    head = {name: tensor for name, tensor in whole.items() if name.removeprefix("backbone.") not in weights}
+    return TrainedBackbone(spec.family, spec.architecture, arguments, spec, weights, head)
 
 
 def starting_backbone(config: ModelConfig, dataset: Dataset) -> tuple[TrainedBackbone, Preprocess]:
@@ -149,15 +152,23 @@ def load_start(model: nn.Module, spec: ModelSpec, found: TrainedBackbone) -> Non
     Raises:
         CheckpointError: If it does not fit.
     """
-    bare = not has_same_outputs(spec, found.spec)
-    network = bare_network(model) if bare or spec.task == "bottleneck" else model
-    try:
-        load_backbone(network, found.weights if bare else found.whole, spec.architecture)
-    except CheckpointError as error:
-        if spec.preprocess.size == found.spec.preprocess.size:
-            raise
-        size = list(found.spec.preprocess.size)
-        raise CheckpointError(f"{error}; it is bound to images of {size}: leave model.preprocess.size out") from None
+    backbone, weights = bare_network(model), found.weights
+    if spec.preprocess.size != found.spec.preprocess.size:
+        weights = resampled(backbone, found)
+    load_backbone(backbone, weights, spec.architecture)
+    if has_same_outputs(spec, found.spec):
+        (backbone if spec.task == "bottleneck" else model).load_state_dict(dict(found.head), strict=False)
+
+
+def resampled(backbone: nn.Module, found: TrainedBackbone) -> dict[str, Tensor]:
+    """Return weights for images of another size: position embeddings and windows as timm resamples them, where it can."""
+    resample = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if resample is None:
+        return found.weights
+    # With the last layer, whose name tells timm which layout a state dict has.
+    whole = {**found.weights, **{name.removeprefix("backbone."): tensor for name, tensor in found.head.items()}}
+    fitted: dict[str, Tensor] = resample(whole, backbone)
+    return {name: tensor for name, tensor in fitted.items() if name not in head_names(backbone) and not name.startswith("link.")}
 
 
 def describe_start(name: str, spec: ModelSpec) -> str:
@@ -187,16 +198,16 @@ def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
 
 
 def load_backbone(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Load weights into a network, of which only the last layer may be missing.
+    """Load weights into a backbone, of which only the last layer may be missing.
 
     Raises:
         CheckpointError: If they are of another network.
     """
     expected = network.state_dict()
     misfits = [key for key, tensor in weights.items() if key not in expected or expected[key].shape != tensor.shape]
-    misfits += sorted(set(expected) - set(weights) - head_names(bare_network(network)))
+    misfits += sorted(set(expected) - set(weights) - head_names(network))
     if misfits:
-        raise CheckpointError(f"the trained network does not fit {name}: {', '.join(misfits[:3])}")
+        raise CheckpointError(f"the trained network does not fit {name}, or not at this size: {', '.join(misfits[:3])}")
     network.load_state_dict(dict(weights), strict=False)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 import medzoo
@@ -183,12 +184,26 @@ def test_images_and_text_are_told_from_classifiers(run: Path, clip: Path, capsys
         assert message in capsys.readouterr().err
 
 
-def test_a_fixed_size_is_named_where_another_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("loss", ["loss=default", "loss=corn"])
+def test_a_transformers_position_embedding_is_resampled(loss: str, tmp_path: Path) -> None:
     vit = tmp_path / "vit"
-    assert main(["train", *SHORT, "model=vit", "model.backbone=test_vit", f"run={vit}"]) == 0
-    larger = ["model=vit", f"model.backbone={vit}", "model.preprocess.size=80", f"run={tmp_path / 'no'}"]
+    options = ["data.labels=ordinal", loss, "model=vit"]
+    assert main(["train", *SHORT, *options, "model.backbone=test_vit", "model.preprocess.size=64", f"run={vit}"]) == 0
+    theirs = weights(vit)
+    ours = build(*options, f"model.backbone={vit}", "model.preprocess.size=96").model.state_dict()
+    (name,) = differing(ours, theirs)
+    assert name.endswith("pos_embed")
+    expected = resample_abs_pos_embed(theirs[name], new_size=[6, 6], old_size=[4, 4], num_prefix_tokens=1)
+    torch.testing.assert_close(ours[name], expected)
+
+
+def test_what_cannot_be_resampled_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cait = tmp_path / "cait"
+    start = ["model=vit", "model.backbone=cait_xxs24_224", "+model.arguments.depth=1", "model.preprocess.size=32"]
+    assert main(["train", *SHORT, *start, f"run={cait}", "evaluate=false"]) == 0
+    larger = ["model=vit", f"model.backbone={cait}", "model.preprocess.size=64", f"run={tmp_path / 'no'}"]
     assert main(["train", *SHORT, *larger]) == 2
-    assert "leave model.preprocess.size out" in capsys.readouterr().err
+    assert "does not fit cait_xxs24_224, or not at this size: pos_embed" in capsys.readouterr().err
 
 
 def test_an_architectures_plain_name_is_never_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

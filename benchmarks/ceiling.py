@@ -21,9 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from medzoo.export.batch_session import available_cores
 from medzoo.export.bench.machine import describe_machine
 from medzoo.export.bench.subjects import random_task, smooth_images
+from medzoo.export.cores import available_cores
 
 SIDE = 2048
 """Of the matrices."""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import MedzooError
+from medzoo.export.cores import available_cores
 from medzoo.export.integrity import files_of
 from medzoo.export.providers import SessionSettings, open_session
 
@@ -155,13 +156,6 @@ def cut_batch(count: int, threads: int, piece: int) -> tuple[list[slice], slice]
     number = threads * math.ceil(shared / threads / piece)
     bounds = [shared * place // number for place in range(number + 1)]
     return [slice(*ends) for ends in pairwise(bounds)], slice(shared, count)
-
-
-def available_cores() -> int:
-    """Return the processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _state(files: Sequence[Path]) -> list[tuple[int, int, int]] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from medzoo.data.errors import MedzooError
+from medzoo.export.cores import available_cores
 from medzoo.export.nvidia import missing_driver
 from medzoo.export.providers import PACKAGES, PROVIDERS, onnxruntime, prove, run_probe
 
@@ -72,7 +72,7 @@ def examine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "packages": packages,
         "extras": extras,
         "providers": _providers(),

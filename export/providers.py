@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.data.errors import ConfigError, MissingDependencyError, OnnxFileError, ProviderError, UnknownNameError
+from medzoo.export.cores import restricted_cores
 from medzoo.export.nvidia import missing_libraries
 from medzoo.export.probe import PROBE, PROBE_RESULT, probe_inputs
 
@@ -43,7 +44,7 @@ class SessionSettings:
     Attributes:
         provider: `cpu`, `cuda`, `tensorrt` or `openvino`.
         device_id: Number of the GPU.
-        threads: CPU threads an operator may use (intra-op); None: one a core.
+        threads: CPU threads an operator may use (intra-op); None: one a core, of those this process may use.
         inter_op_threads: Operators that may run at once; None or 1: one after another, which suits one image path.
         engine_cache: Folder where TensorRT keeps the engines it builds, minutes of work each; None: they are built anew.
         fp16: Let TensorRT compute in half precision. It changes results: hold them against `medzoo export`'s own fp16 file, whose
@@ -194,8 +195,9 @@ def _session_options(settings: SessionSettings | None = None) -> Any:
     options.add_session_config_entry(_ASSIGNMENT, "1")
     # Threads that spin on after a run take the cores from the next session's, and from those that decode.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if chosen.threads is not None:
-        options.intra_op_num_threads = chosen.threads
+    threads = chosen.threads or restricted_cores()
+    if threads is not None:
+        options.intra_op_num_threads = threads
     if chosen.inter_op_threads is not None and chosen.inter_op_threads > 1:
         options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
         options.inter_op_num_threads = chosen.inter_op_threads

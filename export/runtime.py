@@ -34,8 +34,7 @@ class OnnxModel:
     Args:
         path: A file written by `medzoo export`; its checksum is verified first, and that of its weights' file if it has one.
         provider: `cpu`, `cuda`, `tensorrt` or `openvino`; one that does not truly run is an error, never a quiet fall back.
-        threads: CPU threads; None: ONNX Runtime's choice for an operator, the cores this process may use for pieces of a batch.
-            In a container with a quota of processor time, say how many.
+        threads: CPU threads; None: the cores this process may use, in a container those that its quota pays for.
         device_id: Number of the GPU.
         inter_op_threads: Operators that may run at once; None: one after another.
         engine_cache: Folder where TensorRT keeps its engines; None: they are built anew.

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.export.batch_session import available_cores, images_per_piece
+from medzoo.export.batch_session import images_per_piece
 from medzoo.export.bench.contestants import ENGINES, REFERENCE, build, list_contestants, warm_up
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
 from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
 from medzoo.export.bench.subjects import PRECISIONS, Subject, backbone_subjects, run_subjects
+from medzoo.export.cores import available_cores
 from medzoo.export.integrity import files_of
 from medzoo.export.providers import SessionSettings, prove
 from medzoo.train.storage import write_file

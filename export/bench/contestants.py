@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medzoo.data.errors import MedzooError, MissingDependencyError, ProviderError
-from medzoo.export.batch_session import BatchSession, available_cores, cut_batch
+from medzoo.export.batch_session import BatchSession, cut_batch
+from medzoo.export.cores import available_cores
 from medzoo.export.integrity import check
 from medzoo.export.providers import SessionSettings
 

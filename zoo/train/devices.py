@@ -59,6 +59,9 @@ def start_trackers(accelerator: Accelerator, trackers: Sequence[str], yaml: str,
         trackers: Names of trackers.
         yaml: The run's configuration.
         run: Names the run in trackers that keep many.
+
+    Raises:
+        ConfigError: If one does not start: no login, no server, a store of another kind.
     """
     settings = OmegaConf.to_container(OmegaConf.create(yaml))
     assert isinstance(settings, dict)
@@ -67,7 +70,14 @@ def start_trackers(accelerator: Accelerator, trackers: Sequence[str], yaml: str,
     named = {"wandb": {"name": run.path.name, "dir": str(run.path)}, "mlflow": {"run_name": run.path.name}}
     # TensorBoard takes the name for a folder; the others for the project.
     project = "tensorboard" if list(trackers) == ["tensorboard"] else "medzoo"
-    accelerator.init_trackers(project, config=flat, init_kwargs={k: named[k] for k in trackers if k in named})
+    try:
+        accelerator.init_trackers(project, config=flat, init_kwargs={k: named[k] for k in trackers if k in named})
+    except Exception as error:  # each tracker has errors of its own
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ConfigError(
+            f"trainer.trackers={list(trackers)} cannot start ({reason}); mend that and go on with resume={run.path}, or train "
+            "without it into another run=..."
+        ) from error
 
 
 def _flat(settings: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

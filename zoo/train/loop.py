@@ -119,9 +119,9 @@ class Trainer:
         Raises:
             TrainingError: If the loss stops being finite, or a state cannot be saved.
         """
-        start_trackers(self.accelerator, self.config.trackers, self.yaml, self.run)
         if self.progress.step == 0 and self.progress.batch == 0:
-            self._save_state()
+            self._save_state()  # before trackers, which may want a login first: training can then be gone on with
+        start_trackers(self.accelerator, self.config.trackers, self.yaml, self.run)
         while not self.progress.finished:
             self._train_epoch()
             self._end_epoch()

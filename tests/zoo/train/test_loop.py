@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from medzoo.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.cli import main
@@ -75,3 +76,22 @@ def test_learning_rates_by_hand() -> None:
     assert rate(10) == pytest.approx(0.0)
     assert [rate(s, "step") for s in (4, 5, 8)] == pytest.approx([1.0, 0.1, 0.01])
     assert rate(9, "constant") == 1.0
+
+
+def test_a_tracker_that_does_not_start_is_one_line_and_training_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+
+    def no_login(*_: object, **__: object) -> None:
+        raise RuntimeError("no API key\nlog in first")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Accelerator, "init_trackers", no_login)
+        assert main(["train", *TINY, "trainer.epochs=1", "trainer.trackers=[tensorboard]", f"run={run}"]) == 2
+    error = capsys.readouterr().err
+    assert "trainer.trackers=['tensorboard'] cannot start (no API key log in first)" in error
+    assert error.count("\n") == 1
+    assert main(["train", f"resume={run}"]) == 0
+    assert list((run / "tensorboard").glob("*"))
+    assert find_checkpoint(run, "last")

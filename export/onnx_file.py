@@ -232,6 +232,18 @@ def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targ
     return {"name": name, "images": len(images), "torch": in_torch, "onnx": in_onnx}
 
 
+def licences(card: Mapping[str, Any]) -> list[str]:
+    """Return the licences of all data that a network has learnt from, each once, those of its own training first.
+
+    Args:
+        card: `data` of a spec; see `medzoo.data.card.data_card`.
+    """
+    found = [str(card.get("licence", ""))]
+    for earlier in card.get("learnt_from", ()):
+        found += licences(earlier)
+    return [name for place, name in enumerate(found) if name and name not in found[:place]]
+
+
 def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], further: dict[str, str]) -> None:
     spec = graph.spec
     entries = {
@@ -241,7 +253,7 @@ def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], furthe
         "medzoo.labels": json.dumps(None if spec.labels is None else spec.labels.to_dict(), ensure_ascii=False),
         "medzoo.preprocess": json.dumps(spec.preprocess.to_dict()),
         "medzoo.outputs": json.dumps(list(graph.outputs)),
-        "medzoo.licence": str(spec.data.get("licence", "")),
+        "medzoo.licence": "; ".join(licences(spec.data)),
         "medzoo.report": json.dumps(report, allow_nan=False),
         **further,
         KEY: PLACEHOLDER,

@@ -77,8 +77,8 @@ class TrainedModel:
             ImageError: If an image cannot be read or has the wrong shape, type or range.
             ConfigError: If corrections do not fit the model or the images.
         """
-        corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
         require_several(images, len(self.task.spec.preprocess.size))
+        corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
         found = self._run(images, batch_size, lambda batch: self.task.predict(batch), corrections)
         if isinstance(self.task, Bottleneck):
             found["concepts"] = self.task.model.values(torch.from_numpy(found["concept_logits"]).to(self.device)).cpu().numpy()
@@ -112,6 +112,7 @@ class TrainedModel:
 
     def features(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> NDArray[Any]:
         """Return (N, F) float32 pooled features before the head; arguments as for `predict`."""
+        require_several(images, len(self.task.spec.preprocess.size))
         return self._run(images, batch_size, lambda batch: {"features": self.task.features(batch)})["features"]
 
     def _run(

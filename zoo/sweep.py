@@ -27,7 +27,7 @@ from medzoo.data.errors import ConfigError, MedzooError
 
 FLAGS = ("-m", "--multirun")
 NAMED_BACKBONES = ("cnn", "vit", "cnn3d", "slices")
-"""Families whose backbone is a name of the registry; elsewhere it may be a run directory or a checkpoint."""
+"""Families whose backbone is a name of the registry, unless it is a run directory."""
 KNOWN_IN_THE_JOB = "${hydra:"
 """Values that Hydra gives to a running job alone."""
 
@@ -118,6 +118,7 @@ def _jobs(overrides: Sequence[str]) -> _Jobs | None:
 def _check(jobs: _Jobs, config_dir: Path | None) -> None:
     """Check what costs no training: that every job composes, names a model there is, and has a run directory of its own."""
     from medzoo.models.registry import check_name
+    from medzoo.tasks.trained_backbone import is_run
     from medzoo.train.run import RunDirectory
 
     taken: dict[Path, int] = {}
@@ -130,7 +131,7 @@ def _check(jobs: _Jobs, config_dir: Path | None) -> None:
             if KNOWN_IN_THE_JOB in str(raw):
                 continue
             settings = typed(TrainConfig, config)
-            if settings.model.family in NAMED_BACKBONES:
+            if settings.model.family in NAMED_BACKBONES and not is_run(settings.model.backbone):
                 check_name(settings.model.backbone, settings.model.family)
             if settings.run is None:
                 continue

@@ -12,10 +12,10 @@ from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
+from medzoo.data.learnt_from import read_record, refuse_learnt_from
 from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
 from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.registry import load_dataset
-from medzoo.data.seen_groups import refuse_seen_groups
 from medzoo.evaluation.contrast import embed_dataset, prompt_card, zero_shot_predictions
 from medzoo.evaluation.plots import plot_reliability
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
@@ -23,6 +23,7 @@ from medzoo.evaluation.zeroshot import ZeroShotClassifier, build_classifier
 from medzoo.export.predict import list_images
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import contrast_with_weights
+from medzoo.tasks.trained_backbone import is_run
 from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory, default_run_path
 from medzoo.train.storage import write_file
@@ -41,7 +42,10 @@ def main(config: ZeroshotConfig) -> Path | None:
     if config.images is not None:
         _classify_images(task, config)
         return None
-    dataset = refuse_seen_groups(load_dataset(**config.data), [task.spec.data])
+    dataset = load_dataset(**config.data)
+    if config.trained is not None or is_run(config.model.backbone):
+        learnt = read_record(config.trained or config.model.backbone)
+        dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels; give images=[folder] and classes=[...] for images without")
     classifier, prompts = _classifier(task, config, dataset, dataset.labels)

@@ -18,9 +18,9 @@ from medzoo.config import EvaluationConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError
+from medzoo.data.learnt_from import read_record, refuse_learnt_from
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
-from medzoo.data.seen_groups import refuse_seen_groups
 from medzoo.data.splits import shared_groups
 from medzoo.evaluation.contrast import (
     classifier_prompts,
@@ -45,6 +45,8 @@ from medzoo.train.devices import make_accelerator
 from medzoo.train.run import RunDirectory
 from medzoo.verb_config import EvaluateConfig
 
+PLACES = ("root", "file", "packed")
+"""Options of a dataset that say where it lies."""
 USED_BY_PREDICTING = ("device", "workers", "evaluation.batch_size", "evaluation.tta")
 """Settings that scoring predictions which are there already would ignore."""
 
@@ -57,7 +59,9 @@ def main(config: EvaluateConfig) -> None:
     if config.predict:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
         task = load_checkpoint(checkpoint)
-        dataset = refuse_seen_groups(run_dataset(run, config.data), [task.spec.data])
+        dataset, learnt = run_dataset(run, config.data), read_record(run.path)
+        if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - set(PLACES):
+            dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
         details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}

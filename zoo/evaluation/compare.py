@@ -20,6 +20,7 @@ import yaml
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED
+from medzoo.tasks.trained_backbone import is_run
 from medzoo.train.run import RunDirectory
 from medzoo.train.storage import write_file
 
@@ -250,10 +251,21 @@ def _setting(result: Result) -> str:
     config, below, run = dict(result.config), None, _backbone_run(result)
     if run is not None:
         config["model"] = {key: value for key, value in config["model"].items() if key != "backbone"}
-        file = RunDirectory(run).config
-        trained = _without_seeds(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else None
-        below = [result.spec.family, result.spec.architecture, trained]
+        below = [result.spec.family, result.spec.architecture, _training(run)]
     return json.dumps([_without_seeds(config), evaluated, own.get("root"), own.get("file"), below], sort_keys=True)
+
+
+def _training(run: Path) -> list[str]:
+    """Return how a run, and those that it started from, were trained; of one that is not there its path, which parts it."""
+    file = RunDirectory(run).config
+    if not file.is_file():
+        return [str(run)]
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    start = str(config["model"]["backbone"])
+    if not is_run(start):
+        return [_without_seeds(config)]
+    config["model"] = {**config["model"], "backbone": None}
+    return [_without_seeds(config), *_training(Path(start).expanduser())]
 
 
 def _common_name(names: Sequence[str]) -> str:

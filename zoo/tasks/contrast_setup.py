@@ -35,7 +35,15 @@ from medzoo.models.timm_backbone import check_name as check_timm
 from medzoo.spec import ModelSpec
 from medzoo.tasks.contrast import TEXT_CONFIG_FILE, TOKENIZER_FILE, TOWERS, Contrast
 from medzoo.tasks.contrastive import LOSSES
-from medzoo.tasks.trained_backbone import WEIGHTS, check_images, is_run, keep_preprocess, refuse_settings, run_cards
+from medzoo.tasks.trained_backbone import (
+    WEIGHTS,
+    check_images,
+    is_run,
+    keep_preprocess,
+    refuse_own_weights,
+    refuse_settings,
+    run_cards,
+)
 
 LIBRARIES = ("medzoo", "torch", "open_clip_torch", "timm", "numpy")
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -105,6 +113,7 @@ def contrast_with_weights(config: ModelConfig) -> Contrast:
         ConfigError: If it is not one, or has random weights.
         CheckpointError: If weights do not fit or cannot be had.
     """
+    refuse_own_weights(config)
     if is_run(config.backbone):
         from medzoo.checkpoint import find_checkpoint, load_checkpoint
 

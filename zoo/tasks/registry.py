@@ -42,6 +42,7 @@ from medzoo.tasks.trained_backbone import (
     is_run,
     load_backbone,
     load_start,
+    refuse_own_weights,
     run_cards,
     starting_backbone,
 )
@@ -65,6 +66,7 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
     """
     if os.sep in config.backbone and not is_run(config.backbone) and not config.backbone.startswith(REMOTE):
         raise ConfigError(f"model.backbone={config.backbone}: there is no run directory; train one first, or give a model's name")
+    refuse_own_weights(config)
     if config.family == "clip":
         return contrast_from_config(config, loss, dataset, seed)
     if config.freeze or config.captions != "auto":

@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import timm
+import yaml
 from torch import Tensor, nn
 
 from medzoo.config import ModelConfig, PreprocessConfig
@@ -67,6 +69,19 @@ def is_image_text_run(name: str) -> bool:
     return is_run(name) and ModelSpec.read(Path(name).expanduser() / "spec.json").task == "contrast"
 
 
+def refuse_own_weights(config: ModelConfig) -> None:
+    """Refuse a checkpoint of medzoo's as a plain weights file, which does not say what it has learnt from.
+
+    Raises:
+        ConfigError: With the directory to give instead.
+    """
+    if config.checkpoint_path is not None and is_run(f"{Path(config.checkpoint_path).expanduser().absolute().parent}{os.sep}"):
+        folder = Path(config.checkpoint_path).parent
+        raise ConfigError(
+            f"model.checkpoint_path={config.checkpoint_path} is a checkpoint of medzoo's: give its run as model.backbone={folder}"
+        )
+
+
 def run_cards(name: str) -> list[Mapping[str, Any]]:
     """Return what the network of a run has learnt from, as `medzoo.data.card.data_card` takes it; empty for other names."""
     return [ModelSpec.read(Path(name).expanduser() / "spec.json").data] if is_run(name) else []
@@ -105,16 +120,26 @@ def starting_backbone(config: ModelConfig, dataset: Dataset) -> tuple[TrainedBac
     if not any({config.family, found.family} <= group for group in ALIKE):
         raise ConfigError(f"{config.backbone} holds a network of family {found.family}: use model={found.family}")
     refuse_settings(config, "a trained run", (*OF_OTHER_MODELS, *WEIGHTS))
+    plain = _own_arguments(config.family)
     for name, value in config.arguments.items():
+        if name in plain and value == plain[name]:  # nobody asked for it
+            continue
         if found.arguments.get(name, value) != value or name not in found.arguments:
             kept = f"the run has {found.arguments[name]!r}" if name in found.arguments else "leave it out"
             raise ConfigError(f"model.arguments.{name}={value!r} has no effect on a trained run, which keeps its own: {kept}")
-    keep_preprocess(config, found.spec, but=("size",))
+    keep_preprocess(config, found.spec, but=() if config.family == "clip_image" else ("size",))
     own, size = found.spec.preprocess, config.preprocess.size
     if size is not None:
-        own = replace(own, size=(size,) * len(own.size) if isinstance(size, int) else tuple(int(side) for side in size))
+        sides = (size,) * len(own.size) if isinstance(size, int) else tuple(int(side) for side in size)
+        own = replace(own, size=(*own.size[: len(own.size) - len(sides)], *sides))  # [H, W] of a volume keeps its depth
     check_images(found.spec, dataset, own)
     return found, own
+
+
+def _own_arguments(family: str) -> dict[str, Any]:
+    """Return the arguments that a family's configuration file gives without being asked."""
+    file = files("medzoo.conf") / "model" / f"{family}.yaml"
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")).get("arguments") or {})
 
 
 def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = ()) -> None:
@@ -134,8 +159,10 @@ def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = (
         if name in but or value in (getattr(plain, name), "auto"):
             continue
         kept = getattr(own, name)
-        given = (value,) * len(kept) if name == "size" and isinstance(value, int) else value
-        if (tuple(given) if isinstance(given, list) else given) != kept:
+        given = (value,) if name == "size" and isinstance(value, int) else value
+        if isinstance(given, list | tuple):  # one for all channels, or sides
+            given = tuple(given) * (len(kept) if len(given) == 1 else 1)
+        if given != kept:
             raise ConfigError(f"model.preprocess.{name}={value} is not the trained run's ({kept}): leave it out")
 
 
@@ -184,7 +211,9 @@ def describe_start(name: str, spec: ModelSpec) -> str:
     if spec.task == "contrast":
         return f"starts from {name}"
     same = has_same_outputs(spec, before)
-    return f"starts from {name}, {'its last layer included' if same else 'with a new last layer'}"
+    size, earlier = ("x".join(map(str, of.preprocess.size)) for of in (spec, before))
+    resized = "" if size == earlier else f", at {size} instead of {earlier} pixels"
+    return f"starts from {name}, {'its last layer included' if same else 'with a new last layer'}{resized}"
 
 
 def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
@@ -194,7 +223,10 @@ def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
     if one.task == "bottleneck":
         trained = not {one.objective["regime"], other.objective["regime"]} & set(UNTRAINED)
         return trained and one.objective["concepts"] == other.objective["concepts"]
-    return one.labels == other.labels and all(one.objective.get(k) == other.objective.get(k) for k in ("loss", "mean", "std"))
+    asked = [spec.data.get("options", {}).get("target") for spec in (one, other)]  # columns of 0 and 1 have the same labels
+    return (one.labels, asked[0]) == (other.labels, asked[1]) and all(
+        one.objective.get(name) == other.objective.get(name) for name in ("loss", "mean", "std")
+    )
 
 
 def load_backbone(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:

@@ -15,15 +15,16 @@ from medzoo.compose import typed
 from medzoo.config import TrainConfig, TrainerConfig
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.data.registry import load_dataset
-from medzoo.data.seen_groups import refuse_seen_groups
 from medzoo.evaluation.command import predict_run, report_run
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED, Bottleneck
 from medzoo.tasks.classify import Classify
+from medzoo.tasks.frozen_bottleneck import concept_source
 from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
-from medzoo.tasks.trained_backbone import describe_start
+from medzoo.tasks.trained_backbone import describe_start, is_run
 from medzoo.train.devices import make_accelerator
 from medzoo.train.finish import finish_bottleneck
 from medzoo.train.fit_bottleneck import fit_bottleneck, save_fitted
@@ -55,18 +56,20 @@ def main(config: DictConfig) -> RunDirectory:
             if not (dataset.table["split"] == split).any():
                 raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits, or change the split options")
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
-    dataset = refuse_seen_groups(dataset, task.spec.data.get("learnt_from", ()))
+    learnt = _learnt_before(settings, dataset) | record(dataset)
+    dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings))
+    assets = {**task.assets(), FILE: learnt.to_bytes()}
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
     if isinstance(task.model, NeighbourNetwork) and isinstance(task, Classify):
         _refuse_training(settings)
-        return _remember(run, settings, yaml_text, dataset, task)
+        return _remember(run, settings, yaml_text, dataset, task, assets)
     if isinstance(task, Bottleneck) and task.regime in UNTRAINED:
         _refuse_training(settings)
-        return _fit_layers(run, settings, yaml_text, dataset, task)
+        return _fit_layers(run, settings, yaml_text, dataset, task, assets)
     trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
     if accelerator.is_main_process:
-        RunDirectory.create(run.path, yaml_text, task.spec, task.assets())
+        RunDirectory.create(run.path, yaml_text, task.spec, assets)
         if started := describe_start(settings.model.backbone, task.spec):
             print(started)
     trainer.accelerator.wait_for_everyone()
@@ -95,8 +98,24 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
     dataset = load_dataset(**settings.data)
     task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
-    dataset = refuse_seen_groups(dataset, task.spec.data.get("learnt_from", ()))
+    learnt = read_record(path)
+    if learnt.complete or task.spec.data.get("learnt_from"):  # a run of an earlier medzoo has no record, and started from none
+        dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings))
     return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
+
+
+def _learnt_before(settings: TrainConfig, dataset: Dataset) -> LearntFrom:
+    """Return what the network that a training starts from or stands on has learnt from."""
+    model = settings.model
+    learnt = read_record(model.backbone) if is_run(model.backbone) else NOTHING
+    if model.bottleneck is not None and model.bottleneck.concept_data:
+        learnt = learnt | record(concept_source(model.bottleneck, dataset))
+    return learnt
+
+
+def _looked_at(settings: TrainConfig) -> list[str]:
+    """Return the splits that choose an epoch or are reported."""
+    return ["val", *(split for split in settings.evaluation.splits if settings.evaluate and split != "val")]
 
 
 def _trainer(
@@ -116,10 +135,12 @@ def _refuse_training(settings: TrainConfig) -> None:
             raise ConfigError(f"{what} trains nothing: trainer.{name} would have no effect; leave it out")
 
 
-def _remember(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify) -> RunDirectory:
+def _remember(
+    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify, assets: dict[str, bytes]
+) -> RunDirectory:
     accelerator = make_accelerator(settings.device, settings.trainer.precision)
     if accelerator.is_main_process:
-        RunDirectory.create(run.path, yaml_text, task.spec)
+        RunDirectory.create(run.path, yaml_text, task.spec, assets)
     accelerator.wait_for_everyone()
     fit_neighbours(
         task, dataset, run, yaml_text, accelerator, batch_size=settings.trainer.batch_size, workers=settings.trainer.workers
@@ -129,11 +150,13 @@ def _remember(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset:
     return run
 
 
-def _fit_layers(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Bottleneck) -> RunDirectory:
+def _fit_layers(
+    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Bottleneck, assets: dict[str, bytes]
+) -> RunDirectory:
     accelerator = make_accelerator(settings.device, settings.trainer.precision)
     task, notes = fit_bottleneck(task, dataset, settings, accelerator)
     if accelerator.is_main_process:  # only now: a mistake found above leaves no half-made run directory
-        RunDirectory.create(run.path, yaml_text, task.spec)
+        RunDirectory.create(run.path, yaml_text, task.spec, assets)
         save_fitted(task, run, yaml_text)
         print("\n".join(notes))
     accelerator.wait_for_everyone()

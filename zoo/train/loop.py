@@ -127,6 +127,7 @@ class Trainer:
             self._end_epoch()
         for tracker in self.accelerator.trackers:  # end_training would also end the process group evaluation still needs
             tracker.finish()
+        self.accelerator.wait_for_everyone()  # rank 0 writes the checkpoints that all are about to read
         return self.progress
 
     def _train_epoch(self) -> None:

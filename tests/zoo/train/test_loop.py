@@ -39,8 +39,11 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     options = ["trainer.optimizer=sgd", "trainer.learning_rate=0.1", "trainer.batch_size=16", "data.missing=0.5", "device=cpu"]
     alone = trained(tmp_path / "a", *options)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "medzoo", "train"]
-    done = subprocess.run([*launch, *TINY, *options, f"run={tmp_path / 'b'}"], capture_output=True, text=True, check=False)
+    report = ["evaluate=true", "evaluation.replicates=10"]
+    words = [*launch, *TINY, *options, *report, f"run={tmp_path / 'b'}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "b" / "metrics.json").is_file()
     together = tensors_from_file(find_checkpoint(tmp_path / "b", "last") / "model.safetensors")
     for name, tensor in alone.items():
         torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, DatasetError
+from medzoo.data.files import FileReader, StackReader
 from medzoo.data.seeding import stable_hash
 
 FILE = "learnt_from.safetensors"
@@ -142,10 +143,10 @@ def _keys(dataset: Dataset, rows: pd.DataFrame) -> Keys:
         [f"{population}\x1fgroup\x1f{group}" for group in rows["group"]],
         [f"{population}\x1fsample\x1f{sample}" for sample in rows["sample_id"]],
     ]
-    root = getattr(dataset.reader, "root", None)
-    if root is not None:
-        top = os.path.realpath(root)
-        for column in dataset.reader.columns:
+    reader = dataset.reader
+    if isinstance(reader, FileReader | StackReader):  # of others, several samples may share a file
+        top = os.path.realpath(reader.root)
+        for column in reader.columns:
             paths = rows[column]
             # A view that is not there is known by its sample.
             names.append([own if pd.isna(path) else f"{top}/{path}" for path, own in zip(paths, names[1], strict=True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, DatasetError
 from medzoo.data.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
+from medzoo.data.olives_parquet import ParquetReader
 from medzoo.data.registry import load_dataset
 from tests.data import chestxray14_files
 
@@ -102,6 +104,13 @@ def test_variants_of_labels_have_the_same_patients(tmp_path: Path) -> None:
     refuse_learnt_from(chest(labels=8), record(chest()), BOTH)
     with pytest.raises(DatasetError, match="patient groups of the val split"):
         refuse_learnt_from(chest(labels=8, split_seed=1), record(chest()), BOTH)
+
+
+def test_samples_that_share_a_file_are_not_the_same(tmp_path: Path) -> None:
+    dataset = phantom()
+    shards = dataset.table.assign(shard="one.parquet", row_group=0, row=np.arange(len(dataset.table)))
+    packed = replace(dataset, table=shards, reader=ParquetReader(tmp_path))
+    assert refuse_learnt_from(packed, record(packed), BOTH) is packed
 
 
 def test_a_record_is_read_back_and_names_nobody(tmp_path: Path) -> None:

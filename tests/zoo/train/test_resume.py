@@ -80,8 +80,14 @@ def test_workers_do_not_change_a_bit(uninterrupted: dict[str, bytes], tmp_path: 
 
 @pytest.mark.parametrize(
     "program",
-    # A step in the first epoch, one in the second; a state, a best checkpoint and a pointer cut in half.
-    [KILL_AT_STEP.format(step=s) for s in (3, 9)] + [KILL_WHILE_SAVING.format(call=c) for c in (6, 13, 20)],
+    [
+        # A step in the first epoch, one in the second; a state, a best checkpoint and a pointer cut in half.
+        KILL_AT_STEP.format(step=3),
+        pytest.param(KILL_AT_STEP.format(step=9), marks=pytest.mark.slow),
+        KILL_WHILE_SAVING.format(call=7),
+        KILL_WHILE_SAVING.format(call=14),
+        pytest.param(KILL_WHILE_SAVING.format(call=21), marks=pytest.mark.slow),
+    ],
 )
 def test_resume_after_sigkill_is_exact(uninterrupted: dict[str, bytes], tmp_path: Path, program: str) -> None:
     run = tmp_path / "run"

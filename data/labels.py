@@ -158,3 +158,15 @@ def _check_names(kind: str, names: Sequence[str]) -> None:
     repeated = {n for n in names if list(names).count(n) > 1}
     if repeated:
         raise DatasetError(f"{kind} name {sorted(repeated)[0]!r} is given twice")
+
+
+def probabilities(logits: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
+    """Turn (N, K) logits into what they mean: softmax, sigmoid, or the values themselves for regression."""
+    if labels.kind == "regression":
+        return logits
+    if labels.kind == "multilabel":
+        odds: NDArray[Any] = 1 / (1 + np.exp(-logits))
+        return odds
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[Any] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares

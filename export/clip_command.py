@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ExportError
 from medzoo.data.prompts import Prompts
-from medzoo.evaluation.contrast import classifier_prompts, prompt_card
-from medzoo.evaluation.zeroshot import build_classifier
 from medzoo.export.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
 from medzoo.export.onnx_file import prove_graph, prove_text_tower, write_graph
 from medzoo.export.precision.clip import reduce_towers
 from medzoo.export.precision.reduce import Reduced
 from medzoo.export.report import format_proof, format_reduced
+from medzoo.inference.embed import classifier_prompts, prompt_card
+from medzoo.inference.zeroshot import build_classifier, choose_prompts
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
-from medzoo.train.run import RunDirectory
-from medzoo.train.storage import write_file
 from medzoo.verb_config import ExportConfig, ZeroshotConfig
-from medzoo.zeroshot import choose_prompts
 
 DEFAULT_TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medzoo.data.preprocess import fit, normalise
-from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.export.graph_inputs import ExtraInput
+from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.models.clip import encode_image, encode_text
 from medzoo.tasks.classify import probabilities
 from medzoo.tasks.contrast import Contrast
@@ -44,7 +44,7 @@ class ZeroShotGraph(nn.Module):
 
     Args:
         task: The image–text model.
-        classifier: Class vectors; see `medzoo.evaluation.zeroshot`.
+        classifier: Class vectors; see `medzoo.inference.zeroshot`.
     """
 
     outputs = ("logits", "probabilities", "image_embedding")

@@ -9,23 +9,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, ExportError
 from medzoo.data.samples import SampleDataset
-from medzoo.evaluation.command import run_dataset
 from medzoo.export.clip_command import export_clip
 from medzoo.export.onnx_file import ProvenGraph, prove_graph, write_graph
 from medzoo.export.precision.judges import ImageJudge
 from medzoo.export.precision.reduce import PRECISIONS, Reduced, check_settings, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
 from medzoo.export.report import format_proof, format_reduced
+from medzoo.inference.predict import run_dataset
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_file
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.bottleneck_setup import concept_truth
 from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
-from medzoo.train.run import RunDirectory
-from medzoo.train.storage import write_file
 from medzoo.verb_config import ExportConfig
 
 SAMPLES = 4

@@ -15,7 +15,7 @@ import onnxruntime
 from medzoo.data.errors import ExportError
 from medzoo.export.external_data import LIMIT, weight_bytes, write_external
 from medzoo.export.integrity import seal, weight_files
-from medzoo.train.storage import write_file
+from medzoo.store.storage import write_file
 
 
 def write_model(model: onnx.ModelProto, path: Path, limit: int | None = None) -> dict[str, Any]:

@@ -8,19 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.labels import LabelSpace
-
-
-def probabilities(logits: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
-    """Turn (N, K) logits into what they mean: softmax, sigmoid, or the values themselves for regression."""
-    if labels.kind == "regression":
-        return logits
-    if labels.kind == "multilabel":
-        odds: NDArray[Any] = 1 / (1 + np.exp(-logits))
-        return odds
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: NDArray[Any] = shifted / shifted.sum(axis=1, keepdims=True)
-    return shares
+from medzoo.data.labels import LabelSpace, probabilities
 
 
 def mean_of_cases(logits: NDArray[Any], lengths: Sequence[int], labels: LabelSpace) -> dict[str, NDArray[Any]]:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.decode import PixelType, read_image, require_several
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
-from medzoo.data.labels import LabelSpace
+from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.export.batch_session import BatchSession, images_per_piece
 from medzoo.export.binding import blank_feed, check_batch, is_tensor, run_bound
 from medzoo.export.inputs import check_class_embeddings, pixel_bytes
 from medzoo.export.integrity import check
-from medzoo.export.outputs import mean_of_cases, mean_of_concepts, probabilities
+from medzoo.export.outputs import mean_of_cases, mean_of_concepts
 from medzoo.export.providers import PROVIDERS, SessionSettings
 from medzoo.export.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 

@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.decode import ImageInput, read_image, require_several, same_shape_batches
 from medzoo.data.errors import ImageError
 from medzoo.data.labels import LabelSpace
-from medzoo.spec import ModelSpec
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import probabilities
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.registry import TrainableTask
 
 Image = ImageInput

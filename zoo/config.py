@@ -119,7 +119,7 @@ class ModelConfig:
 
 @dataclass
 class LossConfig:
-    """What training minimises; see `medzoo.tasks.losses`.
+    """What training minimises; see `medzoo.losses.masked`.
 
     Attributes:
         name: `auto` (cross_entropy, binary_cross_entropy or smooth_l1 by label kind), or one of

@@ -8,11 +8,11 @@ import re
 import numpy as np
 
 from medzoo.data.errors import ConfigError, MedzooError
-from medzoo.evaluation.bottleneck_run import open_bottleneck
-from medzoo.evaluation.command import run_dataset
-from medzoo.evaluation.explain import concept_weights, explain_sample, plot_explanation, plot_weights
-from medzoo.train.run import RunDirectory
-from medzoo.train.storage import write_file
+from medzoo.inference.bottleneck_run import open_bottleneck
+from medzoo.inference.explain import concept_weights, explain_sample, plot_explanation, plot_weights
+from medzoo.inference.predict import run_dataset
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_file
 from medzoo.verb_config import ExplainConfig
 
 

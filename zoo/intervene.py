@@ -10,11 +10,11 @@ import numpy as np
 
 from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.seeding import generator
-from medzoo.evaluation.bottleneck_run import open_bottleneck
-from medzoo.evaluation.intervene import POLICIES, check_interval, class_logits, intervention_curve, parse_concepts
 from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
+from medzoo.inference.bottleneck_run import open_bottleneck
+from medzoo.inference.intervene import POLICIES, check_interval, class_logits, intervention_curve, parse_concepts
+from medzoo.store.storage import write_file
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.train.storage import write_file
 from medzoo.verb_config import InterveneConfig
 
 

@@ -8,28 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.learnt_from import read_record, refuse_learnt_from
-from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
-from medzoo.data.prompts import Prompts, prompts_from_names
+from medzoo.data.prompts import Prompts
 from medzoo.data.registry import load_dataset
-from medzoo.evaluation.contrast import embed_dataset, prompt_card, zero_shot_predictions
-from medzoo.evaluation.plots import plot_reliability
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
-from medzoo.evaluation.zeroshot import ZeroShotClassifier, build_classifier
+from medzoo.evaluation.run_report import plot_reliability
 from medzoo.export.predict import list_images
+from medzoo.inference.devices import make_accelerator
+from medzoo.inference.embed import embed_dataset, prompt_card, zero_shot_predictions
+from medzoo.inference.zeroshot import ZeroShotClassifier, build_classifier, choose_prompts
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.directory import RunDirectory, default_run_path
+from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import contrast_with_weights
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.trained_backbone import is_run
-from medzoo.train.devices import make_accelerator
-from medzoo.train.run import RunDirectory, default_run_path
-from medzoo.train.storage import write_file
 from medzoo.verb_config import ZeroshotConfig
 
-HELD_OUT = ("templates", "synonyms", "both")
 CHUNK = 256
 """Images held in memory at once."""
 
@@ -93,44 +92,6 @@ def load_model(config: ZeroshotConfig) -> Contrast:
     return contrast_with_weights(config.model)
 
 
-def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: LabelSpace) -> Prompts:
-    """Return the wording: class names given, a file, packaged prompts by name, or those of the dataset.
-
-    Raises:
-        ConfigError: If there are none, or they do not fit the labels.
-        UnknownNameError: If a name is not known.
-    """
-    if config.templates is not None and config.classes is None:
-        raise ConfigError("templates are for classes=[...]; a prompt file has its own")
-    if config.held_out is not None and config.held_out not in HELD_OUT:
-        raise UnknownNameError("held_out", config.held_out, HELD_OUT)
-    if config.classes is not None:
-        if config.held_out is not None:
-            raise ConfigError("held_out is wording of a prompt file; classes=[...] have none")
-        if config.prompts is not None:
-            raise ConfigError("give prompts or classes, not both")
-        if len(config.classes) != labels.width:
-            raise ConfigError(f"classes has {len(config.classes)} names, the dataset {labels.width}: {', '.join(labels.names)}")
-        named = prompts_from_names(config.classes, config.templates) if config.templates else prompts_from_names(config.classes)
-        return _renamed(named, labels)
-    if config.prompts is None:
-        found = None if dataset is None else find_prompts(dataset)
-        if found is None and dataset is not None and labels.exclusive:
-            found = prompts_from_names(labels.names)
-        if found is None:
-            raise ConfigError("no prompts are packaged for this dataset; give prompts=<file>.yaml or classes=[...]")
-    elif config.prompts.endswith((".yaml", ".yml")):
-        found = read_prompts(Path(config.prompts).expanduser())
-    else:
-        if config.prompts not in list_prompts():
-            raise UnknownNameError("prompts", config.prompts, list_prompts(), where=" (or a .yaml file)")
-        found = packaged_prompts(config.prompts)
-    found = found.for_labels(labels)
-    if config.held_out is not None:
-        found = found.held_out(templates=config.held_out != "synonyms", synonyms=config.held_out != "templates")
-    return found
-
-
 def _classifier(
     task: Contrast, config: ZeroshotConfig, dataset: Dataset | None, labels: LabelSpace
 ) -> tuple[ZeroShotClassifier, Prompts]:
@@ -149,17 +110,6 @@ def _classifier(
     for text in classifier.truncated:
         print(f"note: a prompt is longer than {task.tokenizer.context_length} tokens and was cut: {text[:80]!r}")
     return classifier, prompts
-
-
-def _renamed(prompts: Prompts, labels: LabelSpace) -> Prompts:
-    """Put class names given by the user under the dataset's own, in its order."""
-    from dataclasses import replace
-
-    words = list(prompts.classes.values())
-    if labels.kind == "multilabel":
-        pairs = {name: (found, ()) for name, found in zip(labels.names, words, strict=True)}
-        return replace(prompts, classes={}, pairs=pairs)
-    return replace(prompts, classes=dict(zip(labels.names, words, strict=True)))
 
 
 def _classify_images(task: Contrast, config: ZeroshotConfig) -> None:

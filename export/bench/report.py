@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from medzoo.train.storage import write_file
+from medzoo.store.storage import write_file
 
 BUSY = 0.1
 """Share of the processor used by others above which a timing is noise."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.samples import SampleDataset
-from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.export.clip_graphs import parity_texts
 from medzoo.export.model_files import open_model
 from medzoo.export.onnx_file import ProvenGraph
@@ -17,6 +16,7 @@ from medzoo.export.precision.convert import DynamicInt8, Half, NotOfferedError
 from medzoo.export.precision.judges import ImageJudge, TextJudge
 from medzoo.export.precision.reduce import Reduced, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
+from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import write_captions
 from medzoo.verb_config import ExportConfig

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, ExportError
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.export.model_files import open_model
 from medzoo.export.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import Reduction
@@ -20,6 +19,7 @@ from medzoo.export.precision.figures import Gate, GateLimits
 from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
 from medzoo.export.precision.sensitivity import layer_costs
 from medzoo.export.precision.validation import Images, Validation
+from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.verb_config import GateConfig
 
 FEW = 16

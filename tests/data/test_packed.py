@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from medzoo.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.cli import main
 from medzoo.data import packed
 from medzoo.data.augment import Augment, augment_policy
@@ -18,6 +17,7 @@ from medzoo.data.errors import MedzooError
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
+from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
 
 SHAPE = ["model.backbone=test_resnet", "model.preprocess.size=[24,20]", "model.preprocess.mode=pad"]
 RUN = ["trainer.epochs=1", "trainer.trackers=[]", "trainer.batch_size=8", "evaluation.replicates=10"]

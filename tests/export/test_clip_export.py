@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.errors import OnnxFileError
 from medzoo.export.runtime import OnnxModel
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.tasks.load import load_checkpoint
 from tests.zoo.models.clip_folder import write_folder
 
 TINY = [

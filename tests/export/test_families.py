@@ -9,12 +9,13 @@ import pytest
 import torch
 import yaml
 
-from medzoo.checkpoint import WEIGHTS, checkpoint_files, load_checkpoint
 from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.data.registry import load_dataset
 from medzoo.export.onnx_file import export_onnx
+from medzoo.store.checkpoint import WEIGHTS, checkpoint_files
+from medzoo.store.storage import write_folder
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.registry import task_from_config
-from medzoo.train.storage import write_folder
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.zeroshot import ZeroShotClassifier
 from medzoo.export.onnx_file import ProvenGraph
 from medzoo.export.precision.judges import TextJudge
 from medzoo.export.precision.validation import Images, Validation
+from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.verb_config import GateConfig
 
 LABELS = LabelSpace("multiclass", ("healthy", "sick"))

@@ -96,8 +96,9 @@ def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
 def test_an_export_above_the_limit_is_a_pair(
     trained_run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from medzoo.checkpoint import find_checkpoint, load_checkpoint
     from medzoo.export import export_onnx, model_files
+    from medzoo.store.checkpoint import find_checkpoint
+    from medzoo.tasks.load import load_checkpoint
 
     monkeypatch.setattr(model_files, "LIMIT", 1000)  # the way of a model over 2 GiB, session and checker included
     images = [np.random.default_rng(i).integers(0, 256, (32, 32, 1), dtype=np.uint8) for i in range(4)]
@@ -113,8 +114,9 @@ def test_an_export_above_the_limit_is_a_pair(
 @pytest.mark.timeout(1200)
 def test_a_model_over_two_gigabytes_exports_loads_and_runs(trained_run: Path, tmp_path: Path) -> None:
     """A linear layer of 23,000 by 23,500 float32 weights: 2.16 GB, above the 2 GiB that protobuf can serialise."""
-    from medzoo.checkpoint import find_checkpoint, load_checkpoint
     from medzoo.export import export_onnx
+    from medzoo.store.checkpoint import find_checkpoint
+    from medzoo.tasks.load import load_checkpoint
 
     class Wide(torch.nn.Module):
         def __init__(self, outputs: int) -> None:

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 import medzoo
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.errors import ExportError, ImageError, OnnxFileError, ProviderError
 from medzoo.export import OnnxModel, export_onnx
 from medzoo.export.parity import _check_embeddings, _size_variants
 from medzoo.export.report import format_proof
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.tasks.load import load_checkpoint
 
 MODES = ["L", "RGB", "RGBA", "LA", "P", "I;16"]
 

@@ -22,10 +22,10 @@ from medzoo.export.onnx_file import export_onnx, prove_graph
 from medzoo.export.planes import Planes, on_planes
 from medzoo.export.precision.convert import Half, StaticInt8
 from medzoo.export.runtime import OnnxModel
+from medzoo.losses.objective import objective_from_config
 from medzoo.models.registry import model_from_spec
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import Classify
-from medzoo.tasks.objective import objective_from_config
 
 LABELS = LabelSpace("multiclass", ("a", "b", "c"))
 SMALL = {"width": 0.25}

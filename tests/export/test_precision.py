@@ -13,7 +13,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
 
-from medzoo.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.errors import ExportError
 from medzoo.data.registry import load_dataset
@@ -27,6 +26,8 @@ from medzoo.export.precision.overflow import check_overflow
 from medzoo.export.precision.reduce import reduce_graph
 from medzoo.export.precision.sensitivity import kept_counts, layer_costs, search_layers
 from medzoo.export.runtime import OnnxModel
+from medzoo.store.checkpoint import WEIGHTS, find_checkpoint
+from medzoo.tasks.load import load_checkpoint
 from medzoo.verb_config import ExportConfig
 
 LOOSE = ["images=12", "gate.replicates=20"]

@@ -13,11 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medzoo.checkpoint import WEIGHTS, find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.export.runtime import OnnxModel
+from medzoo.store.checkpoint import WEIGHTS, find_checkpoint
+from medzoo.tasks.load import load_checkpoint
 from tests.export.test_precision import spoil
 from tests.zoo.models.clip_folder import write_folder
 

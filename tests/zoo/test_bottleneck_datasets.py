@@ -18,15 +18,16 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.errors import ConfigError
 from medzoo.data.samples import SampleDataset
-from medzoo.evaluation.command import run_dataset
 from medzoo.evaluation.monitor import monitor_value
 from medzoo.export.runtime import OnnxModel
+from medzoo.inference.predict import run_dataset
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.directory import RunDirectory
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.train.run import RunDirectory
+from medzoo.tasks.load import load_checkpoint
 from tests.data import derm1m_files, olives_files, scin_files
 
 NAN = float("nan")

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.tasks.load import load_checkpoint
 
 TINY = [
     "data=phantom", "data.size=24", "data.patients=24", "model.backbone=test_resnet", "trainer.trackers=[]",

@@ -12,13 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from medzoo.api import load
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.corrections import check_corrections
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.export import OnnxModel
 from medzoo.export.precision.layers import GraphLayers
+from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.load import load_checkpoint
 
 TINY = [
     "data=phantom", "data.size=24", "data.patients=24", "model=cbm", "model.bottleneck.regime=sequential", "trainer.trackers=[]",

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.evaluation.metrics import Floats
-from medzoo.train.storage import write_file
+from medzoo.store.storage import write_file
 
 FORMAT = 1
 KIND = "embeddings"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.train.storage import write_file
+from medzoo.store.storage import write_file
 
 FORMAT = 1
 

@@ -15,7 +15,7 @@ from medzoo.data.subgroups import level_names
 from medzoo.evaluation.bootstrap import bootstrap, interval
 from medzoo.evaluation.metrics import Floats, Scored, all_metrics, scored
 from medzoo.evaluation.predictions import Predictions
-from medzoo.train.storage import write_file
+from medzoo.store.storage import write_file
 
 RANKING = ("auroc", "ap")
 """Metrics that need an order alone, neither threshold nor probability."""

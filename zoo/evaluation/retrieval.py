@@ -14,7 +14,7 @@ Fei-Fei (2015, CVPR). What is right:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medzoo.config import EvaluationConfig
 from medzoo.data.errors import EvaluationError
 from medzoo.data.splits import merge_groups
 from medzoo.evaluation.bootstrap import group_codes, interval, replicate_weights
@@ -217,3 +218,28 @@ def _weighted(ranks: Indices, ks: Sequence[int], weights: Floats) -> dict[str, F
     middles = [np.count_nonzero(reached <= place[:, None], axis=1) for place in ((total - 1) // 2, total // 2)]
     values["median_rank"] = (ranks[order][middles[0]] + ranks[order][middles[1]]) / 2
     return values
+
+
+def retrieval_report(embeddings: Embeddings, splits: Sequence[str], config: EvaluationConfig) -> dict[str, Any]:
+    """Return retrieval metrics by split, for the splits that have captions."""
+    report = {}
+    for split in splits:
+        part = embeddings.of_split(split)
+        if part.text_embedding is not None and part.captioned.any():
+            report[split] = retrieval_metrics(part, replicates=config.replicates, level=config.level, seed=config.seed)
+    return report
+
+
+def format_retrieval(report: Mapping[str, Any]) -> list[str]:
+    """Return retrieval metrics as lines for a terminal."""
+    lines = []
+    for split, directions in report.items():
+        for direction in ("image_to_text", "text_to_image"):
+            found = directions[direction]
+            shown = "  ".join(
+                f"{name} {value['value']:.3f}" + ("" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]")
+                for name, value in found.items()
+                if isinstance(value, dict)
+            )
+            lines.append(f"{split}: {direction.replace('_', ' ')} (of {found['gallery']}): {shown}")
+    return lines

@@ -74,7 +74,8 @@ def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | N
     if not name:
         raise ConfigError("model=clip_image needs model.backbone=<open_clip name, hf-hub:..., local-dir:... or a run directory>")
     if (Path(name) / "spec.json").is_file():
-        from medzoo.checkpoint import find_checkpoint, load_checkpoint
+        from medzoo.store.checkpoint import find_checkpoint
+        from medzoo.tasks.load import load_checkpoint
 
         task = load_checkpoint(find_checkpoint(name))
         if task.spec.task != "contrast":

@@ -19,7 +19,7 @@ from torch import nn
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
 from medzoo.models import timm_backbone
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 
 ENTRY_POINTS = "medzoo.models"
 FAMILIES = {

@@ -21,12 +21,12 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
+from medzoo.losses.masked import binary_cross_entropy
+from medzoo.losses.objective import Objective
 from medzoo.models.bottleneck import PERCENTILES, BottleneckNetwork
 from medzoo.models.linear_layer import choose_penalty, fit_linear, fit_sparse_linear
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import in_units, probabilities
-from medzoo.tasks.losses import binary_cross_entropy
-from medzoo.tasks.objective import Objective
 from medzoo.tasks.task import Batch, over_views
 from medzoo.train import finetune
 

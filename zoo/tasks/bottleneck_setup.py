@@ -13,7 +13,7 @@ from medzoo.data.dataset import Dataset, concept_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.samples import SampleDataset
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED, Regime
 
 PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_error")

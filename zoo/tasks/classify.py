@@ -16,9 +16,9 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
+from medzoo.losses.objective import Objective
 from medzoo.models.backbone import classify_features, pooled_features
-from medzoo.spec import ModelSpec
-from medzoo.tasks.objective import Objective
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch, over_views
 from medzoo.train import finetune
 

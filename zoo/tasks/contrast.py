@@ -17,9 +17,10 @@ from medzoo.data.preprocess import fit, normalise
 from medzoo.data.samples import SampleDataset
 from medzoo.data.seeding import stable_hash
 from medzoo.data.tokenizer import Tokenizer
+from medzoo.evaluation.embeddings import Embeddings
+from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
 from medzoo.models.clip import encode_image, encode_text
-from medzoo.spec import ModelSpec
-from medzoo.tasks.contrastive import Pairs, contrastive_loss, gather_pairs
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch, over_views
 
 TOKENIZER_FILE, TEXT_CONFIG_FILE = "tokenizer.json", "text_config.json"
@@ -135,7 +136,6 @@ class Contrast(nn.Module):
 
     def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
         """Return recall@1, the mean of both directions, over the validation split."""
-        from medzoo.evaluation.contrast import embeddings_of
         from medzoo.evaluation.retrieval import retrieval_metrics
 
         found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), replicates=0)
@@ -207,3 +207,21 @@ def is_projection(name: str) -> bool:
     """Whether a parameter of an open_clip model belongs to a tower's last projection into the shared space."""
     ends = ("visual.proj", "visual.head.", "visual.attnpool.c_proj.", "text_projection", "text.text_projection", "text.proj.")
     return any(name == end or (end.endswith(".") and name.startswith(end)) or name.startswith(f"{end}.") for end in ends)
+
+
+def embeddings_of(
+    samples: SampleDataset, outputs: Mapping[str, NDArray[Any]], spec_hash: str = "", split_unit: str = "image"
+) -> Embeddings:
+    """Return what a model made of a split, from its outputs in table order."""
+    texts = np.array([samples.text(index) for index in range(len(samples))], dtype=object)
+    return Embeddings(
+        sample_id=samples.sample_ids,
+        split=np.full(len(samples), samples.split, dtype=object),
+        group=samples.rows["group"].astype(str).to_numpy(dtype=object),
+        image=outputs["image_embedding"].astype(np.float32),
+        image_key=np.array([str(key) for key in samples.image_keys], dtype=object),
+        text=texts,
+        text_embedding=outputs["text_embedding"].astype(np.float32) if texts.astype(bool).any() else None,
+        spec_hash=spec_hash,
+        details={"split_unit": split_unit},
+    )

@@ -21,6 +21,7 @@ from medzoo.data.prompt_files import find_prompts, read_prompts
 from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.samples import SampleDataset
 from medzoo.data.tokenizer import Tokenizer
+from medzoo.losses.contrastive import LOSSES
 from medzoo.models import timm_backbone
 from medzoo.models.clip import (
     RESIZE_MODES,
@@ -32,9 +33,8 @@ from medzoo.models.clip import (
     load_timm_tower,
 )
 from medzoo.models.timm_backbone import check_name as check_timm
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast import TEXT_CONFIG_FILE, TOKENIZER_FILE, TOWERS, Contrast
-from medzoo.tasks.contrastive import LOSSES
 from medzoo.tasks.trained_backbone import (
     WEIGHTS,
     check_images,
@@ -115,7 +115,8 @@ def contrast_with_weights(config: ModelConfig) -> Contrast:
     """
     refuse_own_weights(config)
     if is_run(config.backbone):
-        from medzoo.checkpoint import find_checkpoint, load_checkpoint
+        from medzoo.store.checkpoint import find_checkpoint
+        from medzoo.tasks.load import load_checkpoint
 
         task = load_checkpoint(find_checkpoint(Path(config.backbone).expanduser()))
         if not isinstance(task, Contrast):

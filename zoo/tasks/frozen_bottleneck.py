@@ -17,13 +17,13 @@ from medzoo.data.concept_lists import ConceptList, find_concepts, list_concept_l
 from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
+from medzoo.losses.objective import objective_from_config
 from medzoo.models.clip_image import image_config
 from medzoo.models.concept_scores import redundant_concepts
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck_setup import bottleneck_objective, check_bottleneck, chosen_concepts, concept_subset
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import contrast_with_weights
-from medzoo.tasks.objective import objective_from_config
 from medzoo.tasks.trained_backbone import (
     OF_OTHER_MODELS,
     WEIGHTS,

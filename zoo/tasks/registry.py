@@ -19,6 +19,7 @@ from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.samples import SampleDataset, require_prepared
 from medzoo.data.seeding import derived_seed, generator
+from medzoo.losses.objective import Objective, objective_from_config
 from medzoo.models import timm_backbone
 from medzoo.models.backbone import pooled_features
 from medzoo.models.bottleneck import BottleneckNetwork
@@ -27,14 +28,13 @@ from medzoo.models.concept_scores import with_concept_scores
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.models.ordinal import CornLink, CumulativeLink, OrdinalNetwork
 from medzoo.models.registry import check_name, is_timm, model_from_spec
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED, Bottleneck
 from medzoo.tasks.bottleneck_setup import bottleneck_objective, chosen_concepts, concept_truth
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import clip_preprocess, contrast_from_config, contrast_from_spec, write_captions
 from medzoo.tasks.frozen_bottleneck import frozen_bottleneck
-from medzoo.tasks.objective import Objective, objective_from_config
 from medzoo.tasks.task import Task
 from medzoo.tasks.trained_backbone import (
     TrainedBackbone,

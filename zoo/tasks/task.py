@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medzoo.config import TrainerConfig
 from medzoo.data.samples import SampleDataset
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 
 Batch = dict[str, Any]
 

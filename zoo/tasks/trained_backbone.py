@@ -25,7 +25,7 @@ from medzoo.models.clip_image import image_config
 from medzoo.models.neighbours import NeighbourNetwork
 from medzoo.models.ordinal import OrdinalNetwork
 from medzoo.models.registry import is_timm
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED
 from medzoo.tasks.contrast import Contrast
 
@@ -93,7 +93,8 @@ def trained_backbone(config: ModelConfig) -> TrainedBackbone:
     Raises:
         CheckpointError: If it cannot be read.
     """
-    from medzoo.checkpoint import find_checkpoint, load_checkpoint
+    from medzoo.store.checkpoint import find_checkpoint
+    from medzoo.tasks.load import load_checkpoint
 
     task = load_checkpoint(find_checkpoint(Path(config.backbone).expanduser()))
     spec = task.spec

@@ -10,27 +10,29 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint, read_assets, weights_checksum
 from medzoo.compose import typed
 from medzoo.config import TrainConfig, TrainerConfig
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.data.registry import load_dataset
-from medzoo.evaluation.command import predict_run, report_run
+from medzoo.evaluation.run_report import report_run
+from medzoo.inference.devices import make_accelerator
+from medzoo.inference.predict import predict_run
 from medzoo.models.neighbours import NeighbourNetwork
-from medzoo.spec import ModelSpec
+from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
+from medzoo.store.directory import RunDirectory, default_run_path
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import UNTRAINED, Bottleneck
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.frozen_bottleneck import concept_source
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
 from medzoo.tasks.trained_backbone import describe_start, is_run
-from medzoo.train.devices import make_accelerator
 from medzoo.train.finish import finish_bottleneck
 from medzoo.train.fit_bottleneck import fit_bottleneck, save_fitted
 from medzoo.train.loop import Trainer
 from medzoo.train.neighbours import fit_neighbours
-from medzoo.train.run import RunDirectory, default_run_path
 
 RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root", "data.packed")
 """What may differ when a run goes on: none of it changes a number."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 
-from medzoo.checkpoint import checkpoint_files, find_checkpoint, load_checkpoint
 from medzoo.config import TrainConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.samples import SampleDataset
-from medzoo.inference import compute_features, predict_samples
+from medzoo.inference.run import compute_features, predict_samples
+from medzoo.store.checkpoint import checkpoint_files, find_checkpoint
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import prune, write_folder
 from medzoo.tasks.bottleneck import Bottleneck, ConceptData
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.registry import prepare_samples
-from medzoo.train.run import RunDirectory
-from medzoo.train.storage import prune, write_folder
 
 
 def finish_bottleneck(run: RunDirectory, dataset: Dataset, settings: TrainConfig, yaml: str, accelerator: Accelerator) -> None:

@@ -9,20 +9,20 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from medzoo.checkpoint import checkpoint_files
 from medzoo.config import TrainConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError
 from medzoo.data.samples import SampleDataset
-from medzoo.inference import compute_features
+from medzoo.inference.run import compute_features
 from medzoo.models.backbone import classify_features, head_modules
 from medzoo.models.concept_scores import ConceptScores, absent_concepts
 from medzoo.models.linear_layer import choose_penalty, fit_linear
+from medzoo.store.checkpoint import checkpoint_files
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_folder
 from medzoo.tasks.bottleneck import Bottleneck, ConceptData, require_known
 from medzoo.tasks.frozen_bottleneck import concept_source, require_concepts, without_concepts
 from medzoo.tasks.registry import bottleneck_from_weights, prepare_samples
-from medzoo.train.run import RunDirectory
-from medzoo.train.storage import write_folder
 
 
 def fit_bottleneck(

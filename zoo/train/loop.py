@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 
-from medzoo.checkpoint import checkpoint_files
 from medzoo.config import TrainConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
@@ -25,16 +24,16 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.loader import EpochBatches, make_loader
 from medzoo.data.samples import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
-from medzoo.inference import compute_features, predict_samples, to_device
+from medzoo.inference.run import compute_features, predict_samples, to_device
+from medzoo.store.checkpoint import checkpoint_files
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import prune, write_folder
 from medzoo.tasks.registry import prepare_samples
 from medzoo.tasks.task import Batch, Task
-from medzoo.train.devices import start_trackers
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
-from medzoo.train.progress import Display, plot_history, write_history
-from medzoo.train.run import RunDirectory
+from medzoo.train.progress import Display, plot_history, start_trackers, write_history
 from medzoo.train.state import Progress, restore_state, save_state
-from medzoo.train.storage import prune, write_folder
 
 SAMPLINGS = ("shuffle", "balanced")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch
 
 

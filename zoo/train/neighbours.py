@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from medzoo.checkpoint import checkpoint_files
 from medzoo.data.dataset import Dataset
 from medzoo.data.samples import SampleDataset
-from medzoo.inference import compute_features
+from medzoo.inference.run import compute_features
 from medzoo.models.neighbours import NeighbourNetwork
+from medzoo.store.checkpoint import checkpoint_files
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_folder
 from medzoo.tasks.classify import Classify
-from medzoo.train.run import RunDirectory
-from medzoo.train.storage import write_folder
 
 
 def fit_neighbours(

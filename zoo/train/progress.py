@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from medzoo.train.storage import write_file
+from medzoo.data.errors import ConfigError
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_file
 
 
 class Display:
@@ -71,3 +75,40 @@ def plot_history(path: Path, rows: Sequence[dict[str, Any]], monitor: str, best_
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
     write_file(path, image.getvalue())
+
+
+def start_trackers(accelerator: Accelerator, trackers: Sequence[str], yaml: str, run: RunDirectory) -> None:
+    """Open the trackers of an accelerator with the run's configuration, one flat entry a setting.
+
+    Args:
+        accelerator: Made with the same trackers.
+        trackers: Names of trackers.
+        yaml: The run's configuration.
+        run: Names the run in trackers that keep many.
+
+    Raises:
+        ConfigError: If one does not start: no login, no server, a store of another kind.
+    """
+    settings = OmegaConf.to_container(OmegaConf.create(yaml))
+    assert isinstance(settings, dict)
+    flat = {key: value if isinstance(value, int | float | str | bool) else str(value) for key, value in _flat(settings)}
+    # Each tracker's own words for the run's name.
+    named = {"wandb": {"name": run.path.name, "dir": str(run.path)}, "mlflow": {"run_name": run.path.name}}
+    # TensorBoard takes the name for a folder; the others for the project.
+    project = "tensorboard" if list(trackers) == ["tensorboard"] else "medzoo"
+    try:
+        accelerator.init_trackers(project, config=flat, init_kwargs={k: named[k] for k in trackers if k in named})
+    except Exception as error:  # each tracker has errors of its own
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ConfigError(
+            f"trainer.trackers={list(trackers)} cannot start ({reason}); mend that and go on with resume={run.path}, or train "
+            "without it into another run=..."
+        ) from error
+
+
+def _flat(settings: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medzoo.checkpoint import load_weights, tensors_from_file, tensors_to_bytes
 from medzoo.data.errors import CheckpointError
-from medzoo.train.storage import pointed_folder, prune, write_folder
+from medzoo.store.checkpoint import load_weights, tensors_from_file, tensors_to_bytes
+from medzoo.store.storage import pointed_folder, prune, write_folder
 
 POINTER = "latest"
 TENSORS = "tensors.safetensors"

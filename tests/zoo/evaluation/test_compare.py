@@ -11,7 +11,7 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.evaluation.compare import Result, _setting
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 
 TINY = [
     "data=phantom", "data.size=16", "data.patients=20", "data.labels=ordinal", "model.backbone=test_resnet",

@@ -21,7 +21,7 @@ from medzoo.models.clip import (
     find_tokenizer,
     load_clip_weights,
 )
-from medzoo.spec import ModelSpec
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast_setup import clip_preprocess, clip_source, clip_spec, contrast_from_source, contrast_from_spec
 from tests.zoo.models.clip_folder import write_folder
 

@@ -11,19 +11,20 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import medzoo
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset, collate
-from medzoo.evaluation.explain import concept_weights, explain_sample
-from medzoo.evaluation.intervene import class_logits, correction_order, intervention_curve
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime import OnnxModel
+from medzoo.inference.explain import concept_weights, explain_sample
+from medzoo.inference.intervene import class_logits, correction_order, intervention_curve
 from medzoo.models.bottleneck import BottleneckNetwork
 from medzoo.models.linear_layer import fit_linear
+from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.load import load_checkpoint
 from medzoo.train.optim import make_optimizer, set_learning_rate
 
 TINY = [
@@ -129,7 +130,7 @@ def test_joint_training_learns_both_and_missing_concepts_add_nothing() -> None:
     spec_model = BottleneckNetwork(_Flat(6, 3), concepts=3, outputs=2, kind="soft")
     concepts = torch.tensor([[1.0, 0, float("nan")], [float("nan")] * 3])
     logits, _ = spec_model.concepts_and_features(torch.randn(2, 6))
-    from medzoo.tasks.losses import binary_cross_entropy
+    from medzoo.losses.masked import binary_cross_entropy
 
     loss, count = binary_cross_entropy(logits, concepts)
     loss.backward()

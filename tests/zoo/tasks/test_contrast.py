@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint, tensors_from_file
 from medzoo.cli import main
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset, collate
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.models.clip import TINY_CONFIG, build_clip
+from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.tasks.contrast_setup import write_captions
+from medzoo.tasks.load import load_checkpoint
 
 TINY = [
     "data=phantom", "data.patients=16", "data.size=24", "model=clip", "trainer.trackers=[]", "trainer.batch_size=8",

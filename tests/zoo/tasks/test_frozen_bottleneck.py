@@ -12,22 +12,23 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import medzoo
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.config import ModelConfig, PreprocessConfig
 from medzoo.data.concept_lists import read_concepts
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
-from medzoo.evaluation.explain import explain_sample
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime import OnnxModel
+from medzoo.inference.explain import explain_sample
 from medzoo.models.concept_scores import ConceptScores, absent_concepts, redundant_concepts
 from medzoo.models.linear_layer import PENALTIES
+from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.bottleneck_setup import concept_truth
 from medzoo.tasks.contrast_setup import contrast_with_weights
 from medzoo.tasks.frozen_bottleneck import unit_means
+from medzoo.tasks.load import load_checkpoint
 from tests.zoo.models.clip_folder import write_folder
 
 PHANTOM = ["data=phantom", "data.size=24", "data.patients=30", "trainer.batch_size=16", "evaluation.replicates=10"]

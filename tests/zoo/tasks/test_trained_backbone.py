@@ -16,7 +16,6 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 import medzoo
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.compose import compose_config, typed
 from medzoo.config import TrainConfig
@@ -26,7 +25,9 @@ from medzoo.data.registry import load_dataset
 from medzoo.evaluation.compare import Result, comparison
 from medzoo.export.onnx_file import licences
 from medzoo.export.runtime import OnnxModel
-from medzoo.spec import ModelSpec
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.spec import ModelSpec
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.registry import TrainableTask, task_from_config
 from medzoo.tasks.trained_backbone import has_same_outputs, is_run
 

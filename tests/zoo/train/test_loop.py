@@ -10,10 +10,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from medzoo.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.cli import main
+from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
+from medzoo.store.directory import RunDirectory
 from medzoo.train.optim import learning_rate
-from medzoo.train.run import RunDirectory
 
 TINY = [
     "data=phantom", "data.size=16", "data.patients=24", "data.labels=multilabel", "model=vit", "model.backbone=test_vit",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from medzoo.checkpoint import find_checkpoint
-from medzoo.train.storage import pointed_folder
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.storage import pointed_folder
 
 OPTIONS = [
     "data=phantom", "data.size=24", "data.patients=30", "model.backbone=test_resnet",

@@ -12,13 +12,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.cli import main
 from medzoo.data.errors import ConfigError, EvaluationError
-from medzoo.evaluation.bottleneck_run import open_bottleneck
-from medzoo.evaluation.intervene import class_logits, correction_order, intervention_curve
 from medzoo.evaluation.predictions import Predictions
+from medzoo.inference.bottleneck_run import open_bottleneck
+from medzoo.inference.intervene import class_logits, correction_order, intervention_curve
+from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.load import load_checkpoint
 
 TINY = [
     "data=phantom", "data.size=24", "data.patients=30", "model=cbm", "model.backbone=test_resnet", "trainer.epochs=1",

@@ -17,10 +17,10 @@ from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.seeding import generator
 from medzoo.evaluation.bootstrap import bootstrap, interval
-from medzoo.evaluation.bottleneck_run import require_same_model
 from medzoo.evaluation.metrics import all_metrics, scored
 from medzoo.evaluation.monitor import METRICS
 from medzoo.evaluation.predictions import Predictions
+from medzoo.inference.bottleneck_run import require_same_model
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import in_units
 

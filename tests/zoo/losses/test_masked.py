@@ -6,8 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from medzoo.models.ordinal import CornLink, CumulativeLink
-from medzoo.tasks.losses import (
+from medzoo.losses.masked import (
     Loss,
     asymmetric,
     binary_cross_entropy,
@@ -17,6 +16,7 @@ from medzoo.tasks.losses import (
     smooth_l1,
     squared_error,
 )
+from medzoo.models.ordinal import CornLink, CumulativeLink
 
 NAN = math.nan
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from medzoo.cli import main
 from medzoo.data.errors import EvaluationError
-from medzoo.evaluation.bottleneck_run import open_bottleneck
-from medzoo.evaluation.explain import concept_weights, explain_sample
+from medzoo.inference.bottleneck_run import open_bottleneck
+from medzoo.inference.explain import concept_weights, explain_sample
 
 CONCEPTS, CLASSES = ("bias", "residual"), ("probability", "truth")
 

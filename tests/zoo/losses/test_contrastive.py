@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from open_clip.loss import ClipLoss, SigLipLoss
 
 from medzoo.data.errors import UnknownNameError
-from medzoo.tasks.contrastive import Pairs, clip_loss, contrastive_loss, siglip_loss
+from medzoo.losses.contrastive import Pairs, clip_loss, contrastive_loss, siglip_loss
 
 
 def pairs(count: int, image_key: list[int] | None = None, text_key: list[int] | None = None, seed: int = 0) -> Pairs:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from numpy.typing import NDArray
 
 from medzoo.config import EvaluationConfig
 from medzoo.data.dataset import Dataset
@@ -18,10 +17,9 @@ from medzoo.data.samples import SampleDataset
 from medzoo.data.splits import shared_groups
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
-from medzoo.evaluation.retrieval import retrieval_metrics
-from medzoo.evaluation.zeroshot import ZeroShotClassifier
-from medzoo.inference import predict_samples
-from medzoo.tasks.contrast import Contrast
+from medzoo.inference.run import predict_samples
+from medzoo.inference.zeroshot import ZeroShotClassifier
+from medzoo.tasks.contrast import Contrast, embeddings_of
 from medzoo.tasks.contrast_setup import caption_prompts, write_captions
 
 
@@ -59,24 +57,6 @@ def embed_dataset(
         outputs, _ = predict_samples(task, samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
         parts.append(embeddings_of(samples, outputs, task.spec.hash, dataset.info.split_unit))
     return _joined(parts)
-
-
-def embeddings_of(
-    samples: SampleDataset, outputs: Mapping[str, NDArray[Any]], spec_hash: str = "", split_unit: str = "image"
-) -> Embeddings:
-    """Return what a model made of a split, from its outputs in table order."""
-    texts = np.array([samples.text(index) for index in range(len(samples))], dtype=object)
-    return Embeddings(
-        sample_id=samples.sample_ids,
-        split=np.full(len(samples), samples.split, dtype=object),
-        group=samples.rows["group"].astype(str).to_numpy(dtype=object),
-        image=outputs["image_embedding"].astype(np.float32),
-        image_key=np.array([str(key) for key in samples.image_keys], dtype=object),
-        text=texts,
-        text_embedding=outputs["text_embedding"].astype(np.float32) if texts.astype(bool).any() else None,
-        spec_hash=spec_hash,
-        details={"split_unit": split_unit},
-    )
 
 
 def zero_shot_predictions(
@@ -139,31 +119,6 @@ def prompt_card(prompts: Prompts, classifier: ZeroShotClassifier) -> dict[str, A
         "hash": prompts.hash,
         "texts": {name: list(texts) for name, texts in classifier.texts.items()},
     }
-
-
-def retrieval_report(embeddings: Embeddings, splits: Sequence[str], config: EvaluationConfig) -> dict[str, Any]:
-    """Return retrieval metrics by split, for the splits that have captions."""
-    report = {}
-    for split in splits:
-        part = embeddings.of_split(split)
-        if part.text_embedding is not None and part.captioned.any():
-            report[split] = retrieval_metrics(part, replicates=config.replicates, level=config.level, seed=config.seed)
-    return report
-
-
-def format_retrieval(report: Mapping[str, Any]) -> list[str]:
-    """Return retrieval metrics as lines for a terminal."""
-    lines = []
-    for split, directions in report.items():
-        for direction in ("image_to_text", "text_to_image"):
-            found = directions[direction]
-            shown = "  ".join(
-                f"{name} {value['value']:.3f}" + ("" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]")
-                for name, value in found.items()
-                if isinstance(value, dict)
-            )
-            lines.append(f"{split}: {direction.replace('_', ' ')} (of {found['gallery']}): {shown}")
-    return lines
 
 
 def _joined(parts: Sequence[Embeddings]) -> Embeddings:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medzoo.config import LossConfig
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.tasks import losses
+from medzoo.losses import masked as losses
 
 LOSSES: dict[str, dict[str, losses.Loss]] = {
     "multiclass": {"cross_entropy": losses.cross_entropy},

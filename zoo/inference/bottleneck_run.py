@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medzoo.checkpoint import find_checkpoint, load_checkpoint
 from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.evaluation.predictions import Predictions
-from medzoo.spec import ModelSpec
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.directory import RunDirectory
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.train.run import RunDirectory
+from medzoo.tasks.load import load_checkpoint
 
 CHECKPOINTS = ("best", "last")
 """What `medzoo evaluate` predicts with."""

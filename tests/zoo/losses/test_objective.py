@@ -15,7 +15,7 @@ from medzoo.cli import main
 from medzoo.config import LossConfig
 from medzoo.data.labels import LabelSpace
 from medzoo.data.registry import load_dataset
-from medzoo.tasks.objective import Objective, objective_from_config
+from medzoo.losses.objective import Objective, objective_from_config
 
 LABELS = LabelSpace("multiclass", ("a", "b", "c"))
 

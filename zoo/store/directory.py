@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from medzoo.data.errors import CheckpointError, ConfigError
-from medzoo.spec import ModelSpec
-from medzoo.train.storage import write_file
+from medzoo.store.spec import ModelSpec
+from medzoo.store.storage import write_file
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from medzoo.data.errors import UnknownNameError
-from medzoo.evaluation.bottleneck_run import require_same_model
 from medzoo.evaluation.predictions import Predictions
+from medzoo.inference.bottleneck_run import require_same_model
 from medzoo.tasks.bottleneck import Bottleneck
 
 # In brackets, so that concepts and classes may have these words for names.

@@ -14,7 +14,7 @@ from medzoo.api import TrainedModel
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.prompts import Prompts, prompts_from_names
-from medzoo.evaluation.zeroshot import build_classifier
+from medzoo.inference.zeroshot import build_classifier
 from medzoo.models.clip import find_clip
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.contrast_setup import clip_preprocess, clip_spec, contrast_from_source

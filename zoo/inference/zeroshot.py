@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.ontology import descendants
-from medzoo.data.prompts import Prompts
+from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
+from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.tasks.contrast import Contrast
+from medzoo.verb_config import ZeroshotConfig
 
 
 @dataclass(frozen=True)
@@ -140,3 +144,55 @@ def _log_sum_exp(values: NDArray[np.float32]) -> NDArray[np.float32]:
     top = values.max(axis=1)
     result: NDArray[np.float32] = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
     return result
+
+
+HELD_OUT = ("templates", "synonyms", "both")
+
+
+def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: LabelSpace) -> Prompts:
+    """Return the wording: class names given, a file, packaged prompts by name, or those of the dataset.
+
+    Raises:
+        ConfigError: If there are none, or they do not fit the labels.
+        UnknownNameError: If a name is not known.
+    """
+    if config.templates is not None and config.classes is None:
+        raise ConfigError("templates are for classes=[...]; a prompt file has its own")
+    if config.held_out is not None and config.held_out not in HELD_OUT:
+        raise UnknownNameError("held_out", config.held_out, HELD_OUT)
+    if config.classes is not None:
+        if config.held_out is not None:
+            raise ConfigError("held_out is wording of a prompt file; classes=[...] have none")
+        if config.prompts is not None:
+            raise ConfigError("give prompts or classes, not both")
+        if len(config.classes) != labels.width:
+            raise ConfigError(f"classes has {len(config.classes)} names, the dataset {labels.width}: {', '.join(labels.names)}")
+        named = prompts_from_names(config.classes, config.templates) if config.templates else prompts_from_names(config.classes)
+        return _renamed(named, labels)
+    if config.prompts is None:
+        found = None if dataset is None else find_prompts(dataset)
+        if found is None and dataset is not None and labels.exclusive:
+            found = prompts_from_names(labels.names)
+        if found is None:
+            raise ConfigError("no prompts are packaged for this dataset; give prompts=<file>.yaml or classes=[...]")
+    elif config.prompts.endswith((".yaml", ".yml")):
+        found = read_prompts(Path(config.prompts).expanduser())
+    else:
+        if config.prompts not in list_prompts():
+            raise UnknownNameError("prompts", config.prompts, list_prompts(), where=" (or a .yaml file)")
+        found = packaged_prompts(config.prompts)
+    found = found.for_labels(labels)
+    if config.held_out is not None:
+        found = found.held_out(templates=config.held_out != "synonyms", synonyms=config.held_out != "templates")
+    return found
+
+
+def _renamed(prompts: Prompts, labels: LabelSpace) -> Prompts:
+    """Put class names given by the user under the dataset's own, in its order."""
+    from dataclasses import replace
+
+    words = list(prompts.classes.values())
+    if labels.kind == "multilabel":
+        pairs = {name: (found, ()) for name, found in zip(labels.names, words, strict=True)}
+        return replace(prompts, classes={}, pairs=pairs)
+    return replace(prompts, classes=dict(zip(labels.names, words, strict=True)))

@@ -1,0 +1,1 @@
+"""A trained model on a dataset: predictions, embeddings, zero-shot, interventions, explanations."""

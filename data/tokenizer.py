@@ -6,7 +6,7 @@ Two kinds, both exactly what open_clip 3.3.0 (`open_clip/tokenizer.py`) feeds it
   arXiv:1508.07909): start and end tokens, padding at the end, a text too long cut with the end token kept last.
 - `hugging_face`: any tokenizer the `tokenizers` library runs (BERT's word pieces, SigLIP's T5), with its own special tokens.
 
-A tokenizer is data: `from_dict` reads a JSON-ready description that `medzoo.models.clip_tokenizer` writes from open_clip's.
+A tokenizer is data: `from_dict` reads a JSON-ready description that `medzoo.models.clip.tokenizer` writes from open_clip's.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medzoo.data.preprocess import fit, normalise
 from medzoo.export.graph_inputs import ExtraInput
 from medzoo.inference.zeroshot import ZeroShotClassifier
-from medzoo.models.clip import encode_image, encode_text
+from medzoo.models.clip.model import encode_image, encode_text
 from medzoo.tasks.classify import probabilities
 from medzoo.tasks.contrast import Contrast
 

@@ -23,9 +23,9 @@ from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import write_file
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.tasks.bottleneck_setup import concept_truth
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.prepare import concept_truth
 from medzoo.tasks.task import Task
 from medzoo.verb_config import ExportConfig
 

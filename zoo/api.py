@@ -19,8 +19,7 @@ from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import probabilities
-from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.registry import TrainableTask
+from medzoo.tasks.load import TrainableTask, load_checkpoint
 
 Image = ImageInput
 

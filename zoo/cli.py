@@ -188,7 +188,7 @@ def _model_lines() -> dict[str, tuple[str, ...]]:
         import open_clip
     except ModuleNotFoundError:
         return {name: (name,) for name in sorted(names)}
-    from medzoo.models.clip import CLIP_TINY
+    from medzoo.models.clip.model import CLIP_TINY
 
     # Captioning models, which open_clip lists too, are refused by model=clip.
     offered = {name for name in open_clip.list_models() if "multimodal_cfg" not in (open_clip.get_model_config(name) or {})}

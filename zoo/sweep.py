@@ -118,8 +118,8 @@ def _jobs(overrides: Sequence[str]) -> _Jobs | None:
 def _check(jobs: _Jobs, config_dir: Path | None) -> None:
     """Check what costs no training: that every job composes, names a model there is, and has a run directory of its own."""
     from medzoo.models.registry import check_name
+    from medzoo.models.trained import is_run
     from medzoo.store.directory import RunDirectory
-    from medzoo.tasks.trained_backbone import is_run
 
     taken: dict[Path, int] = {}
     for index, overrides in enumerate(jobs.overrides):

@@ -20,13 +20,13 @@ from medzoo.export.predict import list_images
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.embed import embed_dataset, prompt_card, zero_shot_predictions
 from medzoo.inference.zeroshot import ZeroShotClassifier, build_classifier, choose_prompts
+from medzoo.models.trained import is_run
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import contrast_with_weights
 from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.trained_backbone import is_run
+from medzoo.tasks.setup.contrast import contrast_with_weights
 from medzoo.verb_config import ZeroshotConfig
 
 CHUNK = 256

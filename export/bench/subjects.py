@@ -26,17 +26,16 @@ from medzoo.export.integrity import check, read_metadata
 from medzoo.export.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
 from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
 from medzoo.losses.objective import objective_from_config
-from medzoo.models import timm_backbone
-from medzoo.models.clip import find_clip
+from medzoo.models.backbones import timm_backbone
+from medzoo.models.clip.model import find_clip
 from medzoo.models.registry import check_name, is_timm, model_from_spec
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import clip_preprocess, clip_spec, contrast_from_source
-from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.registry import TrainableTask
+from medzoo.tasks.load import TrainableTask, load_checkpoint
+from medzoo.tasks.setup.contrast import clip_preprocess, clip_spec, contrast_from_source
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 FAMILIES = ("cnn", "vit", "cnn3d", "slices", "clip")

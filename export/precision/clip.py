@@ -18,7 +18,7 @@ from medzoo.export.precision.reduce import Reduced, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
 from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import write_captions
+from medzoo.tasks.prepare import write_captions
 from medzoo.verb_config import ExportConfig
 
 CAPTIONS = 256
@@ -42,7 +42,7 @@ def reduce_towers(
         classifier: Of the run's classes; None without.
         texts: The classifier's, in its order, or any where there is none.
         dataset: The run's.
-        captions: Where the run's captions come from, see `medzoo.tasks.contrast_setup.caption_prompts`.
+        captions: Where the run's captions come from, see `medzoo.tasks.prepare.caption_prompts`.
         config: The command's settings, of a reduced precision.
 
     Returns:

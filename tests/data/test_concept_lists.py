@@ -11,14 +11,7 @@ import sys
 import pytest
 import yaml
 
-from medzoo.data.concept_lists import (
-    Concept,
-    ConceptList,
-    find_concepts,
-    list_concept_lists,
-    packaged_concepts,
-    read_concepts,
-)
+from medzoo.data.concept_lists import Concept, ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.olives_labels import BIOMARKERS

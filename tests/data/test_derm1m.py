@@ -18,17 +18,7 @@ from medzoo.data.derm1m import load
 from medzoo.data.derm1m_subgroups import age_bands, ages
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.splits import shared_groups
-from tests.data.derm1m_files import (
-    COLUMNS,
-    FRAME,
-    PRETRAIN,
-    VALIDATION,
-    many_rows,
-    row,
-    write_csv,
-    write_derm1m,
-    write_images,
-)
+from tests.data.derm1m_files import COLUMNS, FRAME, PRETRAIN, VALIDATION, many_rows, row, write_csv, write_derm1m, write_images
 
 NAN = float("nan")
 

@@ -18,7 +18,7 @@ from medzoo.data.errors import OnnxFileError
 from medzoo.export.runtime import OnnxModel
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.load import load_checkpoint
-from tests.zoo.models.clip_folder import write_folder
+from tests.zoo.models.clip.clip_folder import write_folder
 
 TINY = [
     "data=phantom", "data.patients=12", "data.size=24", "model=clip", "trainer.trackers=[]", "trainer.batch_size=8",

@@ -15,7 +15,7 @@ from medzoo.export.onnx_file import export_onnx
 from medzoo.store.checkpoint import WEIGHTS, checkpoint_files
 from medzoo.store.storage import write_folder
 from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.registry import task_from_config
+from medzoo.tasks.setup.families import task_from_config
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -155,7 +155,7 @@ def test_what_the_runtime_refuses(exported: Path) -> None:
 )
 def test_backbones_export_with_parity(backbone: str, mode: str, tmp_path: Path) -> None:
     from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
-    from medzoo.tasks.registry import task_from_config
+    from medzoo.tasks.setup.families import task_from_config
 
     dataset = medzoo.load_dataset("phantom", patients=10, size=48)
     size = 224 if backbone.startswith("vit") else 64

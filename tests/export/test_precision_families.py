@@ -20,7 +20,7 @@ from medzoo.export.runtime import OnnxModel
 from medzoo.store.checkpoint import WEIGHTS, find_checkpoint
 from medzoo.tasks.load import load_checkpoint
 from tests.export.test_precision import spoil
-from tests.zoo.models.clip_folder import write_folder
+from tests.zoo.models.clip.clip_folder import write_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

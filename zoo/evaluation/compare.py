@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.models.heads.bottleneck import UNTRAINED
+from medzoo.models.trained import is_run
 from medzoo.store.directory import RunDirectory
 from medzoo.store.spec import ModelSpec
 from medzoo.store.storage import write_file
-from medzoo.tasks.bottleneck import UNTRAINED
-from medzoo.tasks.trained_backbone import is_run
 
 DEFAULT_METRICS = {
     "multiclass": ("auroc", "balanced_accuracy", "f1", "ece"),

@@ -20,7 +20,7 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.run import predict_samples
 from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.tasks.contrast import Contrast, embeddings_of
-from medzoo.tasks.contrast_setup import caption_prompts, write_captions
+from medzoo.tasks.prepare import caption_prompts, write_captions
 
 
 def embed_dataset(

@@ -25,10 +25,10 @@ from medzoo.inference.run import predict_samples
 from medzoo.inference.zeroshot import build_classifier
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.tasks.bottleneck_setup import concept_truth
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.registry import TrainableTask
+from medzoo.tasks.load import TrainableTask
+from medzoo.tasks.prepare import concept_truth
 
 
 def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:

@@ -45,7 +45,7 @@ def conditional_cross_entropy(
     """The CORN loss (Shi, Cao and Raschka 2023, equation 8): the mean over conditional yes/no tasks a sample takes part in.
 
     A sample of grade y answers the tasks 0..min(y, K − 2); their binary cross-entropies add up to −log P(y), which is what
-    `medzoo.models.ordinal.CornLink` gives.
+    `medzoo.models.heads.ordinal.CornLink` gives.
 
     Args:
         log_probabilities: (N, K) of the classes.

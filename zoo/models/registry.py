@@ -18,7 +18,7 @@ from torch import nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
-from medzoo.models import timm_backbone
+from medzoo.models.backbones import timm_backbone
 from medzoo.store.spec import ModelSpec
 
 ENTRY_POINTS = "medzoo.models"
@@ -30,11 +30,11 @@ FAMILIES = {
     "slices": "a timm backbone over the slices of a volume (2.5D)",
 }
 VOLUME_MODELS = {
-    "resnet18_3d": "medzoo.models.volume:resnet18_3d",
-    "resnet50_3d": "medzoo.models.volume:resnet50_3d",
-    "densenet121_3d": "medzoo.models.volume:densenet121_3d",
+    "resnet18_3d": "medzoo.models.backbones.volume:resnet18_3d",
+    "resnet50_3d": "medzoo.models.backbones.volume:resnet50_3d",
+    "densenet121_3d": "medzoo.models.backbones.volume:densenet121_3d",
 }
-_OWN = {"zach_vit": "medzoo.models.zach_vit:zach_vit", **VOLUME_MODELS}
+_OWN = {"zach_vit": "medzoo.models.backbones.zach_vit:zach_vit", **VOLUME_MODELS}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -104,7 +104,7 @@ def create_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initial weights"))
         if family == "slices":
-            from medzoo.models.slices import create_slice_model
+            from medzoo.models.backbones.slices import create_slice_model
 
             given = dict(arguments or {})
             own = {key: given.pop(key) for key in ("context", "pool") if key in given}

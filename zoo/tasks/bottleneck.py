@@ -1,14 +1,14 @@
 """Concept bottlenecks: joint, sequential and independent training (Koh et al. 2020, section 3), and two that train no network.
 
 Post-hoc (Yuksekgonul et al. 2023, ICLR, arXiv 2205.15480): concept activation vectors (Kim et al. 2018, section 3.2) in the
-features of a trained network. Language: similarities to texts; see `medzoo.models.concept_scores`.
+features of a trained network. Language: similarities to texts; see `medzoo.models.heads.concept_scores`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,16 +23,13 @@ from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.losses.masked import binary_cross_entropy
 from medzoo.losses.objective import Objective
-from medzoo.models.bottleneck import PERCENTILES, BottleneckNetwork
-from medzoo.models.linear_layer import choose_penalty, fit_linear, fit_sparse_linear
+from medzoo.models import finetune
+from medzoo.models.heads.bottleneck import PERCENTILES, UNTRAINED, BottleneckNetwork, Regime
+from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_sparse_linear
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import in_units, probabilities
 from medzoo.tasks.task import Batch, over_views
-from medzoo.train import finetune
 
-Regime = Literal["joint", "sequential", "independent", "posthoc", "language"]
-UNTRAINED = ("posthoc", "language")
-"""Regimes whose network stays as it is."""
 CONCEPT_MONITOR = "concept_auroc"
 
 

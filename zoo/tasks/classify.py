@@ -17,10 +17,10 @@ from medzoo.data.preprocess import fit, normalise
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.losses.objective import Objective
-from medzoo.models.backbone import classify_features, pooled_features
+from medzoo.models import finetune
+from medzoo.models.backbones.contract import classify_features, pooled_features
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch, over_views
-from medzoo.train import finetune
 
 
 class Classify(nn.Module):
@@ -120,7 +120,7 @@ class Classify(nn.Module):
         return samples.views is None
 
     def freeze(self, config: TrainerConfig) -> None:
-        """Mark what shall not be trained; see `medzoo.train.finetune`."""
+        """Mark what shall not be trained; see `medzoo.models.finetune`."""
         finetune.freeze(self.model, config)
 
     def set_training(self, config: TrainerConfig) -> None:

@@ -19,7 +19,7 @@ from medzoo.data.seeding import stable_hash
 from medzoo.data.tokenizer import Tokenizer
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
-from medzoo.models.clip import encode_image, encode_text
+from medzoo.models.clip.model import encode_image, encode_text
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch, over_views
 
@@ -32,7 +32,7 @@ class Contrast(nn.Module):
 
     Attributes:
         spec: The model's spec; `objective` holds `loss` and `freeze`.
-        model: `encode_image`, `encode_text`, `logit_scale`, `logit_bias`; see `medzoo.models.clip`.
+        model: `encode_image`, `encode_text`, `logit_scale`, `logit_bias`; see `medzoo.models.clip.model`.
         tokenizer: Text to tokens.
         text_config: The Hugging Face text tower's configuration, or None.
     """

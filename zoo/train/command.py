@@ -19,20 +19,19 @@ from medzoo.data.registry import load_dataset
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.predict import predict_run
-from medzoo.models.neighbours import NeighbourNetwork
+from medzoo.models.heads.bottleneck import UNTRAINED
+from medzoo.models.heads.neighbours import NeighbourNetwork
+from medzoo.models.trained import describe_start, is_run
 from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.bottleneck import UNTRAINED, Bottleneck
+from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import Classify
-from medzoo.tasks.frozen_bottleneck import concept_source
-from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.registry import TrainableTask, task_from_config, task_from_spec
-from medzoo.tasks.trained_backbone import describe_start, is_run
-from medzoo.train.finish import finish_bottleneck
-from medzoo.train.fit_bottleneck import fit_bottleneck, save_fitted
+from medzoo.tasks.load import TrainableTask, load_checkpoint, task_from_spec
+from medzoo.tasks.setup.families import task_from_config
+from medzoo.tasks.setup.frozen import concept_source
+from medzoo.train.fit import finish_bottleneck, fit_bottleneck, fit_neighbours, save_fitted
 from medzoo.train.loop import Trainer
-from medzoo.train.neighbours import fit_neighbours
 
 RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root", "data.packed")
 """What may differ when a run goes on: none of it changes a number."""

@@ -28,7 +28,7 @@ from medzoo.inference.run import compute_features, predict_samples, to_device
 from medzoo.store.checkpoint import checkpoint_files
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune, write_folder
-from medzoo.tasks.registry import prepare_samples
+from medzoo.tasks.prepare import prepare_samples
 from medzoo.tasks.task import Batch, Task
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate

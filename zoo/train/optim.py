@@ -12,7 +12,7 @@ from torch import nn
 
 from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.train.finetune import parameter_groups
+from medzoo.models.finetune import parameter_groups
 
 SCHEDULES = ("cosine", "constant", "step")
 

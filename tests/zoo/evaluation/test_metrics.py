@@ -12,15 +12,7 @@ from sklearn import metrics as sk
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.metrics import (
-    all_metrics,
-    auroc,
-    average_precision,
-    calibration_error,
-    quadratic_kappa,
-    scored,
-    spearman,
-)
+from medzoo.evaluation.metrics import all_metrics, auroc, average_precision, calibration_error, quadratic_kappa, scored, spearman
 from medzoo.evaluation.monitor import monitor_value, monitorable
 
 TASKS = {"multiclass": "multi-class", "ordinal": "ordinal-regression", "multilabel": "multi-label, binary-class"}

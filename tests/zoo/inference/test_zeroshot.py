@@ -15,10 +15,10 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.inference.zeroshot import build_classifier
-from medzoo.models.clip import find_clip
+from medzoo.models.clip.model import find_clip
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import clip_preprocess, clip_spec, contrast_from_source
-from tests.zoo.models.clip_folder import write_folder
+from medzoo.tasks.setup.contrast import clip_preprocess, clip_spec, contrast_from_source
+from tests.zoo.models.clip.clip_folder import write_folder
 
 NAMES = ("nevus", "melanoma", "eczema")
 TEMPLATES = ("a photo of {}", "this is an image of {}.", "skin with {}")

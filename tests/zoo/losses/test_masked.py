@@ -16,7 +16,7 @@ from medzoo.losses.masked import (
     smooth_l1,
     squared_error,
 )
-from medzoo.models.ordinal import CornLink, CumulativeLink
+from medzoo.models.heads.ordinal import CornLink, CumulativeLink
 
 NAN = math.nan
 

@@ -20,8 +20,8 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime import OnnxModel
 from medzoo.inference.explain import concept_weights, explain_sample
 from medzoo.inference.intervene import class_logits, correction_order, intervention_curve
-from medzoo.models.bottleneck import BottleneckNetwork
-from medzoo.models.linear_layer import fit_linear
+from medzoo.models.heads.bottleneck import BottleneckNetwork
+from medzoo.models.heads.linear_layer import fit_linear
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.load import load_checkpoint

@@ -13,10 +13,10 @@ from medzoo.cli import main
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset, collate
 from medzoo.evaluation.embeddings import Embeddings
-from medzoo.models.clip import TINY_CONFIG, build_clip
+from medzoo.models.clip.model import TINY_CONFIG, build_clip
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
-from medzoo.tasks.contrast_setup import write_captions
 from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.prepare import write_captions
 
 TINY = [
     "data=phantom", "data.patients=16", "data.size=24", "model=clip", "trainer.trackers=[]", "trainer.batch_size=8",
@@ -115,8 +115,8 @@ def test_captions_made_from_labels_are_drawn_anew_each_epoch() -> None:
 
 
 def preprocess():
-    from medzoo.models.clip import find_clip
-    from medzoo.tasks.contrast_setup import clip_preprocess
+    from medzoo.models.clip.model import find_clip
+    from medzoo.tasks.setup.contrast import clip_preprocess
 
     return clip_preprocess(find_clip("clip_tiny"))
 

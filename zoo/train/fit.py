@@ -13,16 +13,19 @@ from medzoo.config import TrainConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError
 from medzoo.data.samples import SampleDataset
-from medzoo.inference.run import compute_features
-from medzoo.models.backbone import classify_features, head_modules
-from medzoo.models.concept_scores import ConceptScores, absent_concepts
-from medzoo.models.linear_layer import choose_penalty, fit_linear
-from medzoo.store.checkpoint import checkpoint_files
+from medzoo.inference.run import compute_features, predict_samples
+from medzoo.models.backbones.contract import classify_features, head_modules
+from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts
+from medzoo.models.heads.linear_layer import choose_penalty, fit_linear
+from medzoo.models.heads.neighbours import NeighbourNetwork
+from medzoo.store.checkpoint import checkpoint_files, find_checkpoint
 from medzoo.store.directory import RunDirectory
-from medzoo.store.storage import write_folder
+from medzoo.store.storage import prune, write_folder
 from medzoo.tasks.bottleneck import Bottleneck, ConceptData, require_known
-from medzoo.tasks.frozen_bottleneck import concept_source, require_concepts, without_concepts
-from medzoo.tasks.registry import bottleneck_from_weights, prepare_samples
+from medzoo.tasks.classify import Classify
+from medzoo.tasks.load import bottleneck_from_weights, load_checkpoint
+from medzoo.tasks.prepare import prepare_samples
+from medzoo.tasks.setup.frozen import concept_source, require_concepts, without_concepts
 
 
 def fit_bottleneck(
@@ -143,3 +146,58 @@ def _filled(samples: SampleDataset) -> np.ndarray:  # type: ignore[type-arg]
     if samples.concepts is None or np.isnan(samples.concepts).all():
         raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
     return samples.concepts
+
+
+def fit_neighbours(
+    task: Classify, dataset: Dataset, run: RunDirectory, yaml: str, accelerator: Accelerator, *, batch_size: int, workers: int
+) -> None:
+    """Compute the training split's features, remember them with their targets, and save the checkpoint `best`."""
+    network = task.model
+    assert isinstance(network, NeighbourNetwork)
+    samples = SampleDataset(dataset, "train", task.spec.preprocess)
+    assert samples.targets is not None
+    task.to(accelerator.device).eval()
+    features = compute_features(task, samples, batch_size=batch_size, workers=workers, accelerator=accelerator)
+    labelled = ~np.isnan(samples.targets).all(axis=1)  # what has no label has no vote, and takes no other's place
+    targets = torch.from_numpy(samples.targets[labelled])
+    network.remember(features[torch.from_numpy(labelled)].to(accelerator.device), targets.to(accelerator.device))
+    if accelerator.is_main_process:
+        files = checkpoint_files(task.spec, network.state_dict(), yaml)
+        write_folder(run.checkpoints, "memory", files, "best")
+    accelerator.wait_for_everyone()
+
+
+def finish_bottleneck(run: RunDirectory, dataset: Dataset, settings: TrainConfig, yaml: str, accelerator: Accelerator) -> None:
+    """Fit the class layer of a run's checkpoints (unless joint) and the scale of interventions, and save them.
+
+    The training split is predicted without augmentation; running it again gives the same checkpoints.
+    """
+    for pointer in ("best", "last"):
+        folder = find_checkpoint(run.path, pointer)
+        task = load_checkpoint(folder, unfinished=True)
+        assert isinstance(task, Bottleneck)
+        samples = SampleDataset(dataset, "train", task.spec.preprocess)
+        prepare_samples(task, samples, dataset, settings.model)
+        task.to(accelerator.device).eval()
+        trainer = settings.trainer
+        outputs, _ = predict_samples(
+            task, samples, batch_size=trainer.batch_size, workers=trainer.workers, accelerator=accelerator
+        )
+        features = None
+        if task.model.residual is not None:
+            features = compute_features(
+                task, samples, batch_size=trainer.batch_size, workers=trainer.workers, accelerator=accelerator
+            )
+        task.to("cpu")
+        assert samples.concepts is not None
+        assert samples.targets is not None
+        logits = torch.from_numpy(outputs["concept_logits"])
+        # Copies: pandas' own memory cannot be written, of which torch warns.
+        concepts, targets = torch.from_numpy(samples.concepts.copy()), torch.from_numpy(samples.targets.copy())
+        task.finish(ConceptData(logits, concepts, targets, features))
+        if accelerator.is_main_process:
+            name = folder.name.removesuffix("-finished") + "-finished"
+            write_folder(run.checkpoints, name, checkpoint_files(task.spec, task.model.state_dict(), yaml), pointer)
+        accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        prune(run.checkpoints, ["best", "last"])

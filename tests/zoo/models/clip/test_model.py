@@ -11,7 +11,7 @@ import torch
 
 from medzoo.config import ModelConfig
 from medzoo.data.errors import CheckpointError, ConfigError, MedzooError, UnknownNameError
-from medzoo.models.clip import (
+from medzoo.models.clip.model import (
     CLIP_TINY,
     TINY_CONFIG,
     build_clip,
@@ -22,8 +22,9 @@ from medzoo.models.clip import (
     load_clip_weights,
 )
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.contrast_setup import clip_preprocess, clip_source, clip_spec, contrast_from_source, contrast_from_spec
-from tests.zoo.models.clip_folder import write_folder
+from medzoo.tasks.load import contrast_from_spec
+from medzoo.tasks.setup.contrast import clip_preprocess, clip_source, clip_spec, contrast_from_source
+from tests.zoo.models.clip.clip_folder import write_folder
 
 
 @pytest.fixture(scope="module")

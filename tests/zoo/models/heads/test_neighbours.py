@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from medzoo.api import load
 from medzoo.cli import main
-from medzoo.models.neighbours import NeighbourNetwork
+from medzoo.models.heads.neighbours import NeighbourNetwork
 
 
 def network(kind: str, outputs: int, features: torch.Tensor, targets: torch.Tensor, k: int = 5) -> NeighbourNetwork:

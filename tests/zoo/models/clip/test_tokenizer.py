@@ -18,7 +18,7 @@ from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from medzoo.data.errors import ConfigError
 from medzoo.data.tokenizer import Tokenizer, clean_text
-from medzoo.models.clip_tokenizer import describe_tokenizer
+from medzoo.models.clip.tokenizer import describe_tokenizer
 
 SIMPLE = SimpleTokenizer()
 

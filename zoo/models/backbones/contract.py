@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError
-from medzoo.models.ordinal import OrdinalNetwork
-from medzoo.models.slices import SliceNetwork
+from medzoo.models.backbones.slices import SliceNetwork
+from medzoo.models.heads.ordinal import OrdinalNetwork
 
 
 def pooled_features(model: nn.Module, images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from sklearn.linear_model import ElasticNet, LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from medzoo.data.errors import ConfigError
-from medzoo.models.linear_layer import PENALTIES, choose_penalty, fit_linear, fit_sparse_linear
+from medzoo.models.heads.linear_layer import PENALTIES, choose_penalty, fit_linear, fit_sparse_linear
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_fit_that_does_not_converge_is_never_returned_and_never_chosen(data: t
     def fit(penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
         return fit_sparse_linear(x, y, "multiclass", penalty=penalty, l1_ratio=0.9)
 
-    monkeypatch.setattr("medzoo.models.linear_layer.ROUNDS", 3)
+    monkeypatch.setattr("medzoo.models.heads.linear_layer.ROUNDS", 3)
     with pytest.raises(ConfigError, match=r"does not converge at model\.bottleneck\.penalty=0\.01"):
         fit(0.01)
     assert choose_penalty(fit, x, y, "multiclass", [0.01, 1e4]) == 1e4

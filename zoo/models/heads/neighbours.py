@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.models.backbone import pooled_features
+from medzoo.models.backbones.contract import pooled_features
 
 SMOOTHING = 0.01
 """Votes added to each class, so that a class without a vote has a finite logit."""
@@ -20,7 +20,7 @@ class NeighbourNetwork(nn.Module):
     vote.
 
     Args:
-        backbone: Frozen; see `medzoo.models.backbone`.
+        backbone: Frozen; see `medzoo.models.backbones.contract`.
         features: F, width of its pooled features.
         samples: M, size of the memory.
         outputs: K, width of a target.

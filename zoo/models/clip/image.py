@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.data.errors import CheckpointError, ConfigError
-from medzoo.models.clip import ClipSource, build_clip, find_clip, load_clip_weights
+from medzoo.models.clip.model import build_clip
 
 _NO_TEXT = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
 """Stands in for the text tower, which a backbone does not have."""
@@ -58,39 +56,3 @@ def build_clip_image(config: Mapping[str, Any], outputs: int, seed: int) -> Clip
     model = build_clip({**config, "text_cfg": _NO_TEXT}, seed=seed)
     visual: Any = model.visual
     return ClipImageNetwork(visual, int(config["embed_dim"]), outputs)
-
-
-def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | None) -> tuple[ClipSource, nn.Module]:
-    """Return a source and its image tower with its weights.
-
-    Args:
-        name: As for `medzoo.models.clip.find_clip`, or a run directory of medzoo's own image–text model.
-        pretrained: A tag of open_clip's.
-        checkpoint_path: A weights file.
-
-    Raises:
-        CheckpointError: If a run is of another model, or weights do not fit.
-    """
-    if not name:
-        raise ConfigError("model=clip_image needs model.backbone=<open_clip name, hf-hub:..., local-dir:... or a run directory>")
-    if (Path(name) / "spec.json").is_file():
-        from medzoo.store.checkpoint import find_checkpoint
-        from medzoo.tasks.load import load_checkpoint
-
-        task = load_checkpoint(find_checkpoint(name))
-        if task.spec.task != "contrast":
-            raise CheckpointError(f"{name} is no image–text model ({task.spec.family}); train one with model=clip")
-        own = task.spec.preprocess
-        modes = {"crop": "shortest", "pad": "longest", "stretch": "squash"}
-        preprocess = {
-            "size": list(own.size), "mean": own.mean, "std": own.std, "interpolation": own.interpolation,
-            "resize_mode": modes[own.mode],
-        }  # fmt: skip
-        source = ClipSource(task.spec.architecture, task.spec.arguments["open_clip"], preprocess=preprocess)
-        visual: Any = task.model.visual
-        return source, visual
-    source = find_clip(name, pretrained, checkpoint_path)
-    model = build_clip(source.config, source.text_config)
-    load_clip_weights(model, source)
-    tower: Any = model.visual
-    return source, tower

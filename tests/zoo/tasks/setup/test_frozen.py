@@ -21,15 +21,15 @@ from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime import OnnxModel
 from medzoo.inference.explain import explain_sample
-from medzoo.models.concept_scores import ConceptScores, absent_concepts, redundant_concepts
-from medzoo.models.linear_layer import PENALTIES
+from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts, redundant_concepts
+from medzoo.models.heads.linear_layer import PENALTIES
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.tasks.bottleneck_setup import concept_truth
-from medzoo.tasks.contrast_setup import contrast_with_weights
-from medzoo.tasks.frozen_bottleneck import unit_means
 from medzoo.tasks.load import load_checkpoint
-from tests.zoo.models.clip_folder import write_folder
+from medzoo.tasks.prepare import concept_truth
+from medzoo.tasks.setup.contrast import contrast_with_weights
+from medzoo.tasks.setup.frozen import unit_means
+from tests.zoo.models.clip.clip_folder import write_folder
 
 PHANTOM = ["data=phantom", "data.size=24", "data.patients=30", "trainer.batch_size=16", "evaluation.replicates=10"]
 LIST = """
@@ -241,7 +241,7 @@ def test_a_concept_that_training_never_shows_in_both_states_has_no_direction(
             truth[:, 4] = value
             return truth
 
-        monkeypatch.setattr("medzoo.tasks.registry.concept_truth", silent)
+        monkeypatch.setattr("medzoo.tasks.setup.families.concept_truth", silent)
         assert main(["train", *PHANTOM, "model=cbm_posthoc", f"model.backbone={posthoc[0]}", f"run={tmp_path / 'run'}"]) == 2
         assert message in capsys.readouterr().err
 

@@ -188,7 +188,7 @@ def load_timm_tower(model: nn.Module, name: str) -> None:
     Raises:
         CheckpointError: If they cannot be fetched or do not fit.
     """
-    from medzoo.models.timm_backbone import create_timm_model
+    from medzoo.models.backbones.timm_backbone import create_timm_model
 
     published = create_timm_model(name, outputs=0, pretrained=True).state_dict()
     trunk: Any = model.visual.trunk  # type: ignore[union-attr]
@@ -208,7 +208,7 @@ def find_tokenizer(source: ClipSource) -> Tokenizer:
     """
     from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
 
-    from medzoo.models.clip_tokenizer import describe_tokenizer
+    from medzoo.models.clip.tokenizer import describe_tokenizer
 
     text = dict(source.config["text_cfg"])
     length, given = text.get("context_length", 77), dict(text.get("tokenizer_kwargs") or {})

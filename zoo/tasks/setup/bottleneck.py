@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medzoo.config import BottleneckConfig, ConceptFilterConfig, ModelConfig
-from medzoo.data.dataset import Dataset, concept_matrix
+from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.samples import SampleDataset
-from medzoo.store.spec import ModelSpec
-from medzoo.tasks.bottleneck import UNTRAINED, Regime
+from medzoo.models.heads.bottleneck import UNTRAINED, Regime
 
 PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_error")
 """Of the class layer; one that is fitted to convergence minimises the squared error for quantities."""
@@ -74,18 +69,6 @@ def concept_subset(space: ConceptSpace, names: Sequence[str]) -> ConceptSpace:
     kept = tuple(name for name in space.names if name in set(names))
     groups = {group: tuple(n for n in members if n in kept) for group, members in (space.groups or {}).items()}
     return ConceptSpace(kept, {group: members for group, members in groups.items() if members} or None)
-
-
-def concept_truth(spec: ModelSpec, samples: SampleDataset, dataset: Dataset) -> NDArray[np.float32]:
-    """Return (N, M): what is known of a bottleneck's concepts in a split, NaN where nothing is."""
-    columns = spec.objective.get("columns", spec.objective["concepts"])
-    truth = np.full((len(samples), len(columns)), np.nan, dtype=np.float32)
-    if dataset.concepts is not None:
-        known = concept_matrix(samples.rows, dataset.concepts)
-        for place, name in enumerate(columns):
-            if name in dataset.concepts.names:
-                truth[:, place] = known[:, dataset.concepts.names.index(name)]
-    return truth
 
 
 def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.models.timm_backbone import create_timm_model
+from medzoo.models.backbones.timm_backbone import create_timm_model
 
 POOLS = ("mean", "max")
 

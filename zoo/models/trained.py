@@ -1,38 +1,28 @@
-"""The network of a trained run as the start of another: to be trained further, probed, or put under a bottleneck."""
+"""The network of a trained run: its spec and tensors, and how another network starts from them."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
-import yaml
 from torch import Tensor, nn
 
-from medzoo.config import ModelConfig, PreprocessConfig
-from medzoo.data.dataset import Dataset
+from medzoo.config import ModelConfig
 from medzoo.data.errors import CheckpointError, ConfigError
-from medzoo.data.preprocess import Preprocess
-from medzoo.data.samples import require_prepared
-from medzoo.models.backbone import head_modules
-from medzoo.models.bottleneck import BottleneckNetwork
-from medzoo.models.clip_image import image_config
-from medzoo.models.neighbours import NeighbourNetwork
-from medzoo.models.ordinal import OrdinalNetwork
+from medzoo.models.backbones.contract import head_modules
+from medzoo.models.clip.image import image_config
+from medzoo.models.clip.model import ClipSource, build_clip, find_clip, load_clip_weights
+from medzoo.models.heads.bottleneck import UNTRAINED, BottleneckNetwork
+from medzoo.models.heads.neighbours import NeighbourNetwork
+from medzoo.models.heads.ordinal import OrdinalNetwork
 from medzoo.models.registry import is_timm
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.bottleneck import UNTRAINED
 from medzoo.tasks.contrast import Contrast
-
-ALIKE = ({"cnn", "vit", "cbm"}, {"cnn3d"}, {"slices"}, {"clip_image"})
-"""Families whose backbones fit each other."""
-OF_OTHER_MODELS = ("small_stem", "freeze", "image_tower", "image_pretrained", "captions")
-WEIGHTS = ("pretrained", "checkpoint_path")
 
 
 @dataclass(frozen=True)
@@ -69,19 +59,6 @@ def is_image_text_run(name: str) -> bool:
     return is_run(name) and ModelSpec.read(Path(name).expanduser() / "spec.json").task == "contrast"
 
 
-def refuse_own_weights(config: ModelConfig) -> None:
-    """Refuse a checkpoint of medzoo's as a plain weights file, which does not say what it has learnt from.
-
-    Raises:
-        ConfigError: With the directory to give instead.
-    """
-    if config.checkpoint_path is not None and is_run(f"{Path(config.checkpoint_path).expanduser().absolute().parent}{os.sep}"):
-        folder = Path(config.checkpoint_path).parent
-        raise ConfigError(
-            f"model.checkpoint_path={config.checkpoint_path} is a checkpoint of medzoo's: give its run as model.backbone={folder}"
-        )
-
-
 def run_cards(name: str) -> list[Mapping[str, Any]]:
     """Return what the network of a run has learnt from, as `medzoo.data.card.data_card` takes it; empty for other names."""
     return [ModelSpec.read(Path(name).expanduser() / "spec.json").data] if is_run(name) else []
@@ -108,63 +85,6 @@ def trained_backbone(config: ModelConfig) -> TrainedBackbone:
     whole = (network if spec.task == "bottleneck" else task.model).state_dict()
     head = {name: tensor for name, tensor in whole.items() if name.removeprefix("backbone.") not in weights}
     return TrainedBackbone(spec.family, spec.architecture, arguments, spec, weights, head)
-
-
-def starting_backbone(config: ModelConfig, dataset: Dataset) -> tuple[TrainedBackbone, Preprocess]:
-    """Return a trained run's network to go on with, and the preprocessing: the run's, but for another size asked for.
-
-    Raises:
-        ConfigError: If the run is of another family, a setting would have no effect, or its images are not the dataset's kind.
-        CheckpointError: If it cannot be read.
-    """
-    found = trained_backbone(config)
-    if not any({config.family, found.family} <= group for group in ALIKE):
-        raise ConfigError(f"{config.backbone} holds a network of family {found.family}: use model={found.family}")
-    refuse_settings(config, "a trained run", (*OF_OTHER_MODELS, *WEIGHTS))
-    plain = _own_arguments(config.family)
-    for name, value in config.arguments.items():
-        if name in plain and value == plain[name]:  # nobody asked for it
-            continue
-        if found.arguments.get(name, value) != value or name not in found.arguments:
-            kept = f"the run has {found.arguments[name]!r}" if name in found.arguments else "leave it out"
-            raise ConfigError(f"model.arguments.{name}={value!r} has no effect on a trained run, which keeps its own: {kept}")
-    keep_preprocess(config, found.spec, but=() if config.family == "clip_image" else ("size",))
-    own, size = found.spec.preprocess, config.preprocess.size
-    if size is not None:
-        sides = (size,) * len(own.size) if isinstance(size, int) else tuple(int(side) for side in size)
-        own = replace(own, size=(*own.size[: len(own.size) - len(sides)], *sides))  # [H, W] of a volume keeps its depth
-    check_images(found.spec, dataset, own)
-    return found, own
-
-
-def _own_arguments(family: str) -> dict[str, Any]:
-    """Return the arguments that a family's configuration file gives without being asked."""
-    file = files("medzoo.conf") / "model" / f"{family}.yaml"
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8")).get("arguments") or {})
-
-
-def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = ()) -> None:
-    """Refuse preprocessing of another kind than a trained network has.
-
-    Args:
-        config: What is asked for; defaults ask for nothing.
-        spec: What the network was trained by.
-        but: What may differ.
-
-    Raises:
-        ConfigError: Names the first that differs.
-    """
-    asked, own, plain = config.preprocess, spec.preprocess, PreprocessConfig()
-    for name in vars(plain):
-        value = getattr(asked, name)
-        if name in but or value in (getattr(plain, name), "auto"):
-            continue
-        kept = getattr(own, name)
-        given = (value,) if name == "size" and isinstance(value, int) else value
-        if isinstance(given, list | tuple):  # one for all channels, or sides
-            given = tuple(given) * (len(kept) if len(given) == 1 else 1)
-        if given != kept:
-            raise ConfigError(f"model.preprocess.{name}={value} is not the trained run's ({kept}): leave it out")
 
 
 def load_start(model: nn.Module, spec: ModelSpec, found: TrainedBackbone) -> None:
@@ -257,37 +177,37 @@ def bare_network(network: nn.Module) -> nn.Module:
     return network
 
 
-def refuse_settings(config: ModelConfig, what: str, names: Sequence[str]) -> None:
-    """Refuse settings that a network which comes ready would ignore.
-
-    Raises:
-        ConfigError: Names the first.
-    """
-    plain = ModelConfig()
-    for name in names:
-        if getattr(config, name) != getattr(plain, name) and not (name == "pretrained" and config.pretrained is None):
-            raise ConfigError(f"model.{name} has no effect on {what}: leave it out")
-
-
-def check_images(spec: ModelSpec, dataset: Dataset, preprocess: Preprocess | None = None) -> None:
-    """Check that a trained network takes a dataset's images.
+def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | None) -> tuple[ClipSource, nn.Module]:
+    """Return a source and its image tower with its weights.
 
     Args:
-        spec: What it was trained by.
-        dataset: Whose images it is to take.
-        preprocess: How they become its input; None: as in the spec.
+        name: As for `medzoo.models.clip.model.find_clip`, or a run directory of medzoo's own image–text model.
+        pretrained: A tag of open_clip's.
+        checkpoint_path: A weights file.
 
     Raises:
-        ConfigError: If they are of another type, or prepared otherwise.
-        CheckpointError: If one takes volumes and the other has images.
+        CheckpointError: If a run is of another model, or weights do not fit.
     """
-    preprocess, shape = preprocess or spec.preprocess, dataset.reader.shape
-    require_prepared(getattr(dataset.reader, "prepared", None), preprocess)
-    dtype = "uint8" if dataset.info.value_type == "uint8" else "float32"
-    if preprocess.dtype != dtype:
-        raise ConfigError(f"the trained run takes {preprocess.dtype} images, {dataset.info.name} has {dtype} ones")
-    if shape is not None and (len(shape) == 4) != preprocess.is_volume:
-        kinds = ("images", "volumes")
-        raise CheckpointError(
-            f"the trained run takes {kinds[preprocess.is_volume]}, {dataset.info.name} has {kinds[len(shape) == 4]}"
-        )
+    if not name:
+        raise ConfigError("model=clip_image needs model.backbone=<open_clip name, hf-hub:..., local-dir:... or a run directory>")
+    if (Path(name) / "spec.json").is_file():
+        from medzoo.store.checkpoint import find_checkpoint
+        from medzoo.tasks.load import load_checkpoint
+
+        task = load_checkpoint(find_checkpoint(name))
+        if task.spec.task != "contrast":
+            raise CheckpointError(f"{name} is no image–text model ({task.spec.family}); train one with model=clip")
+        own = task.spec.preprocess
+        modes = {"crop": "shortest", "pad": "longest", "stretch": "squash"}
+        preprocess = {
+            "size": list(own.size), "mean": own.mean, "std": own.std, "interpolation": own.interpolation,
+            "resize_mode": modes[own.mode],
+        }  # fmt: skip
+        source = ClipSource(task.spec.architecture, task.spec.arguments["open_clip"], preprocess=preprocess)
+        visual: Any = task.model.visual
+        return source, visual
+    source = find_clip(name, pretrained, checkpoint_path)
+    model = build_clip(source.config, source.text_config)
+    load_clip_weights(model, source)
+    tower: Any = model.visual
+    return source, tower

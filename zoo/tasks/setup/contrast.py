@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -12,18 +11,14 @@ from typing import Any
 import numpy as np
 
 from medzoo.config import LossConfig, ModelConfig
-from medzoo.data.captions import CaptionWriter
 from medzoo.data.card import data_card
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.preprocess import Preprocess
-from medzoo.data.prompt_files import find_prompts, read_prompts
-from medzoo.data.prompts import Prompts, prompts_from_names
-from medzoo.data.samples import SampleDataset
-from medzoo.data.tokenizer import Tokenizer
 from medzoo.losses.contrastive import LOSSES
-from medzoo.models import timm_backbone
-from medzoo.models.clip import (
+from medzoo.models.backbones import timm_backbone
+from medzoo.models.backbones.timm_backbone import check_name as check_timm
+from medzoo.models.clip.model import (
     RESIZE_MODES,
     ClipSource,
     build_clip,
@@ -32,18 +27,11 @@ from medzoo.models.clip import (
     load_clip_weights,
     load_timm_tower,
 )
-from medzoo.models.timm_backbone import check_name as check_timm
+from medzoo.models.trained import is_run, run_cards
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.contrast import TEXT_CONFIG_FILE, TOKENIZER_FILE, TOWERS, Contrast
-from medzoo.tasks.trained_backbone import (
-    WEIGHTS,
-    check_images,
-    is_run,
-    keep_preprocess,
-    refuse_own_weights,
-    refuse_settings,
-    run_cards,
-)
+from medzoo.tasks.contrast import TOWERS, Contrast
+from medzoo.tasks.prepare import _caption_card
+from medzoo.tasks.setup.start import WEIGHTS, check_images, keep_preprocess, refuse_own_weights, refuse_settings
 
 LIBRARIES = ("medzoo", "torch", "open_clip_torch", "timm", "numpy")
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -56,7 +44,7 @@ def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset
     """Build the task that trains an image–text model on a dataset.
 
     Args:
-        config: `backbone` is the model's name (see `medzoo.models.clip.find_clip`), or a run that is gone on with.
+        config: `backbone` is the model's name (see `medzoo.models.clip.model.find_clip`), or a run that is gone on with.
         loss: `clip` or `siglip`.
         dataset: With captions, or with labels that prompts exist for.
         seed: Of the initial weights.
@@ -132,20 +120,6 @@ def contrast_with_weights(config: ModelConfig) -> Contrast:
     objective: dict[str, Any] = {"loss": "clip", "freeze": [], "captions": None}
     task = contrast_from_source(clip_spec(source, source.config, preprocess, data={}, objective=objective), source)
     return task.eval()  # open_clip's models come in training mode, and some towers have dropout
-
-
-def contrast_from_spec(spec: ModelSpec, assets: Mapping[str, bytes]) -> Contrast:
-    """Rebuild a task without its weights, from its spec and the checkpoint's assets.
-
-    Raises:
-        CheckpointError: If the tokenizer or the text tower's configuration is missing or damaged.
-    """
-    try:
-        tokenizer = Tokenizer.from_dict(json.loads(assets[TOKENIZER_FILE]))
-        text_config = json.loads(assets[TEXT_CONFIG_FILE]) if TEXT_CONFIG_FILE in assets else None
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"the checkpoint's assets are missing or damaged ({type(error).__name__}: {error})") from None
-    return Contrast(spec, build_clip(spec.arguments["open_clip"], text_config), tokenizer, text_config)
 
 
 def clip_source(config: ModelConfig) -> ClipSource:
@@ -227,43 +201,3 @@ def clip_preprocess(source: ClipSource, config: ModelConfig | None = None) -> Pr
         mean=tuple(float(v) for v in mean),
         std=tuple(float(v) for v in std),
     )
-
-
-def write_captions(samples: SampleDataset, dataset: Dataset, choice: str) -> None:
-    """Let a split's samples bear captions made from labels, where the dataset's own are not used."""
-    prompts = caption_prompts(dataset, choice)
-    if prompts is None:
-        return
-    samples.writer = CaptionWriter(dataset, prompts, split=samples.split).write
-
-
-def caption_prompts(dataset: Dataset, choice: str) -> Prompts | None:
-    """Return the prompts that captions are made from, or None where the dataset's caption column is used.
-
-    Args:
-        dataset: The dataset.
-        choice: `auto` (its captions if it has any, else its labels), `column`, `labels`, or a prompt file.
-
-    Raises:
-        ConfigError: If what is chosen is not there.
-    """
-    column = "caption" in dataset.table.columns and bool((dataset.table["caption"].fillna("") != "").any())
-    if choice == "column" or (choice == "auto" and column):
-        if not column:
-            raise ConfigError(f"{dataset.info.name} has no captions; use model.captions=labels or a prompt file")
-        return None
-    if dataset.labels is None:
-        raise ConfigError(f"{dataset.info.name} has neither captions nor labels to make them of")
-    prompts = find_prompts(dataset) if choice in ("auto", "labels") else read_prompts(Path(choice).expanduser())
-    if prompts is None and dataset.labels.exclusive:  # a user's own classes, by their names
-        prompts = prompts_from_names(dataset.labels.names)
-    if prompts is None:
-        raise ConfigError(f"no prompts are packaged for {dataset.info.name}; give a prompt file as model.captions=<file>.yaml")
-    prompts = prompts.for_labels(dataset.labels)
-    prompts.check(dataset.labels)
-    return prompts
-
-
-def _caption_card(config: ModelConfig, dataset: Dataset) -> Any:
-    prompts = caption_prompts(dataset, config.captions)
-    return "column" if prompts is None else {"prompts": prompts.name, "version": prompts.version, "hash": prompts.hash}

@@ -18,20 +18,14 @@ from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
 from medzoo.losses.objective import objective_from_config
-from medzoo.models.clip_image import image_config
-from medzoo.models.concept_scores import redundant_concepts
+from medzoo.models.clip.image import image_config
+from medzoo.models.heads.concept_scores import redundant_concepts
+from medzoo.models.trained import TrainedBackbone, trained_backbone
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.bottleneck_setup import bottleneck_objective, check_bottleneck, chosen_concepts, concept_subset
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.contrast_setup import contrast_with_weights
-from medzoo.tasks.trained_backbone import (
-    OF_OTHER_MODELS,
-    WEIGHTS,
-    TrainedBackbone,
-    check_images,
-    refuse_settings,
-    trained_backbone,
-)
+from medzoo.tasks.setup.bottleneck import bottleneck_objective, check_bottleneck, chosen_concepts, concept_subset
+from medzoo.tasks.setup.contrast import contrast_with_weights
+from medzoo.tasks.setup.start import OF_OTHER_MODELS, WEIGHTS, check_images, refuse_settings
 
 LIBRARIES = ("medzoo", "torch", "timm", "open_clip_torch", "scikit-learn", "numpy")
 

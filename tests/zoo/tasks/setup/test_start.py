@@ -25,11 +25,11 @@ from medzoo.data.registry import load_dataset
 from medzoo.evaluation.compare import Result, comparison
 from medzoo.export.onnx_file import licences
 from medzoo.export.runtime import OnnxModel
+from medzoo.models.trained import has_same_outputs, is_run
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.registry import TrainableTask, task_from_config
-from medzoo.tasks.trained_backbone import has_same_outputs, is_run
+from medzoo.tasks.load import TrainableTask, load_checkpoint
+from medzoo.tasks.setup.families import task_from_config
 
 PHANTOM = ["data=phantom", "data.size=24", "data.patients=30", "trainer.batch_size=16", "evaluation.replicates=10"]
 SHORT = [*PHANTOM, "trainer.epochs=1", "trainer.trackers=[]", "evaluate=false"]

@@ -8,7 +8,7 @@ from torch import nn
 
 from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.models.backbone import depth_groups, head_modules
+from medzoo.models.backbones.contract import depth_groups, head_modules
 
 FINETUNES = ("full", "partial", "linear")
 
@@ -55,7 +55,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float) 
     """Return optimizer groups whose learning rate shrinks with the distance from the head (BEiT, Bao et al. 2022, appendix).
 
     Args:
-        model: See `medzoo.models.backbone.depth_groups`.
+        model: See `medzoo.models.backbones.contract.depth_groups`.
         weight_decay: Not on biases and norms.
         layer_decay: Factor for each block, in (0, 1]; the head has 1, the last block `layer_decay`, and so on.
 

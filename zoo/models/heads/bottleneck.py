@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import UnknownNameError
-from medzoo.models.backbone import classify_features, pooled_features
+from medzoo.models.backbones.contract import classify_features, pooled_features
 
 BottleneckKind = Literal["soft", "hard", "logit", "score"]
 PERCENTILES = (0.05, 0.95)
@@ -24,7 +24,7 @@ class BottleneckNetwork(nn.Module):
     """Images → concept logits → class outputs.
 
     Args:
-        backbone: With M outputs, one a concept; see `medzoo.models.backbone`.
+        backbone: With M outputs, one a concept; see `medzoo.models.backbones.contract`.
         concepts: M.
         outputs: K.
         kind: What the class layer sees of the concepts.
@@ -135,3 +135,10 @@ class BottleneckNetwork(nn.Module):
         """Pool features and, unless `pre_logits`, return class outputs."""
         pooled: Tensor = self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled if pre_logits else self.classes(classify_features(self.backbone, pooled), pooled)
+
+
+Regime = Literal["joint", "sequential", "independent", "posthoc", "language"]
+
+
+UNTRAINED = ("posthoc", "language")
+"""Regimes whose network stays as it is."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.models.clip_image import ClipImageNetwork
+from medzoo.models.clip.image import ClipImageNetwork
 
 TOP = 5
 """How many of the highest training scores say whether a concept occurs (Oikarinen et al. 2023, section 3.1)."""

@@ -1,0 +1,1 @@
+"""Networks from images to pooled features, and the contract they meet."""

@@ -1,0 +1,1 @@
+"""What stands between a backbone's features and its outputs."""

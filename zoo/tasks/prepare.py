@@ -1,0 +1,85 @@
+"""What a split's samples get beyond images and targets: captions, and the truth about concepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.config import ModelConfig
+from medzoo.data.captions import CaptionWriter
+from medzoo.data.dataset import Dataset, concept_matrix
+from medzoo.data.errors import ConfigError
+from medzoo.data.prompt_files import find_prompts, read_prompts
+from medzoo.data.prompts import Prompts, prompts_from_names
+from medzoo.data.samples import SampleDataset
+from medzoo.data.seeding import generator
+from medzoo.store.spec import ModelSpec
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.task import Task
+
+
+def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config: ModelConfig) -> None:
+    """Give a split's samples what a task learns from beyond images and targets: captions."""
+    if task.spec.task == "contrast":
+        write_captions(samples, dataset, config.captions)
+    if isinstance(task, Bottleneck):
+        samples.concepts = concept_truth(task.spec, samples, dataset)
+    if config.bottleneck is not None and config.bottleneck.shuffle_concepts and samples.concepts is not None:
+        # The same for every seed: what leaks is then compared between models, not between permutations.
+        order = generator(0, "shuffled concepts", samples.split).permutation(len(samples))
+        samples.concepts = samples.concepts[order]
+
+
+def write_captions(samples: SampleDataset, dataset: Dataset, choice: str) -> None:
+    """Let a split's samples bear captions made from labels, where the dataset's own are not used."""
+    prompts = caption_prompts(dataset, choice)
+    if prompts is None:
+        return
+    samples.writer = CaptionWriter(dataset, prompts, split=samples.split).write
+
+
+def caption_prompts(dataset: Dataset, choice: str) -> Prompts | None:
+    """Return the prompts that captions are made from, or None where the dataset's caption column is used.
+
+    Args:
+        dataset: The dataset.
+        choice: `auto` (its captions if it has any, else its labels), `column`, `labels`, or a prompt file.
+
+    Raises:
+        ConfigError: If what is chosen is not there.
+    """
+    column = "caption" in dataset.table.columns and bool((dataset.table["caption"].fillna("") != "").any())
+    if choice == "column" or (choice == "auto" and column):
+        if not column:
+            raise ConfigError(f"{dataset.info.name} has no captions; use model.captions=labels or a prompt file")
+        return None
+    if dataset.labels is None:
+        raise ConfigError(f"{dataset.info.name} has neither captions nor labels to make them of")
+    prompts = find_prompts(dataset) if choice in ("auto", "labels") else read_prompts(Path(choice).expanduser())
+    if prompts is None and dataset.labels.exclusive:  # a user's own classes, by their names
+        prompts = prompts_from_names(dataset.labels.names)
+    if prompts is None:
+        raise ConfigError(f"no prompts are packaged for {dataset.info.name}; give a prompt file as model.captions=<file>.yaml")
+    prompts = prompts.for_labels(dataset.labels)
+    prompts.check(dataset.labels)
+    return prompts
+
+
+def _caption_card(config: ModelConfig, dataset: Dataset) -> Any:
+    prompts = caption_prompts(dataset, config.captions)
+    return "column" if prompts is None else {"prompts": prompts.name, "version": prompts.version, "hash": prompts.hash}
+
+
+def concept_truth(spec: ModelSpec, samples: SampleDataset, dataset: Dataset) -> NDArray[np.float32]:
+    """Return (N, M): what is known of a bottleneck's concepts in a split, NaN where nothing is."""
+    columns = spec.objective.get("columns", spec.objective["concepts"])
+    truth = np.full((len(samples), len(columns)), np.nan, dtype=np.float32)
+    if dataset.concepts is not None:
+        known = concept_matrix(samples.rows, dataset.concepts)
+        for place, name in enumerate(columns):
+            if name in dataset.concepts.names:
+                truth[:, place] = known[:, dataset.concepts.names.index(name)]
+    return truth

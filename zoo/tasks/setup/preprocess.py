@@ -1,0 +1,69 @@
+"""How a dataset's images become a model's input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medzoo.config import ModelConfig, PreprocessConfig
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError
+from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples import require_prepared
+from medzoo.models.backbones import timm_backbone
+from medzoo.models.registry import is_timm
+
+DEFAULT_SIZE = 224
+
+
+VOLUME_FAMILIES = ("cnn3d", "slices")
+
+
+def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
+    """Decide how a dataset's images become the input of a model: given values, else the weights' own, else plain ones."""
+    asked: PreprocessConfig = config.preprocess
+    shape = dataset.reader.shape
+    weights: dict[str, Any] = {}
+    if is_timm(config.backbone) and (config.pretrained or config.checkpoint_path is not None):
+        weights = timm_backbone.pretrained_preprocess(config.backbone)
+    volume = config.family in VOLUME_FAMILIES
+    size = asked.size if asked.size is not None else weights.get("size")
+    if size is None and is_timm(config.backbone):
+        size = timm_backbone.own_size(config.backbone)
+    if size is None:
+        size = shape[1:] if shape is not None else (DEFAULT_SIZE, DEFAULT_SIZE)
+    if isinstance(size, int):
+        size = (size,) * (3 if volume else 2)
+    if volume and len(size) == 2:
+        if shape is None or len(shape) != 4:
+            raise ConfigError(f"model={config.family} takes volumes: give model.preprocess.size=[depth,height,width]")
+        size = (shape[1], *size)
+    channels = asked.channels
+    if channels is None:
+        # A 2.5D network makes its own channels of neighbouring slices.
+        channels = 3 if weights and not volume else (shape[0] if shape is not None else 1 if volume else 3)
+    prepared: Preprocess | None = getattr(dataset.reader, "prepared", None)
+    interpolation = asked.interpolation or weights.get("interpolation") or (prepared.interpolation if prepared else "bilinear")
+    chosen = Preprocess(
+        size=tuple(int(s) for s in size),
+        mode=asked.mode,  # type: ignore[arg-type]  # checked by Preprocess
+        interpolation=interpolation,  # type: ignore[arg-type]
+        channels=channels,
+        dtype="uint8" if dataset.info.value_type == "uint8" else "float32",
+        mean=_per_channel(asked.mean, weights.get("mean"), channels),
+        std=_per_channel(asked.std, weights.get("std"), channels),
+    )
+    require_prepared(prepared, chosen)
+    return chosen
+
+
+def _per_channel(given: list[float] | None, weights: tuple[float, ...] | None, channels: int) -> tuple[float, ...]:
+    values = tuple(given) if given is not None else weights
+    if values is None:
+        return (0.5,) * channels
+    if len(values) == channels:
+        return tuple(float(v) for v in values)
+    if len(values) == 1:
+        return (float(values[0]),) * channels
+    if given is None and channels == 1:
+        return (float(sum(values) / len(values)),)
+    raise ConfigError(f"preprocess mean and std need {channels} values, got {len(values)}")

@@ -18,7 +18,7 @@ from typing import Any
 from medzoo.data.errors import MedzooError
 from medzoo.export.bench.command import bench
 from medzoo.export.bench.report import markdown_table, plot_ratios
-from medzoo.verb_config import BenchConfig
+from medzoo.export.settings import BenchConfig
 
 
 @dataclass(frozen=True)

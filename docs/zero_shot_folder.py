@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from medzoo.data.images.listing import list_images
 from medzoo.data.templates import DEFAULT_TEMPLATES
 from medzoo.export import OnnxModel
-from medzoo.export.predict import list_images
 
 exported, images, *classes = sys.argv[1:]
 text, image = OnnxModel(f"{exported}/text.onnx"), OnnxModel(f"{exported}/zeroshot_open.onnx")

@@ -20,12 +20,13 @@ from medzoo.export.onnx_file import prove_graph, prove_text_tower, write_graph
 from medzoo.export.precision.clip import reduce_towers
 from medzoo.export.precision.reduce import Reduced
 from medzoo.export.report import format_proof, format_reduced
+from medzoo.export.settings import ExportConfig
 from medzoo.inference.embed import classifier_prompts, prompt_card
 from medzoo.inference.zeroshot import build_classifier, choose_prompts
+from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
-from medzoo.verb_config import ExportConfig, ZeroshotConfig
 
 DEFAULT_TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
 

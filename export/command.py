@@ -18,6 +18,7 @@ from medzoo.export.precision.judges import ImageJudge
 from medzoo.export.precision.reduce import PRECISIONS, Reduced, check_settings, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
 from medzoo.export.report import format_proof, format_reduced
+from medzoo.export.settings import ExportConfig
 from medzoo.inference.predict import run_dataset
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
@@ -27,7 +28,6 @@ from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.prepare import concept_truth
 from medzoo.tasks.task import Task
-from medzoo.verb_config import ExportConfig
 
 SAMPLES = 4
 RESERVED = ("spec", "metrics", "config", "history")

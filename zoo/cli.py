@@ -83,43 +83,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(arguments: Sequence[str]) -> int:
     overrides, folder = _split(arguments)
     if "-m" in overrides or "--multirun" in overrides:
-        from medzoo.sweep import sweep
+        from medzoo.commands.sweep import sweep
 
         return sweep(overrides, folder)
     given = dict(word.partition("=")[::2] for word in overrides)
     if "resume" in given:
         import yaml
 
-        from medzoo.train.command import resume
+        from medzoo.commands.train import resume
 
         resume(Path(given.pop("resume")), {key: yaml.safe_load(value) for key, value in given.items()})
         return 0
-    from medzoo.compose import compose_config
+    from medzoo.settings.compose import compose_config
 
     config = compose_config("train", overrides, folder)
-    from medzoo.train.command import main as train
+    from medzoo.commands.train import main as train
 
     train(config)
     return 0
 
 
 def _search(arguments: Sequence[str]) -> int:
-    from medzoo.search import main as search
+    from medzoo.commands.search import main as search
 
     return search(arguments)
 
 
 def _composed(name: str, schema: str, module: str) -> Callable[[Sequence[str]], int]:
-    """Return a verb whose settings are composed from conf/, checked by a dataclass and given to a module's `main`."""
+    """Return a verb whose settings are composed from conf/, checked by a dataclass (module:class) and given to a `main`."""
 
     def run(arguments: Sequence[str]) -> int:
         from importlib import import_module
 
-        from medzoo import verb_config as schemas
-        from medzoo.compose import compose_config, typed
+        from medzoo.settings.compose import compose_config, typed
 
         overrides, folder = _split(arguments)
-        settings = typed(getattr(schemas, schema), compose_config(name, overrides, folder))
+        home, _, kind = schema.partition(":")
+        settings = typed(getattr(import_module(home), kind), compose_config(name, overrides, folder))
         status = import_module(module).main(settings)
         return status if type(status) is int else 0
 
@@ -139,7 +139,7 @@ def _doctor(arguments: Sequence[str]) -> int:
 
 
 def _compare(arguments: Sequence[str]) -> int:
-    from medzoo.evaluation.compare import main as compare
+    from medzoo.commands.compare import main as compare
 
     return compare(arguments)
 
@@ -147,8 +147,8 @@ def _compare(arguments: Sequence[str]) -> int:
 def _show(arguments: Sequence[str]) -> int:
     from omegaconf import OmegaConf
 
-    from medzoo.compose import compose_config
     from medzoo.data.errors import UnknownNameError
+    from medzoo.settings.compose import compose_config
 
     overrides, folder = _split(arguments)
     verbs = ("train", "evaluate", "export", "zeroshot", "intervene", "explain", "prepare", "verify", "bench")
@@ -228,17 +228,17 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
-    "evaluate": _composed("evaluate", "EvaluateConfig", "medzoo.evaluation.command"),
-    "verify": _composed("verify", "VerifyConfig", "medzoo.verify"),
-    "prepare": _composed("prepare", "PrepareConfig", "medzoo.prepare"),
+    "evaluate": _composed("evaluate", "medzoo.settings.verbs:EvaluateConfig", "medzoo.commands.evaluate"),
+    "verify": _composed("verify", "medzoo.settings.verbs:VerifyConfig", "medzoo.commands.verify"),
+    "prepare": _composed("prepare", "medzoo.settings.verbs:PrepareConfig", "medzoo.commands.prepare"),
     "compare": _compare,
-    "zeroshot": _composed("zeroshot", "ZeroshotConfig", "medzoo.zeroshot"),
-    "intervene": _composed("intervene", "InterveneConfig", "medzoo.intervene"),
-    "explain": _composed("explain", "ExplainConfig", "medzoo.explain"),
+    "zeroshot": _composed("zeroshot", "medzoo.settings.verbs:ZeroshotConfig", "medzoo.commands.zeroshot"),
+    "intervene": _composed("intervene", "medzoo.settings.verbs:InterveneConfig", "medzoo.commands.intervene"),
+    "explain": _composed("explain", "medzoo.settings.verbs:ExplainConfig", "medzoo.commands.explain"),
     "search": _search,
-    "export": _composed("export", "ExportConfig", "medzoo.export.command"),
+    "export": _composed("export", "medzoo.export.settings:ExportConfig", "medzoo.export.command"),
     "predict": _predict,
-    "bench": _composed("bench", "BenchConfig", "medzoo.export.bench.command"),
+    "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.bench.command"),
     "doctor": _doctor,
     "show": _show,
 }

@@ -21,8 +21,8 @@ from medzoo.export.bench.subjects import PRECISIONS, Subject, backbone_subjects,
 from medzoo.export.cores import available_cores
 from medzoo.export.integrity import files_of
 from medzoo.export.providers import SessionSettings, prove
+from medzoo.export.settings import BenchConfig
 from medzoo.store.storage import write_file
-from medzoo.verb_config import BenchConfig
 
 
 def main(config: BenchConfig) -> None:

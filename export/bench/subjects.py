@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from medzoo.config import LossConfig
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import Preprocess
@@ -29,6 +28,7 @@ from medzoo.losses.objective import objective_from_config
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.clip.model import find_clip
 from medzoo.models.registry import check_name, is_timm, model_from_spec
+from medzoo.settings.schema import LossConfig
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.store.spec import ModelSpec

@@ -16,10 +16,10 @@ from medzoo.export.precision.convert import DynamicInt8, Half, NotOfferedError
 from medzoo.export.precision.judges import ImageJudge, TextJudge
 from medzoo.export.precision.reduce import Reduced, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
+from medzoo.export.settings import ExportConfig
 from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.prepare import write_captions
-from medzoo.verb_config import ExportConfig
 
 CAPTIONS = 256
 """Most captions of the validation split that a text tower is judged on, beside every prompt."""

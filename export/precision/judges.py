@@ -19,8 +19,8 @@ from medzoo.export.precision.figures import Gate, GateLimits
 from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
 from medzoo.export.precision.sensitivity import layer_costs
 from medzoo.export.precision.validation import Images, Validation
+from medzoo.export.settings import GateConfig
 from medzoo.inference.zeroshot import ZeroShotClassifier
-from medzoo.verb_config import GateConfig
 
 FEW = 16
 """Images or texts a layer's cost is measured on: its order of size is wanted, not its digits. Also texts a run."""

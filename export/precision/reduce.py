@@ -17,7 +17,7 @@ from medzoo.export.precision.judges import ImageJudge, TextJudge, gate_limits
 from medzoo.export.precision.overflow import BATCH, INPUTS, check_overflow
 from medzoo.export.precision.sensitivity import Search, search_layers
 from medzoo.export.precision.validation import Images
-from medzoo.verb_config import CalibrationConfig, ExportConfig, GateConfig
+from medzoo.export.settings import CalibrationConfig, ExportConfig, GateConfig
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 LARGEST_COST = 1e9

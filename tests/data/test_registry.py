@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import medzoo.conf
-from medzoo.compose import compose_config
 from medzoo.data import dataset_infos, list_datasets, load_dataset
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.settings.compose import compose_config
 
 CONF = Path(next(iter(medzoo.conf.__path__))) / "data"
 DOCS = Path(__file__).parents[2] / "docs"

@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.data.registry import load_dataset
 from medzoo.export.onnx_file import export_onnx
+from medzoo.settings.schema import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.store.checkpoint import WEIGHTS, checkpoint_files
 from medzoo.store.storage import write_folder
 from medzoo.tasks.load import load_checkpoint

@@ -14,7 +14,7 @@ from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.export.precision.figures import Gate, GateLimits, Loss, format_gate
 from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
 from medzoo.export.precision.judges import gate_limits
-from medzoo.verb_config import GateConfig
+from medzoo.export.settings import GateConfig
 
 LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10, overlap=0)
 KINDS = ("multiclass", "ordinal", "multilabel", "regression")

@@ -11,8 +11,8 @@ from medzoo.data.labels import LabelSpace
 from medzoo.export.onnx_file import ProvenGraph
 from medzoo.export.precision.judges import TextJudge
 from medzoo.export.precision.validation import Images, Validation
+from medzoo.export.settings import GateConfig
 from medzoo.inference.zeroshot import ZeroShotClassifier
-from medzoo.verb_config import GateConfig
 
 LABELS = LabelSpace("multiclass", ("healthy", "sick"))
 TOKENS = np.array([[0], [1]])

@@ -154,7 +154,7 @@ def test_what_the_runtime_refuses(exported: Path) -> None:
     + [(name, "stretch") for name in ("densenet121", "efficientnet_b0", "convnext_atto", "vit_tiny_patch16_224")],
 )
 def test_backbones_export_with_parity(backbone: str, mode: str, tmp_path: Path) -> None:
-    from medzoo.config import LossConfig, ModelConfig, PreprocessConfig
+    from medzoo.settings.schema import LossConfig, ModelConfig, PreprocessConfig
     from medzoo.tasks.setup.families import task_from_config
 
     dataset = medzoo.load_dataset("phantom", patients=10, size=48)

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.config import LossConfig
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import Preprocess
 from medzoo.export import onnx_file
@@ -24,6 +23,7 @@ from medzoo.export.precision.convert import Half, StaticInt8
 from medzoo.export.runtime import OnnxModel
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.registry import model_from_spec
+from medzoo.settings.schema import LossConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import Classify
 

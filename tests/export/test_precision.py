@@ -26,9 +26,9 @@ from medzoo.export.precision.overflow import check_overflow
 from medzoo.export.precision.reduce import reduce_graph
 from medzoo.export.precision.sensitivity import kept_counts, layer_costs, search_layers
 from medzoo.export.runtime import OnnxModel
+from medzoo.export.settings import ExportConfig
 from medzoo.store.checkpoint import WEIGHTS, find_checkpoint
 from medzoo.tasks.load import load_checkpoint
-from medzoo.verb_config import ExportConfig
 
 LOOSE = ["images=12", "gate.replicates=20"]
 CALIBRATED = [*LOOSE, "calibration.images=32"]

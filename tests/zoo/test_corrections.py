@@ -140,7 +140,7 @@ def test_corrections_by_hand() -> None:
 def test_a_bottleneck_that_was_interrupted_is_not_used_until_it_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from medzoo.train import command
+    from medzoo.commands import train as command
 
     run = tmp_path / "run"
 

@@ -3,7 +3,7 @@
 One row an image with at most one caption, in Parquet: `sample_id, split, group, image_key, text` as text, then `image` and,
 where the model embeds captions, `text_embedding` as lists of one fixed width. The schema's metadata under `medzoo` holds the
 width, the spec's hash and details. Retrieval is scored from it (`medzoo.evaluation.retrieval`) and images are searched in it
-(`medzoo.search`).
+(`medzoo.commands.search`).
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.config import EvaluationConfig
 from medzoo.data.errors import EvaluationError
 from medzoo.data.splits import merge_groups
 from medzoo.evaluation.bootstrap import group_codes, interval, replicate_weights
 from medzoo.evaluation.embeddings import TILE, Embeddings, unit_rows
 from medzoo.evaluation.metrics import Floats
+from medzoo.settings.schema import EvaluationConfig
 
 TIE = 1e-6
 """Cosines closer than this are equal: the rounding of float32 unit vectors moves a cosine by about 1e-7."""

@@ -6,11 +6,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-from medzoo.config import EvaluationConfig
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.retrieval import format_retrieval, retrieval_report
+from medzoo.settings.schema import EvaluationConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import write_file
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-from medzoo.config import EvaluationConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.prompt_files import find_prompts
@@ -19,6 +18,7 @@ from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.run import predict_samples
 from medzoo.inference.zeroshot import ZeroShotClassifier
+from medzoo.settings.schema import EvaluationConfig
 from medzoo.tasks.contrast import Contrast, embeddings_of
 from medzoo.tasks.prepare import caption_prompts, write_captions
 

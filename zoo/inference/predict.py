@@ -11,7 +11,6 @@ import pandas as pd
 import yaml
 from accelerate import Accelerator
 
-from medzoo.config import EvaluationConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
@@ -23,6 +22,7 @@ from medzoo.inference.devices import make_accelerator
 from medzoo.inference.embed import classifier_prompts, embed_dataset, prompt_card, zero_shot_predictions
 from medzoo.inference.run import predict_samples
 from medzoo.inference.zeroshot import build_classifier
+from medzoo.settings.schema import EvaluationConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import Classify

@@ -22,8 +22,8 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.ontology import descendants
 from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
 from medzoo.data.prompts import Prompts, prompts_from_names
+from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.tasks.contrast import Contrast
-from medzoo.verb_config import ZeroshotConfig
 
 
 @dataclass(frozen=True)

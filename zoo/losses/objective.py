@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medzoo.config import LossConfig
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.losses import masked as losses
+from medzoo.settings.schema import LossConfig
 
 LOSSES: dict[str, dict[str, losses.Loss]] = {
     "multiclass": {"cross_entropy": losses.cross_entropy},

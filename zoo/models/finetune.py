@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.models.backbones.contract import depth_groups, head_modules
+from medzoo.settings.schema import TrainerConfig
 
 FINETUNES = ("full", "partial", "linear")
 

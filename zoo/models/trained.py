@@ -12,7 +12,6 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from medzoo.config import ModelConfig
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.models.backbones.contract import head_modules
 from medzoo.models.clip.image import image_config
@@ -21,6 +20,7 @@ from medzoo.models.heads.bottleneck import UNTRAINED, BottleneckNetwork
 from medzoo.models.heads.neighbours import NeighbourNetwork
 from medzoo.models.heads.ordinal import OrdinalNetwork
 from medzoo.models.registry import is_timm
+from medzoo.settings.schema import ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast import Contrast
 

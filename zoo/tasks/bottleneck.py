@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
@@ -26,6 +25,7 @@ from medzoo.losses.objective import Objective
 from medzoo.models import finetune
 from medzoo.models.heads.bottleneck import PERCENTILES, UNTRAINED, BottleneckNetwork, Regime
 from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_sparse_linear
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import in_units, probabilities
 from medzoo.tasks.task import Batch, over_views

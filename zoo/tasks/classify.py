@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import TrainingError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import fit, normalise
@@ -19,6 +18,7 @@ from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, 
 from medzoo.losses.objective import Objective
 from medzoo.models import finetune
 from medzoo.models.backbones.contract import classify_features, pooled_features
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch, over_views
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.preprocess import fit, normalise
 from medzoo.data.samples import SampleDataset
@@ -20,6 +19,7 @@ from medzoo.data.tokenizer import Tokenizer
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
 from medzoo.models.clip.model import encode_image, encode_text
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch, over_views
 

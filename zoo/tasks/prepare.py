@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.config import ModelConfig
 from medzoo.data.captions import CaptionWriter
 from medzoo.data.dataset import Dataset, concept_matrix
 from medzoo.data.errors import ConfigError
@@ -16,6 +15,7 @@ from medzoo.data.prompt_files import find_prompts, read_prompts
 from medzoo.data.prompts import Prompts, prompts_from_names
 from medzoo.data.samples import SampleDataset
 from medzoo.data.seeding import generator
+from medzoo.settings.schema import ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.task import Task

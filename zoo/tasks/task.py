@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.config import TrainerConfig
 from medzoo.data.samples import SampleDataset
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 
 Batch = dict[str, Any]

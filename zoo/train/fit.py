@@ -9,7 +9,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from medzoo.config import TrainConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError
 from medzoo.data.samples import SampleDataset
@@ -18,6 +17,7 @@ from medzoo.models.backbones.contract import classify_features, head_modules
 from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts
 from medzoo.models.heads.linear_layer import choose_penalty, fit_linear
 from medzoo.models.heads.neighbours import NeighbourNetwork
+from medzoo.settings.schema import TrainConfig
 from medzoo.store.checkpoint import checkpoint_files, find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune, write_folder

@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 
-from medzoo.config import TrainConfig
 from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.draws import balanced_weights
@@ -25,6 +24,7 @@ from medzoo.data.loader import EpochBatches, make_loader
 from medzoo.data.samples import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.inference.run import compute_features, predict_samples, to_device
+from medzoo.settings.schema import TrainConfig
 from medzoo.store.checkpoint import checkpoint_files
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune, write_folder

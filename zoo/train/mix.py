@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Batch
 

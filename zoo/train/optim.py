@@ -10,9 +10,9 @@ import timm.optim
 import torch
 from torch import nn
 
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.models.finetune import parameter_groups
+from medzoo.settings.schema import TrainerConfig
 
 SCHEDULES = ("cosine", "constant", "step")
 

@@ -12,10 +12,10 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from medzoo.api import load
 from medzoo.cli import main
-from medzoo.config import LossConfig
 from medzoo.data.labels import LabelSpace
 from medzoo.data.registry import load_dataset
 from medzoo.losses.objective import Objective, objective_from_config
+from medzoo.settings.schema import LossConfig
 
 LABELS = LabelSpace("multiclass", ("a", "b", "c"))
 

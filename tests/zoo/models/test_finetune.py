@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from medzoo.cli import main
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError
 from medzoo.models.backbones.contract import classify_features, depth_groups, pooled_features
 from medzoo.models.finetune import freeze, parameter_groups, set_training
 from medzoo.models.heads.ordinal import CornLink, OrdinalNetwork
 from medzoo.models.registry import create_model
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.train.optim import make_optimizer
 

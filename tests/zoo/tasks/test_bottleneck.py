@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import medzoo
 from medzoo.cli import main
-from medzoo.config import TrainerConfig
 from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset, collate
@@ -22,6 +21,7 @@ from medzoo.inference.explain import concept_weights, explain_sample
 from medzoo.inference.intervene import class_logits, correction_order, intervention_curve
 from medzoo.models.heads.bottleneck import BottleneckNetwork
 from medzoo.models.heads.linear_layer import fit_linear
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.load import load_checkpoint

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from medzoo.cli import main
-from medzoo.config import TrainerConfig
 from medzoo.data.loader import EpochBatches
 from medzoo.data.seeding import generator
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.train.mix import mix_batch
 

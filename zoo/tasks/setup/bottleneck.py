@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from medzoo.config import BottleneckConfig, ConceptFilterConfig, ModelConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
 from medzoo.models.heads.bottleneck import UNTRAINED, Regime
+from medzoo.settings.schema import BottleneckConfig, ConceptFilterConfig, ModelConfig
 
 PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_error")
 """Of the class layer; one that is fitted to convergence minimises the squared error for quantities."""

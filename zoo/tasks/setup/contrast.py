@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from medzoo.config import LossConfig, ModelConfig
 from medzoo.data.card import data_card
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
@@ -28,6 +27,7 @@ from medzoo.models.clip.model import (
     load_timm_tower,
 )
 from medzoo.models.trained import is_run, run_cards
+from medzoo.settings.schema import LossConfig, ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast import TOWERS, Contrast
 from medzoo.tasks.prepare import _caption_card

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from medzoo.config import LossConfig, ModelConfig
 from medzoo.data.card import data_card
 from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import ConfigError
@@ -22,6 +21,7 @@ from medzoo.models.clip.image import image_config
 from medzoo.models.heads.bottleneck import UNTRAINED, BottleneckNetwork
 from medzoo.models.registry import check_name, is_timm
 from medzoo.models.trained import TrainedBackbone, find_image_tower, is_image_text_run, is_run, load_start, run_cards
+from medzoo.settings.schema import LossConfig, ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import Classify

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medzoo.config import BottleneckConfig, LossConfig, ModelConfig, PreprocessConfig
 from medzoo.data.card import data_card
 from medzoo.data.concept_lists import ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
 from medzoo.data.dataset import Dataset, target_matrix
@@ -21,6 +20,7 @@ from medzoo.losses.objective import objective_from_config
 from medzoo.models.clip.image import image_config
 from medzoo.models.heads.concept_scores import redundant_concepts
 from medzoo.models.trained import TrainedBackbone, trained_backbone
+from medzoo.settings.schema import BottleneckConfig, LossConfig, ModelConfig, PreprocessConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.setup.bottleneck import bottleneck_objective, check_bottleneck, chosen_concepts, concept_subset

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from medzoo.config import ModelConfig, PreprocessConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.samples import require_prepared
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.registry import is_timm
+from medzoo.settings.schema import ModelConfig, PreprocessConfig
 
 DEFAULT_SIZE = 224
 

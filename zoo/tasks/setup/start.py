@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from medzoo.config import ModelConfig, PreprocessConfig
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.samples import require_prepared
 from medzoo.models.trained import TrainedBackbone, is_run, trained_backbone
+from medzoo.settings.schema import ModelConfig, PreprocessConfig
 from medzoo.store.spec import ModelSpec
 
 ALIKE = ({"cnn", "vit", "cbm"}, {"cnn3d"}, {"slices"}, {"clip_image"})

@@ -9,7 +9,6 @@ import open_clip
 import pytest
 import torch
 
-from medzoo.config import ModelConfig
 from medzoo.data.errors import CheckpointError, ConfigError, MedzooError, UnknownNameError
 from medzoo.models.clip.model import (
     CLIP_TINY,
@@ -21,6 +20,7 @@ from medzoo.models.clip.model import (
     find_tokenizer,
     load_clip_weights,
 )
+from medzoo.settings.schema import ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.load import contrast_from_spec
 from medzoo.tasks.setup.contrast import clip_preprocess, clip_source, clip_spec, contrast_from_source

@@ -13,7 +13,6 @@ from sklearn.preprocessing import StandardScaler
 
 import medzoo
 from medzoo.cli import main
-from medzoo.config import ModelConfig, PreprocessConfig
 from medzoo.data.concept_lists import read_concepts
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
@@ -23,6 +22,7 @@ from medzoo.export.runtime import OnnxModel
 from medzoo.inference.explain import explain_sample
 from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts, redundant_concepts
 from medzoo.models.heads.linear_layer import PENALTIES
+from medzoo.settings.schema import ModelConfig, PreprocessConfig
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.load import load_checkpoint

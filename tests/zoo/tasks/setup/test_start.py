@@ -17,15 +17,15 @@ from torch import Tensor
 
 import medzoo
 from medzoo.cli import main
-from medzoo.compose import compose_config, typed
-from medzoo.config import TrainConfig
+from medzoo.commands.compare import Result, comparison
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
-from medzoo.evaluation.compare import Result, comparison
 from medzoo.export.onnx_file import licences
 from medzoo.export.runtime import OnnxModel
 from medzoo.models.trained import has_same_outputs, is_run
+from medzoo.settings.compose import compose_config, typed
+from medzoo.settings.schema import TrainConfig
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.load import TrainableTask, load_checkpoint

@@ -11,9 +11,9 @@ from medzoo.data.errors import ConfigError, MedzooError
 from medzoo.inference.bottleneck_run import open_bottleneck
 from medzoo.inference.explain import concept_weights, explain_sample, plot_explanation, plot_weights
 from medzoo.inference.predict import run_dataset
+from medzoo.settings.verbs import ExplainConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import write_file
-from medzoo.verb_config import ExplainConfig
 
 
 def main(config: ExplainConfig) -> None:

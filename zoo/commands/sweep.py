@@ -21,9 +21,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medzoo.compose import compose_config, parse_overrides, typed
-from medzoo.config import TrainConfig
 from medzoo.data.errors import ConfigError, MedzooError
+from medzoo.settings.compose import compose_config, parse_overrides, typed
+from medzoo.settings.schema import TrainConfig
 
 FLAGS = ("-m", "--multirun")
 NAMED_BACKBONES = ("cnn", "vit", "cnn3d", "slices")
@@ -74,7 +74,7 @@ def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
 
     @hydra.main(version_base="1.3", config_path="pkg://medzoo.conf", config_name="train")
     def job(config: DictConfig) -> None:
-        from medzoo.train.command import main
+        from medzoo.commands.train import main
 
         info = HydraConfig.get()
         if config.run is None:

@@ -13,10 +13,10 @@ from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.predict import predict_run, run_dataset
+from medzoo.settings.verbs import EvaluateConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.load import load_checkpoint
-from medzoo.verb_config import EvaluateConfig
 
 PLACES = ("root", "file", "packed")
 """Options of a dataset that say where it lies."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medzoo.commands.search import main, search_vector
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.evaluation.embeddings import Embeddings
-from medzoo.search import main, search_vector
 
 ANGLES = {"east": 0, "near": 10, "east-again": 0, "north": 90, "west": 180, "twin": 25}
 """Sample → degrees; `east-again` is a second row of east's image."""

@@ -11,7 +11,7 @@ from medzoo.data.errors import ConfigError
 from medzoo.data.packed import write_packed
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
-from medzoo.verb_config import PrepareConfig
+from medzoo.settings.verbs import PrepareConfig
 
 
 def main(config: PrepareConfig) -> Path:

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from medzoo.cli import main
-from medzoo.compose import compose_config
 from medzoo.data.medmnist_sets import SETS
+from medzoo.settings.compose import compose_config
 
-EXPERIMENTS = sorted((Path(__file__).parents[2] / "conf" / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted((Path(__file__).parents[3] / "conf" / "experiment").glob("*.yaml"))
 
 
 def tiny_set(folder: Path, name: str) -> None:

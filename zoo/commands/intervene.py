@@ -13,9 +13,9 @@ from medzoo.data.seeding import generator
 from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.inference.bottleneck_run import open_bottleneck
 from medzoo.inference.intervene import POLICIES, check_interval, class_logits, intervention_curve, parse_concepts
+from medzoo.settings.verbs import InterveneConfig
 from medzoo.store.storage import write_file
 from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.verb_config import InterveneConfig
 
 
 def main(config: InterveneConfig) -> dict[str, Any]:

@@ -10,24 +10,24 @@ import numpy as np
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
+from medzoo.data.images.listing import list_images
 from medzoo.data.labels import LabelSpace
 from medzoo.data.learnt_from import read_record, refuse_learnt_from
 from medzoo.data.prompts import Prompts
 from medzoo.data.registry import load_dataset
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.run_report import plot_reliability
-from medzoo.export.predict import list_images
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.embed import embed_dataset, prompt_card, zero_shot_predictions
 from medzoo.inference.zeroshot import ZeroShotClassifier, build_classifier, choose_prompts
 from medzoo.models.trained import is_run
+from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.setup.contrast import contrast_with_weights
-from medzoo.verb_config import ZeroshotConfig
 
 CHUNK = 256
 """Images held in memory at once."""

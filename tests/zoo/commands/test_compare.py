@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from medzoo.cli import main
-from medzoo.evaluation.compare import Result, _setting
+from medzoo.commands.compare import Result, _setting
 from medzoo.store.spec import ModelSpec
 
 TINY = [

@@ -10,8 +10,6 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
-from medzoo.compose import typed
-from medzoo.config import TrainConfig, TrainerConfig
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
@@ -22,6 +20,8 @@ from medzoo.inference.predict import predict_run
 from medzoo.models.heads.bottleneck import UNTRAINED
 from medzoo.models.heads.neighbours import NeighbourNetwork
 from medzoo.models.trained import describe_start, is_run
+from medzoo.settings.compose import typed
+from medzoo.settings.schema import TrainConfig, TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.spec import ModelSpec

@@ -25,7 +25,7 @@ def _no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a job was started")
 
-    monkeypatch.setattr("medzoo.train.command.main", refuse)
+    monkeypatch.setattr("medzoo.commands.train.main", refuse)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -12,8 +12,8 @@ from medzoo.data.audit import as_lines, audit
 from medzoo.data.audit_page import page
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
+from medzoo.settings.verbs import VerifyConfig
 from medzoo.store.storage import write_file
-from medzoo.verb_config import VerifyConfig
 
 
 def main(config: VerifyConfig) -> int:

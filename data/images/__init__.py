@@ -1,0 +1,1 @@
+"""Bytes to pixels: torch-free, used in training and by the runtime."""

@@ -1,0 +1,1 @@
+"""The verbs: each opens what it needs, calls one room, prints."""

@@ -1,0 +1,1 @@
+"""What was asked for: the typed form of conf/, composed and checked."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from medzoo.data.errors import MedzooError
-from medzoo.export.bench.command import bench
 from medzoo.export.bench.report import markdown_table, plot_ratios
+from medzoo.export.commands.bench import bench
 from medzoo.export.settings import BenchConfig
 
 

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medzoo.export.bench.machine import describe_machine
 from medzoo.export.bench.subjects import random_task, smooth_images
-from medzoo.export.cores import available_cores
+from medzoo.export.runtime.cores import available_cores
 
 SIDE = 2048
 """Of the matrices."""

@@ -18,14 +18,14 @@ import numpy as np
 from PIL import Image
 
 from medzoo.data.preprocess import Preprocess
-from medzoo.export.batch_session import BatchSession, images_per_piece
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.rounds import interleave, speedups
 from medzoo.export.bench.subjects import random_task, smooth_images
-from medzoo.export.cores import available_cores
-from medzoo.export.onnx_file import export_onnx
-from medzoo.export.providers import SessionSettings
-from medzoo.export.runtime import OnnxModel
+from medzoo.export.graph.onnx_file import export_onnx
+from medzoo.export.runtime.batch_session import BatchSession, images_per_piece
+from medzoo.export.runtime.cores import available_cores
+from medzoo.export.runtime.model import OnnxModel
+from medzoo.export.runtime.providers import SessionSettings
 
 BARE = "bare session"
 PLAIN = "the same, uncut"

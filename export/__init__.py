@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medzoo.export.onnx_file import export_onnx
-    from medzoo.export.runtime import OnnxModel
+    from medzoo.export.graph.onnx_file import export_onnx
+    from medzoo.export.runtime.model import OnnxModel
 
 __all__ = ["OnnxModel", "export_onnx"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "OnnxModel":
-        from medzoo.export.runtime import OnnxModel
+        from medzoo.export.runtime.model import OnnxModel
 
         return OnnxModel
     if name == "export_onnx":
-        from medzoo.export.onnx_file import export_onnx
+        from medzoo.export.graph.onnx_file import export_onnx
 
         return export_onnx
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

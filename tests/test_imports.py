@@ -9,8 +9,8 @@ import pytest
 
 LIGHT = [
     "medzoo", "medzoo.data", "medzoo.data.errors", "medzoo.data.labels", "medzoo.data.decode",
-    "medzoo.export", "medzoo.export.runtime", "medzoo.export.predict", "medzoo.export.doctor", "medzoo.cli",
-    "medzoo.data.tokenizer",
+    "medzoo.export", "medzoo.export.runtime", "medzoo.export.runtime.model", "medzoo.export.commands.predict",
+    "medzoo.export.commands.doctor", "medzoo.cli", "medzoo.data.tokenizer",
 ]  # fmt: skip
 
 

@@ -127,13 +127,13 @@ def _composed(name: str, schema: str, module: str) -> Callable[[Sequence[str]], 
 
 
 def _predict(arguments: Sequence[str]) -> int:
-    from medzoo.export.predict import main as predict
+    from medzoo.export.commands.predict import main as predict
 
     return predict(arguments)
 
 
 def _doctor(arguments: Sequence[str]) -> int:
-    from medzoo.export.doctor import main as doctor
+    from medzoo.export.commands.doctor import main as doctor
 
     return doctor(arguments)
 
@@ -236,9 +236,9 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "intervene": _composed("intervene", "medzoo.settings.verbs:InterveneConfig", "medzoo.commands.intervene"),
     "explain": _composed("explain", "medzoo.settings.verbs:ExplainConfig", "medzoo.commands.explain"),
     "search": _search,
-    "export": _composed("export", "medzoo.export.settings:ExportConfig", "medzoo.export.command"),
+    "export": _composed("export", "medzoo.export.settings:ExportConfig", "medzoo.export.commands.export"),
     "predict": _predict,
-    "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.bench.command"),
+    "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.commands.bench"),
     "doctor": _doctor,
     "show": _show,
 }

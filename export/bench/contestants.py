@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medzoo.data.errors import MedzooError, MissingDependencyError, ProviderError
-from medzoo.export.batch_session import BatchSession, cut_batch
-from medzoo.export.cores import available_cores
-from medzoo.export.integrity import check
-from medzoo.export.providers import SessionSettings
+from medzoo.export.files.integrity import check
+from medzoo.export.runtime.batch_session import BatchSession, cut_batch
+from medzoo.export.runtime.cores import available_cores
+from medzoo.export.runtime.providers import SessionSettings
 
 ENGINES = ("torch", "compile", "onnxruntime", "openvino")
 REFERENCE = "torch eager"
@@ -61,7 +61,7 @@ def list_contestants(
         graph: The deployable form in torch.
         files: Precision → ONNX file.
         settings: Where ONNX Runtime runs; its threads are everybody's, torch uses the GPU where it does.
-        piece: Most inputs of a piece, where batches are cut; see `medzoo.export.batch_session`.
+        piece: Most inputs of a piece, where batches are cut; see `medzoo.export.runtime.batch_session`.
         sealed: Whether the files bear medzoo's checksum, which is then verified.
         whole: ONNX Runtime and OpenVINO a second time, with batches uncut.
     """

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from medzoo.export.cores import available_cores
+from medzoo.export.runtime.cores import available_cores
 
 LIBRARIES = ("medzoo", "torch", "timm", "open_clip_torch", "monai", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8")

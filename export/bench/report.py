@@ -75,7 +75,7 @@ def markdown_table(reports: Sequence[Mapping[str, Any]], *, rounds: bool = True)
     """Return reports as one Markdown table, a row for each graph, batch size and contestant.
 
     Args:
-        reports: Of `medzoo.export.bench.command.bench_subject`.
+        reports: Of `medzoo.export.commands.bench.bench_subject`.
         rounds: Show every round too.
     """
     head = ["model", "batch", "engine", "ratio", "ms a batch", "inputs/s", "agrees"] + ["rounds, ms"] * rounds

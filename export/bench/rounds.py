@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 AGREEMENT = {"fp32": 1e-3, "fp16": 5e-2}
 """Largest difference of an output, in standard deviations of the reference's, by precision of floating point.
 
-float32: the limit of `medzoo.export.parity`. fp16 has 11 bits of mantissa, 5e-4 relative an operation: a graph of some hundred
-operations that is not broken stays well inside."""
+float32: the limit of `medzoo.export.graph.parity`. fp16 has 11 bits of mantissa, 5e-4 relative an operation: a graph of some
+hundred operations that is not broken stays well inside."""
 COSINE = 0.9
 """Least cosine to the reference of an int8 graph: it tells a broken one. What int8 loses, the gate of the export says."""
 

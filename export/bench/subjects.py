@@ -20,9 +20,9 @@ from torch import nn
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import Preprocess
-from medzoo.export.clip_graphs import TextTower
-from medzoo.export.integrity import check, read_metadata
-from medzoo.export.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
+from medzoo.export.files.integrity import check, read_metadata
+from medzoo.export.graph.clip_graphs import TextTower
+from medzoo.export.graph.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
 from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.backbones import timm_backbone
@@ -43,7 +43,7 @@ PARTS = ("image", "text")
 """Towers of an image–text model."""
 DEFAULT_SIZE = 224
 PROOF = 7
-"""Random images that an export of random weights is proven on: the largest batch of `medzoo.export.parity`."""
+"""Random images that an export of random weights is proven on: the largest batch of `medzoo.export.graph.parity`."""
 CALIBRATION = 16
 """Random images that int8 is calibrated on, for its speed alone."""
 TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, ExportError
 from medzoo.data.labels import LabelSpace
-from medzoo.export.model_files import open_model
-from medzoo.export.onnx_file import ProvenGraph
+from medzoo.export.files.model_files import open_model
+from medzoo.export.graph.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import Reduction
 from medzoo.export.precision.figures import Gate, GateLimits
 from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate

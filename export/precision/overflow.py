@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from medzoo.data.errors import ExportError
-from medzoo.export.model_files import open_model
+from medzoo.export.files.model_files import open_model
 from medzoo.export.precision.layers import scope_name
 
 LARGEST = 65504 / 2

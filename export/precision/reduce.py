@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, UnknownNameError
-from medzoo.export.external_data import LIMIT, weight_bytes
-from medzoo.export.onnx_file import ProvenGraph
+from medzoo.export.files.external_data import LIMIT, weight_bytes
+from medzoo.export.graph.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import METHODS, DynamicInt8, Half, Reduction, StaticInt8
 from medzoo.export.precision.figures import Gate
 from medzoo.export.precision.judges import ImageJudge, TextJudge, gate_limits

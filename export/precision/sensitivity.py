@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from medzoo.export.model_files import open_model
+from medzoo.export.files.model_files import open_model
 from medzoo.export.precision.convert import Reduction
 from medzoo.export.precision.figures import Gate
 

@@ -382,7 +382,7 @@ def test_a_folder_and_a_table_of_views_train_and_export_by_the_command_line(fold
 def test_the_window_of_training_is_that_of_deployment(tmp_path: Path) -> None:
     """16-bit films whose classes differ in a narrow band: read over 0..65535 they would all be black."""
     from medzoo.api import load
-    from medzoo.export.runtime import OnnxModel
+    from medzoo.export.runtime.model import OnnxModel
 
     lines = ["image,label,split"]
     for number in range(24):

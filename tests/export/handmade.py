@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from medzoo.data.labels import LabelSpace
-from medzoo.export.integrity import KEY, PLACEHOLDER
-from medzoo.export.model_files import write_model
+from medzoo.export.files.integrity import KEY, PLACEHOLDER
+from medzoo.export.files.model_files import write_model
 
 WEIGHT = np.random.default_rng(0).normal(size=(3, 400)).astype(np.float32) / 50
 """400 columns: 4,800 bytes, above the size that stays in the graph when weights leave it."""

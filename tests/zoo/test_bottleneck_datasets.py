@@ -22,7 +22,7 @@ from medzoo.cli import main
 from medzoo.data.errors import ConfigError
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.monitor import monitor_value
-from medzoo.export.runtime import OnnxModel
+from medzoo.export.runtime.model import OnnxModel
 from medzoo.inference.predict import run_dataset
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory

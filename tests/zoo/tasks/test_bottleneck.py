@@ -16,7 +16,7 @@ from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset, collate
 from medzoo.evaluation.predictions import Predictions
-from medzoo.export.runtime import OnnxModel
+from medzoo.export.runtime.model import OnnxModel
 from medzoo.inference.explain import concept_weights, explain_sample
 from medzoo.inference.intervene import class_logits, correction_order, intervention_curve
 from medzoo.models.heads.bottleneck import BottleneckNetwork

@@ -12,7 +12,7 @@ from PIL import Image
 from medzoo.api import load
 from medzoo.cli import main
 from medzoo.data.errors import ImageError
-from medzoo.export.runtime import OnnxModel
+from medzoo.export.runtime.model import OnnxModel
 
 COMMON = [
     "model.backbone=test_resnet", "model.preprocess.size=32", "trainer.epochs=1", "trainer.trackers=[]", "trainer.batch_size=4",

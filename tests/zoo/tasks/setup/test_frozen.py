@@ -18,7 +18,7 @@ from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples import SampleDataset
 from medzoo.evaluation.predictions import Predictions
-from medzoo.export.runtime import OnnxModel
+from medzoo.export.runtime.model import OnnxModel
 from medzoo.inference.explain import explain_sample
 from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts, redundant_concepts
 from medzoo.models.heads.linear_layer import PENALTIES

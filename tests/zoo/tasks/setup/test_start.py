@@ -21,8 +21,8 @@ from medzoo.commands.compare import Result, comparison
 from medzoo.data.labels import LabelSpace
 from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
-from medzoo.export.onnx_file import licences
-from medzoo.export.runtime import OnnxModel
+from medzoo.export.graph.onnx_file import licences
+from medzoo.export.runtime.model import OnnxModel
 from medzoo.models.trained import has_same_outputs, is_run
 from medzoo.settings.compose import compose_config, typed
 from medzoo.settings.schema import TrainConfig

@@ -1,0 +1,1 @@
+"""The verbs that ship: export, bench, predict, doctor."""

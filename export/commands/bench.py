@@ -1,0 +1,160 @@
+"""`medzoo bench`: torch and ONNX Runtime side by side on one model, the same images, in one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.export.bench.contestants import ENGINES, REFERENCE, build, list_contestants, warm_up
+from medzoo.export.bench.machine import OtherLoad, describe_machine
+from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
+from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
+from medzoo.export.bench.subjects import PRECISIONS, Subject, backbone_subjects, run_subjects
+from medzoo.export.files.integrity import files_of
+from medzoo.export.runtime.batch_session import images_per_piece
+from medzoo.export.runtime.cores import available_cores
+from medzoo.export.runtime.providers import SessionSettings, prove
+from medzoo.export.settings import BenchConfig
+from medzoo.store.storage import write_file
+
+
+def main(config: BenchConfig) -> None:
+    """Run the command: print the tables, write `bench.json` and `bench.png`.
+
+    Raises:
+        ConfigError: If a setting means nothing, or neither run nor backbone is given.
+        ProviderError: If the provider does not truly run.
+    """
+    report = bench(config, echo=True)
+    folder = Path(config.output) if config.output is not None else None if config.run is None else Path(config.run)
+    if folder is None:
+        print("note: nothing is kept; output=<folder> writes bench.json and bench.png")
+        return
+    write_file(folder / "bench.json", json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8"))
+    plot_ratios(folder / "bench.png", report["subjects"])
+    print(f"wrote {folder / 'bench.json'} and {folder / 'bench.png'}")
+
+
+def bench(config: BenchConfig, *, echo: bool = False) -> dict[str, Any]:
+    """Time a model's engines; see `main`.
+
+    Args:
+        config: The settings.
+        echo: Print results as they come.
+
+    Returns:
+        A JSON-ready report: machine, settings, and for each graph (an image–text model has two) what `bench_subject` returns.
+    """
+    check_settings(config)
+    threads = config.threads or available_cores()
+    settings = SessionSettings(config.provider, threads=threads, split_batches=config.split_batches)
+    prove(config.provider)
+    machine = describe_machine(threads)
+    if echo:
+        versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+        print(f"{machine.get('gpu', machine['processor'])}, {machine['cores']} cores, {threads} threads; {versions}")
+    with _torch_threads(threads), _subjects(config) as subjects:
+        parts = [bench_subject(subject, config, settings, echo=echo) for subject in subjects]
+    kept = ("batch_sizes", "rounds", "min_seconds", "warm_up", "split_batches", "whole_batches", "provider", "seed")
+    return {"machine": machine, "settings": {name: getattr(config, name) for name in kept}, "subjects": parts}
+
+
+def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettings, *, echo: bool = False) -> dict[str, Any]:
+    """Time one graph's engines at every batch size.
+
+    Returns:
+        `name`, `input` (shape of one), `megabytes` by precision, and in `batches` what
+        `medzoo.export.bench.report.batch_report` returns.
+    """
+    piece = images_per_piece(subject.batch(1).shape[1:-1])
+    contestants = list_contestants(
+        tuple(config.engines), subject.graph, subject.files, settings, piece=piece, sealed=subject.sealed,
+        whole=config.whole_batches,
+    )  # fmt: skip
+    precisions = {contestant.name: contestant.precision for contestant in contestants}
+    runs, absent = build(contestants)
+    absent = {**{f"ONNX Runtime {precision}": reason for precision, reason in subject.absent.items()}, **absent}
+    if "openvino" in config.engines and "fp16" in subject.files:
+        absent["OpenVINO fp16"] = "its CPU plugin computes fp16 files in float32"
+    batches = []
+    if echo:
+        print(subject.name)
+    for size in config.batch_sizes:
+        inputs = subject.batch(size)
+        outputs, failed = warm_up(runs, inputs, config.warm_up)
+        agreements = {name: compare_outputs(outputs[REFERENCE], found, precisions[name]) for name, found in outputs.items()}
+        load = OtherLoad()
+        seconds = interleave(
+            {name: partial(runs[name], inputs) for name in outputs}, config.rounds, config.min_seconds
+        )  # fmt: skip
+        batch = batch_report(seconds, speedups(seconds, REFERENCE), agreements, size, load.share(), {**absent, **failed})
+        batches.append(batch)
+        if echo:
+            print("\n".join(format_batch(batch, rounds=config.show_rounds)), flush=True)
+    megabytes = {precision: _megabytes(path) for precision, path in subject.files.items()}
+    return {"name": subject.name, "input": list(subject.batch(1).shape[1:]), "megabytes": megabytes, "batches": batches}
+
+
+def _megabytes(path: Path) -> float:
+    """Return the size of a graph and of the files its weights are in."""
+    return round(sum(file.stat().st_size for file in files_of(path)) / 1e6, 2)
+
+
+def check_settings(config: BenchConfig) -> None:
+    """Raise a one-line error for settings that mean nothing.
+
+    Raises:
+        UnknownNameError: For an engine or a precision that does not exist.
+        ConfigError: For a number out of range, or unless one of run and backbone is given.
+    """
+    if (config.run is None) == (config.backbone is None):
+        raise ConfigError("say what to time: run=<run directory>, or backbone=<name> family=cnn size=224 for random weights")
+    plain = BenchConfig()
+    of_backbone = [name for name in ("size", "family", "channels") if getattr(config, name) != getattr(plain, name)]
+    if config.run is not None and of_backbone:
+        raise ConfigError(f"{', '.join(of_backbone)} is for backbone=; a run has its own; leave it out")
+    for engine in config.engines:
+        if engine not in ENGINES:
+            raise UnknownNameError("engine", engine, ENGINES)
+    for precision in config.precisions or ():
+        if precision not in PRECISIONS:
+            raise UnknownNameError("precision", precision, PRECISIONS)
+    if not config.batch_sizes or min(config.batch_sizes) < 1:
+        raise ConfigError(f"batch_sizes={config.batch_sizes} must be whole numbers of at least 1, such as [1,32]")
+    numbers: Mapping[str, int | None] = {"rounds": config.rounds, "warm_up": config.warm_up, "threads": config.threads}
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"{name}={number} must be at least 1")
+    if config.whole_batches and (not config.split_batches or config.provider != "cpu"):
+        raise ConfigError("whole_batches=true shows them beside cut ones; it needs split_batches=true and provider=cpu")
+    if config.min_seconds < 0:
+        raise ConfigError(f"min_seconds={config.min_seconds:g} must not be negative")
+
+
+@contextmanager
+def _subjects(config: BenchConfig) -> Iterator[list[Subject]]:
+    if config.run is not None:
+        yield run_subjects(Path(config.run), config.checkpoint, config.precisions, config.seed, config.parts)
+        return
+    assert config.backbone is not None
+    with backbone_subjects(
+        config.backbone, config.family, config.size, config.channels, config.precisions, config.seed, config.parts
+    ) as subjects:  # fmt: skip
+        yield subjects
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,183 @@
+"""`medzoo doctor`: what is installed, which providers truly work, and the remedy for what does not; needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from medzoo.data.errors import MedzooError
+from medzoo.export.runtime.cores import available_cores
+from medzoo.export.runtime.nvidia import missing_driver
+from medzoo.export.runtime.providers import PACKAGES, PROVIDERS, onnxruntime, prove, run_probe
+
+PACKAGES_SHOWN = (
+    "medzoo", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "torch", "torchvision", "timm",
+    "open_clip_torch", "transformers", "monai", "onnx", "onnxscript", "openvino", "tensorrt-cu13", "nvidia-cudnn-cu13",
+)  # fmt: skip
+"""Distributions whose versions matter to results or speed."""
+
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-qnn")
+"""Distributions that share the folder `onnxruntime`: of two, the last installed wins, and removing either breaks the other."""
+
+EXTRAS = {"dicom": "DICOM files", "nifti": "NIfTI volumes", "text": "prompts without torch", "train": "training and export"}
+"""Optional extra → what it is for; what it brings is asked of the package's own metadata."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns 0, or 1 if not even the CPU works."""
+    parser = argparse.ArgumentParser(
+        prog="medzoo doctor", description="What is installed, which accelerators truly work, and the remedy for what does not."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    given = parser.parse_args(list(arguments))
+    report = examine()
+    if given.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(describe(report)))
+    return 0 if report["providers"].get("cpu", {}).get("works") else 1
+
+
+def examine() -> dict[str, Any]:
+    """Look at this machine: run a graph on every provider, ask packages for their versions without importing them.
+
+    Returns:
+        JSON-ready: `python`, `platform`, `cores`, `packages` (name → version or None), `extras` (name → for, missing),
+        `providers` (our name, else ONNX Runtime's → works, reason), `gpu` (driver, devices, nvidia_smi), `torch_cuda` (None
+        without torch), `warnings`.
+    """
+    packages = {name: _version(name) for name in PACKAGES_SHOWN}
+    extras = {
+        extra: {"for": purpose, "missing": [name for name in _brought_by(extra) if _version(name) is None]}
+        for extra, purpose in EXTRAS.items()
+    }
+    runtimes = [name for name in RUNTIMES if _version(name) is not None]
+    warnings = []
+    if len(runtimes) > 1:
+        keep = "gpu" if "onnxruntime-gpu" in runtimes else "cpu"
+        warnings.append(
+            f"{' and '.join(runtimes)} are installed over one another, the last one wins: pip uninstall -y {' '.join(runtimes)}, "
+            f"then pip install 'medzoo[{keep}]'"
+        )
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": available_cores(),
+        "packages": packages,
+        "extras": extras,
+        "providers": _providers(),
+        "gpu": _gpu(),
+        "torch_cuda": None if packages["torch"] is None else _torch_cuda(),
+        "warnings": warnings,
+    }
+
+
+def describe(report: dict[str, Any]) -> list[str]:
+    """Return a report as lines for a terminal."""
+    lines = [f"python {report['python']}, {report['platform']}, {report['cores']} cores", "", "packages"]
+    lines += [f"  {name:<22}{found}" for name, found in report["packages"].items() if found is not None]
+    for extra, state in report["extras"].items():
+        if state["missing"]:
+            names = ", ".join(state["missing"][:6]) + (", ..." if len(state["missing"]) > 6 else "")
+            lines.append(f"  not installed: {names} ({state['for']}): pip install 'medzoo[{extra}]'")
+    lines += ["", "providers (a convolution was run on each)"]
+    for name, state in report["providers"].items():
+        lines.append(f"  {name:<22}{'works' if state['works'] else 'does not work: ' + state['reason']}")
+    gpu = report["gpu"]
+    lines += ["", "GPU", f"  {'driver':<22}{gpu['driver'] or 'loads'}"]
+    lines.append(f"  {'devices':<22}{', '.join(gpu['devices']) or 'none'}")
+    lines.append(f"  {'nvidia-smi':<22}{gpu['nvidia_smi'] or 'not found'}")
+    if report["torch_cuda"] is not None:
+        lines.append(f"  {'torch.cuda':<22}{report['torch_cuda']}")
+    return [*lines, "", *(f"warning: {warning}" for warning in report["warnings"])] if report["warnings"] else lines
+
+
+def _providers() -> dict[str, dict[str, Any]]:
+    try:
+        listed = list(onnxruntime().get_available_providers())
+    except MedzooError as error:
+        return {"cpu": {"works": False, "reason": str(error)}}
+    except ImportError as error:  # a library that onnxruntime itself needs
+        return {"cpu": {"works": False, "reason": f"onnxruntime cannot be imported: {' '.join(str(error).split())}"}}
+    ours = {theirs: name for name, theirs in PROVIDERS.items()}
+    found = {}
+    for theirs in sorted(listed, key=lambda name: (name != PROVIDERS["cpu"], name)):
+        name = ours.get(theirs, theirs)
+        try:
+            if name in PROVIDERS:
+                prove(name)
+            else:
+                run_probe(name, theirs, [(theirs, {})])
+        except MedzooError as error:
+            found[name] = {"works": False, "reason": _reason(str(error), name)}
+        else:
+            found[name] = {"works": True, "reason": None}
+    for name, package in PACKAGES.items():
+        if name not in found:
+            found[name] = {"works": False, "reason": f"this onnxruntime is built without it (install {package} in its place)"}
+    return found
+
+
+def _reason(message: str, name: str) -> str:
+    """Return an error without the words that a line about this provider says already."""
+    here, _, what = message.partition(" does not run here: ")
+    message = what if what and here.startswith(f"provider={name}") else message.removeprefix(f"provider={name}").lstrip(": ")
+    return message.removesuffix("; or use provider=cpu").removesuffix("; medzoo doctor says more")
+
+
+def _gpu() -> dict[str, Any]:
+    return {
+        "driver": missing_driver() if sys.platform == "linux" else None,
+        "devices": sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*")),
+        "nvidia_smi": _nvidia_smi(),
+    }
+
+
+def _nvidia_smi() -> str | None:
+    """Return the GPUs that the driver's own tool lists, in one line; None if there is no such tool."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    asked = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    return _said(asked) or "lists no GPU"
+
+
+def _torch_cuda() -> str:
+    """Ask torch in a process of its own: its CUDA libraries must not lend themselves to the providers tried here."""
+    program = (
+        "import torch; a = torch.cuda.is_available(); "
+        "print(f'available, CUDA {torch.version.cuda}, {torch.cuda.get_device_name(0)}' if a else "
+        "f'not available (torch is built for CUDA {torch.version.cuda})')"
+    )
+    return _said([sys.executable, "-W", "ignore", "-c", program]) or "torch is installed and cannot be imported"
+
+
+def _said(command: list[str]) -> str:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode == 0:
+            return "; ".join(done.stdout.strip().splitlines())
+    return ""
+
+
+def _brought_by(extra: str) -> list[str]:
+    """Return the distributions an extra of ours requires, from lines such as `pydicom<4,>=3.0; extra == "dicom"`."""
+    marked = [line for line in requires("medzoo") or [] if re.search(rf"""extra == ["']{extra}["']""", line)]
+    return [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in marked]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,135 @@
+"""`medzoo export`: a run's checkpoint as one verified ONNX file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.samples import SampleDataset
+from medzoo.export.commands.export_clip import export_clip
+from medzoo.export.commands.proof import format_proof, format_reduced
+from medzoo.export.graph.onnx_file import ProvenGraph, prove_graph, write_graph
+from medzoo.export.precision.judges import ImageJudge
+from medzoo.export.precision.reduce import PRECISIONS, Reduced, check_settings, reduce_graph, reduction_of
+from medzoo.export.precision.validation import drawn, validation_of
+from medzoo.export.settings import ExportConfig
+from medzoo.inference.predict import run_dataset
+from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_file
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.contrast import Contrast
+from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.prepare import concept_truth
+from medzoo.tasks.task import Task
+
+SAMPLES = 4
+RESERVED = ("spec", "metrics", "config", "history")
+"""Names of a run's own JSON files, which the report beside `<name>.onnx` would replace."""
+MACHINE = ("root", "packed", "download")
+"""Dataset options that say where the data lie and not what they are."""
+
+
+def main(config: ExportConfig) -> None:
+    """Run the command."""
+    if config.run is None:
+        raise ConfigError("say which run to export: run=<run directory>")
+    check_settings(config)
+    run = RunDirectory.open(Path(config.run))
+    task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
+    if not isinstance(task, Contrast):  # an image–text model's output is a folder
+        if config.output is not None:
+            _check_name(Path(config.output), config.precision)
+        if config.prompts is not None:
+            raise ConfigError(f"prompts={config.prompts} has no effect: the run is no image–text model; leave it out")
+    dataset = run_dataset(run, config.data)
+    further = {"checkpoint": config.checkpoint, "dataset_differs": _check_dataset(task, dataset)}
+    samples = SampleDataset(dataset, "val", task.spec.preprocess)
+    count = min(config.images, len(samples))
+    images = [samples.pixels(index) for index in range(count)]
+    if isinstance(task, Contrast):
+        export_clip(task, dataset, run, images, None if samples.targets is None else samples.targets[:count], config, further)
+        return
+    reduced_name = "model.onnx" if config.precision == "fp32" else f"model.{config.precision}.onnx"
+    path = run.path / reduced_name if config.output is None else Path(config.output)
+    targets = None if samples.targets is None else samples.targets[:count]
+    # int8 loses much more on the volume networks' fastest float32 form than on the next one.
+    proven = prove_graph(task.deploy(), images, targets, minimal=config.precision == "fp32")
+    if config.precision == "fp32":
+        report, lines = write_graph(proven, path, further=further), []
+    else:
+        try:
+            reduced = _reduced(task, proven, dataset, samples, config)
+        except ExportError as error:
+            if path.exists():
+                raise ExportError(f"{error}; {path} of an older export still stands there") from error
+            raise
+        report = write_graph(proven, path, reduced.model, {**further, **reduced.report})
+        lines = format_reduced(report, reduced.gates)
+    write_file(path.with_suffix(".json"), json.dumps(report, indent=2, allow_nan=False).encode("utf-8"))
+    _write_samples(run.path / "samples", images)
+    print(f"wrote {path} ({report['megabytes']} MB)")
+    for line in [*lines, *format_proof(report)]:
+        print(line)
+    if (left := report.get("planes", {}).get("left")) is not None:
+        print(f"note: the 3D convolutions stay as they are, which is slower: {left}")
+
+
+def _check_name(path: Path, precision: str) -> None:
+    """Raise ConfigError for a name that a file of its own cannot have."""
+    if path.suffix != ".onnx":
+        raise ConfigError(f"output={path} must end in .onnx")
+    if path.stem.lower() in RESERVED:
+        raise ConfigError(f"output={path}: its report {path.stem}.json would replace a run's own file; choose another name")
+    if precision != "fp32" and path.name == "model.onnx":
+        raise ConfigError(f"output={path} is the name of a float32 file; call it model.{precision}.onnx")
+    if any(path.name.endswith(f".{other}.onnx") for other in PRECISIONS if other != precision):
+        raise ConfigError(f"output={path} is the name of a file of another precision; this one is {precision}")
+
+
+def _check_dataset(task: Task, dataset: Dataset) -> dict[str, Any]:
+    """Return and print what the dataset was made with differently for the model: option → both values.
+
+    Raises:
+        ExportError: If its labels are not the model's.
+    """
+    if task.spec.labels is not None and dataset.labels != task.spec.labels:
+        raise ExportError(
+            "the dataset's labels are not those the model was trained on; leave out the data options that change them"
+        )
+    trained, given = (json.loads(json.dumps(options, default=str)) for options in
+                      (task.spec.data.get("options", {}), dataset.options))  # fmt: skip
+    differs = {
+        name: {"model": trained.get(name), "export": given.get(name)}
+        for name in sorted({*trained, *given} - {*MACHINE})
+        if trained.get(name) != given.get(name)
+    }
+    if differs:
+        said = ", ".join(f"{name} {pair['export']} instead of {pair['model']}" for name, pair in differs.items())
+        print(f"note: the dataset is not as the model was trained on: {said}")
+    return differs
+
+
+def _reduced(task: Task, proven: ProvenGraph, dataset: Dataset, samples: SampleDataset, config: ExportConfig) -> Reduced:
+    """Return the graph at the precision asked for; raises ExportError if it is not offered or fails its gate."""
+    truth = concept_truth(task.spec, samples, dataset) if isinstance(task, Bottleneck) else None
+    validation = validation_of(samples, task.spec.concepts, truth, config.gate.images, config.gate.seed)
+    training = SampleDataset(dataset, "train", task.spec.preprocess)
+    calibration = drawn(training, config.calibration.images, config.calibration.seed)
+    judge = ImageJudge(proven, validation, config.gate)
+    reduction = reduction_of(config.precision, proven, judge, calibration, config.calibration)
+    return reduce_graph(proven, reduction, judge, config, calibrated_on=len(calibration))
+
+
+def _write_samples(folder: Path, images: list[np.ndarray]) -> None:  # type: ignore[type-arg]
+    """Save a few flat 8-bit validation images as PNG, to try the file on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, image in enumerate(images[:SAMPLES]):
+        if image.dtype == np.uint8 and image.ndim == 3:
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"val-{index}.png")

@@ -1,0 +1,1 @@
+"""ONNX files as bytes: reading, sealing with a checksum, weights beside them."""

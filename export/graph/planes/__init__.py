@@ -1,0 +1,1 @@
+"""Volume networks rewritten exactly over planes."""

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.data import load_dataset
-from medzoo.data.derm1m_tables import COLUMNS, SENTINELS
+from medzoo.data.datasets.derm1m.tables import COLUMNS, SENTINELS
 
 IMAGES, VALIDATION_ROWS, WORDS = 403_563, 9_806, 41
 FOLDERS = {

@@ -20,14 +20,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from medzoo.data.augment import Augment
-from medzoo.data.augment_policies import POLICIES
 from medzoo.data.dataset import ArrayReader, Dataset, Reader
-from medzoo.data.decode import decode_image
+from medzoo.data.images.decode import decode_image
 from medzoo.data.info import DatasetInfo
-from medzoo.data.loader import EpochBatches, make_loader
-from medzoo.data.preprocess import Preprocess
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.augment import Augment
+from medzoo.data.samples.loader import EpochBatches, make_loader
+from medzoo.data.samples.policies import POLICIES
+from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.sample_dataset import SampleDataset
 
 
 @dataclass

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from medzoo.data.packed import write_packed
-from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.packed import write_packed
+from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.sample_dataset import SampleDataset
 
 
 def draw(folder: Path, count: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.rounds import interleave, speedups
 from medzoo.export.bench.subjects import random_task, smooth_images

@@ -14,7 +14,7 @@ Columns of the table:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -244,3 +244,35 @@ class UnknownColumnError(DatasetError):
         hint = UnknownNameError("column", column, columns)
         near = f"; the nearest is {hint.nearest[0]!r}" if hint.nearest else f"; it has {', '.join(columns[:12])}"
         super().__init__(f"{dataset}: the table has no column {column!r}{near}")
+
+
+SPLIT_WORDS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",
+    "testing": "test",
+}  # fmt: skip
+
+
+def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return a dataset's card, its options and the size of each split (JSON-ready).
+
+    Args:
+        dataset: What the model is trained on.
+        learnt_from: Cards of other data that its network has learnt from before; see `medzoo.data.seen_groups`.
+    """
+    counts = dataset.table["split"].value_counts()
+    card = {
+        **dataset.info.to_dict(),
+        "options": dict(dataset.options),
+        "samples": {str(split): int(n) for split, n in sorted(counts.items())},
+        "subgroups": list(dataset.subgroups),
+        "window": _window(dataset),
+        "views": len(dataset.reader.columns) if getattr(dataset.reader, "views", False) else 1,
+    }
+    earlier = [dict(other) for other in learnt_from if other]
+    return {**card, "learnt_from": earlier} if earlier else card
+
+
+def _window(dataset: Dataset) -> list[float] | None:
+    """Return the values that became black and white in training: whoever reads a file for the model later needs them."""
+    window = getattr(dataset.reader, "window", None)
+    return None if window is None else [float(v) for v in window]

@@ -31,7 +31,7 @@ class DatasetInfo:
     Attributes:
         name: Registry name with its variant, such as `medmnist/retinamnist`.
         title: Name in the literature.
-        modality: What the images are, one of the keys of `medzoo.data.augment_policies.POLICIES` (`xray`, `skin`, `fundus`, ...).
+        modality: What the images are, one of the keys of `medzoo.data.samples.policies.POLICIES` (`xray`, `skin`, `fundus`, ...).
         licence: The data's own licence (not the code's).
         citation: How the authors ask to be cited.
         homepage: Where the dataset lives.

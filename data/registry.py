@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "medzoo.datasets"
 _BUILT_IN = {
-    "chestxray14": "medzoo.data.chestxray14",
-    "derm1m": "medzoo.data.derm1m",
-    "folder": "medzoo.data.folder",
-    "medmnist": "medzoo.data.medmnist",
-    "olives": "medzoo.data.olives",
-    "phantom": "medzoo.data.phantom",
-    "scin": "medzoo.data.scin",
-    "table": "medzoo.data.table",
+    "chestxray14": "medzoo.data.datasets.chestxray14.load",
+    "derm1m": "medzoo.data.datasets.derm1m.load",
+    "folder": "medzoo.data.datasets.folder",
+    "medmnist": "medzoo.data.datasets.medmnist.load",
+    "olives": "medzoo.data.datasets.olives.load",
+    "phantom": "medzoo.data.datasets.phantom.load",
+    "scin": "medzoo.data.datasets.scin.load",
+    "table": "medzoo.data.datasets.table.load",
 }
 
 
@@ -65,7 +65,7 @@ def load_dataset(
         val_fraction: Share of the training groups moved to val when the dataset comes without one.
         split_seed: Seed of that carving.
         allow_shared_groups: Accept an official split that shares groups; the results will say so.
-        folds: Part train and val anew into so many folds by group; see `medzoo.data.draws`.
+        folds: Part train and val anew into so many folds by group; see `medzoo.data.splits.draws`.
         fold: Which of them is val, from 0.
         shots: Keep so many training samples a class.
         fraction: Keep this share of the training groups.
@@ -82,8 +82,8 @@ def load_dataset(
     """
     from dataclasses import replace
 
-    from medzoo.data.draws import draw_fold, draw_fraction, draw_shots
-    from medzoo.data.splits import carve_val, shared_groups
+    from medzoo.data.splits.draws import draw_fold, draw_fraction, draw_shots
+    from medzoo.data.splits.groups import carve_val, shared_groups
 
     if (folds is None) != (fold is None):
         raise ConfigError("data.folds and data.fold belong together: how many, and which of them is val")
@@ -101,7 +101,7 @@ def load_dataset(
     except TypeError as error:
         raise ConfigError(f"dataset {name!r}: {error}") from error
     if packed is not None:
-        from medzoo.data.packed import open_packed
+        from medzoo.data.samples.packed import open_packed
 
         dataset.options.update(name=name)
         dataset = open_packed(Path(packed).expanduser(), dataset, skip_missing=options.get("missing") == "skip")

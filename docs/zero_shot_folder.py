@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from medzoo.data.images.listing import list_images
-from medzoo.data.templates import DEFAULT_TEMPLATES
+from medzoo.data.text.prompts import DEFAULT_TEMPLATES
 from medzoo.export import OnnxModel
 
 exported, images, *classes = sys.argv[1:]

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 LIGHT = [
-    "medzoo", "medzoo.data", "medzoo.data.errors", "medzoo.data.labels", "medzoo.data.decode",
+    "medzoo", "medzoo.data", "medzoo.data.errors", "medzoo.data.labels", "medzoo.data.images.decode",
     "medzoo.export", "medzoo.export.runtime", "medzoo.export.runtime.model", "medzoo.export.commands.predict",
-    "medzoo.export.commands.doctor", "medzoo.cli", "medzoo.data.tokenizer",
+    "medzoo.export.commands.doctor", "medzoo.cli", "medzoo.data.text.tokenizer",
 ]  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzoo.data.corrections import Corrections, check_corrections
-from medzoo.data.decode import ImageInput, read_image, require_several, same_shape_batches
 from medzoo.data.errors import ImageError
+from medzoo.data.images.decode import ImageInput, read_image, require_several, same_shape_batches
 from medzoo.data.labels import LabelSpace
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec

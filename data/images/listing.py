@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.decode import SUFFIXES
 from medzoo.data.errors import ConfigError, ImageError
+from medzoo.data.images.decode import SUFFIXES
 
 
 def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str, Path | NDArray[Any]]]:

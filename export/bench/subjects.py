@@ -19,7 +19,7 @@ from torch import nn
 
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess
 from medzoo.export.files.integrity import check, read_metadata
 from medzoo.export.graph.clip_graphs import TextTower
 from medzoo.export.graph.onnx_file import export_graph, export_text_tower, prove_graph, write_graph

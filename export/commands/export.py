@@ -11,7 +11,7 @@ from PIL import Image
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, ExportError
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.commands.export_clip import export_clip
 from medzoo.export.commands.proof import format_proof, format_reduced
 from medzoo.export.graph.onnx_file import ProvenGraph, prove_graph, write_graph

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ExportError
-from medzoo.data.prompts import Prompts
+from medzoo.data.text.prompts import Prompts
 from medzoo.export.commands.proof import format_proof, format_reduced
 from medzoo.export.graph.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
 from medzoo.export.graph.onnx_file import prove_graph, prove_text_tower, write_graph

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.listing import list_images
 from medzoo.data.labels import LabelSpace
-from medzoo.data.templates import DEFAULT_TEMPLATES
+from medzoo.data.text.prompts import DEFAULT_TEMPLATES
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.providers import PROVIDERS
 

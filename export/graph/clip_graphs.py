@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.data.preprocess import fit, normalise
+from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.export.graph.extra_inputs import ExtraInput
 from medzoo.inference.zeroshot import ZeroShotClassifier
 from medzoo.models.clip.model import encode_image, encode_text

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
-from medzoo.data.tokenizer import Tokenizer
+from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.export.files.integrity import KEY, PLACEHOLDER
 from medzoo.export.files.model_files import check_model, open_model, write_model
@@ -236,7 +236,7 @@ def licences(card: Mapping[str, Any]) -> list[str]:
     """Return the licences of all data that a network has learnt from, each once, those of its own training first.
 
     Args:
-        card: `data` of a spec; see `medzoo.data.card.data_card`.
+        card: `data` of a spec; see `medzoo.data.dataset.data_card`.
     """
     found = [str(card.get("licence", ""))]
     for earlier in card.get("learnt_from", ()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from medzoo.data.dataset import Dataset
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.files.model_files import open_model
 from medzoo.export.graph.clip_graphs import parity_texts
 from medzoo.export.graph.onnx_file import ProvenGraph

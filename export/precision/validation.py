@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.decode import same_shape_batches
 from medzoo.data.errors import ExportError
+from medzoo.data.images.decode import same_shape_batches
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import generator
 
 BATCH = 8

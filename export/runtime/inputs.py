@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.decode import pixel_count
 from medzoo.data.errors import OnnxFileError
+from medzoo.data.images.decode import pixel_count
 
 
 def pixel_bytes(image: Any, preprocess: Mapping[str, Any]) -> int | None:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.corrections import Corrections, check_corrections
-from medzoo.data.decode import PixelType, read_image, require_several
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
+from medzoo.data.images.decode import read_image, require_several
+from medzoo.data.images.pixels import PixelType
 from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.export.files.integrity import check
 from medzoo.export.runtime.batch_session import BatchSession, images_per_piece
@@ -23,7 +24,7 @@ from medzoo.export.runtime.providers import PROVIDERS, SessionSettings
 from medzoo.export.runtime.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 
 if TYPE_CHECKING:
-    from medzoo.data.tokenizer import Tokenizer
+    from medzoo.data.text.tokenizer import Tokenizer
 
 __all__ = ["PROVIDERS", "Image", "OnnxModel", "Prediction", "probabilities"]
 
@@ -85,7 +86,7 @@ class OnnxModel:
         self._piece = images_per_piece(self._preprocess["size"] if "image" in self.inputs else ())
         self._tokenizer: Tokenizer | None = None
         if "medzoo.tokenizer" in metadata:
-            from medzoo.data.tokenizer import Tokenizer
+            from medzoo.data.text.tokenizer import Tokenizer
 
             self._tokenizer = Tokenizer.from_dict(json.loads(metadata["medzoo.tokenizer"]))
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.decode import ImageInput
 from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
+from medzoo.data.images.decode import ImageInput
 
 Image = ImageInput
 """What is taken for an image: a path, encoded bytes, pixels, or a Pillow image."""

@@ -10,10 +10,10 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.data import load_dataset
-from medzoo.data.chestxray14_boxes import load_boxes
 from medzoo.data.dataset import target_matrix
+from medzoo.data.datasets.chestxray14.boxes import load_boxes
 from medzoo.data.errors import DatasetError
-from medzoo.data.splits import shared_groups
+from medzoo.data.splits.groups import shared_groups
 
 # Counted in Data_Entry_2017_v2020.csv with cut, tr, sort and uniq, in the order of the paper's tables.
 COUNTS = {

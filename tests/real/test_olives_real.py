@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from medzoo.data import load_dataset
-from medzoo.data.splits import shared_groups
+from medzoo.data.splits.groups import shared_groups
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from medzoo.data import dataset_infos, load_dataset
 from medzoo.data.dataset import concept_matrix, target_matrix
 from medzoo.data.errors import DatasetError
-from medzoo.data.splits import shared_groups
-from tests.data.scin_files import CASE_HEADER, LABEL_HEADER
+from medzoo.data.splits.groups import shared_groups
+from tests.data.datasets.scin_files import CASE_HEADER, LABEL_HEADER
 
 
 def _load(real_data, **options):

@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from medzoo.cli import main
 from medzoo.data.errors import ConfigError
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.monitor import monitor_value
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.inference.predict import run_dataset
@@ -28,7 +28,7 @@ from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.load import load_checkpoint
-from tests.data import derm1m_files, olives_files, scin_files
+from tests.data.datasets import derm1m_files, olives_files, scin_files
 
 NAN = float("nan")
 TRAINING = [

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from medzoo.cli import main
-from tests.data import chestxray14_files, derm1m_files, olives_files
+from tests.data.datasets import chestxray14_files, derm1m_files, olives_files
 
 TRAINING = [
     "model=cbm", "model.backbone=test_resnet", "model.preprocess.size=32", "trainer.epochs=1", "trainer.batch_size=8",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from medzoo.cli import main
 from medzoo.data.registry import list_datasets
-from tests.data import chestxray14_files, derm1m_files, olives_files, scin_files
+from tests.data.datasets import chestxray14_files, derm1m_files, olives_files, scin_files
 
 
 def _chestxray14(root: Path) -> list[str]:

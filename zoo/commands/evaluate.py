@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from medzoo.data.errors import CheckpointError, ConfigError
-from medzoo.data.learnt_from import read_record, refuse_learnt_from
+from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.run_report import report_run

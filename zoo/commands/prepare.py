@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medzoo.data.errors import ConfigError
-from medzoo.data.packed import write_packed
-from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
+from medzoo.data.samples.packed import write_packed
+from medzoo.data.samples.preprocess import Preprocess
 from medzoo.settings.verbs import PrepareConfig
 
 

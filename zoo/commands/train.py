@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.data.registry import load_dataset
+from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.predict import predict_run

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from medzoo.data.audit import as_lines, audit
-from medzoo.data.audit_page import page
+from medzoo.data.audit.audit import as_lines, audit
+from medzoo.data.audit.page import page
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.settings.verbs import VerifyConfig

@@ -12,9 +12,9 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.listing import list_images
 from medzoo.data.labels import LabelSpace
-from medzoo.data.learnt_from import read_record, refuse_learnt_from
-from medzoo.data.prompts import Prompts
 from medzoo.data.registry import load_dataset
+from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
+from medzoo.data.text.prompts import Prompts
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.run_report import plot_reliability
 from medzoo.inference.devices import make_accelerator

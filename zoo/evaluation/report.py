@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.subgroups import level_names
+from medzoo.data.splits.subgroups import level_names
 from medzoo.evaluation.bootstrap import bootstrap, interval
 from medzoo.evaluation.metrics import Floats, Scored, all_metrics, scored
 from medzoo.evaluation.predictions import Predictions

@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
-from medzoo.data.splits import merge_groups
+from medzoo.data.splits.groups import merge_groups
 from medzoo.evaluation.bootstrap import group_codes, interval, replicate_weights
 from medzoo.evaluation.embeddings import TILE, Embeddings, unit_rows
 from medzoo.evaluation.metrics import Floats

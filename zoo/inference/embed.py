@@ -10,10 +10,9 @@ from accelerate import Accelerator
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
-from medzoo.data.prompt_files import find_prompts
-from medzoo.data.prompts import Prompts, prompts_from_names
-from medzoo.data.samples import SampleDataset
-from medzoo.data.splits import shared_groups
+from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.splits.groups import shared_groups
+from medzoo.data.text.prompts import Prompts, find_prompts, prompts_from_names
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.run import predict_samples

@@ -11,12 +11,12 @@ import pandas as pd
 import yaml
 from accelerate import Accelerator
 
-from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import SampleDataset
-from medzoo.data.splits import shared_groups
+from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.splits.groups import shared_groups
 from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.embed import classifier_prompts, embed_dataset, prompt_card, zero_shot_predictions

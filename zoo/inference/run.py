@@ -12,8 +12,8 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzoo.data.loader import EpochBatches, make_loader
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.loader import EpochBatches, make_loader
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.tasks.task import Batch, Task
 
 

@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.labels import LabelSpace
-from medzoo.data.ontology import descendants
-from medzoo.data.prompt_files import find_prompts, list_prompts, packaged_prompts, read_prompts
-from medzoo.data.prompts import Prompts, prompts_from_names
+from medzoo.data.labels import LabelSpace, descendants
+from medzoo.data.text.prompts import Prompts, find_prompts, list_prompts, packaged_prompts, prompts_from_names, read_prompts
 from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.tasks.contrast import Contrast
 

@@ -60,7 +60,7 @@ def is_image_text_run(name: str) -> bool:
 
 
 def run_cards(name: str) -> list[Mapping[str, Any]]:
-    """Return what the network of a run has learnt from, as `medzoo.data.card.data_card` takes it; empty for other names."""
+    """Return what the network of a run has learnt from, as `medzoo.data.dataset.data_card` takes it; empty for other names."""
     return [ModelSpec.read(Path(name).expanduser() / "spec.json").data] if is_run(name) else []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from medzoo.data.errors import CheckpointError, MedzooError
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess
 
 FORMAT = 1
 

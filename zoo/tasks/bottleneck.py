@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.preprocess import fit, normalise
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.preprocess import fit, normalise
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.losses.masked import binary_cross_entropy
 from medzoo.losses.objective import Objective

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from medzoo.data.errors import TrainingError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.preprocess import fit, normalise
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.preprocess import fit, normalise
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.losses.objective import Objective
 from medzoo.models import finetune

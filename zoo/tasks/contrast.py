@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
-from medzoo.data.preprocess import fit, normalise
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.preprocess import fit, normalise
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import stable_hash
-from medzoo.data.tokenizer import Tokenizer
+from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
 from medzoo.models.clip.model import encode_image, encode_text

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from medzoo.data.errors import CheckpointError
-from medzoo.data.tokenizer import Tokenizer
+from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.models.build import _network
 from medzoo.models.clip.model import build_clip
 from medzoo.models.heads.bottleneck import BottleneckNetwork

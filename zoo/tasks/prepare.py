@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.captions import CaptionWriter
 from medzoo.data.dataset import Dataset, concept_matrix
 from medzoo.data.errors import ConfigError
-from medzoo.data.prompt_files import find_prompts, read_prompts
-from medzoo.data.prompts import Prompts, prompts_from_names
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import generator
+from medzoo.data.text.captions import CaptionWriter
+from medzoo.data.text.prompts import Prompts, find_prompts, prompts_from_names, read_prompts
 from medzoo.settings.schema import ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 
@@ -23,8 +23,8 @@ Batch = dict[str, Any]
 class Task(Protocol):
     """Model + objective of one family; an `nn.Module`.
 
-    A batch is a dict of what `medzoo.data.samples.collate` makes, on the model's device: `image` not yet normalised, and,
-    where the dataset has them, `target` (N, K), `concepts` (N, M), `text`, `tabular`, `sample_id`.
+    A batch is a dict of what `medzoo.data.samples.sample_dataset.collate` makes, on the model's device: `image` not yet
+    normalised, and, where the dataset has them, `target` (N, K), `concepts` (N, M), `text`, `tabular`, `sample_id`.
 
     Attributes:
         spec: The model's spec.

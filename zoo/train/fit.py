@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.inference.run import compute_features, predict_samples
 from medzoo.models.backbones.contract import classify_features, head_modules
 from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts

@@ -15,14 +15,14 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 
-from medzoo.data.augment import Augment, augment_policy
 from medzoo.data.dataset import Dataset
-from medzoo.data.draws import balanced_weights
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.loader import EpochBatches, make_loader
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.samples.loader import EpochBatches, make_loader
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
+from medzoo.data.splits.draws import balanced_weights
 from medzoo.inference.run import compute_features, predict_samples, to_device
 from medzoo.settings.schema import TrainConfig
 from medzoo.store.checkpoint import checkpoint_files

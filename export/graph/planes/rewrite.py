@@ -10,8 +10,8 @@ a convolution of kernel (k, h, w) is one 2D convolution of planes stacked as cha
 
 The rewriting works on the finished ONNX graph: it needs no knowledge of modules, changes nothing in torch, and comes after the
 exporter has folded batch norms. It is all or nothing: an operation it does not know leaves the graph as it was, and the report
-says which. It needs the depth inside the network to be fixed, which `medzoo.data.preprocess.fit` sees to; that of the input
-stays dynamic.
+says which. It needs the depth inside the network to be fixed, which `medzoo.data.samples.preprocess.fit` sees to; that of the
+input stays dynamic.
 
 Measured at batch 1 on one thread: 3D DenseNet-121 at 64×64×64 118 → 54 ms, 3D ResNet-18 449 → 253 ms and at 32×32×32 59 → 34 ms
 (48 without minimal filtering, whose weights take 4/3 or twice the place), as int8 83 → 16 ms.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medzoo.data.labels import LabelSpace
-from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess
 from medzoo.export.graph import onnx_file
 from medzoo.export.graph.onnx_file import export_onnx, prove_graph
 from medzoo.export.graph.planes.depth_window import DepthWindow

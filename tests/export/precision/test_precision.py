@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from medzoo.cli import main
 from medzoo.data.errors import ExportError
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.files.model_files import open_model
 from medzoo.export.graph.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import DynamicInt8, Half, NotOfferedError, StaticInt8

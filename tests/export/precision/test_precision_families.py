@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from medzoo.cli import main
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.store.checkpoint import WEIGHTS, find_checkpoint
 from medzoo.tasks.load import load_checkpoint

@@ -13,7 +13,7 @@ from PIL import Image
 from medzoo.api import TrainedModel
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.prompts import Prompts, prompts_from_names
+from medzoo.data.text.prompts import Prompts, prompts_from_names
 from medzoo.inference.zeroshot import build_classifier
 from medzoo.models.clip.model import find_clip
 from medzoo.tasks.contrast import Contrast

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from medzoo.cli import main
-from medzoo.data.medmnist_sets import SETS
+from medzoo.data.datasets.medmnist.sets import SETS
 from medzoo.settings.compose import compose_config
 
 EXPERIMENTS = sorted((Path(__file__).parents[3] / "conf" / "experiment").glob("*.yaml"))

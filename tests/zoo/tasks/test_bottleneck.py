@@ -14,7 +14,7 @@ import medzoo
 from medzoo.cli import main
 from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import SampleDataset, collate
+from medzoo.data.samples.sample_dataset import SampleDataset, collate
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.inference.explain import concept_weights, explain_sample

@@ -11,7 +11,7 @@ import torch
 
 from medzoo.cli import main
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import SampleDataset, collate
+from medzoo.data.samples.sample_dataset import SampleDataset, collate
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.models.clip.model import TINY_CONFIG, build_clip
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from medzoo.cli import main
-from medzoo.data.loader import EpochBatches
+from medzoo.data.samples.loader import EpochBatches
 from medzoo.data.seeding import generator
 from medzoo.settings.schema import TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file

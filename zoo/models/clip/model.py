@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
-from medzoo.data.tokenizer import Tokenizer
+from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.quiet import quiet_library
 
 CONFIG_FILE = "open_clip_config.json"

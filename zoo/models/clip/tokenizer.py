@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from medzoo.data.errors import ConfigError, MissingDependencyError
-from medzoo.data.tokenizer import FORMAT, Tokenizer
+from medzoo.data.text.tokenizer import FORMAT, Tokenizer
 
 PROBES = (
     "a chest X-ray of a patient with pneumothorax",

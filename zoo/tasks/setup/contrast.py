@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from medzoo.data.card import data_card
-from medzoo.data.dataset import Dataset
+from medzoo.data.dataset import Dataset, data_card
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess
 from medzoo.losses.contrastive import LOSSES
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.backbones.timm_backbone import check_name as check_timm

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from medzoo.data.card import data_card
-from medzoo.data.dataset import Dataset, target_matrix
+from medzoo.data.dataset import Dataset, data_card, target_matrix
 from medzoo.data.errors import ConfigError
-from medzoo.data.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.build import _network

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medzoo.data.card import data_card
-from medzoo.data.concept_lists import ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
-from medzoo.data.dataset import Dataset, target_matrix
+from medzoo.data.dataset import Dataset, data_card, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
+from medzoo.data.text.concepts import ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.clip.image import image_config
 from medzoo.models.heads.concept_scores import redundant_concepts

@@ -6,8 +6,8 @@ from typing import Any
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
-from medzoo.data.preprocess import Preprocess
-from medzoo.data.samples import require_prepared
+from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.registry import is_timm
 from medzoo.settings.schema import ModelConfig, PreprocessConfig

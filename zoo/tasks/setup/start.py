@@ -13,8 +13,8 @@ import yaml
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError
-from medzoo.data.preprocess import Preprocess
-from medzoo.data.samples import require_prepared
+from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models.trained import TrainedBackbone, is_run, trained_backbone
 from medzoo.settings.schema import ModelConfig, PreprocessConfig
 from medzoo.store.spec import ModelSpec

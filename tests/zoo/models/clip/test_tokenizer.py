@@ -17,7 +17,7 @@ from tokenizers import models, pre_tokenizers, processors
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from medzoo.data.errors import ConfigError
-from medzoo.data.tokenizer import Tokenizer, clean_text
+from medzoo.data.text.tokenizer import Tokenizer, clean_text
 from medzoo.models.clip.tokenizer import describe_tokenizer
 
 SIMPLE = SimpleTokenizer()

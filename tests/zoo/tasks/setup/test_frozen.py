@@ -13,10 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 import medzoo
 from medzoo.cli import main
-from medzoo.data.concept_lists import read_concepts
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import SampleDataset
+from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.text.concepts import read_concepts
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.inference.explain import explain_sample
@@ -116,7 +116,7 @@ def test_language_scores_are_the_similarities_of_open_clip_by_hand(language: Pat
     for split in ("train", "test"):
         images, *_ = images_of(split)
         batch = torch.from_numpy(np.stack(images)).movedim(-1, 1)
-        from medzoo.data.preprocess import fit, normalise
+        from medzoo.data.samples.preprocess import fit, normalise
 
         with torch.no_grad():
             pixels = normalise(fit(batch, task.spec.preprocess), task.spec.preprocess)

@@ -19,8 +19,8 @@ import medzoo
 from medzoo.cli import main
 from medzoo.commands.compare import Result, comparison
 from medzoo.data.labels import LabelSpace
-from medzoo.data.preprocess import Preprocess
 from medzoo.data.registry import load_dataset
+from medzoo.data.samples.preprocess import Preprocess
 from medzoo.export.graph.onnx_file import licences
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.models.trained import has_same_outputs, is_run

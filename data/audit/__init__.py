@@ -1,0 +1,1 @@
+"""What `medzoo verify` says of a dataset, as lines and as a page."""

@@ -1,0 +1,1 @@
+"""The wrappers, a room each; none knows another."""

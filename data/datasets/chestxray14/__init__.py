@@ -1,0 +1,1 @@
+"""The chestxray14 dataset."""

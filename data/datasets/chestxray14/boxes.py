@@ -1,0 +1,87 @@
+"""The boxes of NIH ChestX-ray14: 984 drawn by a radiologist on 880 films of the test split, for eight of the findings.
+
+Wang et al. 2017, CVPR, 3462-3471, section 3.2; `BBox_List_2017.csv`, an optional file beside `Data_Entry_2017[_v2020].csv`.
+The boxes are a table of their own, any number a film, joined to a dataset by `sample_id`:
+
+    boxes = load_boxes(root)
+    boxes[boxes["sample_id"].isin(dataset.table["sample_id"])]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medzoo.data.datasets.chestxray14.tables import METADATA, NAME, find_file, read_rows, refuse_rows
+from medzoo.data.errors import DatasetError, nearest
+
+FILES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
+SIDE = 1024
+"""Pixels a side of the published films, in which the boxes are given; a smaller copy of a film needs them scaled."""
+BOXED = {
+    "Atelectasis": "Atelectasis",
+    "Cardiomegaly": "Cardiomegaly",
+    "Effusion": "Effusion",
+    "Infiltrate": "Infiltration",
+    "Mass": "Mass",
+    "Nodule": "Nodule",
+    "Pneumonia": "Pneumonia",
+    "Pneumothorax": "Pneumothorax",
+}
+"""The file's word for a finding → the dataset's: they differ in one."""
+
+# The header is `Image Index,Finding Label,Bbox [x,y,w,h],,,`: the commas within the brackets part it like the others.
+_COLUMNS = {
+    "image": ("Image Index",),
+    "label": ("Finding Label",),
+    "x": ("Bbox [x",),
+    "y": ("y",),
+    "width": ("w",),
+    "height": ("h]",),
+}
+_NUMBERS = ("x", "y", "width", "height")
+
+
+def load_boxes(root: str | Path = "~/data/chestxray14") -> pd.DataFrame:
+    """Load the boxes of all films, whether their images are there or not.
+
+    Args:
+        root: Folder with `BBox_List_2017.csv` (may be `.csv.gz`) and `Data_Entry_2017[_v2020].csv`; `~` is understood.
+
+    Returns:
+        One row a box, in the file's order: `sample_id` as in the dataset's table (a film may have several boxes), `label`
+        one of the eight findings of ChestX-ray8 (the file's `Infiltrate` is `Infiltration`), and float64 `x`, `y` of the
+        upper left corner, `width`, `height`, in pixels of the 1024 x 1024 original.
+
+    Raises:
+        DatasetError: If a file or column is missing, a row names an image or a finding that is not known, its numbers are not
+            a box within the film, or it stands there twice; names the line.
+    """
+    folder = Path(root).expanduser()
+    source, _ = find_file(folder, FILES)
+    rows, file = read_rows(source, _COLUMNS), source.name
+    metadata, _ = find_file(folder, METADATA)
+    known = read_rows(metadata, {"image": ("Image Index",)})["image"]
+    refuse_rows(file, ~rows["image"].isin(known), rows["image"], "has the image", f", which is not in {metadata.name}")
+    _check_labels(rows["label"], file)
+    boxes = pd.DataFrame({"sample_id": f"{NAME}/" + rows["image"].str[:-4], "label": rows["label"].map(BOXED)})
+    for name in _NUMBERS:
+        boxes[name] = pd.to_numeric(rows[name], errors="coerce").astype(np.float64)
+        refuse_rows(file, ~np.isfinite(boxes[name]), rows[name], f"has the {name}", ", not a number of pixels")
+    x, y, width, height = (boxes[name] for name in _NUMBERS)
+    inside = (x >= 0) & (y >= 0) & (width > 0) & (height > 0) & (x + width <= SIDE) & (y + height <= SIDE)
+    written = rows[list(_NUMBERS)].agg(",".join, axis=1)
+    refuse_rows(file, ~inside, written, "has the box (x,y,w,h)", f", which is empty or leaves the {SIDE} x {SIDE} film")
+    refuse_rows(file, boxes.duplicated(), rows["image"], "repeats a box of", "; remove one of the two lines")
+    return boxes.reset_index(drop=True)
+
+
+def _check_labels(labels: pd.Series, file: str) -> None:
+    strange = ~labels.isin(list(BOXED))
+    if strange.any():
+        label = labels[strange].iloc[0]
+        near = nearest(label, BOXED, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(BOXED)}"
+        raise DatasetError(f"{NAME}: {file} line {labels.index[strange][0]} has the unknown finding {label!r}; {hint}")

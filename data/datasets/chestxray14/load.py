@@ -1,0 +1,193 @@
+"""NIH ChestX-ray14, and its subset of labels ChestX-ray8: 112,120 frontal chest films of 30,805 patients.
+
+Wang et al. 2017, CVPR, 3462-3471 (arXiv 1705.02315). Labels, patients and views are in `Data_Entry_2017[_v2020].csv`, the
+official split in two lists of file names, the images in any folders below the root. Column names, traps and counts were
+taken from the published files. The boxes drawn on 880 of the films are read by `medzoo.data.datasets.chestxray14.boxes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.data.dataset import Dataset, target_columns
+from medzoo.data.datasets.chestxray14.tables import HOMEPAGE, METADATA, NAME, find_file, read_rows, read_split, refuse_rows
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.images.files import FileReader, Missing, list_files, paths_by_name, with_files
+from medzoo.data.info import DatasetInfo
+from medzoo.data.labels import LabelSpace
+
+# The order of the paper's tables, of CheXNet and of ChestMNIST; the first eight are ChestX-ray8.
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+NO_FINDING = "No Finding"
+OLDEST = 120.0
+"""Years; the older metadata file has ages up to 414."""
+
+_COUNTS = {"train": 86_524, "test": 25_596}  # lines of the two lists; val is carved out of train by patient
+_COLUMNS = {
+    "image": ("Image Index",),
+    "labels": ("Finding Labels",),
+    "follow_up": ("Follow-up #",),
+    "patient": ("Patient ID",),
+    "age": ("Patient Age",),
+    "sex": ("Patient Gender", "Patient Sex"),  # renamed in the copy NIH serves of late
+    "view": ("View Position",),
+}
+_UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}  # as DICOM writes ages: 058Y, 011M, 001D
+_NOTES = (
+    "labels were mined from radiology reports by program, over 90% right by the authors' estimate: they are not a reading",
+    "the official test set is harder than train (No Finding 38.5% against 58.4%, AP views 56.6% against 35.0%); results on "
+    "random splits, such as CheXNet's, do not compare",
+)
+_NOTES_8 = (
+    "a film whose findings are all outside the eight counts as without finding",
+    "these are the 112,120 films of ChestX-ray14; the ChestX-ray8 paper counts 108,948",
+)
+
+
+def infos() -> list[DatasetInfo]:
+    """Return the cards of the 14 and the 8 labels."""
+    return [_info(14), _info(8)]
+
+
+def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Missing = "error") -> Dataset:
+    """Load the table of all films; images are read when needed.
+
+    Args:
+        labels: 14 findings, or the 8 of ChestX-ray8 (the first eight).
+        root: Folder with `Data_Entry_2017_v2020.csv` or `Data_Entry_2017.csv` (either may be `.csv.gz`), the lists
+            `train_val_list.txt` and `test_list.txt` (or `..._NIH.txt`), and the images in any folders below it.
+        missing: What to do when images are not there: `error`, `skip` them and say so, or `ignore`: they stay in the table
+            under their bare file names, and reading one is an error.
+
+    Returns:
+        One row a film, in the file's order: multilabel targets 0 or 1; `group` the patient, 8 digits; split train or test
+        (official); `sex` female or male, `age` in years (NaN if not given or over 120), `view` PA or AP; `follow_up`, the
+        film's number in the patient's series. Images (1, H, W) uint8, 1024 x 1024 as published.
+
+    Raises:
+        ConfigError: If `labels` is neither 14 nor 8.
+        UnknownNameError: If `missing` is none of its three words.
+        DatasetError: If a file or column is missing, a row is bad, or lists, table and images do not agree; one line that
+            names the file, the line or the image.
+    """
+    if labels not in (14, 8):
+        raise ConfigError(f"{NAME}: labels={labels!r} is neither 14 nor 8")
+    info, space = _info(labels), LabelSpace("multilabel", FINDINGS[:labels])
+    folder = Path(root).expanduser()
+    source, notes = find_file(folder, METADATA)
+    rows = read_rows(source, _COLUMNS)
+    table, more = _table(rows, source.name, space)
+    notes += more
+    table["split"], more = read_split(rows["image"], source.name, folder)
+    notes += more
+    found = {split: int((table["split"] == split).sum()) for split in _COUNTS}
+    if found != _COUNTS:
+        counted, official = ("/".join(map(str, c.values())) for c in (found, _COUNTS))
+        notes += (f"not the official release: {counted} films in train/test, officially {official}",)
+    present = list_files(folder)
+    places = paths_by_name(present, set(rows["image"]), NAME)
+    place = rows["image"].map(places).astype(object)
+    table["path"] = place.where(place.notna(), rows["image"])
+    table, more = with_files(table, present, ["path"], missing, NAME)
+    return Dataset(
+        info=replace(info, notes=(*info.notes, *notes, *more)),
+        table=table.reset_index(drop=True),
+        reader=FileReader(folder, channels=1),
+        labels=space,
+        subgroups=("sex", "age", "view"),
+    )
+
+
+def _table(rows: pd.DataFrame, file: str, space: LabelSpace) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the table without split and path, indexed by line number, and notes."""
+    image, patient = rows["image"], rows["patient"]
+    named = image.str.fullmatch(r"\d{8}_\d{3}\.png")
+    refuse_rows(file, ~named, image, "names the image", ", not like 00000001_000.png")
+    repeated = image.duplicated(keep=False)
+    if repeated.any():
+        first = image[repeated].iloc[0]
+        lines = " and ".join(map(str, image.index[image == first]))
+        raise DatasetError(f"{NAME}: image {first!r} stands on lines {lines} of {file}; keep one line an image")
+    refuse_rows(file, ~patient.str.fullmatch(r"\d{1,8}"), patient, "has Patient ID", ", not a whole number")
+    group = patient.str.zfill(8)
+    refuse_rows(file, group != image.str[:8], image + " and Patient ID " + patient, "does not fit together:")
+    # The follow-up number is not the number in the file's name: 24,106 rows of v2020 differ.
+    refuse_rows(file, ~rows["follow_up"].str.fullmatch(r"\d{1,9}"), rows["follow_up"], "has Follow-up #", ", not a whole number")
+    targets = _targets(rows["labels"], file)
+    age, notes = _ages(rows["age"], file)
+    table = pd.DataFrame(
+        {
+            "sample_id": f"{NAME}/" + image.str[:-4],
+            "group": group,
+            "sex": _coded(rows["sex"], {"F": "female", "M": "male"}, "the patient's sex", file),
+            "age": age,
+            "view": _coded(rows["view"], {"PA": "PA", "AP": "AP"}, "View Position", file),
+            "follow_up": rows["follow_up"].astype(np.int64),
+        }
+    )
+    for column in ("sex", "view"):
+        empty = int(table[column].isna().sum())
+        notes += (f"{empty} of {len(table)} films have no {column}",) * (empty > 0)
+    other = ~targets[:, : space.width].any(axis=1) & targets.any(axis=1)
+    if other.any():
+        notes += (f"{int(other.sum())} of {len(table)} films have findings outside the {space.width} alone: all zero",)
+    chosen = pd.DataFrame(targets[:, : space.width], index=table.index, columns=target_columns(space))
+    return pd.concat([table, chosen], axis=1), notes
+
+
+def _targets(labels: pd.Series, file: str) -> NDArray[np.float32]:
+    """Return (N, 14) zeros and ones; each distinct text is looked at once (836 of them in v2020)."""
+    codes, texts = pd.factorize(labels)
+    known = (*FINDINGS, NO_FINDING)
+    found = np.zeros((len(texts), len(FINDINGS)), dtype=np.float32)
+    for place, text in enumerate(texts):
+        parts = text.split("|")
+        if parts != [NO_FINDING] and not set(parts) <= set(FINDINGS):
+            line = f"{file} line {labels.index[int(np.argmax(codes == place))]}"
+            unknown = [part for part in parts if part not in known]
+            if unknown:
+                raise DatasetError(f"{NAME}: {UnknownNameError('finding', unknown[0], known, where=f' on {line}')}")
+            raise DatasetError(f"{NAME}: {line} has {text!r}: {NO_FINDING!r} stands alone or not at all; correct the line")
+        found[place] = [finding in parts for finding in FINDINGS]
+    return found[codes]
+
+
+def _ages(ages: pd.Series, file: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return ages in years, NaN where not given or over 120, and notes that count those."""
+    parts = ages.str.extract(r"^(\d+(?:\.\d+)?)([DWMY]?)$")
+    refuse_rows(file, parts[0].isna() & (ages != ""), ages, "has Patient Age", ", not like 58, 058Y, 011M or 001D")
+    years = parts[0].astype(np.float64) / parts[1].map(_UNITS_A_YEAR)
+    counted = {"not given": years.isna(), f"over {OLDEST:g} years and count as missing": years > OLDEST}
+    notes = tuple(f"{int(rows.sum())} of {len(ages)} ages are {what}" for what, rows in counted.items() if rows.any())
+    return years.where(years <= OLDEST), notes
+
+
+def _coded(values: pd.Series, codes: Mapping[str, str], what: str, file: str) -> pd.Series:
+    """Return plain words for a column's codes; missing where the cell is empty."""
+    refuse_rows(file, ~values.isin([*codes, ""]), values, f"has {what}", f", not one of {', '.join(codes)}")
+    return values.map(codes)
+
+
+def _info(labels: int) -> DatasetInfo:
+    return DatasetInfo(
+        name=f"{NAME}/{labels}",
+        title=f"NIH ChestX-ray{labels}",
+        modality="xray",
+        licence="no restrictions on use; link to the NIH download site, cite the paper, acknowledge the NIH Clinical Center",
+        citation="Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: hospital-scale chest X-ray database and "
+        "benchmarks on weakly-supervised classification and localization of common thorax diseases. CVPR 2017, 3462-3471.",
+        homepage=HOMEPAGE,
+        labels=LabelSpace("multilabel", FINDINGS[:labels]),
+        split_unit="patient",
+        counts=dict(_COUNTS),
+        notes=_NOTES + (_NOTES_8 if labels == 8 else ()),
+    )

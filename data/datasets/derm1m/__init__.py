@@ -1,0 +1,1 @@
+"""The derm1m dataset."""

@@ -1,0 +1,57 @@
+"""Captions for SCIN: one plain English sentence a case, made of what the contributor answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.data.datasets.scin.answers import DURATIONS, QUESTIONS, read_boxes
+from medzoo.data.datasets.scin.labels import Differentials
+
+Caption = Literal["none", "metadata", "diagnosis"]
+_SPOKEN = {"other body part": "another part of the body"}  # the others take an article
+
+
+def make_captions(cases: pd.DataFrame, noun: str, differentials: Differentials | None = None) -> NDArray[np.object_]:
+    """Return one sentence a case.
+
+    The sentence holds body parts, textures, symptoms, other symptoms and duration, in that order, each only where it was
+    answered: "A photograph of a skin condition on the arm and the leg, which feels flat, with itching and pain, present for
+    one day." Age, sex, race and skin type are left out, and so is `related_category`, which can name the diagnosis (ACNE).
+
+    Args:
+        cases: N rows of `scin_cases.csv` as text.
+        noun: What the sentence begins with, such as `A photograph`.
+        differentials: Of the same cases, to name the diagnosis as well: the condition of the largest weight, or all that tie.
+
+    Returns:
+        (N,) text, or None for a case of which there is nothing to say.
+    """
+    ticked = {group: read_boxes(cases, question) == 1 for group, question in QUESTIONS.items()}
+    names = {group: np.array(list(question.items.values()), dtype=object) for group, question in QUESTIONS.items()}
+    durations = cases["condition_duration"].map(DURATIONS).to_numpy(dtype=object)
+    captions = np.full(len(cases), None, dtype=object)
+    for row, duration in enumerate(durations):
+        said = {group: list(names[group][ticked[group][row]]) for group in QUESTIONS}
+        words = []
+        if differentials is not None and differentials.labelled[row]:
+            words.append(f" diagnosed as {' or '.join(differentials.leading_names(row))}")
+        if said["body part"]:
+            words.append(f" on {_listed([_SPOKEN.get(part, f'the {part}') for part in said['body part']])}")
+        if said["texture"]:
+            words.append(f", which feels {_listed(said['texture'])}")
+        if symptoms := said["symptom"] + said["other symptom"]:
+            words.append(f", with {_listed(symptoms)}")
+        if isinstance(duration, str):
+            words.append(f", present {duration if duration.startswith('since') else f'for {duration}'}")
+        if words:
+            captions[row] = f"{noun} of a skin condition{''.join(words)}."
+    return captions
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,252 @@
+"""Your own images: a CSV, Parquet or JSONL table with one row a sample, its columns mapped by name.
+
+Images lie below one folder (PNG, JPEG, TIFF, BMP, DICOM; NIfTI for volumes). What a column means is said in the
+configuration, nothing is guessed from its name; see docs/datasets.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.data.dataset import SPLIT_WORDS, Dataset
+from medzoo.data.datasets.table.targets import Kind, make_targets
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.images.files import FileReader, Missing, check_paths, list_files, with_files
+from medzoo.data.images.nifti import SUFFIXES as NIFTI
+from medzoo.data.info import DatasetInfo
+from medzoo.data.labels import ConceptSpace
+from medzoo.data.options import one_text, text_list
+from medzoo.data.samples.policies import POLICIES
+from medzoo.data.splits.groups import hash_split
+from medzoo.data.tables import read_table, read_yes_no, require
+
+
+def infos() -> list[DatasetInfo]:
+    """Return the card of a table; the data's own is made when one is loaded."""
+    return [_info("a table of your own", "none", None, "image", (), "uint8")]
+
+
+def load(
+    file: str | Path | None = None,
+    root: str | Path | None = None,
+    image: str | list[str] = "image",
+    id: str | None = None,  # noqa: A002  # the column's usual name
+    target: str | list[str] | None = None,
+    kind: Kind = "auto",
+    names: Sequence[str | float] | None = None,
+    units: list[str] | None = None,
+    separator: str | None = None,
+    empty_words: Sequence[str | float] | None = None,
+    concepts: list[str] | None = None,
+    caption: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    subgroups: list[str] | None = None,
+    inputs: list[str] | None = None,
+    modality: str = "none",
+    channels: int = 3,
+    window: list[float] | None = None,
+    deep: bool = False,
+    licence: str = "your own",
+    missing: Missing = "error",
+) -> Dataset:
+    """Load a table of the user's own.
+
+    Args:
+        file: `.csv`, `.tsv`, `.parquet` or `.jsonl`.
+        root: Folder the image paths are relative to; None: the folder of the file.
+        image: Column with the image's path; several columns are views of one case (an empty cell is a view that is not there).
+        id: Column with a unique, stable name of the sample; None: the (first) image's path.
+        target: Column with the class name, an integer, a quantity, or several names with a `separator`; or several columns,
+            each 0, 1 or empty (multilabel), or quantities (`kind=regression`). A whole number may be written 1 or 1.0.
+        kind: auto, multiclass, ordinal, multilabel or regression; auto: multilabel for several columns or a separator, else
+            multiclass.
+        names: Class names in index order: for ordinal labels from low to high; numbers are taken as text. None: as they sort.
+        units: A unit for each quantity.
+        separator: What stands between several findings in one cell; an empty cell is missing, `names` must be given.
+        empty_words: Words and numbers that mean missing, such as [unknown, n/a, -1], in target and concept columns.
+        concepts: Columns of 0, 1 or empty.
+        caption: Column with text.
+        group: Column that no split may cut (the patient); None: every image is its own group, and results say so.
+        split: Column with train, val or test (training, valid, validation, dev, testing are understood). None: by group.
+        test_fraction: Share of the groups held out for testing where there is no split column.
+        seed: Seed of that split.
+        subgroups: Columns results are broken down by.
+        inputs: Columns with numbers (tabular inputs).
+        modality: What the images are, for the default augmentation: a policy such as xray, skin, fundus, oct, ct, or none.
+        channels: 1 (gray) or 3 (RGB).
+        window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
+        deep: Keep more than 8 bits: images are then float32 in 0..1.
+        licence: The data's licence, kept in the model's spec.
+        missing: error, skip or ignore image files that are not there.
+
+    Raises:
+        ConfigError: If the mapping is incomplete or contradicts itself, or one text is given for a list.
+        DatasetError: If the file, a column or a row is not what it must be; names the line.
+    """
+    if file is None:
+        raise ConfigError("data=table needs data.file=<your table>.csv (or .parquet, .jsonl) and data.target=<column>")
+    if modality not in POLICIES:
+        raise UnknownNameError("modality", modality, POLICIES)
+    if channels not in (1, 3):
+        raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
+    names, units, empty_words = text_list(names, "names"), text_list(units, "units"), text_list(empty_words, "empty_words")
+    concepts, subgroups, inputs = text_list(concepts, "concepts"), text_list(subgroups, "subgroups"), text_list(inputs, "inputs")
+    id, caption = one_text(id, "id"), one_text(caption, "caption")  # noqa: A001  # the option's name
+    group, split = one_text(group, "group"), one_text(split, "split")
+    target = target if target is None or isinstance(target, str) else text_list(target, "target")
+    source = Path(file).expanduser()
+    folder = source.parent if root is None else Path(root).expanduser()
+    rows = read_table(source)
+    columns = [image] if isinstance(image, str) else (text_list(image, "image") or [])
+    if not columns:
+        raise ConfigError(
+            "data.image names no column; give the one with the image's path, or a list of them for views of one case"
+        )
+    others = [c for c in (id, caption, group, split) if c is not None]
+    require(rows, [*columns, *others, *(subgroups or []), *(inputs or []), *(concepts or [])], source.name)
+    views = len(columns) > 1
+    paths = [f"path_{i + 1}" for i in range(len(columns))] if views else ["path"]
+    table = pd.DataFrame({path: _paths(rows[column], source.name) for path, column in zip(paths, columns, strict=True)})
+    table.insert(0, "sample_id", _ids(rows if id is None else rows[[id]], table[paths], id, source.name))
+    table["group"] = table["sample_id"] if group is None else _filled(rows[group], source.name)
+    space, targets = (None, pd.DataFrame(index=table.index))
+    if target is not None:
+        space, targets = make_targets(
+            rows, target, kind=kind, names=names, units=units, separator=separator, empty_words=empty_words or (),
+            file=source.name,
+        )  # fmt: skip
+    elif kind != "auto" or names or units or separator:
+        raise ConfigError("data.kind, names, units and separator describe data.target, which is not given")
+    own = {"sample_id", "split", "group", "target", "caption", *paths, *targets.columns}
+    for name in subgroups or []:
+        if name in own:
+            raise ConfigError(f"data.subgroups: {name!r} is a name of medzoo's own columns; rename the column in {source.name}")
+    extra: dict[str, Any] = {}
+    for name in concepts or []:
+        extra[f"concept.{name}"] = read_yes_no(rows[name], source.name, empty_words or ())
+    for name in inputs or []:
+        extra[f"input.{name}"] = _numbers(rows[name], source.name)
+    for name in subgroups or []:
+        extra[name] = _subgroup(rows[name])
+    if caption is not None:
+        extra["caption"] = rows[caption].where(rows[caption] != "", None)
+    table = pd.concat([table, targets, pd.DataFrame(extra, index=table.index)], axis=1)
+    if split is None:
+        table["split"] = hash_split(table["group"], salt=f"table/{source.stem}/{seed}", fractions=(0.0, test_fraction))
+    else:
+        table["split"] = _splits(rows[split], source.name)
+    present = [] if missing == "ignore" else list_files(folder)
+    volume = bool(table[paths[0]].dropna().astype(str).str.lower().str.endswith(NIFTI).any())
+    table, notes = with_files(table, present, paths, missing, source.stem)
+    value_type: Literal["uint8", "float32"] = "float32" if deep else "uint8"
+    if volume and channels != 1:
+        raise ConfigError("NIfTI volumes have one channel: set data.channels=1")
+    return Dataset(
+        _info(source.stem, modality, space, "image" if group is None else group, notes, value_type, licence),
+        table.reset_index(drop=True),
+        FileReader(
+            folder, tuple(paths), channels=1 if channels == 1 else 3, dtype=value_type,
+            window=None if window is None else _pair(window), views=views,
+        ),
+        space,
+        concepts=ConceptSpace(tuple(concepts)) if concepts else None,
+        subgroups=tuple(subgroups or ()),
+    )  # fmt: skip
+
+
+def _info(
+    name: str, modality: str, labels: Any, unit: str, notes: tuple[str, ...], value_type: str, licence: str = "your own"
+) -> DatasetInfo:
+    return DatasetInfo(
+        name="table" if name.startswith("a table") else f"table/{name}",
+        title=name,
+        modality=modality,
+        licence=licence,
+        citation="",
+        homepage="",
+        labels=labels,
+        split_unit=unit,
+        value_type=value_type,
+        notes=notes,
+        population=f"table/{name}",  # patients of other tables may bear the same names
+    )
+
+
+def _paths(column: pd.Series, file: str) -> pd.Series:
+    """Return relative paths with forward slashes, missing where the cell is empty."""
+    text = column.str.strip().str.replace("\\", "/", regex=False).str.removeprefix("./")
+    paths = text.where(text != "", None)
+    check_paths(paths, "table", file)
+    return paths
+
+
+def _ids(named: pd.DataFrame, paths: pd.DataFrame, column: str | None, file: str) -> pd.Series:
+    """Return unique sample names."""
+    without = paths.isna().all(axis=1)
+    if without.any():
+        raise DatasetError(f"{file} line {_line(named, without)}: no image is named ({int(without.sum())} such lines)")
+    ids: pd.Series = paths.bfill(axis=1).iloc[:, 0] if column is None else named.iloc[:, 0]
+    empty = ids.isna() | (ids == "")
+    if empty.any():
+        raise DatasetError(f"{file} line {_line(named, empty)}: {column!r} is empty; every sample needs a name")
+    repeated = ids.duplicated(keep=False)
+    if repeated.any():
+        first = ids[repeated].iloc[0]
+        lines = " and ".join(str(n + 2) for n in np.flatnonzero((ids == first).to_numpy())[:3])
+        what = f"image {first!r}" if column is None else f"{column} {first!r}"
+        remedy = "; name a column with unique names as data.id" if column is None else ""
+        raise DatasetError(f"{file}: {what} stands on lines {lines}{remedy}")
+    return ids.astype(str)
+
+
+def _filled(column: pd.Series, file: str) -> pd.Series:
+    empty = column == ""
+    if empty.any():
+        raise DatasetError(f"{file} line {_line(column, empty)}: {column.name!r} is empty; every sample needs its group")
+    return column
+
+
+def _splits(column: pd.Series, file: str) -> pd.Series:
+    words = column.str.strip().str.lower()
+    unknown = ~words.isin(list(SPLIT_WORDS))
+    if unknown.any():
+        raise DatasetError(f"{file} line {_line(column, unknown)}: split {column[unknown].iloc[0]!r} is not train, val or test")
+    return words.map(SPLIT_WORDS)
+
+
+def _numbers(column: pd.Series, file: str) -> NDArray[np.float32]:
+    values = pd.to_numeric(column.where(column != ""), errors="coerce")
+    bad = values.isna() & (column != "")
+    if bad.any():
+        raise DatasetError(f"{file} line {_line(column, bad)}: {column.name!r} is {column[bad].iloc[0]!r}, not a number")
+    return values.to_numpy(dtype=np.float32, na_value=np.nan)
+
+
+def _subgroup(column: pd.Series) -> pd.Series:
+    """Return numbers where every filled cell is one, so that many values are banded; else text."""
+    filled = column.where(column != "", None)
+    numbers = pd.to_numeric(filled, errors="coerce")
+    return numbers if numbers.notna().sum() == filled.notna().sum() else filled
+
+
+def _line(rows: pd.DataFrame | pd.Series, bad: pd.Series) -> int:
+    return int(np.flatnonzero(bad.to_numpy())[0]) + 2
+
+
+def _pair(window: Sequence[float]) -> tuple[float, float]:
+    try:
+        ends = [] if isinstance(window, str) else [float(end) for end in window]  # a text's letters may be two digits
+    except (TypeError, ValueError):
+        ends = []
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise ConfigError(f"data.window={window} is not [low, high] with low < high")
+    return ends[0], ends[1]

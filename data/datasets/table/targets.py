@@ -1,0 +1,156 @@
+"""What a user's target columns mean: class names, grades, findings or quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.data.tables import is_missing, plain_number, read_yes_no, require
+
+Kind = Literal["auto", "multiclass", "ordinal", "multilabel", "regression"]
+KINDS = ("auto", "multiclass", "ordinal", "multilabel", "regression")
+MOST_CLASSES = 1000
+"""Above which a single column without given names is taken for a mistake (an identifier, a quantity)."""
+
+
+def make_targets(
+    rows: pd.DataFrame,
+    target: str | Sequence[str],
+    *,
+    kind: Kind,
+    names: Sequence[str] | None,
+    units: Sequence[str] | None,
+    separator: str | None,
+    empty_words: Sequence[str],
+    file: str,
+) -> tuple[LabelSpace, pd.DataFrame]:
+    """Read target columns.
+
+    Args:
+        rows: Text, as `read_table` returns it.
+        target: One column, or several.
+        kind: See `medzoo.data.datasets.table.load.load`.
+        names: Class names in index order, or None.
+        units: Units of quantities, or None.
+        separator: What stands between findings in one cell, or None.
+        empty_words: Words that mean missing.
+        file: Name for messages.
+
+    Returns:
+        The label space; and a column `target` of codes, or columns `target.<name>`; NaN where missing.
+
+    Raises:
+        ConfigError: If the options contradict each other.
+        DatasetError: If a cell is not of the kind; names its line.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("data.kind", kind, KINDS)
+    several = not isinstance(target, str)
+    columns = [target] if isinstance(target, str) else list(target)
+    if not columns:
+        raise ConfigError("data.target is an empty list; leave it null for a table without labels")
+    require(rows, columns, file)
+    if kind == "auto":
+        kind = "multilabel" if several or separator is not None else "multiclass"
+    if units is not None and kind != "regression":
+        raise ConfigError(f"data.units are for kind=regression, not {kind}")
+    if separator is not None and (kind != "multilabel" or several):
+        raise ConfigError("data.separator is for findings in one column (kind=multilabel)")
+    if kind == "regression":
+        space = LabelSpace("regression", tuple(names or columns), None if units is None else tuple(units))
+        _as_many(names, columns)
+        return space, pd.DataFrame(
+            {f"target.{n}": _quantity(rows[c], empty_words, file) for n, c in zip(space.names, columns, strict=True)}
+        )
+    if kind == "multilabel" and several:
+        _as_many(names, columns)
+        space = LabelSpace("multilabel", tuple(names or columns))
+        return space, pd.DataFrame(
+            {f"target.{n}": read_yes_no(rows[c], file, empty_words) for n, c in zip(space.names, columns, strict=True)}
+        )
+    if several:
+        raise ConfigError(f"{kind} labels stand in one column; got {len(columns)} in data.target")
+    words = rows[columns[0]].str.strip()
+    missing = is_missing(words, empty_words)
+    if kind == "multilabel":
+        return _findings(words, missing, names, separator, columns[0], file)
+    space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", _classes(words[~missing], names, kind, columns[0], file))
+    codes = words.map({name: float(code) for code, name in enumerate(space.names)})
+    # A cell that is no name as it stands may be one in another writing of the same number (1.0 for 1).
+    rewritten = words.map(plain_number).map({plain_number(name): float(code) for code, name in enumerate(space.names)})
+    codes = codes.where(codes.notna(), rewritten)
+    if names is not None and codes[~missing].isna().all():  # integers, and names for them
+        codes = pd.to_numeric(words, errors="coerce")
+        codes = codes.where((codes >= 0) & (codes < space.width) & (codes == np.floor(codes)))
+    unknown = codes.isna() & ~missing
+    if unknown.any():
+        place = int(np.flatnonzero(unknown.to_numpy())[0])
+        error = UnknownNameError("class", words.iloc[place], space.names, where=f" on line {place + 2}")
+        raise DatasetError(f"{file}: {error}")
+    return space, pd.DataFrame({"target": codes.where(~missing).astype(np.float64)})
+
+
+def _classes(words: pd.Series, names: Sequence[str] | None, kind: str, column: str, file: str) -> tuple[str, ...]:
+    if names is not None:
+        return tuple(names)
+    found = sorted(set(words.map(plain_number)), key=lambda word: (0, float(word), word) if _is_number(word) else (1, 0.0, word))
+    if kind == "ordinal" and not all(_is_number(word) for word in found):
+        raise ConfigError(f"the grades of {column!r} are words: give their order, from low to high, as data.names=[...]")
+    fractions = [word for word in found if _is_number(word) and "." in word]
+    if fractions:
+        raise ConfigError(f"{column!r} holds fractions such as {fractions[0]}: say data.kind=regression, or give data.names")
+    if len(found) > MOST_CLASSES:
+        raise ConfigError(
+            f"{column!r} of {file} has {len(found)} different values: is it a label? Give data.names, or data.kind=regression"
+        )
+    return tuple(found)
+
+
+def _findings(
+    words: pd.Series, missing: pd.Series, names: Sequence[str] | None, separator: str | None, column: str, file: str
+) -> tuple[LabelSpace, pd.DataFrame]:
+    if separator is None or names is None:
+        raise ConfigError(
+            "findings in one column need data.separator and data.names (a finding nobody has cannot be seen in the file)"
+        )
+    space = LabelSpace("multilabel", tuple(names))
+    parts = words.str.split(separator, regex=False)
+    values = np.full((len(words), space.width), np.nan, dtype=np.float32)
+    for place, (found, absent) in enumerate(zip(parts, missing, strict=True)):
+        if absent:
+            continue
+        values[place] = 0
+        for name in (part.strip() for part in found):
+            if name and name not in space.names:
+                raise DatasetError(f"{file}: {UnknownNameError('finding', name, space.names, where=f' on line {place + 2}')}")
+            if name:
+                values[place, space.index(name)] = 1
+    return space, pd.DataFrame({f"target.{name}": values[:, k] for k, name in enumerate(space.names)})
+
+
+def _quantity(column: pd.Series, empty_words: Sequence[str], file: str) -> pd.Series:
+    words = column.str.strip()
+    missing = is_missing(words, empty_words)
+    values = pd.to_numeric(words.where(~missing), errors="coerce")
+    bad = (values.isna() | ~np.isfinite(values)) & ~missing
+    if bad.any():
+        place = int(np.flatnonzero(bad.to_numpy())[0])
+        raise DatasetError(f"{file} line {place + 2}: {column.name!r} is {column.iloc[place]!r}, not a number")
+    return values.astype(np.float32)
+
+
+def _as_many(names: Sequence[str] | None, columns: Sequence[str]) -> None:
+    if names is not None and len(names) != len(columns):
+        raise ConfigError(f"data.names has {len(names)} names for {len(columns)} target columns")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return bool(np.isfinite(float(word)))
+    except ValueError:
+        return False

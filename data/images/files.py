@@ -1,0 +1,213 @@
+"""Images in files below one root: finding them, saying which are missing, reading them.
+
+Tables hold paths relative to the root, with forward slashes. A path that leaves the root is refused when the table is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.data.errors import DatasetError, ImageError, UnknownNameError
+from medzoo.data.images.decode import SUFFIXES, decode_image
+from medzoo.data.images.nifti import SUFFIXES as NIFTI
+from medzoo.data.images.nifti import decode_nifti
+from medzoo.data.images.pixels import PixelType
+
+Missing = Literal["error", "skip", "ignore"]
+NAMED = 3
+"""How many of the missing files a message names."""
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads one image file below a root.
+
+    Attributes:
+        root: Folder that the paths of the table are relative to.
+        columns: Table columns that hold paths: one, or with `views` several photographs of one case.
+        channels: 1 for gray sources, 3 for colour.
+        dtype: `uint8`, or `float32` (0..1) for sources of more than 8 bits; the dataset's `value_type`.
+        window: (low, high) that become 0 and 1, for sources of more than 8 bits; see `medzoo.data.images.decode.decode_image`.
+        views: Whether the columns are views of one case: `read` is then called for each that is not missing.
+    """
+
+    root: Path
+    columns: tuple[str, ...] = ("path",)
+    channels: Literal[1, 3] = 3
+    dtype: PixelType = "uint8"
+    window: tuple[float, float] | None = None
+    views: bool = False
+
+    @property
+    def shape(self) -> None:
+        """None: files differ in size and cost time to read."""
+        return
+
+    def read(self, *values: Any) -> NDArray[Any]:
+        """Return (C, H, W) pixels of the file at one relative path, or (1, D, H, W) voxels of a NIfTI file.
+
+        Raises:
+            ImageError: If it is missing or cannot be decoded; names the file.
+        """
+        path = self.root / str(values[0])
+        if path.name.lower().endswith(NIFTI):
+            return decode_nifti(path, dtype=self.dtype, window=self.window)[None]
+        pixels = decode_image(path, channels=self.channels, dtype=self.dtype, window=self.window)
+        return np.moveaxis(pixels, -1, 0)
+
+
+@dataclass(frozen=True)
+class StackReader:
+    """Reads one volume from several image files below a root, one a slice.
+
+    Attributes:
+        root: Folder that the paths of the table are relative to.
+        columns: The table column whose values are the paths of the slices in order, joined by `|`.
+        channels: 1 for gray sources, 3 for colour.
+        dtype: `uint8`, or `float32` (0..1) for sources of more than 8 bits; the dataset's `value_type`.
+        window: (low, high) that become 0 and 1, as in `FileReader`.
+    """
+
+    root: Path
+    columns: tuple[str, ...] = ("paths",)
+    channels: Literal[1, 3] = 1
+    dtype: PixelType = "uint8"
+    window: tuple[float, float] | None = None
+
+    @property
+    def shape(self) -> None:
+        """None: files differ in size and cost time to read."""
+        return
+
+    def read(self, *values: Any) -> NDArray[Any]:
+        """Return (C, D, H, W) pixels of the slices at relative paths joined by `|`.
+
+        Raises:
+            ImageError: If a slice is missing, cannot be decoded or differs in size from the first; names the file.
+        """
+        slices: list[NDArray[Any]] = []
+        for name in str(values[0]).split("|"):
+            pixels = decode_image(self.root / name, channels=self.channels, dtype=self.dtype, window=self.window)
+            if slices and pixels.shape != slices[0].shape:
+                size, first = (f"{s[1]} x {s[0]}" for s in (pixels.shape, slices[0].shape))
+                raise ImageError(f"{self.root / name}: {size} pixels, the first slice of its volume has {first}")
+            slices.append(pixels)
+        return np.ascontiguousarray(np.moveaxis(np.stack(slices), -1, 0))
+
+
+def list_files(root: Path, suffixes: Sequence[str] = (*SUFFIXES, *NIFTI)) -> list[str]:
+    """Return the paths below a folder, relative to it with forward slashes, sorted; hidden files and folders left out.
+
+    Args:
+        root: The folder; symbolic links to folders are followed once.
+        suffixes: Lower-case endings to keep; () keeps every file.
+
+    Raises:
+        DatasetError: If there is no such folder.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"no folder at {root}; set data.root to where the dataset lies")
+    found, seen = [], set[tuple[int, int]]()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+        found += [
+            prefix + name
+            for name in names
+            if not name.startswith(".") and (not suffixes or name.lower().endswith(tuple(suffixes)))
+        ]
+    return sorted(found)
+
+
+def paths_by_name(paths: Iterable[str], wanted: set[str], dataset: str) -> dict[str, str]:
+    """Return file name → relative path, for datasets whose table knows the name alone.
+
+    Raises:
+        DatasetError: If a wanted name lies in two places.
+    """
+    places: dict[str, str] = {}
+    for path in paths:
+        name = path.rpartition("/")[2]
+        if name not in wanted:
+            continue
+        if name in places:
+            raise DatasetError(f"{dataset}: file {name!r} lies in two places ({places[name]} and {path}); remove one")
+        places[name] = path
+    return places
+
+
+def check_paths(paths: pd.Series, dataset: str, source: str = "") -> None:
+    """Refuse paths that are absolute or leave the root.
+
+    Args:
+        paths: Relative paths; missing values are passed over.
+        dataset: Name for the message.
+        source: File the paths were read from, for the message.
+
+    Raises:
+        DatasetError: Names the first such path, and its line in the source.
+    """
+    text = paths.dropna().astype(str)
+    bad = text.str.match(r"^(?:/|\\|[A-Za-z]:)") | text.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
+    if bad.any():
+        place = int(np.flatnonzero(paths.index == text.index[bad][0])[0])
+        where = f" (line {place + 2} of {source})" if source else ""
+        raise DatasetError(f"{dataset}: path {text[bad].iloc[0]!r}{where} leaves the dataset's folder; paths must lie below it")
+
+
+def with_files(
+    table: pd.DataFrame, present: Iterable[str], columns: Sequence[str], missing: Missing, dataset: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Hold a table against the files that are there.
+
+    Args:
+        table: Rows whose `columns` hold relative paths, or a missing value where a view does not exist.
+        present: Relative paths that are there, as `list_files` returns them.
+        columns: The path columns; a row is kept while one of its files is there (others become missing values).
+        missing: `error` stops, `skip` leaves rows without any file out and says so, `ignore` does not look.
+        dataset: Name for messages.
+
+    Returns:
+        The table (index kept), and a note for the results if files are missing.
+
+    Raises:
+        DatasetError: If files are missing and `missing` is `error`, or no row is left.
+        UnknownNameError: If `missing` is none of the three.
+    """
+    if missing not in get_args(Missing):
+        raise UnknownNameError("choice of data.missing", missing, get_args(Missing))
+    if missing == "ignore":
+        return table, ()
+    there = set(present)
+    known = pd.DataFrame({c: table[c].isna() | table[c].isin(there) for c in columns}, index=table.index)
+    absent = [str(p) for c in columns for p in table.loc[~known[c], c]]
+    if not absent:
+        return table, ()
+    named = ", ".join(sorted(set(absent))[:NAMED]) + (", ..." if len(set(absent)) > NAMED else "")
+    if missing == "error":
+        raise DatasetError(
+            f"{dataset}: {len(set(absent))} image files are not there ({named}); complete the download, or train without them "
+            "with data.missing=skip"
+        )
+    table = table.copy()
+    for column in columns:
+        table[column] = table[column].where(known[column], None)
+    kept = table[table[list(columns)].notna().any(axis=1)]
+    if not len(kept):
+        raise DatasetError(f"{dataset}: none of its {len(table)} samples has its image file there ({named}); set data.root")
+    left_out = f"{len(table) - len(kept)} of {len(table)} samples left out"
+    return kept, (f"{len(set(absent))} image files are missing ({named}): {left_out}",)

@@ -1,0 +1,101 @@
+"""Arrays of pixels: their channels, types, ranges and sizes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ImageError
+
+PixelType = Literal["uint8", "float32"]
+
+
+def as_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Bring pixels to 1 or 3 channels.
+
+    Args:
+        image: (..., C), C in 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, or float32 in 0..1.
+        channels: 1 or 3.
+
+    Returns:
+        (..., channels), same type: gray is repeated; RGB becomes gray by ITU-R BT.601 luma, in uint8 with Pillow's whole-number
+        formula; alpha is dropped.
+
+    Raises:
+        ImageError: On any other number of channels.
+    """
+    have = image.shape[-1]
+    if have not in (1, 2, 3, 4) or channels not in (1, 3):
+        raise ImageError(f"cannot bring {have} channels (shape {list(image.shape)}) to {channels}; use 1, 2, 3 or 4 channels")
+    if have in (2, 4):
+        image = image[..., : have - 1]
+        have -= 1
+    if have == channels:
+        return np.ascontiguousarray(image)
+    if have == 1:
+        return np.repeat(image, 3, axis=-1)
+    if image.dtype == np.uint8:
+        r, g, b = (image[..., i].astype(np.uint32) for i in range(3))
+        gray = ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16).astype(np.uint8)
+    else:
+        gray = np.clip(image @ np.array([0.299, 0.587, 0.114], dtype=np.float32), 0, 1)
+    return np.ascontiguousarray(gray[..., None])
+
+
+def as_dtype(image: NDArray[Any], dtype: PixelType) -> NDArray[Any]:
+    """Convert between uint8 (0..255) and float32 (0..1).
+
+    Args:
+        image: uint8, or float32 in 0..1.
+        dtype: The type wanted.
+
+    Returns:
+        The image itself if it has the type already; x / 255; or x · 255 rounded half up.
+
+    Raises:
+        ImageError: If the image is of another type, or a float lies outside 0..1; nothing is rescaled silently.
+    """
+    check_pixels(image)
+    if image.dtype == dtype:
+        return image
+    if dtype == "float32":
+        return image.astype(np.float32) / np.float32(255)
+    levels: NDArray[Any] = np.floor(image * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return levels
+
+
+def check_pixels(image: NDArray[Any], name: str = "image") -> None:
+    """Refuse pixels that are neither uint8 nor float32 in 0..1.
+
+    Raises:
+        ImageError: One line that names `name`, what is wrong and how to mend it.
+    """
+    if image.size == 0:
+        raise ImageError(f"{name}: shape {list(image.shape)} has no pixels")
+    if image.dtype == np.uint8:
+        return
+    if image.dtype != np.float32:
+        raise ImageError(f"{name}: pixels are {image.dtype}; give uint8 (0..255) or float32 (0..1)")
+    low, high = float(image.min()), float(image.max())
+    if not (low >= 0 and high <= 1):  # also true of NaN
+        raise ImageError(f"{name}: float32 pixels must lie within 0..1, these span {low:g}..{high:g}; scale them first")
+
+
+def scale_window(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    """Map low..high to 0..1 as float32, clipped; computed in float64 so that the same file gives the same pixels."""
+    scaled = (values.astype(np.float64) - low) / (high - low)
+    return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def check_size(height: int, width: int, max_pixels: int, name: str) -> None:
+    """Refuse an image that is too large to decode, from its header alone.
+
+    Raises:
+        ImageError: If height × width is above the limit.
+    """
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{name}: {width} x {height} pixels are more than the limit of {max_pixels:,}; shrink it, or raise max_pixels"
+        )

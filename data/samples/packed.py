@@ -1,0 +1,290 @@
+"""Images decoded and resized once, kept in memory-mapped shards: what `medzoo prepare` writes and training reads.
+
+A shard is a plain NumPy `.npy` file of a few dozen megabytes: fixed-shape pixels need no record format, any row is one seek
+away (tar shards such as WebDataset's are read in order, which would tie the epoch's order to the files), every forked worker
+shares the operating system's page cache, and any tool can read it. Beside each shard lies its SHA-256; a shard without one is
+unfinished, so that a preparation that is killed goes on where it stopped.
+
+    manifest.json      what was prepared, how, and from which images
+    index.parquet      sample and view → position; samples of one image share it
+    images-00000.npy   (n, C, H, W) uint8 or float32, and images-00000.sha256
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.sample_dataset import SampleDataset
+
+FORMAT = 1
+MANIFEST, INDEX = "manifest.json", "index.parquet"
+SHARD_BYTES = 64 * 2**20
+CHECKED = 64
+"""How many source files are compared by size when a folder is opened."""
+
+
+@dataclass(frozen=True)
+class PackedReader:
+    """Reads prepared images by position.
+
+    Attributes:
+        root: Folder that `write_packed` filled.
+        prepared: How the images were made; the model's own preprocessing must be the same.
+        per_shard: Images a shard.
+        columns: Table columns that hold positions: one, or one a view.
+        views: Whether the columns are views of one case.
+        window: (low, high) that became black and white when the files were read, or None.
+    """
+
+    root: Path
+    prepared: Preprocess
+    per_shard: int
+    columns: tuple[str, ...] = ("packed_position",)
+    views: bool = False
+    window: tuple[float, float] | None = None
+    _shards: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The one shape of every image, channels first; None for several views."""
+        return None if self.views else (self.prepared.channels, *self.prepared.size)
+
+    def read(self, *values: Any) -> NDArray[Any]:
+        """Return a view of the image at one position.
+
+        Raises:
+            DatasetError: If its shard is gone.
+        """
+        number, place = divmod(int(values[0]), self.per_shard)
+        if number not in self._shards:
+            path = self.root / shard_name(number)
+            try:
+                self._shards[number] = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise DatasetError(f"cannot read {path} ({error}); run medzoo prepare again") from None
+        image: NDArray[Any] = self._shards[number][place]
+        return image
+
+
+def write_packed(
+    dataset: Dataset,
+    preprocess: Preprocess,
+    folder: Path,
+    *,
+    workers: int = 1,
+    advance: Callable[[int], None] = lambda count: None,
+) -> dict[str, Any]:
+    """Prepare every image of a dataset; what is there and undamaged is kept.
+
+    Args:
+        dataset: Of images in files.
+        preprocess: Size, mode, interpolation, channels and type; mean and spread do not matter here.
+        folder: Where the shards go.
+        workers: Threads that decode.
+        advance: Called with the number of images done since the last call.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ConfigError: If the images are in memory already, or the folder holds others.
+        ImageError: If an image cannot be decoded; names it. What was done stands.
+    """
+    if dataset.reader.shape is not None:
+        raise ConfigError(f"{dataset.info.name} is held in memory; there is nothing to prepare")
+    samples = SampleDataset(dataset.with_table(dataset.table.assign(split="train")), "train", preprocess)
+    positions, order = _positions(dataset)
+    positions["bytes"] = _file_sizes(dataset, [order[p] for p in positions["position"]])
+    itemsize = 1 if preprocess.dtype == "uint8" else 4
+    per_shard = max(1, SHARD_BYTES // (preprocess.channels * int(np.prod(preprocess.size)) * itemsize))
+    manifest = {
+        "format": FORMAT,
+        "dataset": str(dataset.options.get("name", dataset.info.name)),
+        "preprocess": preprocess.to_dict(),
+        "images": len(order),
+        "per_shard": per_shard,
+        "reader": _reader_card(dataset),
+        "index": _index_digest(positions),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, manifest)
+    with ThreadPoolExecutor(workers) as pool:
+        for number, start in enumerate(range(0, len(order), per_shard)):
+            part = order[start : start + per_shard]
+            if not _is_whole(folder / shard_name(number)):
+                # In one list: a failed image must not leave a shard that looks finished.
+                images = list(pool.map(lambda place: samples.fitted(*place).numpy(), part))
+                _write_shard(folder / shard_name(number), np.stack(images))
+            advance(len(part))
+    positions.to_parquet(folder / INDEX, index=False)
+    return manifest
+
+
+def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -> Dataset:
+    """Return a dataset that reads prepared images instead of its files.
+
+    Args:
+        folder: What `write_packed` filled.
+        dataset: The same dataset, loaded without looking for its files.
+        skip_missing: Leave out samples that were not prepared, and say so, instead of refusing.
+
+    Raises:
+        DatasetError: If the folder is not complete, is of another dataset, or lacks images.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        index = pd.read_parquet(folder / INDEX)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{folder} holds no prepared images ({error}); make them with medzoo prepare") from None
+    name = str(dataset.options.get("name", dataset.info.name))
+    if manifest.get("format") != FORMAT or manifest["dataset"] != name:
+        raise DatasetError(f"{folder} was prepared from {manifest.get('dataset')!r}, not from {name!r}")
+    if manifest["reader"] != _reader_card(dataset):
+        raise DatasetError(
+            f"{folder} was prepared with {manifest['reader']}, the dataset now reads {_reader_card(dataset)}; prepare again"
+        )
+    _check_sources(folder, dataset, index)
+    views = bool(getattr(dataset.reader, "views", False))
+    count = len(dataset.reader.columns) if views else 1
+    columns = tuple(f"packed_position_{view + 1}" for view in range(count)) if views else ("packed_position",)
+    table = dataset.table.copy()
+    for view, column in enumerate(columns):
+        of_view = index[index["view"] == view]
+        found = table["sample_id"].map(pd.Series(of_view["position"].to_numpy(), index=of_view["sample_id"]))
+        table[column] = found.astype("Int64").astype(object).where(found.notna(), None)
+    absent = table[list(columns)].isna().all(axis=1)
+    notes = dataset.info.notes
+    if absent.any():
+        first = table.loc[absent, "sample_id"].iloc[0]
+        if not skip_missing:
+            raise DatasetError(
+                f"{int(absent.sum())} of {len(table)} samples were not prepared in {folder} (such as {first!r}); run medzoo "
+                "prepare again, or leave them out with data.missing=skip"
+            )
+        table = table[~absent].reset_index(drop=True)
+        notes = (*notes, f"{int(absent.sum())} samples were not prepared and are left out")
+    if not views:
+        table[columns[0]] = table[columns[0]].astype(np.int64)
+    window = getattr(dataset.reader, "window", None)
+    reader = PackedReader(folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window)
+    return replace(dataset, table=table, reader=reader, info=replace(dataset.info, notes=notes))
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of a shard."""
+    return f"images-{number:05d}.npy"
+
+
+def _positions(dataset: Dataset) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
+    """Return `sample_id, view, position` of every image, and the (row, view) that each position is read from."""
+    views = bool(getattr(dataset.reader, "views", False))
+    columns = [dataset.table[c].to_numpy(dtype=object) for c in dataset.reader.columns]
+    ids = dataset.table["sample_id"].to_numpy(dtype=object)
+    seen: dict[Any, int] = {}
+    order: list[tuple[int, int]] = []
+    rows = []
+    for row, values in enumerate(zip(*columns, strict=True)):
+        for view, key in enumerate(values if views else [values]):
+            if views and pd.isna(key):
+                continue
+            if key not in seen:
+                seen[key] = len(order)
+                order.append((row, view))
+            rows.append((str(ids[row]), view, seen[key]))
+    frame = pd.DataFrame(rows, columns=["sample_id", "view", "position"])
+    return frame.astype({"view": np.int64, "position": np.int64}), order
+
+
+def _reader_card(dataset: Dataset) -> dict[str, Any]:
+    """Return what decides the pixels a file becomes, beside the file."""
+    window = getattr(dataset.reader, "window", None)
+    return {
+        "kind": type(dataset.reader).__name__,
+        "channels": getattr(dataset.reader, "channels", None),
+        "type": dataset.info.value_type,
+        "window": None if window is None else [float(v) for v in window],
+    }
+
+
+def _paths_of(dataset: Dataset, row: int, view: int) -> list[Path]:
+    """Return the files an image is read from, as far as its reader says; empty if it does not."""
+    root = getattr(dataset.reader, "root", None)
+    if root is None:
+        return []
+    columns = dataset.reader.columns if not getattr(dataset.reader, "views", False) else dataset.reader.columns[view : view + 1]
+    values = [dataset.table[column].iloc[row] for column in columns]
+    return [Path(root) / part for value in values if isinstance(value, str) for part in value.split("|")]
+
+
+def _file_sizes(dataset: Dataset, places: list[tuple[int, int]]) -> list[int]:
+    """Return the bytes of each image's files; -1 where they are not to be had."""
+    sizes = []
+    for row, view in places:
+        paths = _paths_of(dataset, row, view)
+        sizes.append(sum(path.stat().st_size for path in paths) if paths and all(path.is_file() for path in paths) else -1)
+    return sizes
+
+
+def _check_sources(folder: Path, dataset: Dataset, index: pd.DataFrame) -> None:
+    """Compare some files that are at hand with those that were prepared; they need not be there at all."""
+    rows = {str(name): place for place, name in enumerate(dataset.table["sample_id"])}
+    known = index[(index["bytes"] >= 0) & index["sample_id"].isin(list(rows))]
+    chosen = known.iloc[:: max(1, len(known) // CHECKED)]
+    for name, view, size in zip(chosen["sample_id"], chosen["view"].tolist(), chosen["bytes"].tolist(), strict=True):
+        paths = _paths_of(dataset, rows[str(name)], view)
+        there = [path for path in paths if path.is_file()]
+        if there and len(there) == len(paths) and sum(path.stat().st_size for path in there) != size:
+            raise DatasetError(f"{folder} was prepared from other images than {there[0]}; prepare again, with another output=...")
+
+
+def _index_digest(positions: pd.DataFrame) -> str:
+    text = positions[["sample_id", "view", "position"]].to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _claim(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a new folder, or check that an old one is of the same preparation."""
+    path = folder / MANIFEST
+    if not path.exists():
+        if any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty and holds no prepared images; choose another output=...")
+        path.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise DatasetError(f"{path} is damaged; remove the folder and prepare anew") from None
+    for key, value in manifest.items():
+        if before.get(key) != value:
+            raise ConfigError(f"{folder} holds another preparation ({key} differs); choose another output=..., or remove it")
+
+
+def _write_shard(path: Path, images: NDArray[Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.save(file, images, allow_pickle=False)
+    temporary.replace(path)
+    path.with_suffix(".sha256").write_text(_digest(path), encoding="ascii")
+
+
+def _is_whole(path: Path) -> bool:
+    checksum = path.with_suffix(".sha256")
+    return path.is_file() and checksum.is_file() and checksum.read_text(encoding="ascii").strip() == _digest(path)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

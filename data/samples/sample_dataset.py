@@ -1,0 +1,273 @@
+"""From a table and a reader to samples and batches.
+
+A sample is a dict with fixed keys, and a function of its key (epoch, index) and the seed alone: which worker makes it,
+and after which others, cannot be seen in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medzoo.data.dataset import Dataset, concept_matrix, input_columns, target_matrix
+from medzoo.data.errors import ConfigError, ImageError, MedzooError
+from medzoo.data.images.pixels import as_channels, as_dtype
+from medzoo.data.samples.augment import Augment
+from medzoo.data.samples.preprocess import Preprocess, fit
+from medzoo.data.seeding import derived_seed, stable_hash
+
+Sample = dict[str, Any]
+Batch = dict[str, Any]
+Key = tuple[int, int] | tuple[int, int, int]
+
+
+class SampleDataset(torch.utils.data.Dataset[Sample]):
+    """One split of a dataset as samples for one model.
+
+    Files are fitted to the model's size here, one by one. Images held in memory that are no larger than the model's
+    input stay at their native size (`native`), where augmenting them is cheap, and are fitted in batches on the device.
+
+    Args:
+        dataset: Table and reader.
+        split: `train`, `val` or `test`.
+        preprocess: The model's; gives size, channels and type.
+        augment: What may happen to an image; None for evaluation.
+        seed: Of the augmentation.
+
+    Attributes:
+        rows: The split's part of the table, in table order.
+        targets: (N, K) float32, NaN where missing; None without labels.
+        concepts: (N, M) float32, NaN where missing; None without concepts.
+        sample_ids: (N,) text.
+        views: Most photographs a sample can have, for readers of several; None: a sample is one image.
+        writer: Makes a caption of (index, seed); None: the dataset's caption column, if it has one.
+        features: (N, F) float32 to give instead of images, once someone has computed them; None: images.
+        native: Whether images are left for the device to fit.
+
+    Raises:
+        UnknownNameError: If there is no such split.
+        ConfigError: If the reader gives volumes and the model takes images, or the other way round.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: str,
+        preprocess: Preprocess,
+        *,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rows: pd.DataFrame = dataset.rows(split)
+        self.split = split
+        self.preprocess = preprocess
+        self.augment = augment
+        self.seed = seed
+        self.sample_ids: NDArray[Any] = self.rows["sample_id"].astype(str).to_numpy(dtype=object)
+        self.targets = None if dataset.labels is None else target_matrix(self.rows, dataset.labels)
+        self.features: Tensor | None = None
+        self.writer: Callable[[int, int], str] | None = None
+        self._name = dataset.info.name
+        self._reader = dataset.reader
+        self._arguments = [self.rows[c].to_numpy() for c in dataset.reader.columns]
+        self.views = len(self._arguments) if getattr(dataset.reader, "views", False) else None
+        self.concepts = None if dataset.concepts is None else concept_matrix(self.rows, dataset.concepts)
+        self._captions = None
+        if "caption" in self.rows.columns:
+            self._captions = self.rows["caption"].astype(object).where(self.rows["caption"].notna(), "").to_numpy()
+        inputs = input_columns(self.rows)
+        self._tabular = self.rows[inputs].to_numpy(dtype=np.float32, na_value=np.nan) if inputs else None
+        self._hashes = np.array([stable_hash(s) >> 1 for s in self.sample_ids], dtype=np.int64)
+        shape = dataset.reader.shape
+        if shape is not None and len(shape) != 1 + len(preprocess.size):
+            raise ConfigError(f"{self._name}: {_kind(len(shape))} of shape {list(shape)} do not suit a model of size "
+                              f"{list(preprocess.size)}; choose a model for {_kind(len(shape))}")  # fmt: skip
+        require_prepared(getattr(dataset.reader, "prepared", None), preprocess)
+        self.native = shape is not None and int(np.prod(shape[1:])) <= int(np.prod(preprocess.size))
+        self._size = tuple(shape[1:]) if shape is not None and self.native else preprocess.size
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any sample has a caption."""
+        if self.writer is not None:
+            return any(self.writer(index, 0) for index in range(len(self)))
+        return self._captions is not None and any(self._captions)
+
+    @cached_property
+    def image_keys(self) -> NDArray[np.int64]:
+        """(N,) a number for the image each row shows: rows of one image share it."""
+        rows = zip(*self._arguments, strict=True)
+        return np.array([stable_hash("\x1f".join(map(str, values))) >> 1 for values in rows], dtype=np.int64)
+
+    def __getitem__(self, key: Key | int) -> Sample:
+        """Return one sample.
+
+        Args:
+            key: (epoch, index) or (epoch, index, draw), the index counting the split's rows and the draw how often the
+                sample has come in that epoch; an index alone means epoch 0.
+
+        Returns:
+            `image` (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, not normalised (or `features` (F,)), for several
+            views (V, C, H, W) with `view_mask` (V,) bool, absent views all 0; `index`; `sample_id`; and, where the dataset has
+            them, `target` (K,) float32, `concepts` (M,) float32, `text` (empty where missing) and `tabular` float32. NaN where
+            missing.
+
+        Raises:
+            ImageError: If the image cannot be read or has the wrong number of dimensions; names the file or the sample.
+            IndexError: If there is no such row.
+        """
+        epoch, index, *draw = key if isinstance(key, tuple) else (0, key)
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self._name} {self.split}: no sample {index} of {len(self)}")
+        sample: Sample = {"index": index, "sample_id": self.sample_ids[index]}
+        if self.features is not None:
+            sample["features"] = self.features[index]
+        else:
+            sample |= self._images((epoch, *draw), index)
+        for name, matrix in (("target", self.targets), ("concepts", self.concepts), ("tabular", self._tabular)):
+            if matrix is not None:
+                sample[name] = torch.from_numpy(matrix[index].copy())
+        if self.writer is not None or self._captions is not None:
+            sample["text"] = self.text(index, (epoch, *draw))
+            sample["image_key"] = torch.tensor(int(self.image_keys[index]), dtype=torch.int64)
+        return sample
+
+    def __getitems__(self, keys: Sequence[Key | int]) -> list[Sample]:
+        """Return several samples; what a torch `DataLoader` asks for."""
+        return [self[key] for key in keys]
+
+    def text(self, index: int, times: tuple[int, ...] = (0,)) -> str:
+        """Return a sample's caption at one time (epoch, draw); empty where it has none."""
+        if self.writer is not None:
+            return self.writer(index, derived_seed(self.seed, "caption", *times, int(self._hashes[index])))
+        return "" if self._captions is None else str(self._captions[index])
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        """Return one image before `fit`, channels last: (H, W, C) or (D, H, W, C), what an exported graph takes.
+
+        Of several views the first that is there.
+        """
+        values = self._values(index)
+        first = values if self.views is None else next(([v] for v in values if not pd.isna(v)), values)
+        return np.ascontiguousarray(np.moveaxis(self._conform(self._read(first, index), index), 0, -1))
+
+    def fitted(self, index: int, view: int = 0) -> Tensor:
+        """Return one image at the model's size, (C, H, W) or (C, D, H, W), not augmented and not normalised."""
+        values = self._values(index) if self.views is None else [self._values(index)[view]]
+        pixels = torch.from_numpy(self._conform(self._read(values, index), index))
+        return fit(pixels[None], self.preprocess)[0]
+
+    def _images(self, times: tuple[int, ...], index: int) -> dict[str, Tensor]:
+        values = self._values(index)
+        if self.views is None:
+            return {"image": self._image(values, times, index)}
+        mask = torch.tensor([not pd.isna(value) for value in values])
+        if not mask.any():
+            raise ImageError(f"{self._name}: sample {self.sample_ids[index]!r} has no image in any of its {self.views} views")
+        shape = (self.preprocess.channels, *self._size)
+        dtype = torch.uint8 if self.preprocess.dtype == "uint8" else torch.float32
+        stacked = torch.zeros(self.views, *shape, dtype=dtype)
+        for view in torch.nonzero(mask)[:, 0].tolist():
+            # A view's own draw; the first has that of a single image.
+            stacked[view] = self._image([values[view]], (*times, -view) if view else times, index)
+        return {"image": stacked, "view_mask": mask}
+
+    def _image(self, values: Sequence[Any], times: tuple[int, ...], index: int) -> Tensor:
+        pixels = self._conform(self._read(values, index), index)
+        if self.augment is not None:
+            seed = derived_seed(self.seed, "augment", *map(int, times), int(self._hashes[index]))
+            return self.augment(torch.from_numpy(pixels), seed, self._size)
+        image = torch.from_numpy(pixels)
+        return image if self.native else fit(image[None], self.preprocess)[0]
+
+    def _values(self, index: int) -> list[Any]:
+        return [column[index] for column in self._arguments]
+
+    def _read(self, values: Sequence[Any], index: int) -> NDArray[Any]:
+        try:
+            return self._reader.read(*values)
+        except MedzooError:
+            raise
+        except OSError as error:
+            raise ImageError(f"{self._name}: cannot read the image of {self.sample_ids[index]!r}: {error}") from error
+
+    def _conform(self, pixels: NDArray[Any], index: int) -> NDArray[Any]:
+        """Bring (C, ...) pixels to the model's channels and type, as writable, contiguous memory of their own."""
+        wanted = self.preprocess
+        if pixels.ndim != 1 + len(wanted.size) or 0 in pixels.shape:
+            axes = "[channels, depth, height, width]" if wanted.is_volume else "[channels, height, width]"
+            raise ImageError(f"{self._name}: the image of {self.sample_ids[index]!r} has shape {list(pixels.shape)}, not {axes}")
+        if pixels.shape[0] != wanted.channels or pixels.dtype != wanted.dtype:
+            last = np.moveaxis(pixels, 0, -1)
+            # Channels and type know no depth: slices one above the other are an image like any other.
+            flat = last.reshape(-1, *last.shape[-2:])
+            try:
+                flat = as_dtype(as_channels(flat, wanted.channels), wanted.dtype)
+            except MedzooError as error:
+                raise ImageError(f"{self._name}: the image of {self.sample_ids[index]!r}: {error}") from error
+            pixels = np.moveaxis(flat.reshape(*last.shape[:-1], wanted.channels), -1, 0)
+        return np.array(pixels, order="C")
+
+
+def require_prepared(prepared: Preprocess | None, wanted: Preprocess) -> None:
+    """Refuse prepared images that are not what a model would make of the files: the exported graph starts from files.
+
+    Args:
+        prepared: How a packed reader's images were made; None for other readers.
+        wanted: The model's.
+
+    Raises:
+        ConfigError: Names the first setting that differs.
+    """
+    for key in ("size", "mode", "interpolation", "channels", "dtype") if prepared is not None else ():
+        ours, theirs = (list(v) if isinstance(v, tuple) else v for v in (getattr(wanted, key), getattr(prepared, key)))
+        if ours != theirs:
+            raise ConfigError(
+                f"the packed images were prepared with {key}={theirs}, the model takes {ours}; set model.preprocess.{key}, or "
+                "prepare again"
+            )
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a batch.
+
+    Args:
+        samples: At least one, of one dataset.
+
+    Returns:
+        Tensors with a first dimension N; `index` (N,) int64; `text` and `sample_id` lists of text.
+
+    Raises:
+        ImageError: If images differ in shape or type; names two of them.
+    """
+    first = samples[0]
+    for sample in samples[1:] if "image" in first else ():
+        shapes = tuple(first["image"].shape), tuple(sample["image"].shape)
+        types = first["image"].dtype, sample["image"].dtype
+        if shapes[0] != shapes[1] or types[0] != types[1]:
+            raise ImageError(
+                f"images of one batch differ: {first['sample_id']!r} is {types[0]} {list(shapes[0])}, "
+                f"{sample['sample_id']!r} is {types[1]} {list(shapes[1])}"
+            )
+    batch: Batch = {}
+    for key, value in first.items():
+        values = [sample[key] for sample in samples]
+        if key == "index":
+            batch[key] = torch.tensor(values, dtype=torch.int64)
+        else:
+            batch[key] = torch.stack(values) if isinstance(value, Tensor) else values
+    return batch
+
+
+def _kind(dimensions: int) -> str:
+    return {3: "images", 4: "volumes"}.get(dimensions, f"{dimensions}-dimensional arrays")

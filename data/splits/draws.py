@@ -1,0 +1,189 @@
+"""Smaller training splits for studies of few labels, folds, and how often a sample is drawn.
+
+Draws are nested and the same on every machine: each takes a prefix of an order fixed by a salted hash, so that 10 shots are
+among 50, and 1% of the labels among 10%. No draw cuts a group, and none touches the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.data.dataset import target_matrix
+from medzoo.data.errors import ConfigError
+from medzoo.data.labels import LabelSpace
+from medzoo.data.splits.groups import fold_of, group_fractions
+
+UNLABELLED = -1
+QUANTILES = 5
+"""Strata of a regression target."""
+
+
+def draw_shots(table: pd.DataFrame, labels: LabelSpace, shots: int, salt: str) -> tuple[pd.DataFrame, list[str]]:
+    """Keep `shots` training samples a class; val and test stay whole.
+
+    A class's samples come in an order of rounds: the first sample of each of its groups, then the second ones, so that few
+    samples are of many patients. For multilabel labels, `shots` positives of each finding and as many samples without any.
+
+    Args:
+        table: A checked table.
+        labels: Its label space.
+        shots: Samples a class, at least 1.
+        salt: Text that separates independent draws.
+
+    Returns:
+        The table without the other training samples, and a note for each class that has fewer.
+
+    Raises:
+        ConfigError: If `shots` is below 1 or the labels are quantities.
+    """
+    if shots < 1:
+        raise ConfigError(f"data.shots={shots} must be at least 1")
+    if labels.kind == "regression":
+        raise ConfigError("data.shots counts samples a class, and regression has none; use data.fraction")
+    train = table[table["split"] == "train"]
+    rounds = _round_order(train, salt)
+    chosen: set[int] = set()
+    notes = []
+    for name, member in _classes(target_matrix(train, labels), labels):
+        of_class = np.flatnonzero(member)
+        rank = pd.Series(rounds[of_class]).groupby(train["group"].to_numpy()[of_class]).rank(method="first").to_numpy()
+        place = group_fractions(train["group"].iloc[of_class], salt)
+        order = of_class[np.lexsort((rounds[of_class], place, rank))]
+        chosen.update(order[:shots].tolist())
+        if len(order) < shots:
+            notes.append(f"{name} has {len(order)} training samples, fewer than data.shots={shots}: all are taken")
+    return _keep(table, train.index[sorted(chosen)]), notes
+
+
+def draw_fraction(table: pd.DataFrame, labels: LabelSpace | None, fraction: float, salt: str) -> pd.DataFrame:
+    """Keep a share of the training groups, of each stratum alike and at least one; val and test stay whole.
+
+    Args:
+        table: A checked table.
+        labels: Its label space; None: one stratum.
+        fraction: Share in (0, 1].
+        salt: Text that separates independent draws.
+
+    Raises:
+        ConfigError: If the share is out of range.
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"data.fraction={fraction:g} is not in (0, 1]")
+    train = table[table["split"] == "train"]
+    strata = group_strata(train, labels)
+    places = pd.Series(group_fractions(train["group"], salt), index=train["group"]).groupby(level=0).first()
+    kept: set[str] = set()
+    for _, members in strata.groupby(strata):
+        order = places.loc[members.index].sort_values(kind="stable").index
+        kept.update(order[: max(1, round(fraction * len(order)))])
+    return _keep(table, train.index[train["group"].isin(kept)])
+
+
+def draw_fold(table: pd.DataFrame, labels: LabelSpace | None, folds: int, fold: int, salt: str) -> pd.DataFrame:
+    """Pool train and val, part their groups into folds, stratum by stratum, and make one of them val.
+
+    Args:
+        table: A checked table.
+        labels: Its label space; None: one stratum.
+        folds: How many, at least 2.
+        fold: Which is val, 0..folds − 1.
+        salt: Text that separates independent draws.
+
+    Raises:
+        ConfigError: If `fold` is not one of them.
+        DatasetError: If there are fewer groups than folds.
+    """
+    if not 0 <= fold < folds:
+        raise ConfigError(f"data.fold={fold} is not one of 0..{folds - 1} (data.folds={folds})")
+    table = table.copy()
+    pooled = table["split"] != "test"
+    rows = table[pooled]
+    place = fold_of(rows["group"], folds, salt, group_strata(rows, labels))
+    table.loc[pooled, "split"] = np.where(place == fold, "val", "train")
+    return table
+
+
+def group_strata(rows: pd.DataFrame, labels: LabelSpace | None) -> pd.Series:
+    """Return each group's stratum: its rarest class (fewest groups), a quantile of its mean value, or −1 without labels.
+
+    Returns:
+        int64 by group name.
+    """
+    groups = rows["group"]
+    if labels is None:
+        return pd.Series(UNLABELLED, index=pd.Index(groups.unique()))
+    targets = target_matrix(rows, labels)
+    if labels.kind == "regression":
+        means = pd.Series(targets[:, 0].astype(np.float64), index=groups).groupby(level=0, sort=True).mean()
+        ranks = np.asarray(means.rank(method="first"), dtype=np.float64)
+        known = int(np.isfinite(ranks).sum())
+        quantiles = np.ceil(ranks * QUANTILES / max(1, known))
+        return pd.Series(np.nan_to_num(quantiles, nan=UNLABELLED).astype(np.int64), index=means.index)
+    members = pd.DataFrame({k: member for k, (_, member) in enumerate(_classes(targets, labels))}, index=groups)
+    has = members.groupby(level=0, sort=True).any()
+    rarest_first = has.sum().sort_values(kind="stable").index
+    strata = pd.Series(UNLABELLED, index=has.index)
+    for k in reversed(rarest_first):
+        strata[has[k]] = k
+    return strata
+
+
+def balanced_weights(targets: NDArray[np.float32], labels: LabelSpace) -> NDArray[np.float64]:
+    """Return how often to draw each sample so that every class comes equally often.
+
+    A sample of a soft target weighs as its classes do; one of several findings as its rarest; one without any finding as its
+    like. Unlabelled samples are never drawn.
+
+    Args:
+        targets: (N, K), NaN where missing.
+        labels: The label space.
+
+    Returns:
+        (N,) probabilities that sum to 1.
+
+    Raises:
+        ConfigError: If the labels are quantities, or nothing is labelled.
+    """
+    if labels.kind == "regression":
+        raise ConfigError("trainer.sampling=balanced needs classes, and regression has none; use shuffle")
+    values = np.nan_to_num(targets.astype(np.float64))
+    if labels.exclusive:
+        mass = values.sum(axis=0)
+        weights = values @ np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)
+    else:
+        columns = [member / max(1, member.sum()) for _, member in _classes(targets, labels)]
+        weights = np.max(columns, axis=0)
+    if not weights.sum():
+        raise ConfigError("trainer.sampling=balanced: the training split has no labelled sample")
+    balanced: NDArray[np.float64] = weights / weights.sum()
+    return balanced
+
+
+def _classes(targets: NDArray[np.float32], labels: LabelSpace) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield each class's name and members: the one largest share, or the findings that are present, last none of them."""
+    if labels.exclusive:
+        top = np.nanmax(np.where(np.isnan(targets), -1, targets), axis=1, keepdims=True)
+        largest = (targets == top) & (top > 0)
+        one = largest.sum(axis=1) == 1
+        for k, name in enumerate(labels.names):
+            yield name, largest[:, k] & one
+        return
+    present = targets > 0.5
+    for k, name in enumerate(labels.names):
+        yield name, present[:, k]
+    without: NDArray[np.bool_] = np.asarray(~present.any(axis=1) & ~np.isnan(targets).all(axis=1))
+    yield "no finding", without
+
+
+def _round_order(train: pd.DataFrame, salt: str) -> NDArray[np.float64]:
+    """Return a number for each sample by which those of one group are ordered."""
+    return group_fractions(train["sample_id"], f"{salt}/sample")
+
+
+def _keep(table: pd.DataFrame, chosen: pd.Index) -> pd.DataFrame:
+    keep = (table["split"] != "train").to_numpy() | table.index.isin(chosen)
+    return table[keep].reset_index(drop=True)

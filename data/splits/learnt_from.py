@@ -1,0 +1,158 @@
+"""Patients that a network has learnt from are not patients to test it on, whichever run it learnt in.
+
+A run directory keeps a record of the samples and groups of its training and validation, its own and those of the runs it started
+from, as hashes: it names no patient, and needs no earlier data to be there. Names are hashed within their population
+(`DatasetInfo.population`); image files of the user's own are also known by where they lie, whatever table lists them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import CheckpointError, DatasetError
+from medzoo.data.images.files import FileReader, StackReader
+from medzoo.data.seeding import stable_hash
+
+FILE = "learnt_from.safetensors"
+"""Name of the record among a run's assets."""
+SPLITS = ("train", "val")
+NOT_RECORDED = (
+    "the run it started from does not say which patients it has learnt from (an earlier medzoo wrote it): nothing was compared"
+)
+
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class LearntFrom:
+    """What a network has learnt from.
+
+    Attributes:
+        train: (n,) sorted unique hashes of samples and groups that were trained on.
+        val: (m,) the same of those that chose an epoch or a setting.
+        complete: Whether every run in the chain had a record.
+    """
+
+    train: Keys
+    val: Keys
+    complete: bool = True
+
+    def __or__(self, other: LearntFrom) -> LearntFrom:
+        both = self.complete and other.complete
+        return LearntFrom(np.union1d(self.train, other.train), np.union1d(self.val, other.val), both)
+
+    def to_bytes(self) -> bytes:
+        """Return the record as a safetensors file."""
+        from safetensors.numpy import save
+
+        return save({"train": self.train, "val": self.val, "complete": np.array([self.complete], np.uint8)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LearntFrom:
+        """Read `to_bytes` back.
+
+        Raises:
+            CheckpointError: If the record is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            found = load(data)
+            return cls(found["train"], found["val"], bool(found["complete"].all()))
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{FILE} is damaged ({error}); take another copy of the run") from error
+
+
+NOTHING = LearntFrom(np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+
+def read_record(run: str | Path) -> LearntFrom:
+    """Return what the network of a run, or of one of its checkpoint folders, has learnt from.
+
+    Args:
+        run: Its directory. One without a record gives an empty, incomplete one.
+
+    Raises:
+        CheckpointError: If the record is damaged.
+    """
+    folder = Path(run).expanduser().resolve()
+    for place in (folder, folder.parent.parent):
+        if (place / "assets" / FILE).is_file():
+            return LearntFrom.from_bytes((place / "assets" / FILE).read_bytes())
+    return replace(NOTHING, complete=False)
+
+
+def record(dataset: Dataset) -> LearntFrom:
+    """Return what a network learns from that is trained on a dataset's train split and validated on its val split."""
+    train, val = (np.unique(_keys(dataset, dataset.rows(split))) for split in SPLITS)
+    return LearntFrom(train, val)
+
+
+def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[str]) -> Dataset:
+    """Hold a dataset's splits against what a network has learnt from before.
+
+    What chose an epoch before (val) may choose one again, but not be tested on.
+
+    Args:
+        dataset: What the network is validated or tested on now.
+        learnt: What it has learnt from.
+        splits: Those that are looked at: val, test.
+
+    Returns:
+        The dataset; where `data.allow_shared_groups=true` allows it, or nothing could be compared, with a note for reports.
+
+    Raises:
+        DatasetError: If a sample or its group was learnt from before and that is not allowed.
+    """
+    notes = [] if learnt.complete else [NOT_RECORDED]
+    unit = dataset.info.split_unit
+    for split in splits:
+        if split not in ("val", "test"):
+            continue
+        rows = dataset.rows(split)
+        seen = learnt.train if split == "val" else np.union1d(learnt.train, learnt.val)
+        known = np.isin(_keys(dataset, rows), seen).any(axis=1)
+        groups = sorted(set(rows["group"].to_numpy()[known]))
+        if not groups:
+            continue
+        what = f"{len(groups)} {unit} groups of the {split} split (such as {groups[0]!r})"
+        if not dataset.options.get("allow_shared_groups"):
+            raise DatasetError(
+                f"{dataset.info.name}: the network has learnt from {what} before; take the split options that it was trained "
+                "with, or allow it by name with data.allow_shared_groups=true"
+            )
+        notes.append(f"the network has learnt from {what} before: results are optimistic")
+    if not notes:
+        return dataset
+    return replace(dataset, info=replace(dataset.info, notes=(*dataset.info.notes, *notes)))
+
+
+def _keys(dataset: Dataset, rows: pd.DataFrame) -> Keys:
+    """Return (N, J) hashes by which rows are known: their group, their name, and the files they lie in."""
+    population = dataset.info.population or str(dataset.options.get("name", dataset.info.name))
+    names = [
+        [f"{population}\x1fgroup\x1f{group}" for group in rows["group"]],
+        [f"{population}\x1fsample\x1f{sample}" for sample in rows["sample_id"]],
+    ]
+    reader = dataset.reader
+    if isinstance(reader, FileReader | StackReader):  # of others, several samples may share a file
+        top = os.path.realpath(reader.root)
+        for column in reader.columns:
+            paths = rows[column]
+            # A view that is not there is known by its sample.
+            names.append([own if pd.isna(path) else f"{top}/{path}" for path, own in zip(paths, names[1], strict=True)])
+    return np.stack([_hashes(part) for part in names], axis=1)
+
+
+def _hashes(names: list[str]) -> Keys:
+    places, unique = pd.factorize(np.array(names, dtype=object))
+    return np.array([stable_hash(name) for name in unique], dtype=np.uint64)[places]

@@ -1,0 +1,1 @@
+"""Words for labels: prompts, concept lists, captions, tokenizing."""

@@ -1,0 +1,370 @@
+"""Prompts: the wording of classes and findings that zero-shot classification and captions are made of, versioned and hashed.
+
+Class names are put into templates and the text embeddings averaged (CLIP, Radford et al. 2021, section 3.1.4); findings that
+can occur together have a positive and a negative prompt each (CheXzero, Tiu et al. 2022). Packaged wording lies in
+`conf/prompts/*.yaml`; a user's file has the same keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.info import DatasetInfo
+from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.text.named_lists import named_texts, packaged_for, packaged_names, packaged_text, parse_with_base, read_text
+
+if TYPE_CHECKING:
+    from medzoo.data.dataset import Dataset
+
+DEFAULT_TEMPLATES = ("An image of {}.", "A medical image showing {}.")
+"""Each holds `{}` once."""
+
+Pair = tuple[tuple[str, ...], tuple[str, ...]]
+_TUPLES = ("templates", "caption_templates", "no_finding", "held_out_templates")
+_PAIRS = ("pairs", "concepts")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The wording for one label space, or for a family of them. Checked when made.
+
+    Attributes:
+        name: What results call it.
+        version: Whole number from 1; raised when the wording changes.
+        source: Where the wording is from.
+        templates: Texts with one `{}` each, where a synonym goes.
+        classes: Exclusive class, grade or quantity → its synonyms, the canonical one first.
+        pairs: Finding of multilabel labels → (positive texts, negative texts). Without a negative it can only be ranked by.
+        concepts: Concept → likewise.
+        no_finding: What captions say where every finding is known to be absent.
+        caption_templates: Those of `templates` that are true of every class, for captions; empty: all.
+        concept_template: The further sentence of a caption that lists concepts.
+        metadata_template: The further sentence of a caption that lists metadata.
+        held_out_templates: Templates training never uses, to test zero-shot classification on.
+        held_out_synonyms: Class or finding → synonyms (positive texts) training never uses.
+        from_labels: Classes are the dataset's own names, but for the exceptions in `classes`.
+        family: Several label spaces are worded here, of which `for_labels` picks one; `pairs` may word its concepts.
+
+    Raises:
+        ConfigError: On an empty or repeated text, a template without exactly one `{}`, or held-out wording that is not.
+    """
+
+    name: str
+    version: int
+    source: str
+    templates: tuple[str, ...]
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pairs: Mapping[str, Pair] = field(default_factory=dict)
+    concepts: Mapping[str, Pair] = field(default_factory=dict)
+    no_finding: tuple[str, ...] = ()
+    caption_templates: tuple[str, ...] = ()
+    concept_template: str = "Visible: {}."
+    metadata_template: str = "Known: {}."
+    held_out_templates: tuple[str, ...] = ()
+    held_out_synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    from_labels: bool = False
+    family: bool = False
+
+    def __post_init__(self) -> None:
+        for key in _TUPLES:
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+        for key in ("classes", "held_out_synonyms"):
+            object.__setattr__(self, key, {name: tuple(words) for name, words in getattr(self, key).items()})
+        for key in _PAIRS:
+            object.__setattr__(self, key, {name: (tuple(yes), tuple(no)) for name, (yes, no) in getattr(self, key).items()})
+        _validate(self)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return every template filled with every synonym of a class (positive text of a finding), template by template.
+
+        Raises:
+            UnknownNameError: If there is no such class or finding.
+        """
+        if name in self.classes:
+            return self._filled(self.classes[name])
+        if name in self.pairs:
+            return self._filled(self.pairs[name][0])
+        raise UnknownNameError("class", name, [*self.classes, *self.pairs], where=f" of prompts {self.name!r}")
+
+    def positive(self, name: str) -> tuple[str, ...]:
+        """Return the prompts that say a finding (or concept) is there; raises UnknownNameError if there is no such."""
+        return self._filled(self._pair_of(name)[0])
+
+    def negative(self, name: str) -> tuple[str, ...]:
+        """Return the prompts that say it is not; empty where none is given (rank only). Raises UnknownNameError."""
+        return self._filled(self._pair_of(name)[1])
+
+    def for_labels(self, labels: LabelSpace, concepts: ConceptSpace | None = None) -> Prompts:
+        """Return the wording of one dataset: a family's part, or the dataset's own names; other prompts as they are.
+
+        Args:
+            labels: The dataset's labels.
+            concepts: Its concepts, whose wording is kept.
+        """
+        if not (self.family or self.from_labels):
+            return self
+        worded = self.classes
+        if self.from_labels:
+            worded = {name: worded.get(name, (name,)) for name in labels.names}
+        classes = {name: worded[name] for name in labels.names if name in worded}
+        pairs = {name: self.pairs[name] for name in labels.names if name in self.pairs}
+        if labels.kind == "multilabel":
+            own: dict[str, Pair] = {name: (words, ()) for name, words in classes.items()} if self.from_labels else {}
+            classes, pairs = {}, {**own, **pairs}
+        else:
+            pairs = {}
+        attributes = {**self.pairs, **self.concepts}
+        kept = {name: attributes[name] for name in (concepts.names if concepts else ()) if name in attributes}
+        held = {name: words for name, words in self.held_out_synonyms.items() if name in classes or name in pairs}
+        return replace(self, classes=classes, pairs=pairs, concepts=kept, held_out_synonyms=held, family=False, from_labels=False)
+
+    def held_out(self, *, templates: bool = True, synonyms: bool = False) -> Prompts:
+        """Return prompts in wording that training never used; negative texts stay. Call `for_labels` before.
+
+        Args:
+            templates: Put the held-out templates in place of the others.
+            synonyms: Put the held-out synonyms in place of the others.
+
+        Raises:
+            ConfigError: If no wording is held out, or not for every class.
+        """
+        without = [name for name in (*self.classes, *self.pairs) if name not in self.held_out_synonyms]
+        if templates and not self.held_out_templates:
+            raise ConfigError(f"prompts {self.name!r} hold no templates out; list some under held_out_templates")
+        if synonyms and (without or not self.held_out_synonyms):
+            raise ConfigError(f"prompts {self.name!r} hold no synonyms out for {', '.join(map(repr, without)) or 'any class'}; "
+                              "list some under held_out_synonyms")  # fmt: skip
+        changed = replace(self, name=f"{self.name}/held-out", held_out_templates=(), held_out_synonyms={}, caption_templates=())
+        if templates:
+            changed = replace(changed, templates=self.held_out_templates)
+        if not synonyms:
+            return changed
+        held = self.held_out_synonyms
+        return replace(
+            changed,
+            classes={name: held[name] for name in self.classes},
+            pairs={name: (held[name], no) for name, (_, no) in self.pairs.items()},
+        )
+
+    def check(self, labels: LabelSpace, concepts: ConceptSpace | None = None) -> None:
+        """Hold the prompts against a dataset.
+
+        Args:
+            labels: The dataset's labels.
+            concepts: Its concepts; None: the wording of concepts is not looked at.
+
+        Raises:
+            UnknownNameError: If a class, finding or concept is none of the dataset's; offers the dataset's nearest.
+            ConfigError: If classes of the dataset have no prompts (lists them), or are worded as findings or the reverse.
+        """
+        here = self.for_labels(labels, concepts)
+        multilabel, where = labels.kind == "multilabel", f" in prompts {self.name!r}"
+        right, wrong = ("pairs", "classes") if multilabel else ("classes", "pairs")
+        if getattr(here, wrong):
+            raise ConfigError(f"prompts {self.name!r} have {wrong}, but the labels are {labels.kind}; word them under {right}")
+        given = getattr(here, right)
+        for name in given:
+            if name not in labels.names:
+                raise UnknownNameError("prompt class", name, labels.names, where)
+        for name in here.concepts if concepts is not None else ():
+            if concepts is not None and name not in concepts.names:
+                raise UnknownNameError("prompt concept", name, concepts.names, where)
+        missing = [name for name in labels.names if name not in given]
+        if missing:
+            raise ConfigError(f"prompts {self.name!r} have none for {', '.join(map(repr, missing))}; add them under {right}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description in the form of a prompts file; `from_dict` reads it back."""
+        described = {f.name: getattr(self, f.name) for f in fields(self)}
+        described |= {key: list(described[key]) for key in _TUPLES}
+        for key in ("classes", "held_out_synonyms"):
+            described[key] = {name: list(words) for name, words in described[key].items()}
+        for key in _PAIRS:
+            described[key] = {n: {"positive": list(yes), "negative": list(no)} for n, (yes, no) in described[key].items()}
+        return described
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Prompts:
+        """Read a description: `to_dict`'s, or the content of a prompts file.
+
+        Raises:
+            ConfigError: On an unknown or missing key, or a value of the wrong kind.
+        """
+        given = dict(described)
+        known = [f.name for f in fields(cls)]
+        for key in given:
+            if key not in known:
+                raise UnknownNameError("key", key, known)
+        for key in known[:4]:
+            if key not in given:
+                raise ConfigError(f"there is no {key}; name, version, source and templates are needed")
+        if given.get("classes") == "from_labels":
+            given.update(classes={}, from_labels=True)
+        for key in _TUPLES:
+            given[key] = _words(given.get(key, ()), key)
+        for key in ("classes", "held_out_synonyms"):
+            given[key] = {name: _words(words, f"{key}: {name}") for name, words in named_texts(given.get(key, {}), key).items()}
+        for key in _PAIRS:
+            given[key] = {name: _pair(pair, f"{key}: {name}") for name, pair in named_texts(given.get(key, {}), key).items()}
+        return cls(**given)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON (keys sorted, no spaces, UTF-8), in hexadecimal."""
+        text = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    def _filled(self, words: Iterable[str]) -> tuple[str, ...]:
+        return tuple(template.replace("{}", word) for template in self.templates for word in words)
+
+    def _pair_of(self, name: str) -> Pair:
+        pair = self.pairs.get(name, self.concepts.get(name))
+        if pair is None:
+            raise UnknownNameError("finding", name, [*self.pairs, *self.concepts], where=f" of prompts {self.name!r}")
+        return pair
+
+
+def prompts_from_names(names: Sequence[str], templates: Sequence[str] = DEFAULT_TEMPLATES) -> Prompts:
+    """Return prompts for class names given by hand; raises ConfigError if a name is empty or given twice."""
+    _refuse_words(names, "class names")
+    return Prompts("names", 1, "class names given by hand", tuple(templates), {name: (name,) for name in names})
+
+
+def _pair(value: object, what: str) -> Pair:
+    if not isinstance(value, Mapping) or set(value) - {"positive", "negative"}:
+        raise ConfigError(f"{what} is {value!r}, not {{positive: [...], negative: [...]}}")
+    return _words(value.get("positive", ()), f"{what}: positive"), _words(value.get("negative", ()), f"{what}: negative")
+
+
+def _words(value: object, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{what} is {value!r}, not a list of texts")
+    return tuple(value)
+
+
+def _validate(prompts: Prompts) -> None:
+    where = f"prompts {prompts.name!r}"
+    if not isinstance(prompts.name, str) or not prompts.name.strip():
+        raise ConfigError(f"prompts: name {prompts.name!r} is not text")
+    if not isinstance(prompts.version, int) or isinstance(prompts.version, bool) or prompts.version < 1:
+        raise ConfigError(f"{where}: version {prompts.version!r} is not a whole number from 1")
+    if not isinstance(prompts.source, str) or not prompts.source.strip():
+        raise ConfigError(f"{where}: source {prompts.source!r} does not say where the wording is from")
+    for key in ("from_labels", "family"):
+        if not isinstance(getattr(prompts, key), bool):
+            raise ConfigError(f"{where}: {key} is {getattr(prompts, key)!r}, not true or false")
+    if not (prompts.classes or prompts.pairs or prompts.from_labels):
+        raise ConfigError(f"{where}: there are neither classes nor pairs; give one of them, or classes: from_labels")
+    _refuse_words(prompts.templates, f"{where}: templates")
+    for key in ("held_out_templates", "caption_templates", "no_finding"):
+        _refuse_words(getattr(prompts, key), f"{where}: {key}", optional=True)
+    for name, words in prompts.classes.items():
+        _refuse_words(words, f"{where}: class {name!r}")
+    for name, (yes, no) in [*prompts.pairs.items(), *prompts.concepts.items()]:
+        _refuse_words(yes, f"{where}: finding {name!r} (positive)")
+        _refuse_words(no, f"{where}: finding {name!r} (negative)", optional=True)
+        if both := sorted(set(yes) & set(no)):
+            raise ConfigError(f"{where}: finding {name!r} has {both[0]!r} as positive and as negative; keep one")
+    for name, words in prompts.held_out_synonyms.items():
+        _refuse_words(words, f"{where}: held_out_synonyms of {name!r}")
+        if name not in prompts.classes and name not in prompts.pairs and not prompts.from_labels:
+            raise UnknownNameError("class", name, [*prompts.classes, *prompts.pairs], f" under held_out_synonyms of {where}")
+    extra = (prompts.concept_template, prompts.metadata_template)
+    for template in (*prompts.templates, *prompts.held_out_templates, *extra):
+        if not isinstance(template, str) or not template.count("{") == template.count("}") == template.count("{}") == 1:
+            raise ConfigError(
+                f"{where}: template {template!r} does not have {{}} exactly once, where the class goes, and no other brace"
+            )
+    for template in prompts.caption_templates:
+        if template not in prompts.templates:
+            raise ConfigError(f"{where}: caption template {template!r} is not one of its templates; add it there")
+    for name in (*prompts.classes, *prompts.pairs):
+        _refuse_words(prompts.texts(name), f"{where}: the filled templates of {name!r}")
+    if not prompts.family:  # the classes of a family need not be distinct: another of its label spaces may say the same
+        _refuse_shared(prompts, where)
+
+
+def _refuse_shared(prompts: Prompts, where: str) -> None:
+    """Refuse a synonym of two classes, and held-out wording that training could see all the same."""
+    owner: dict[str, str] = {}
+    for name, words in [*prompts.classes.items(), *prompts.held_out_synonyms.items()]:
+        for word in words:
+            if name in prompts.classes and owner.setdefault(word.casefold(), name) != name:
+                raise ConfigError(f"{where}: {word!r} stands for both {owner[word.casefold()]!r} and {name!r}; keep one")
+    plain = {_plain(template) for template in prompts.templates}
+    for template in prompts.held_out_templates:
+        if _plain(template) in plain:
+            raise ConfigError(f"{where}: held-out template {template!r} is also a template (but for case and punctuation)")
+    said = [*prompts.no_finding, *(word for words in prompts.classes.values() for word in words)]
+    said += [word for pair in [*prompts.pairs.values(), *prompts.concepts.values()] for side in pair for word in side]
+    for name, words in prompts.held_out_synonyms.items():
+        for held in words:
+            pattern = re.compile(rf"(?<!\w){re.escape(held)}(?!\w)", re.IGNORECASE)
+            if seen := next((word for word in said if pattern.search(word)), None):
+                raise ConfigError(f"{where}: held-out synonym {held!r} of {name!r} stands in {seen!r}, which training uses")
+
+
+def _plain(template: str) -> str:
+    return re.sub(r"[^\w{}]+", " ", template).strip().casefold()
+
+
+def _refuse_words(words: Sequence[str], what: str, *, optional: bool = False) -> None:
+    if not words and not optional:
+        raise ConfigError(f"{what}: there is no text; give one, or leave the name out")
+    for word in words:
+        if not isinstance(word, str) or not word.strip():
+            raise ConfigError(f"{what}: {word!r} is empty or not text; write it in quotes")
+        if words.count(word) > 1:
+            raise ConfigError(f"{what}: {word!r} is given twice; keep one")
+
+
+_FOLDER, _WHAT = "prompts", "prompts"
+
+
+def read_prompts(path: str | Path) -> Prompts:
+    """Read a YAML file with the fields of `Prompts` as keys.
+
+    `classes: from_labels` stands for the dataset's own names; a pair is `{positive: [...], negative: [...]}`. `base` names
+    packaged prompts whose keys hold wherever the file does not give them itself (all but name, version and source).
+
+    Raises:
+        ConfigError: If it cannot be read, or is no prompts; names the file.
+    """
+    path = Path(path).expanduser()
+    return _parsed(read_text(path, _WHAT), str(path))
+
+
+def packaged_prompts(name: str) -> Prompts:
+    """Return prompts that come with medzoo, such as `medmnist_retinamnist`; raises UnknownNameError if there are none such."""
+    return _parsed(packaged_text(_FOLDER, name, _WHAT), f"packaged prompts {name!r}")
+
+
+def list_prompts() -> list[str]:
+    """Return the names of the packaged prompts, sorted."""
+    return packaged_names(_FOLDER)
+
+
+def find_prompts(dataset: Dataset | DatasetInfo) -> Prompts | None:
+    """Return the packaged prompts of a dataset, as `for_labels` gives them, or None.
+
+    `olives/bscan/disease` is looked for as `olives_bscan_disease`, then `olives_bscan`, then `olives`.
+    """
+    name = packaged_for(_FOLDER, (dataset if isinstance(dataset, DatasetInfo) else dataset.info).name)
+    if name is None:
+        return None
+    prompts = packaged_prompts(name)
+    return prompts if dataset.labels is None else prompts.for_labels(dataset.labels, dataset.concepts)
+
+
+def _parsed(text: str, where: str) -> Prompts:
+    try:
+        return Prompts.from_dict(parse_with_base(text, _FOLDER, _WHAT))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None

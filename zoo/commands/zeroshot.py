@@ -114,7 +114,7 @@ def _classifier(
 
 def _classify_images(task: Contrast, config: ZeroshotConfig) -> None:
     from medzoo.api import TrainedModel
-    from medzoo.export.runtime.model import probabilities
+    from medzoo.data.labels import probabilities
 
     if not config.classes:
         raise ConfigError("say what the images may show: classes=[...]")

@@ -63,7 +63,7 @@ def zero_shot_predictions(
 ) -> Predictions:
     """Turn image embeddings into predictions like any classifier's."""
     from medzoo.data.dataset import target_matrix
-    from medzoo.export.runtime.model import probabilities
+    from medzoo.data.labels import probabilities
 
     rows = dataset.table.set_index("sample_id", drop=False).loc[embeddings.sample_id]
     logits = classifier.logits(embeddings.image)

@@ -22,8 +22,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from medzoo.export.bench.machine import describe_machine
-from medzoo.export.bench.subjects import random_task, smooth_images
+from medzoo.export.bench.subjects import smooth_images
 from medzoo.export.runtime.cores import available_cores
+from medzoo.tasks.setup.random import random_task
 
 SIDE = 2048
 """Of the matrices."""

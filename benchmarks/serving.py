@@ -20,12 +20,13 @@ from PIL import Image
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.rounds import interleave, speedups
-from medzoo.export.bench.subjects import random_task, smooth_images
+from medzoo.export.bench.subjects import smooth_images
 from medzoo.export.graph.onnx_file import export_onnx
 from medzoo.export.runtime.batch_session import BatchSession, images_per_piece
 from medzoo.export.runtime.cores import available_cores
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.providers import SessionSettings
+from medzoo.tasks.setup.random import random_task
 
 BARE = "bare session"
 PLAIN = "the same, uncut"

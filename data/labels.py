@@ -148,6 +148,12 @@ class ConceptSpace:
         """Rebuild a concept space from `to_dict`."""
         return cls(tuple(described["names"]), {g: tuple(m) for g, m in (described.get("groups") or {}).items()})
 
+    def subset(self, names: Sequence[str]) -> ConceptSpace:
+        """Return some of the concepts, in this space's order, with what is left of its groups."""
+        kept = tuple(name for name in self.names if name in set(names))
+        groups = {group: tuple(n for n in members if n in kept) for group, members in (self.groups or {}).items()}
+        return ConceptSpace(kept, {group: members for group, members in groups.items() if members} or None)
+
 
 def _check_names(kind: str, names: Sequence[str]) -> None:
     if not names:

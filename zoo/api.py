@@ -17,9 +17,9 @@ from medzoo.data.images.decode import ImageInput, read_image, require_several, s
 from medzoo.data.labels import LabelSpace
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import probabilities
-from medzoo.tasks.load import TrainableTask, load_checkpoint
+from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.task import Task
 
 Image = ImageInput
 
@@ -32,7 +32,7 @@ class TrainedModel:
         device: Where it runs.
     """
 
-    def __init__(self, task: TrainableTask, device: str | torch.device = "cpu") -> None:
+    def __init__(self, task: Task, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
         self.task = task.to(self.device).eval()
 
@@ -79,10 +79,7 @@ class TrainedModel:
         """
         require_several(images, len(self.task.spec.preprocess.size))
         corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
-        found = self._run(images, batch_size, lambda batch: self.task.predict(batch), corrections)
-        if isinstance(self.task, Bottleneck):
-            found["concepts"] = self.task.model.values(torch.from_numpy(found["concept_logits"]).to(self.device)).cpu().numpy()
-        return found
+        return self.task.answers(self._run(images, batch_size, self.task.predict, corrections))
 
     def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
         """Return `logits` and `probabilities`, (N cases, K), of cases of one or several photographs each.
@@ -97,17 +94,13 @@ class TrainedModel:
         Raises:
             ImageError: If a case has no image, or an image cannot be read.
         """
-        labels = self.task.spec.labels
-        assert labels is not None
+        labels = self.task.spec.label_space
         for place, case in enumerate(cases):
             if not len(case):
                 raise ImageError(f"case {place} has no image")
         outputs = self.predict([image for case in cases for image in case], batch_size=batch_size)
         counts = [len(case) for case in cases]
-        mean = _means(outputs["logits"], counts)
-        if isinstance(self.task, Bottleneck):
-            mean = self.task.class_logits(_means(outputs["concept_logits"], counts).to(self.device)).cpu()
-            mean = mean + _means(outputs["logits"] - outputs["bottleneck_logits"], counts)
+        mean = self.task.cases(outputs, counts)
         return {"logits": mean.numpy(), "probabilities": probabilities(mean, labels).numpy()}
 
     def features(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> NDArray[Any]:
@@ -140,12 +133,6 @@ class TrainedModel:
                 parts.setdefault(name, []).append(value.float().cpu().numpy())
         back = np.argsort(order)
         return {name: np.concatenate(values)[back] for name, values in parts.items()}
-
-
-def _means(values: NDArray[Any], counts: Sequence[int]) -> Tensor:
-    """Return the mean of each run of rows."""
-    parts = torch.split(torch.from_numpy(values), list(counts))  # type: ignore[no-untyped-call]
-    return torch.stack([part.mean(dim=0) for part in parts])
 
 
 def load(run_or_dir: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> TrainedModel:

@@ -12,36 +12,24 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileError, UnknownNameError
-from medzoo.data.labels import LabelSpace
-from medzoo.data.samples.preprocess import Preprocess
 from medzoo.export.files.integrity import check, read_metadata
 from medzoo.export.graph.clip_graphs import TextTower
 from medzoo.export.graph.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
 from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
-from medzoo.losses.objective import objective_from_config
-from medzoo.models.backbones import timm_backbone
-from medzoo.models.clip.model import find_clip
-from medzoo.models.registry import check_name, is_timm, model_from_spec
-from medzoo.settings.schema import LossConfig
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
-from medzoo.store.spec import ModelSpec
-from medzoo.tasks.classify import Classify
-from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.load import TrainableTask, load_checkpoint
-from medzoo.tasks.setup.contrast import clip_preprocess, clip_spec, contrast_from_source
+from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.setup.random import random_task
+from medzoo.tasks.task import Task
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
-FAMILIES = ("cnn", "vit", "cnn3d", "slices", "clip")
 PARTS = ("image", "text")
 """Towers of an image–text model."""
-DEFAULT_SIZE = 224
 PROOF = 7
 """Random images that an export of random weights is proven on: the largest batch of `medzoo.export.graph.parity`."""
 CALIBRATION = 16
@@ -100,7 +88,7 @@ def run_subjects(
                 files[precision] = file
             elif precisions is not None:
                 absent[precision] = f"no {file.name} in the run; medzoo export run={path} precision={precision} writes it"
-        graph = TextTower(task) if isinstance(task, Contrast) and part == "text" else task.deploy()
+        graph = TextTower(task.embedder) if task.embedder is not None and part == "text" else task.deploy()
         found.append(Subject(f"{path.name} {part}".strip(), graph, files, absent, _batches(task, part, seed), True))
     if not any(subject.files for subject in found):
         missing = next((reason for subject in found for reason in subject.absent.values()), None)
@@ -132,7 +120,7 @@ def backbone_subjects(
 
     Args:
         backbone: A name of `medzoo list models`, or of open_clip for family clip.
-        family: Of `FAMILIES`.
+        family: Of `medzoo.tasks.setup.random.FAMILIES`.
         size: Pixels a side, [H, W] or [D, H, W]; None: the backbone's own, else 224.
         channels: 1 or 3.
         precisions: Of `PRECISIONS`; None: fp32 and int8.
@@ -150,34 +138,6 @@ def backbone_subjects(
         yield [_exported(task, part, folder, precisions or ["fp32", "int8"], seed) for part in chosen]
 
 
-def random_task(backbone: str, family: str, size: Any, channels: int, seed: int) -> TrainableTask:
-    """Return a task of ten classes (for family clip: an image–text model) with random weights, none of them constant.
-
-    Published initialisations start residual branches at zero: a proof of such a graph would prove nothing.
-
-    Raises:
-        UnknownNameError: If the family or the backbone is not known.
-        ConfigError: If the size does not suit it.
-    """
-    if family not in FAMILIES:
-        raise UnknownNameError("model family", family, FAMILIES, where=" (others: bench a run=)")
-    if family == "clip":
-        task: TrainableTask = _random_clip(backbone, size, seed)
-    else:
-        check_name(backbone, family)
-        preprocess = Preprocess(_size(backbone, family, size), channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels)
-        labels = LabelSpace("multiclass", tuple(f"class {number}" for number in range(10)))
-        objective = objective_from_config(LossConfig(), labels, np.eye(10, dtype=np.float32)).to_dict()
-        spec = ModelSpec(family, "classify", backbone, preprocess, labels, arguments={"outputs": 10}, objective=objective)
-        task = Classify(spec, model_from_spec(spec, seed=seed))
-    with torch.no_grad():
-        noise = torch.Generator().manual_seed(seed)
-        for parameter in task.model.parameters():
-            if parameter.numel() > 1 and parameter.std() == 0:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=noise))
-    return task.eval()
-
-
 def smooth_images(shape: tuple[int, ...], count: int, seed: int) -> NDArray[np.uint8]:
     """Return (count, *shape) random uint8 images of soft blobs, (H, W, C) or (D, H, W, C).
 
@@ -193,9 +153,9 @@ def smooth_images(shape: tuple[int, ...], count: int, seed: int) -> NDArray[np.u
     return np.ascontiguousarray(np.moveaxis(np.stack(planes).reshape(count, *depth, channels, height, width), -3, -1))
 
 
-def _parts(task: TrainableTask, asked: list[str] | None) -> tuple[str, ...]:
+def _parts(task: Task, asked: list[str] | None) -> tuple[str, ...]:
     """Return the towers to measure; one without a name for a model that has but one graph."""
-    if not isinstance(task, Contrast):
+    if task.embedder is None:
         if asked is not None:
             raise ConfigError(f"parts={asked} is for image–text models; leave it out")
         return ("",)
@@ -205,28 +165,28 @@ def _parts(task: TrainableTask, asked: list[str] | None) -> tuple[str, ...]:
     return tuple(asked) if asked else PARTS
 
 
-def _batches(task: TrainableTask, part: str, seed: int) -> Callable[[int], NDArray[Any]]:
+def _batches(task: Task, part: str, seed: int) -> Callable[[int], NDArray[Any]]:
     preprocess = task.spec.preprocess
     shape = (*preprocess.size, preprocess.channels)
 
     def batch(count: int) -> NDArray[Any]:
         if part == "text":
-            assert isinstance(task, Contrast)
-            return np.asarray(task.tokenizer([f"{TEXTS[i % len(TEXTS)]}, number {i}" for i in range(count)]))
+            assert task.embedder is not None
+            return np.asarray(task.embedder.tokenizer([f"{TEXTS[i % len(TEXTS)]}, number {i}" for i in range(count)]))
         images = smooth_images(shape, count, seed)
         return images if preprocess.dtype == "uint8" else images.astype(np.float32) / 255
 
     return batch
 
 
-def _exported(task: TrainableTask, part: str, folder: Path, precisions: list[str], seed: int) -> Subject:
+def _exported(task: Task, part: str, folder: Path, precisions: list[str], seed: int) -> Subject:
     batch = _batches(task, part, seed)
     name = f"{task.spec.architecture} {part}".strip()
     path = folder / f"{part or 'model'}.onnx"
     if part == "text":
-        assert isinstance(task, Contrast)
-        graph: nn.Module = TextTower(task)
-        export_text_tower(graph, path, task.tokenizer, TEXTS)
+        assert task.embedder is not None
+        graph: nn.Module = TextTower(task.embedder)
+        export_text_tower(graph, path, task.embedder.tokenizer, TEXTS)
     else:
         graph = task.deploy()
         export_graph(graph, path, list(batch(PROOF)))
@@ -265,26 +225,3 @@ def _reduced(path: Path, precision: str, feed: dict[str, NDArray[Any]]) -> Path:
 def _singly(feed: dict[str, NDArray[Any]]) -> Iterable[dict[str, NDArray[Any]]]:
     count = len(next(iter(feed.values())))
     return ({name: values[row : row + 1] for name, values in feed.items()} for row in range(count))
-
-
-def _random_clip(name: str, size: Any, seed: int) -> Contrast:
-    if size is not None:
-        raise ConfigError(f"{name} has a size of its own; leave size out")
-    source = find_clip(name)
-    objective = {"loss": "clip", "freeze": [], "captions": "column"}
-    return contrast_from_source(
-        clip_spec(source, source.config, clip_preprocess(source), data={}, objective=objective), source, seed
-    )
-
-
-def _size(backbone: str, family: str, size: Any) -> tuple[int, ...]:
-    volume = family in ("cnn3d", "slices")
-    if size is None:
-        own = timm_backbone.own_size(backbone) if is_timm(backbone) else None
-        if volume:
-            raise ConfigError(f"family={family} takes volumes: give size=[depth,height,width]")
-        return own or (DEFAULT_SIZE, DEFAULT_SIZE)
-    sides = (size,) * (3 if volume else 2) if isinstance(size, int) else tuple(size)
-    if not all(type(side) is int for side in sides) or len(sides) != (3 if volume else 2):
-        raise ConfigError(f"size={size} is not pixels a side, or {'[depth,height,width]' if volume else '[height,width]'}")
-    return sides

@@ -23,10 +23,7 @@ from medzoo.inference.predict import run_dataset
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import write_file
-from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.prepare import concept_truth
 from medzoo.tasks.task import Task
 
 SAMPLES = 4
@@ -43,7 +40,8 @@ def main(config: ExportConfig) -> None:
     check_settings(config)
     run = RunDirectory.open(Path(config.run))
     task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
-    if not isinstance(task, Contrast):  # an image–text model's output is a folder
+    towers = task.embedder
+    if towers is None:  # an image–text model's output is a folder
         if config.output is not None:
             _check_name(Path(config.output), config.precision)
         if config.prompts is not None:
@@ -53,8 +51,8 @@ def main(config: ExportConfig) -> None:
     samples = SampleDataset(dataset, "val", task.spec.preprocess)
     count = min(config.images, len(samples))
     images = [samples.pixels(index) for index in range(count)]
-    if isinstance(task, Contrast):
-        export_clip(task, dataset, run, images, None if samples.targets is None else samples.targets[:count], config, further)
+    if towers is not None:
+        export_clip(towers, dataset, run, images, None if samples.targets is None else samples.targets[:count], config, further)
         return
     reduced_name = "model.onnx" if config.precision == "fp32" else f"model.{config.precision}.onnx"
     path = run.path / reduced_name if config.output is None else Path(config.output)
@@ -118,7 +116,8 @@ def _check_dataset(task: Task, dataset: Dataset) -> dict[str, Any]:
 
 def _reduced(task: Task, proven: ProvenGraph, dataset: Dataset, samples: SampleDataset, config: ExportConfig) -> Reduced:
     """Return the graph at the precision asked for; raises ExportError if it is not offered or fails its gate."""
-    truth = concept_truth(task.spec, samples, dataset) if isinstance(task, Bottleneck) else None
+    task.prepare(samples, dataset)
+    truth = samples.concepts if task.spec.concepts is not None else None
     validation = validation_of(samples, task.spec.concepts, truth, config.gate.images, config.gate.seed)
     training = SampleDataset(dataset, "train", task.spec.preprocess)
     calibration = drawn(training, config.calibration.images, config.calibration.seed)

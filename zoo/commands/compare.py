@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
-from medzoo.models.heads.bottleneck import UNTRAINED
+from medzoo.models.heads.bottleneck import FROZEN
 from medzoo.models.trained import is_run
 from medzoo.store.directory import RunDirectory
 from medzoo.store.spec import ModelSpec
@@ -196,13 +196,13 @@ def _recipe(result: Result) -> str:
             words.append(f"{key}={data[key]}")
     if model.get("neighbours"):
         return ", ".join([*words, f"{model['neighbours']} nearest neighbours on frozen features"])
-    if result.spec.task == "bottleneck":
+    if result.spec.concepts is not None:
         words.append(f"{objective['regime']} {objective['kind']} bottleneck")
         words += ["residual path"] if objective.get("residual") else []
         words += ["shuffled concepts"] if (model.get("bottleneck") or {}).get("shuffle_concepts") else []
     if untrained:
         return ", ".join(words)
-    words.append(str(objective["classes"]["loss"] if result.spec.task == "bottleneck" else objective["loss"]))
+    words.append(str(objective.get("classes", objective)["loss"]))
     if trainer["finetune"] != "full":
         words.append(trainer["finetune"])
     words.append(f"{trainer['optimizer']} {trainer['learning_rate']:g} {trainer['schedule']}")
@@ -215,7 +215,7 @@ def _recipe(result: Result) -> str:
 
 def _untrained(result: Result) -> bool:
     """Whether the run is a bottleneck on a network that stayed as it was."""
-    return result.spec.task == "bottleneck" and result.spec.objective["regime"] in UNTRAINED
+    return result.spec.objective.get("regime") in FROZEN
 
 
 def _backbone_run(result: Result) -> Path | None:

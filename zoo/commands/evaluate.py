@@ -12,7 +12,9 @@ from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.run_report import report_run
+from medzoo.inference.devices import make_accelerator
 from medzoo.inference.predict import predict_run, run_dataset
+from medzoo.inference.run import Runner
 from medzoo.settings.verbs import EvaluateConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
@@ -38,9 +40,8 @@ def main(config: EvaluateConfig) -> None:
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
         details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
-        predict_run(
-            run, task, dataset, config.evaluation, config.device, config.workers, details, augment=augment, captions=captions
-        )
+        runner = Runner(make_accelerator(config.device), config.evaluation.batch_size or 64, config.workers)
+        predict_run(run, task, dataset, config.evaluation, runner, details, augment=augment, captions=captions)
     else:
         _refuse_predicting(config)
         _require_current(run, config.checkpoint)

@@ -26,8 +26,6 @@ from medzoo.settings.compose import compose_config, parse_overrides, typed
 from medzoo.settings.schema import TrainConfig
 
 FLAGS = ("-m", "--multirun")
-NAMED_BACKBONES = ("cnn", "vit", "cnn3d", "slices")
-"""Families whose backbone is a name of the registry, unless it is a run directory."""
 KNOWN_IN_THE_JOB = "${hydra:"
 """Values that Hydra gives to a running job alone."""
 
@@ -117,7 +115,7 @@ def _jobs(overrides: Sequence[str]) -> _Jobs | None:
 
 def _check(jobs: _Jobs, config_dir: Path | None) -> None:
     """Check what costs no training: that every job composes, names a model there is, and has a run directory of its own."""
-    from medzoo.models.registry import check_name
+    from medzoo.models.registry import check_backbone
     from medzoo.models.trained import is_run
     from medzoo.store.directory import RunDirectory
 
@@ -131,8 +129,8 @@ def _check(jobs: _Jobs, config_dir: Path | None) -> None:
             if KNOWN_IN_THE_JOB in str(raw):
                 continue
             settings = typed(TrainConfig, config)
-            if settings.model.family in NAMED_BACKBONES and not is_run(settings.model.backbone):
-                check_name(settings.model.backbone, settings.model.family)
+            if not is_run(settings.model.backbone):
+                check_backbone(settings.model.backbone, settings.model.family)
             if settings.run is None:
                 continue
             run = RunDirectory(Path(settings.run))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,20 +17,18 @@ from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_recor
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.predict import predict_run
-from medzoo.models.heads.bottleneck import UNTRAINED
-from medzoo.models.heads.neighbours import NeighbourNetwork
+from medzoo.inference.run import Runner
 from medzoo.models.trained import describe_start, is_run
 from medzoo.settings.compose import typed
 from medzoo.settings.schema import TrainConfig, TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.tasks.classify import Classify
-from medzoo.tasks.load import TrainableTask, load_checkpoint, task_from_spec
+from medzoo.tasks.frozen import concept_source
+from medzoo.tasks.load import load_checkpoint, task_from_spec
 from medzoo.tasks.setup.families import task_from_config
-from medzoo.tasks.setup.frozen import concept_source
-from medzoo.train.fit import finish_bottleneck, fit_bottleneck, fit_neighbours, save_fitted
+from medzoo.tasks.task import Task
+from medzoo.train.fit import complete_checkpoints, fit_at_once
 from medzoo.train.loop import Trainer
 
 RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root", "data.packed")
@@ -61,12 +59,9 @@ def main(config: DictConfig) -> RunDirectory:
     dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings))
     assets = {**task.assets(), FILE: learnt.to_bytes()}
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
-    if isinstance(task.model, NeighbourNetwork) and isinstance(task, Classify):
-        _refuse_training(settings)
-        return _remember(run, settings, yaml_text, dataset, task, assets)
-    if isinstance(task, Bottleneck) and task.regime in UNTRAINED:
-        _refuse_training(settings)
-        return _fit_layers(run, settings, yaml_text, dataset, task, assets)
+    if not task.learns_by_steps:
+        _refuse_training(settings, task)
+        return _fit_at_once(run, settings, yaml_text, dataset, task, assets)
     trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
     # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
     if accelerator.is_main_process:
@@ -94,11 +89,10 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
             raise ConfigError(f"a resumed run keeps its own {key}; only {', '.join(RESUMABLE)} may be given")
         OmegaConf.update(config, key, value)
     settings: TrainConfig = typed(TrainConfig, config)
-    bottleneck = settings.model.bottleneck
-    if settings.model.neighbours is not None or (bottleneck is not None and bottleneck.regime in UNTRAINED):
+    task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
+    if not task.learns_by_steps:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
     dataset = load_dataset(**settings.data)
-    task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
     learnt = read_record(path)
     if learnt.complete or task.spec.data.get("learnt_from"):  # a run of an earlier medzoo has no record, and started from none
         dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings))
@@ -119,50 +113,33 @@ def _looked_at(settings: TrainConfig) -> list[str]:
     return ["val", *(split for split in settings.evaluation.splits if settings.evaluate and split != "val")]
 
 
-def _trainer(
-    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: TrainableTask, *, resume: bool
-) -> Trainer:
+def _trainer(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Task, *, resume: bool) -> Trainer:
     trackers = settings.trainer.trackers
     accelerator = make_accelerator(settings.device, settings.trainer.precision, run, trackers)
     return Trainer(task, dataset, settings, yaml_text, run, resume, accelerator)
 
 
-def _refuse_training(settings: TrainConfig) -> None:
+def _runner(settings: TrainConfig, accelerator: Accelerator) -> Runner:
+    return Runner(accelerator, settings.trainer.batch_size, settings.trainer.workers)
+
+
+def _refuse_training(settings: TrainConfig, task: Task) -> None:
     """Refuse settings that a model without training would ignore."""
     plain = TrainerConfig()
     for name in vars(plain):
         if name not in USED_WITHOUT_TRAINING and getattr(settings.trainer, name) != getattr(plain, name):
-            what = "model.neighbours" if settings.model.neighbours is not None else "a bottleneck on a frozen network"
-            raise ConfigError(f"{what} trains nothing: trainer.{name} would have no effect; leave it out")
+            raise ConfigError(f"{task.trains_nothing} trains nothing: trainer.{name} would have no effect; leave it out")
 
 
-def _remember(
-    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Classify, assets: dict[str, bytes]
+def _fit_at_once(
+    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Task, assets: dict[str, bytes]
 ) -> RunDirectory:
     accelerator = make_accelerator(settings.device, settings.trainer.precision)
-    if accelerator.is_main_process:
-        RunDirectory.create(run.path, yaml_text, task.spec, assets)
-    accelerator.wait_for_everyone()
-    fit_neighbours(
-        task, dataset, run, yaml_text, accelerator, batch_size=settings.trainer.batch_size, workers=settings.trainer.workers
-    )
-    if settings.evaluate:
-        _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": "no choice: nothing is trained"})
-    return run
-
-
-def _fit_layers(
-    run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Bottleneck, assets: dict[str, bytes]
-) -> RunDirectory:
-    accelerator = make_accelerator(settings.device, settings.trainer.precision)
-    task, notes = fit_bottleneck(task, dataset, settings, accelerator)
-    if accelerator.is_main_process:  # only now: a mistake found above leaves no half-made run directory
-        RunDirectory.create(run.path, yaml_text, task.spec, assets)
-        save_fitted(task, run, yaml_text)
+    notes = fit_at_once(task, dataset, settings.model, run, yaml_text, assets, _runner(settings, accelerator))
+    if accelerator.is_main_process and notes:
         print("\n".join(notes))
-    accelerator.wait_for_everyone()
     if settings.evaluate:
-        _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": "validation loss of the fitted layers"})
+        _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": task.chosen_by})
     return run
 
 
@@ -173,8 +150,7 @@ def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details:
         load_checkpoint(folder),
         dataset,
         settings.evaluation,
-        settings.device,
-        0,
+        Runner(make_accelerator(settings.device), settings.evaluation.batch_size or 64),
         {**details, "weights": weights_checksum(folder)},
         augment=settings.trainer.augment,
         captions=settings.model.captions,
@@ -191,8 +167,8 @@ def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirect
         if progress.best is not None
         else f"trained {progress.epoch} epochs; {trainer.monitor} was never defined"
     )
-    if isinstance(trainer.task, Bottleneck):
-        finish_bottleneck(run, dataset, settings, trainer.yaml, trainer.accelerator)
+    if trainer.task.completes:
+        complete_checkpoints(run, dataset, settings.model, trainer.yaml, _runner(settings, trainer.accelerator))
     if settings.evaluate:
         details = {"checkpoint": "best", "epoch": progress.best_epoch, "chosen_by": f"val {trainer.monitor}"}
         _report(run, settings, dataset, details)

@@ -19,15 +19,14 @@ from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.run_report import plot_reliability
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.embed import embed_dataset, prompt_card, zero_shot_predictions
+from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import ZeroShotClassifier, build_classifier, choose_prompts
 from medzoo.models.trained import is_run
 from medzoo.settings.verbs import ZeroshotConfig
-from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.load import load_checkpoint
-from medzoo.tasks.setup.contrast import contrast_with_weights
+from medzoo.tasks.setup.contrast import contrast_with_weights, load_contrast
 
 CHUNK = 256
 """Images held in memory at once."""
@@ -55,7 +54,7 @@ def main(config: ZeroshotConfig) -> Path | None:
     )
     run = RunDirectory(path)
     run.require_empty()
-    embeddings = embed_dataset(task, dataset, config.evaluation, accelerator)
+    embeddings = embed_dataset(task, dataset, config.evaluation.splits, Runner(accelerator, config.evaluation.batch_size or 64))
     details = {"model": task.spec.architecture, "zero-shot": prompt_card(prompts, classifier)}
     predictions = zero_shot_predictions(embeddings, classifier, dataset, details)
     if not accelerator.is_main_process:
@@ -85,10 +84,7 @@ def load_model(config: ZeroshotConfig) -> Contrast:
         ConfigError: If it is not one, or has random weights.
     """
     if config.trained is not None:
-        task = load_checkpoint(find_checkpoint(config.trained, config.checkpoint))
-        if not isinstance(task, Contrast):
-            raise ConfigError(f"{config.trained} is no image-text model ({task.spec.family}); train one with model=clip")
-        return task
+        return load_contrast(config.trained, config.checkpoint)
     return contrast_with_weights(config.model)
 
 

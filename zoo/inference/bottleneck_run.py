@@ -32,7 +32,7 @@ def open_bottleneck(path: str | Path) -> tuple[RunDirectory, Bottleneck, Predict
     """
     run = RunDirectory.open(Path(path))
     spec = ModelSpec.read(run.spec)
-    if spec.task != "bottleneck":
+    if spec.concepts is None:
         raise ConfigError(f"{run.path} is no concept bottleneck ({spec.family}); train one with model=cbm")
     predictions = Predictions.read(run.predictions)
     which = predictions.details.get("checkpoint")
@@ -40,8 +40,8 @@ def open_bottleneck(path: str | Path) -> tuple[RunDirectory, Bottleneck, Predict
         raise EvaluationError(
             f"{run.predictions} does not say which checkpoint it is of; make it again with medzoo evaluate run={run.path}"
         )
-    task = load_checkpoint(find_checkpoint(run.path, which))
-    assert isinstance(task, Bottleneck)
+    task = load_checkpoint(find_checkpoint(run.path, which)).bottleneck
+    assert task is not None
     require_same_model(task, predictions)
     return run, task, predictions
 

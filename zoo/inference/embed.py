@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
@@ -15,9 +14,8 @@ from medzoo.data.splits.groups import shared_groups
 from medzoo.data.text.prompts import Prompts, find_prompts, prompts_from_names
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
-from medzoo.inference.run import predict_samples
+from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import ZeroShotClassifier
-from medzoo.settings.schema import EvaluationConfig
 from medzoo.tasks.contrast import Contrast, embeddings_of
 from medzoo.tasks.prepare import caption_prompts, write_captions
 
@@ -25,27 +23,25 @@ from medzoo.tasks.prepare import caption_prompts, write_captions
 def embed_dataset(
     task: Contrast,
     dataset: Dataset,
-    config: EvaluationConfig,
-    accelerator: Accelerator,
+    splits: Sequence[str],
+    runner: Runner,
     *,
-    workers: int = 0,
     captions: str | None = None,
 ) -> Embeddings:
     """Embed the splits of a dataset.
 
     Args:
-        task: In evaluation mode, on the accelerator's device.
+        task: In evaluation mode, on the runner's device.
         dataset: Whose images.
-        config: Which splits, and the batch size.
-        accelerator: Devices.
-        workers: Loader processes.
+        splits: Which of them.
+        runner: What runs the model.
         captions: Where captions come from, as `model.captions`; None: images alone.
 
     Raises:
         ConfigError: If a split is empty.
     """
     parts = []
-    for split in config.splits:
+    for split in splits:
         samples = SampleDataset(dataset, split, task.spec.preprocess)
         if not len(samples):
             raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
@@ -53,7 +49,7 @@ def embed_dataset(
             write_captions(samples, dataset, captions)
         elif "caption" not in dataset.table.columns:
             samples.writer = lambda index, draw: ""
-        outputs, _ = predict_samples(task, samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
+        outputs, _ = runner.predict(task, samples)
         parts.append(embeddings_of(samples, outputs, task.spec.hash, dataset.info.split_unit))
     return _joined(parts)
 
@@ -67,9 +63,7 @@ def zero_shot_predictions(
 
     rows = dataset.table.set_index("sample_id", drop=False).loc[embeddings.sample_id]
     logits = classifier.logits(embeddings.image)
-    notes = list(dataset.info.notes)
-    if shared_groups(dataset.table):
-        notes.append("the official split shares groups between splits: results are optimistic")
+    notes = list(dataset_notes(dataset))
     if classifier.ranking_only:
         notes.append(f"no negative prompt for {', '.join(classifier.ranking_only)}: AUROC and AP alone are meaningful")
     if classifier.truncated:
@@ -90,6 +84,12 @@ def zero_shot_predictions(
         notes=tuple(notes),
         details=dict(details),
     )
+
+
+def dataset_notes(dataset: Dataset) -> tuple[str, ...]:
+    """Return what every result on a dataset says of it."""
+    shared = ("the official split shares groups between splits: results are optimistic",) if shared_groups(dataset.table) else ()
+    return (*dataset.info.notes, *shared)
 
 
 def classifier_prompts(dataset: Dataset, captions: str = "auto") -> Prompts | None:

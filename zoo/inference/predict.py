@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
-from accelerate import Accelerator
+from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.augment import Augment, augment_policy
 from medzoo.data.samples.sample_dataset import SampleDataset
-from medzoo.data.splits.groups import shared_groups
 from medzoo.evaluation.predictions import Predictions
-from medzoo.inference.devices import make_accelerator
-from medzoo.inference.embed import classifier_prompts, embed_dataset, prompt_card, zero_shot_predictions
-from medzoo.inference.run import predict_samples
+from medzoo.inference.embed import classifier_prompts, dataset_notes, embed_dataset, prompt_card, zero_shot_predictions
+from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import build_classifier
 from medzoo.settings.schema import EvaluationConfig
 from medzoo.store.directory import RunDirectory
-from medzoo.tasks.bottleneck import Bottleneck
-from medzoo.tasks.classify import Classify
-from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.load import TrainableTask
-from medzoo.tasks.prepare import concept_truth
+from medzoo.tasks.task import Task
 
 
 def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:
@@ -39,25 +33,23 @@ def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:
 
 def predict_run(
     run: RunDirectory,
-    task: TrainableTask,
+    task: Task,
     dataset: Dataset,
     config: EvaluationConfig,
-    device: str,
-    workers: int,
-    details: dict[str, Any],
+    runner: Runner,
+    details: Mapping[str, Any],
     *,
     augment: Any = "auto",
     captions: str = "auto",
 ) -> Predictions | None:
-    """Predict the splits of a run and write its predictions file.
+    """Predict the splits of a run and write its predictions file; of an image–text model its embeddings, too.
 
     Args:
         run: Where it is written.
         task: With its weights.
         dataset: The run's.
-        config: Splits, batch size and test-time augmentation.
-        device: auto, cpu or cuda.
-        workers: Loader processes.
+        config: Splits and test-time augmentation.
+        runner: What runs the task.
         details: What the report shall say of the checkpoint.
         augment: The run's augmentation, for test-time augmentation.
         captions: Where an image–text model's captions come from.
@@ -68,74 +60,63 @@ def predict_run(
     Raises:
         ConfigError: If a split is empty, or test-time augmentation has nothing to do.
     """
-    accelerator = make_accelerator(device)
-    task.to(accelerator.device).eval()
-    if isinstance(task, Contrast):
-        return _embed_run(run, task, dataset, config, accelerator, workers, details, captions)
-    assert task.spec.labels is not None
-    names = ("rows", "targets", "logits", "probabilities", "concepts", "concept_logits", "bottleneck_logits")
-    parts: dict[str, list[Any]] = {name: [] for name in names}
-    for split in config.splits:
-        samples = SampleDataset(dataset, split, task.spec.preprocess)
-        if not len(samples):
-            raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
-        if isinstance(task, Bottleneck):
-            samples.concepts = concept_truth(task.spec, samples, dataset)
-        predict = partial(predict_samples, batch_size=config.batch_size or 64, workers=workers, accelerator=accelerator)
-        outputs, _ = predict(task, samples)
-        if config.tta and isinstance(task, Bottleneck):
-            raise ConfigError("evaluation.tta is not for concept bottlenecks, whose classes must follow from one set of concepts")
-        if config.tta and isinstance(task, Classify):
-            outputs = _with_copies(task, dataset, split, outputs, config, augment, predict)
-        parts["rows"].append(samples.rows)
-        parts["targets"].append(samples.targets)
-        parts["logits"].append(outputs["logits"])
-        parts["probabilities"].append(outputs["probabilities"])
-        if isinstance(task, Bottleneck):
-            parts["concepts"].append(samples.concepts)
-            parts["concept_logits"].append(outputs["concept_logits"])
-            parts["bottleneck_logits"].append(outputs["bottleneck_logits"])
-    rows = pd.concat(parts["rows"], ignore_index=True)
-    notes = list(dataset.info.notes)
-    if shared_groups(dataset.table):
-        notes.append("the official split shares groups between splits: results are optimistic")
-    predictions = Predictions(
-        labels=task.spec.labels,
-        sample_id=rows["sample_id"].to_numpy(dtype=object),
-        split=rows["split"].to_numpy(dtype=object),
-        group=rows["group"].to_numpy(dtype=object),
-        targets=np.concatenate(parts["targets"]),
-        logits=np.concatenate(parts["logits"]),
-        probabilities=np.concatenate(parts["probabilities"]),
-        subgroups=rows[list(dataset.subgroups)],
-        **_concept_parts(task, parts),
-        spec_hash=task.spec.hash,
-        split_unit=dataset.info.split_unit,
-        notes=tuple(notes),
-        details={**details, **({"tta": config.tta} if config.tta else {})},
-    )
-    if accelerator.is_main_process:
+    if config.tta and task.no_copies is not None:
+        raise ConfigError(f"evaluation.tta is not for {task.no_copies}")
+    task.to(runner.device).eval()
+    if task.embedder is None:
+        predictions = _predictions(task, dataset, config, runner, augment)
+        predictions = replace(predictions, details={**details, **({"tta": config.tta} if config.tta else {})})
+    else:
+        embeddings = embed_dataset(task.embedder, dataset, config.splits, runner, captions=captions)
+        embeddings = replace(embeddings, details={**embeddings.details, **details})
+        if runner.accelerator.is_main_process:
+            embeddings.write(run.embeddings)
+        prompts = classifier_prompts(dataset, captions)
+        if prompts is None or dataset.labels is None:
+            return None
+        classifier = build_classifier(task.embedder, prompts, dataset.labels)
+        said = {**details, "zero-shot": prompt_card(prompts, classifier)}
+        predictions = zero_shot_predictions(embeddings, classifier, dataset, said)
+    if runner.accelerator.is_main_process:
         predictions.write(run.predictions)
     return predictions
 
 
-def _concept_parts(task: Classify | Bottleneck, parts: dict[str, list[Any]]) -> dict[str, Any]:
-    """Return what the predictions of a concept bottleneck hold beside those of a classifier."""
-    if not isinstance(task, Bottleneck):
-        return {}
-    found: dict[str, Any] = {
-        "concepts": task.spec.concepts,
-        "concept_targets": np.concatenate(parts["concepts"]),
-        "concept_logits": np.concatenate(parts["concept_logits"]),
-        "concept_scale": "score" if task.model.kind == "score" else "logit",
-    }
-    if task.model.residual is not None:
-        found["residual_logits"] = np.concatenate(parts["logits"]) - np.concatenate(parts["bottleneck_logits"])
-    return found
+def _predictions(task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, augment: Any) -> Predictions:
+    rows: list[pd.DataFrame] = []
+    parts: dict[str, list[NDArray[Any]]] = {}
+    for split in config.splits:
+        samples = SampleDataset(dataset, split, task.spec.preprocess)
+        if not len(samples):
+            raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
+        task.prepare(samples, dataset)
+        outputs, _ = runner.predict(task, samples)
+        if config.tta:
+            outputs = {**outputs, **_with_copies(task, dataset, split, outputs, config, augment, runner)}
+        rows.append(samples.rows)
+        for name, values in {**outputs, "targets": samples.targets, "concepts": samples.concepts}.items():
+            if values is not None:
+                parts.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    table = pd.concat(rows, ignore_index=True)
+    return Predictions(
+        labels=task.spec.label_space,
+        sample_id=table["sample_id"].to_numpy(dtype=object),
+        split=table["split"].to_numpy(dtype=object),
+        group=table["group"].to_numpy(dtype=object),
+        targets=joined["targets"],
+        logits=joined["logits"],
+        probabilities=joined["probabilities"],
+        subgroups=table[list(dataset.subgroups)],
+        **task.predictions(joined, joined.get("concepts")),
+        spec_hash=task.spec.hash,
+        split_unit=dataset.info.split_unit,
+        notes=dataset_notes(dataset),
+    )
 
 
 def _with_copies(
-    task: Classify, dataset: Dataset, split: str, outputs: dict[str, Any], config: EvaluationConfig, augment: Any, predict: Any
+    task: Task, dataset: Dataset, split: str, outputs: dict[str, Any], config: EvaluationConfig, augment: Any, runner: Runner
 ) -> dict[str, Any]:
     """Average probabilities over each image and `config.tta` augmented copies of it; logits are those of the mean."""
     if config.tta < 0:
@@ -146,42 +127,13 @@ def _with_copies(
     copies = SampleDataset(dataset, split, task.spec.preprocess, augment=Augment(policy, task.spec.preprocess), seed=config.seed)
     total = outputs["probabilities"].astype(np.float64)
     for copy in range(1, config.tta + 1):
-        total += predict(task, copies, epoch=copy)[0]["probabilities"]
+        total += runner.predict(task, copies, epoch=copy)[0]["probabilities"]
     mean = total / (1 + config.tta)
-    assert task.spec.labels is not None
-    if task.spec.labels.kind == "regression":
+    if task.spec.label_space.kind == "regression":
         return {"logits": mean.astype(np.float32), "probabilities": mean.astype(np.float32)}
     # Averages of probabilities have no logits of their own; these give them back.
     small = np.clip(mean, 1e-30, 1.0)
     logits = np.log(small)
-    if task.spec.labels.kind == "multilabel":
+    if task.spec.label_space.kind == "multilabel":
         logits -= np.log(np.clip(1 - mean, 1e-16, 1.0))
     return {"logits": logits.astype(np.float32), "probabilities": mean.astype(np.float32)}
-
-
-def _embed_run(
-    run: RunDirectory,
-    task: Contrast,
-    dataset: Dataset,
-    config: EvaluationConfig,
-    accelerator: Accelerator,
-    workers: int,
-    details: dict[str, Any],
-    captions: str,
-) -> Predictions | None:
-    """Write a run's embeddings and, where the dataset has labels and prompts, its zero-shot predictions."""
-    if config.tta:
-        raise ConfigError("evaluation.tta is for classifiers; set it to 0")
-    embeddings = embed_dataset(task, dataset, config, accelerator, workers=workers, captions=captions)
-    embeddings = replace(embeddings, details={**embeddings.details, **details})
-    if accelerator.is_main_process:
-        embeddings.write(run.embeddings)
-    prompts = classifier_prompts(dataset, captions)
-    if prompts is None or dataset.labels is None:
-        return None
-    classifier = build_classifier(task, prompts, dataset.labels)
-    said = {**details, "zero-shot": prompt_card(prompts, classifier)}
-    predictions = zero_shot_predictions(embeddings, classifier, dataset, said)
-    if accelerator.is_main_process:
-        predictions.write(run.predictions)
-    return predictions

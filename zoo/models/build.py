@@ -1,8 +1,9 @@
-"""From a spec to its network, without weights."""
+"""From a spec to its network, without weights: a backbone, and the head that the spec names around it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -19,36 +20,66 @@ from medzoo.models.registry import model_from_spec
 from medzoo.store.spec import ModelSpec
 
 
-def _network(spec: ModelSpec, **initial: Any) -> nn.Module:
-    """Build a spec's backbone and what stands around it: an ordinal link, or a memory of neighbours."""
-    assert spec.labels is not None
-    bottleneck = spec.task == "bottleneck"
-    objective, labels = Objective.from_dict(spec.objective["classes"] if bottleneck else spec.objective), spec.labels
+def build_network(
+    spec: ModelSpec, *, seed: int = 0, pretrained: bool = False, checkpoint_path: str | Path | None = None
+) -> nn.Module:
+    """Build a spec's network; without `pretrained` and `checkpoint_path` nothing but the spec is read.
+
+    Args:
+        spec: What to build.
+        seed: Of the initial weights.
+        pretrained: Fetch the backbone's published weights.
+        checkpoint_path: Start the backbone from a local weights file instead.
+
+    Raises:
+        UnknownNameError: If the architecture is not known.
+        ConfigError: If arguments do not fit it.
+    """
     if spec.family == "clip_image":
-        model: nn.Module = build_clip_image(spec.arguments["open_clip"], spec.arguments["outputs"], initial.get("seed", 0))
+        backbone: nn.Module = build_clip_image(spec.arguments["open_clip"], spec.arguments["outputs"], seed)
     else:
-        model = model_from_spec(spec, **initial)
-    if bottleneck:
-        asked = spec.objective
-        if asked["regime"] == "language":
-            assert isinstance(model, ClipImageNetwork)
-            model = with_concept_scores(model, len(asked["concepts"]))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(initial.get("seed", 0), "class layer"))
-            return BottleneckNetwork(
-                model, concepts=len(asked["concepts"]), outputs=objective.outputs(labels), kind=asked["kind"],
-                features=_feature_width(model, spec) if asked["residual"] else None,
-                class_layer_rate=asked.get("class_layer_rate", 1.0),
-            )  # fmt: skip
-    if "neighbours" in spec.arguments:
-        asked = spec.arguments["neighbours"]
-        width = _feature_width(model, spec)
-        return NeighbourNetwork(
-            model, features=width, samples=asked["samples"], outputs=labels.width, neighbours=asked["count"], kind=labels.kind
-        )
-    if objective.loss in ("corn", "cumulative"):
-        return OrdinalNetwork(model, CornLink() if objective.loss == "corn" else CumulativeLink(labels.width))
-    return model
+        backbone = model_from_spec(spec, seed=seed, pretrained=pretrained, checkpoint_path=checkpoint_path)
+    return HEADS[spec.head](backbone, spec, seed)
+
+
+def _linear(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
+    return backbone
+
+
+def _ordinal(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
+    corn = spec.objective["loss"] == "corn"
+    return OrdinalNetwork(backbone, CornLink() if corn else CumulativeLink(spec.label_space.width))
+
+
+def _neighbours(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
+    asked, labels = spec.arguments["neighbours"], spec.label_space
+    return NeighbourNetwork(
+        backbone, features=_feature_width(backbone, spec), samples=asked["samples"], outputs=labels.width,
+        neighbours=asked["count"], kind=labels.kind,
+    )  # fmt: skip
+
+
+def _bottleneck(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
+    asked = spec.objective
+    if asked["regime"] == "language":
+        assert isinstance(backbone, ClipImageNetwork)
+        backbone = with_concept_scores(backbone, len(asked["concepts"]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "class layer"))
+        return BottleneckNetwork(
+            backbone, concepts=len(asked["concepts"]), outputs=Objective.from_dict(asked["classes"]).outputs(spec.label_space),
+            kind=asked["kind"], features=_feature_width(backbone, spec) if asked["residual"] else None,
+            class_layer_rate=asked.get("class_layer_rate", 1.0),
+        )  # fmt: skip
+
+
+HEADS: Mapping[str, Callable[[nn.Module, ModelSpec, int], nn.Module]] = {
+    "linear": _linear,
+    "ordinal": _ordinal,
+    "neighbours": _neighbours,
+    "bottleneck": _bottleneck,
+}
+"""`ModelSpec.head` → what puts it around a backbone, its random weights a function of the seed."""
 
 
 def _feature_width(model: nn.Module, spec: ModelSpec) -> int:

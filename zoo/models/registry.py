@@ -62,6 +62,17 @@ def check_name(name: str, family: str) -> None:
         timm_backbone.check_name(name, others=[*_OWN, *_third_party()])
 
 
+def check_backbone(name: str, family: str) -> None:
+    """Check a name before anything is built, where all names of the family are in the registry; as `check_name`."""
+    if family in ("cnn", "vit", "cnn3d", "slices"):
+        check_name(name, family)
+
+
+def takes_volumes(family: str) -> bool:
+    """Whether a family's networks take (N, C, D, H, W)."""
+    return family in ("cnn3d", "slices")
+
+
 def is_timm(name: str) -> bool:
     """Whether a name is looked up in timm; own and third-party names come first."""
     return name not in _OWN and name not in _third_party()

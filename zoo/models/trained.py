@@ -1,4 +1,4 @@
-"""The network of a trained run: its spec and tensors, and how another network starts from them."""
+"""The network of a trained run as another's start: its spec and tensors, read without a task, and how they are taken over."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import timm
 from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError, ConfigError
-from medzoo.models.backbones.contract import head_modules
+from medzoo.models.backbones.contract import Around, head_modules
+from medzoo.models.build import build_network
 from medzoo.models.clip.image import image_config
 from medzoo.models.clip.model import ClipSource, build_clip, find_clip, load_clip_weights
-from medzoo.models.heads.bottleneck import UNTRAINED, BottleneckNetwork
-from medzoo.models.heads.neighbours import NeighbourNetwork
-from medzoo.models.heads.ordinal import OrdinalNetwork
+from medzoo.models.heads.bottleneck import FROZEN
 from medzoo.models.registry import is_timm
-from medzoo.settings.schema import ModelConfig
+from medzoo.store.checkpoint import SPEC, WEIGHTS, find_checkpoint, load_weights, tensors_from_file
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.contrast import Contrast
+
+RESIZE_MODES = {"crop": "shortest", "pad": "longest", "stretch": "squash"}
+"""Our modes → open_clip's."""
 
 
 @dataclass(frozen=True)
-class TrainedBackbone:
+class Start:
     """A network that has been trained already.
 
     Attributes:
@@ -49,72 +50,84 @@ class TrainedBackbone:
 
 def is_run(name: str) -> bool:
     """Whether a backbone's name is a run directory, or a checkpoint folder; a known architecture's plain name is not."""
-    if not name or not (Path(name).expanduser() / "spec.json").is_file():
+    if not name or not _spec_file(name).is_file():
         return False
     return os.sep in name or (is_timm(name) and not timm.is_model(name.partition(".")[0]))
 
 
 def is_image_text_run(name: str) -> bool:
     """Whether a backbone's name is a run of medzoo's own image–text model."""
-    return is_run(name) and ModelSpec.read(Path(name).expanduser() / "spec.json").task == "contrast"
+    return is_run(name) and ModelSpec.read(_spec_file(name)).task == "contrast"
 
 
 def run_cards(name: str) -> list[Mapping[str, Any]]:
     """Return what the network of a run has learnt from, as `medzoo.data.dataset.data_card` takes it; empty for other names."""
-    return [ModelSpec.read(Path(name).expanduser() / "spec.json").data] if is_run(name) else []
+    return [ModelSpec.read(_spec_file(name)).data] if is_run(name) else []
 
 
-def trained_backbone(config: ModelConfig) -> TrainedBackbone:
-    """Return the network of the run that `model.backbone` names.
+def require_finished(network: nn.Module, folder: Path) -> None:
+    """Refuse a checkpoint whose training was interrupted before its last step.
 
     Raises:
-        CheckpointError: If it cannot be read.
+        CheckpointError: With the verb that goes on.
     """
-    from medzoo.store.checkpoint import find_checkpoint
-    from medzoo.tasks.load import load_checkpoint
+    if isinstance(network, Around) and network.unfinished is not None:
+        raise CheckpointError(
+            f"{folder}: training was interrupted before its last step, which {network.unfinished}; go on with "
+            "medzoo train resume=<run directory>"
+        )
 
-    task = load_checkpoint(find_checkpoint(Path(config.backbone).expanduser()))
-    spec = task.spec
-    if isinstance(task, Contrast):
-        own = {name: tensor for name, tensor in task.model.state_dict().items() if name.startswith("visual.")}
-        arguments = {"open_clip": image_config(spec.arguments["open_clip"])}
-        return TrainedBackbone("clip_image", spec.architecture, arguments, spec, own, {})
-    network = bare_network(task.model)
-    weights = {name: t for name, t in network.state_dict().items() if name not in head_names(network)}
+
+def read_start(run: str | Path) -> Start:
+    """Return the network of a run directory, or of a checkpoint folder.
+
+    Raises:
+        CheckpointError: If it cannot be read, or its training was interrupted before its last step.
+    """
+    folder = find_checkpoint(Path(run).expanduser())
+    spec, tensors = ModelSpec.read(folder / SPEC), tensors_from_file(folder / WEIGHTS)
+    if spec.task == "contrast":
+        own = {name: tensor for name, tensor in tensors.items() if name.startswith("visual.")}
+        return Start("clip_image", spec.architecture, {"open_clip": image_config(spec.arguments["open_clip"])}, spec, own, {})
+    network = build_network(spec)
+    load_weights(network, tensors, folder)
+    require_finished(network, folder)
+    backbone = bare_network(network)
+    weights = {name: t for name, t in backbone.state_dict().items() if name not in head_names(backbone)}
     arguments = {k: v for k, v in spec.arguments.items() if k not in ("outputs", "neighbours")}
-    whole = (network if spec.task == "bottleneck" else task.model).state_dict()
+    whole = (backbone if spec.head == "bottleneck" else network).state_dict()
     head = {name: tensor for name, tensor in whole.items() if name.removeprefix("backbone.") not in weights}
-    return TrainedBackbone(spec.family, spec.architecture, arguments, spec, weights, head)
+    return Start(spec.family, spec.architecture, arguments, spec, weights, head)
 
 
-def load_start(model: nn.Module, spec: ModelSpec, found: TrainedBackbone) -> None:
+def fill_from_start(network: nn.Module, spec: ModelSpec, start: Start) -> None:
     """Load a trained network into a new one, in place: with its last layer where that answers the same question.
 
     A bottleneck's class layer always starts anew.
 
     Args:
-        model: Of `spec`.
+        network: Of `spec`.
         spec: The new task's.
-        found: The trained network.
+        start: The trained network.
 
     Raises:
         CheckpointError: If it does not fit.
     """
-    backbone, weights = bare_network(model), found.weights
-    if spec.preprocess.size != found.spec.preprocess.size:
-        weights = resampled(backbone, found)
+    backbone, weights = bare_network(network), start.weights
+    if spec.preprocess.size != start.spec.preprocess.size:
+        weights = resampled(backbone, start)
     load_backbone(backbone, weights, spec.architecture)
-    if has_same_outputs(spec, found.spec):
-        (backbone if spec.task == "bottleneck" else model).load_state_dict(dict(found.head), strict=False)
+    if has_same_outputs(spec, start.spec):
+        (backbone if spec.head == "bottleneck" else network).load_state_dict(dict(start.head), strict=False)
 
 
-def resampled(backbone: nn.Module, found: TrainedBackbone) -> dict[str, Tensor]:
+def resampled(backbone: nn.Module, start: Start) -> dict[str, Tensor]:
     """Return weights for images of another size: position embeddings and windows as timm resamples them, where it can."""
     resample = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     if resample is None:
-        return found.weights
+        return start.weights
     # With the last layer, whose name tells timm which layout a state dict has.
-    whole = {**found.weights, **{name.removeprefix("backbone."): tensor for name, tensor in found.head.items()}}
+    whole = {**start.weights, **{name.removeprefix("backbone."): tensor for name, tensor in start.head.items()}}
     fitted: dict[str, Tensor] = resample(whole, backbone)
     return {name: tensor for name, tensor in fitted.items() if name not in head_names(backbone) and not name.startswith("link.")}
 
@@ -128,8 +141,8 @@ def describe_start(name: str, spec: ModelSpec) -> str:
     """
     if not is_run(name):
         return ""
-    before = ModelSpec.read(Path(name).expanduser() / "spec.json")
-    if spec.task == "contrast":
+    before = ModelSpec.read(_spec_file(name))
+    if spec.labels is None:
         return f"starts from {name}"
     same = has_same_outputs(spec, before)
     size, earlier = ("x".join(map(str, of.preprocess.size)) for of in (spec, before))
@@ -139,10 +152,10 @@ def describe_start(name: str, spec: ModelSpec) -> str:
 
 def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
     """Whether the last layer before a network's outputs, or its concepts, answers the same question in the same units."""
-    if one.task != other.task or "neighbours" in one.arguments or "neighbours" in other.arguments:
+    if one.task != other.task or "neighbours" in (one.head, other.head):
         return False
-    if one.task == "bottleneck":
-        trained = not {one.objective["regime"], other.objective["regime"]} & set(UNTRAINED)
+    if one.head == "bottleneck":
+        trained = not {one.objective["regime"], other.objective["regime"]} & set(FROZEN)
         return trained and one.objective["concepts"] == other.objective["concepts"]
     asked = [spec.data.get("options", {}).get("target") for spec in (one, other)]  # columns of 0 and 1 have the same labels
     return (one.labels, asked[0]) == (other.labels, asked[1]) and all(
@@ -171,14 +184,12 @@ def head_names(network: nn.Module) -> set[str]:
 
 
 def bare_network(network: nn.Module) -> nn.Module:
-    """Return a trained network without what stands around its backbone."""
-    if isinstance(network, BottleneckNetwork | OrdinalNetwork | NeighbourNetwork):
-        return network.backbone
-    return network
+    """Return a trained network without the head around its backbone."""
+    return network.backbone if isinstance(network, Around) and network.is_head else network
 
 
-def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | None) -> tuple[ClipSource, nn.Module]:
-    """Return a source and its image tower with its weights.
+def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | None) -> tuple[ClipSource, dict[str, Tensor]]:
+    """Return a source and the weights of its image tower, by the names that they have in the tower.
 
     Args:
         name: As for `medzoo.models.clip.model.find_clip`, or a run directory of medzoo's own image–text model.
@@ -186,28 +197,28 @@ def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | N
         checkpoint_path: A weights file.
 
     Raises:
+        ConfigError: If no model is named.
         CheckpointError: If a run is of another model, or weights do not fit.
     """
     if not name:
         raise ConfigError("model=clip_image needs model.backbone=<open_clip name, hf-hub:..., local-dir:... or a run directory>")
-    if (Path(name) / "spec.json").is_file():
-        from medzoo.store.checkpoint import find_checkpoint
-        from medzoo.tasks.load import load_checkpoint
-
-        task = load_checkpoint(find_checkpoint(name))
-        if task.spec.task != "contrast":
-            raise CheckpointError(f"{name} is no image–text model ({task.spec.family}); train one with model=clip")
-        own = task.spec.preprocess
-        modes = {"crop": "shortest", "pad": "longest", "stretch": "squash"}
+    if _spec_file(name).is_file():
+        start = read_start(name)
+        if start.spec.task != "contrast":
+            raise CheckpointError(f"{name} is no image–text model ({start.spec.family}); train one with model=clip")
+        own = start.spec.preprocess
         preprocess = {
             "size": list(own.size), "mean": own.mean, "std": own.std, "interpolation": own.interpolation,
-            "resize_mode": modes[own.mode],
+            "resize_mode": RESIZE_MODES[own.mode],
         }  # fmt: skip
-        source = ClipSource(task.spec.architecture, task.spec.arguments["open_clip"], preprocess=preprocess)
-        visual: Any = task.model.visual
-        return source, visual
+        tower = {key.removeprefix("visual."): tensor for key, tensor in start.weights.items()}
+        return ClipSource(start.architecture, start.spec.arguments["open_clip"], preprocess=preprocess), tower
     source = find_clip(name, pretrained, checkpoint_path)
     model = build_clip(source.config, source.text_config)
     load_clip_weights(model, source)
-    tower: Any = model.visual
-    return source, tower
+    visual: Any = model.visual
+    return source, visual.state_dict()
+
+
+def _spec_file(name: str) -> Path:
+    return Path(name).expanduser() / SPEC

@@ -31,6 +31,7 @@ class ModelSpec:
         objective: What it was trained for, with the target statistics that decode its outputs (task's own form).
         data: Card of the training data (`DatasetInfo.to_dict`), its options and split sizes.
         versions: Library → version at training.
+        named_head: What stands around the backbone, of `medzoo.models.build.HEADS`, where it does not follow from the rest.
     """
 
     family: str
@@ -43,6 +44,29 @@ class ModelSpec:
     objective: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    named_head: str | None = None
+
+    @property
+    def head(self) -> str:
+        """The head around the backbone: the one named, else what task, arguments and loss say, as in specs that name none."""
+        if self.named_head is not None:
+            return self.named_head
+        if self.task == "bottleneck":
+            return "bottleneck"
+        if "neighbours" in self.arguments:
+            return "neighbours"
+        return "ordinal" if self.objective.get("loss") in ("corn", "cumulative") else "linear"
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The labels of a model that has them.
+
+        Raises:
+            CheckpointError: If it has none (image–text models).
+        """
+        if self.labels is None:
+            raise CheckpointError(f"{self.architecture} ({self.family}) has no labels; use a model that was trained on labels")
+        return self.labels
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready content of `spec.json`."""
@@ -58,6 +82,7 @@ class ModelSpec:
             "objective": dict(self.objective),
             "data": dict(self.data),
             "versions": dict(self.versions),
+            **({"head": self.named_head} if self.named_head is not None else {}),
         }
 
     @classmethod
@@ -81,6 +106,7 @@ class ModelSpec:
                 objective=described["objective"],
                 data=described["data"],
                 versions=described["versions"],
+                named_head=described.get("head"),
             )
         except (KeyError, TypeError, MedzooError) as error:
             raise CheckpointError(f"the model's spec is damaged: {type(error).__name__}: {error}") from error

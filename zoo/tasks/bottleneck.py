@@ -7,7 +7,7 @@ features of a trained network. Language: similarities to texts; see `medzoo.mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -15,42 +15,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
-from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
+from medzoo.evaluation.monitor import monitor_value, monitorable
 from medzoo.losses.masked import binary_cross_entropy
 from medzoo.losses.objective import Objective
 from medzoo.models import finetune
-from medzoo.models.heads.bottleneck import PERCENTILES, UNTRAINED, BottleneckNetwork, Regime
-from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_sparse_linear
-from medzoo.settings.schema import TrainerConfig
+from medzoo.models.heads.bottleneck import BottleneckNetwork, Regime
+from medzoo.models.heads.class_layer import ConceptData, fit_class_layer, set_intervention_scale
+from medzoo.settings.schema import ModelConfig, TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import in_units, probabilities
-from medzoo.tasks.task import Batch, over_views
+from medzoo.tasks.prepare import concept_truth, prepare_samples
+from medzoo.tasks.task import Batch, Runner, Task, case_means, monitor_or_loss, over_views
 
 CONCEPT_MONITOR = "concept_auroc"
 
 
-@dataclass(frozen=True)
-class ConceptData:
-    """What the class layer is fitted on, of one split.
-
-    Attributes:
-        concept_logits: (N, M) predicted.
-        concepts: (N, M) true, NaN where missing.
-        targets: (N, K) true classes, NaN where missing.
-        features: (N, F) pooled features; for the residual path.
-    """
-
-    concept_logits: Tensor
-    concepts: Tensor
-    targets: Tensor
-    features: Tensor | None = None
-
-
-class Bottleneck(nn.Module):
+class Bottleneck(Task):
     """A network that classifies through concepts.
 
     `joint` minimises the class loss and `concept_weight` times the concept loss together. `sequential` and `independent` learn
@@ -65,25 +50,23 @@ class Bottleneck(nn.Module):
         concept_weight: Of the concept loss; 0 where no concept is trained.
     """
 
-    accumulates = True
-    """Whether gradients of small batches add up to that of the larger."""
+    model: BottleneckNetwork
+    completes = True
+    no_copies = "concept bottlenecks, whose classes must follow from one set of concepts"
 
-    def __init__(self, spec: ModelSpec, model: BottleneckNetwork) -> None:
-        super().__init__()
-        assert spec.labels is not None
-        assert spec.concepts is not None
-        self.spec = spec
-        self.model = model
+    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
+        super().__init__(spec, model)
         self.objective = Objective.from_dict(spec.objective["classes"])
-        self.loss = self.objective.function(spec.labels)
+        self.loss = self.objective.function(spec.label_space)
         self.regime: str = spec.objective["regime"]
         if self.regime not in get_args(Regime):
             raise UnknownNameError("model.bottleneck.regime", self.regime, get_args(Regime))
         self.concept_weight = float(spec.objective.get("concept_weight", 0.0))
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Run `training_step`; the form that wrapping for several devices needs."""
-        return self.training_step(batch)
+    @property
+    def bottleneck(self) -> Bottleneck:
+        """The task itself."""
+        return self
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss a sample and the number of samples.
@@ -102,27 +85,19 @@ class Bottleneck(nn.Module):
         return {"loss": loss, "count": rows}
 
     @torch.no_grad()
-    def validation_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs of `predict`, with `loss` and `count` where a network is trained."""
-        if self.regime in UNTRAINED:
-            return self.predict(batch)
-        return {**self.predict(batch), **self.training_step(batch)}
-
-    @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Return `logits`, `probabilities` (N, K), `concept_logits` (N, M) and `bottleneck_logits` (N, K).
 
         The latter are the class outputs without the residual path. `concept_values` and `concept_mask` (N, M) in the batch
         correct concepts.
         """
-        assert self.spec.labels is not None
         concept_logits, features = self._concepts(batch)
         values, mask = batch.get("concept_values"), batch.get("concept_mask")
         outputs = in_units(self.model.classes(concept_logits, features, values, mask).float(), self.objective)
         without = self.class_logits(concept_logits, values, mask)
         return {
             "logits": outputs,
-            "probabilities": probabilities(outputs, self.spec.labels),
+            "probabilities": probabilities(outputs, self.spec.label_space),
             "concept_logits": concept_logits.float(),
             "bottleneck_logits": without,
         }
@@ -141,7 +116,6 @@ class Bottleneck(nn.Module):
         """Return the graph to export: raw image and optional corrections → logits, probabilities, concepts."""
         return BottleneckGraph(self.spec, self.model)
 
-    @torch.no_grad()
     def finish(self, train: ConceptData, val: ConceptData | None = None) -> float | None:
         """Set what only the whole training split tells: the scale of interventions, and the class layer unless joint.
 
@@ -155,65 +129,41 @@ class Bottleneck(nn.Module):
         Raises:
             ConfigError: If nothing is labelled, or a penalty is out of range.
         """
-        model = self.model
-        model.eval()
-        low, high = (torch.quantile(train.concept_logits.float(), share, dim=0) for share in PERCENTILES)
-        model.low.copy_(low)
-        model.high.copy_(torch.maximum(high, low + 1e-3))
+        set_intervention_scale(self.model.eval(), train.concept_logits)
         if self.regime == "joint":
             return None
-        assert self.spec.labels is not None
-        kind, l1_ratio = self.spec.labels.kind, float(self.spec.objective.get("l1_ratio", 0.0))
-        shown, wanted = model.shown(train.concept_logits), self._standardised(train.targets)
-        if self.regime == "independent":
-            shown = torch.where(train.concepts.isnan(), shown, model.on_scale(train.concepts.nan_to_num(0.0)))
+        train, val = self._standardised(train), None if val is None else self._standardised(val)
+        return fit_class_layer(
+            self.model, train, val, kind=self.spec.label_space.kind, on_truth=self.regime == "independent",
+            penalty=self.spec.objective["penalty"], l1_ratio=float(self.spec.objective.get("l1_ratio", 0.0)),
+        )  # fmt: skip
 
-        def fit(penalty: float) -> tuple[Tensor, Tensor]:
-            if l1_ratio > 0:
-                return fit_sparse_linear(shown, wanted, kind, penalty=penalty, l1_ratio=l1_ratio)
-            return fit_linear(shown, wanted, kind, penalty=penalty)
-
-        penalty: float | None = self.spec.objective["penalty"]
-        with torch.enable_grad():
-            if penalty is None:
-                assert val is not None
-                penalty = choose_penalty(fit, model.shown(val.concept_logits), self._standardised(val.targets), kind)
-            weight, bias = fit(penalty)
-        model.head.weight.copy_(weight)
-        model.head.bias.copy_(bias)
-        if model.residual is not None and train.features is not None:
-            self._fit_residual(train, val)
-        return penalty
-
-    def _fit_residual(self, train: ConceptData, val: ConceptData | None) -> None:
-        """Fit what the concepts left over on features of mean 0 and spread 1 (Yuksekgonul et al. 2023, equation 3)."""
-        assert self.spec.labels is not None
-        assert self.model.residual is not None
-        assert train.features is not None
-        kind, head = self.spec.labels.kind, self.model.head
-        mean, spread = train.features.mean(dim=0), train.features.std(dim=0, correction=0).clamp_min(1e-6)
-        inputs, wanted = (train.features - mean) / spread, self._standardised(train.targets)
-        offset = head(self.model.shown(train.concept_logits))
-
-        def fit(penalty: float) -> tuple[Tensor, Tensor]:
-            return fit_linear(inputs, wanted, kind, penalty=penalty, offset=offset, bias=False)
-
-        penalty: float | None = self.spec.objective["penalty"]
-        with torch.enable_grad():
-            if penalty is None:
-                assert val is not None
-                assert val.features is not None
-                others, left = (val.features - mean) / spread, head(self.model.shown(val.concept_logits))
-                penalty = choose_penalty(fit, others, self._standardised(val.targets), kind, offset=left)
-            weight, _ = fit(penalty)
-        weight = weight / spread
-        self.model.residual.weight.copy_(weight)
-        self.model.residual.bias.copy_(-weight @ mean)
-
-    def _standardised(self, targets: Tensor) -> Tensor:
+    def _standardised(self, data: ConceptData) -> ConceptData:
         if self.objective.mean is None or self.objective.std is None:
-            return targets
-        return (targets - torch.tensor(self.objective.mean)) / torch.tensor(self.objective.std)
+            return data
+        targets = (data.targets - torch.tensor(self.objective.mean)) / torch.tensor(self.objective.std)
+        return replace(data, targets=targets)
+
+    def prepare(self, samples: SampleDataset, dataset: Dataset, captions: str = "auto") -> None:
+        """Give a split what is known of the bottleneck's own concepts."""
+        samples.concepts = concept_truth(self.spec, samples, dataset)
+
+    def complete(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> None:
+        """Fit the class layer (unless joint) and the scale of interventions on the training split, not augmented.
+
+        Doing it again gives the same network.
+        """
+        samples = SampleDataset(dataset, "train", self.spec.preprocess)
+        prepare_samples(self, samples, dataset, config)
+        self.to(runner.device).eval()
+        outputs, _ = runner.predict(self, samples)
+        features = None if self.model.residual is None else runner.features(self, samples)
+        self.to("cpu")
+        assert samples.concepts is not None
+        assert samples.targets is not None
+        # Copies: pandas' own memory cannot be written, of which torch warns.
+        concepts, targets = torch.from_numpy(samples.concepts.copy()), torch.from_numpy(samples.targets.copy())
+        self.finish(ConceptData(torch.from_numpy(outputs["concept_logits"]), concepts, targets, features))
 
     def require(self, samples: SampleDataset) -> None:
         """Check that a split has labels and concepts.
@@ -221,40 +171,29 @@ class Bottleneck(nn.Module):
         Raises:
             TrainingError: If it lacks either.
         """
-        if samples.targets is None or np.isnan(samples.targets).all():
-            raise TrainingError(f"the {samples.split} split has no labelled sample; nothing to learn or choose by")
-        if samples.concepts is None or np.isnan(samples.concepts).all():
-            raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
+        super().require(samples)
+        known = known_concepts(samples)
         if samples.split == "train":
-            require_known(self.concept_labels.names, samples.concepts)
+            require_known(self.concept_labels.names, known)
 
     def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
         """Return the metric the epoch is chosen by: of the classes if they are learnt, else of the concepts."""
-        assert self.spec.labels is not None
-        assert val.targets is not None
-        if self.regime != "joint" and asked not in (None, "loss", CONCEPT_MONITOR):
+        if self.regime == "joint" and asked != CONCEPT_MONITOR:
+            return super().choose_monitor(asked, val)
+        if asked not in (None, "loss", CONCEPT_MONITOR):
             raise ConfigError(
                 f"trainer.monitor={asked}: the class layer of a {self.regime} bottleneck is fitted after training; use "
                 f"{CONCEPT_MONITOR} or loss"
             )
-        name = asked or (METRICS[self.spec.labels.kind][0] if self.regime == "joint" else CONCEPT_MONITOR)
-        if name == "loss":
-            return name, None
-        if name == CONCEPT_MONITOR:
-            reason = monitorable(self.concept_labels, _filled(val.concepts), "auroc")
-        else:
-            reason = monitorable(self.spec.labels, val.targets, name)
-        if reason is None:
-            return name, None
-        return "loss", f"{name} is undefined on the val split ({reason}); the epoch is chosen by val loss"
+        if asked == "loss":
+            return asked, None
+        return monitor_or_loss(CONCEPT_MONITOR, monitorable(self.concept_labels, known_concepts(val), "auroc"))
 
     def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
         """Return a metric over the validation split; None where it is undefined."""
-        assert self.spec.labels is not None
-        assert val.targets is not None
         if name == CONCEPT_MONITOR:
-            return monitor_value(self.concept_labels, _filled(val.concepts), outputs["concept_logits"], "auroc")
-        return monitor_value(self.spec.labels, val.targets, outputs["logits"], name)
+            return monitor_value(self.concept_labels, known_concepts(val), outputs["concept_logits"], "auroc")
+        return super().monitor_value(name, outputs, val)
 
     @property
     def concept_labels(self) -> LabelSpace:
@@ -264,11 +203,7 @@ class Bottleneck(nn.Module):
 
     def higher_is_better(self, name: str) -> bool:
         """Whether a larger value of a monitored metric is better."""
-        return name == CONCEPT_MONITOR or (name != "loss" and higher_is_better(name))
-
-    def can_cache(self, samples: SampleDataset) -> bool:
-        """Whether a linear probe's features can be computed once: not here, concepts are learnt from images."""
-        return False
+        return name == CONCEPT_MONITOR or super().higher_is_better(name)
 
     def freeze(self, config: TrainerConfig) -> None:
         """Mark what shall not be trained: part of the backbone as asked for, and the class layer unless joint."""
@@ -282,19 +217,45 @@ class Bottleneck(nn.Module):
         self.model.train()
         finetune.set_training(self.model.backbone, config)
 
-    def assets(self) -> dict[str, bytes]:
-        """Return what a checkpoint needs beside weights and spec: nothing."""
-        return {}
+    def predictions(self, outputs: Mapping[str, NDArray[Any]], concepts: NDArray[np.float32] | None) -> dict[str, Any]:
+        """Return the concepts, true and predicted, and what a residual path adds."""
+        found: dict[str, Any] = {
+            "concepts": self.spec.concepts,
+            "concept_targets": concepts,
+            "concept_logits": outputs["concept_logits"],
+            "concept_scale": "score" if self.model.kind == "score" else "logit",
+        }
+        if self.model.residual is not None:
+            found["residual_logits"] = outputs["logits"] - outputs["bottleneck_logits"]
+        return found
+
+    def answers(self, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Add `concepts` (N, M) in 0..1."""
+        logits = torch.from_numpy(outputs["concept_logits"]).to(self.model.low.device)
+        return {**outputs, "concepts": self.model.values(logits).cpu().numpy()}
+
+    @torch.no_grad()
+    def cases(self, outputs: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> Tensor:
+        """Return class logits of the mean concept logits, with the mean of what a residual path adds."""
+        device = self.model.low.device
+        mean = self.class_logits(case_means(outputs["concept_logits"], counts).to(device)).cpu()
+        return mean + case_means(outputs["logits"] - outputs["bottleneck_logits"], counts)
 
     def _concepts(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        preprocess = self.spec.preprocess
-
-        def step(images: Tensor) -> Tensor:
-            return torch.cat(self.model.concepts_and_features(normalise(fit(images, preprocess), preprocess)), dim=1)
-
-        both = over_views(step, batch)
+        both = over_views(lambda images: torch.cat(self.model.concepts_and_features(self.input(images)), dim=1), batch)
         width = self.model.head.in_features
         return both[:, :width], both[:, width:]
+
+
+def known_concepts(samples: SampleDataset) -> NDArray[np.float32]:
+    """Return (N, M): what is known of a split's concepts, NaN where nothing is.
+
+    Raises:
+        TrainingError: If nothing is known of any.
+    """
+    if samples.concepts is None or np.isnan(samples.concepts).all():
+        raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
+    return samples.concepts
 
 
 def require_known(names: Sequence[str], concepts: NDArray[np.float32]) -> None:
@@ -332,13 +293,7 @@ class BottleneckGraph(nn.Module):
 
     def forward(self, image: Tensor, concept_values: Tensor, concept_mask: Tensor) -> tuple[Tensor, ...]:
         """Return class outputs and concepts of (N, [D,] H, W, C) raw images; corrections are (N, M) or (1, M) float32."""
-        assert self.spec.labels is not None
         values = normalise(fit(image.movedim(-1, 1), self.spec.preprocess), self.spec.preprocess)
         concept_logits, features = self.model.concepts_and_features(values)
         outputs = in_units(self.model.classes(concept_logits, features, concept_values, concept_mask), self.objective)
-        return outputs, probabilities(outputs, self.spec.labels), self.model.values(concept_logits)
-
-
-def _filled(concepts: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    assert concepts is not None
-    return concepts
+        return outputs, probabilities(outputs, self.spec.label_space), self.model.values(concept_logits)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.data.errors import TrainingError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
-from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.losses.objective import Objective
-from medzoo.models import finetune
-from medzoo.models.backbones.contract import classify_features, pooled_features
-from medzoo.settings.schema import TrainerConfig
+from medzoo.models.backbones.contract import classify_features
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.task import Batch, over_views
+from medzoo.tasks.task import Batch, Task, over_views
 
 
-class Classify(nn.Module):
+class Classify(Task):
     """A network of K outputs with a loss on `target`.
 
     Attributes:
@@ -32,20 +23,10 @@ class Classify(nn.Module):
         objective: The loss and what decodes the outputs.
     """
 
-    accumulates = True
-    """Whether gradients of small batches add up to that of the larger."""
-
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
-        super().__init__()
-        assert spec.labels is not None
-        self.spec = spec
-        self.model = model
+        super().__init__(spec, model)
         self.objective = Objective.from_dict(spec.objective)
-        self.loss = self.objective.function(spec.labels)
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Run `training_step`; the form that wrapping for several devices needs."""
-        return self.training_step(batch)
+        self.loss = self.objective.function(spec.label_space)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the masked mean loss and how many targets it is over."""
@@ -64,53 +45,12 @@ class Classify(nn.Module):
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Return `logits` and `probabilities`, (N, K) float32; for regression both are the values, in the labels' units."""
-        assert self.spec.labels is not None
         logits = self._logits(batch)
-        return {"logits": logits, "probabilities": probabilities(logits, self.spec.labels)}
-
-    @torch.no_grad()
-    def features(self, batch: Batch) -> Tensor:
-        """Return (N, F) float32 pooled features, the input of the network's head; of several views their mean."""
-
-        def step(images: Tensor) -> Tensor:
-            return pooled_features(self.model, self._input(images)).float()
-
-        return over_views(step, batch)
+        return {"logits": logits, "probabilities": probabilities(logits, self.spec.label_space)}
 
     def deploy(self) -> nn.Module:
         """Return the graph to export: raw image → logits, probabilities."""
         return ClassifyGraph(self.spec, self.model)
-
-    def require(self, samples: SampleDataset) -> None:
-        """Check that a split has labels to learn from or to choose by.
-
-        Raises:
-            TrainingError: If it has none.
-        """
-        if samples.targets is None or np.isnan(samples.targets).all():
-            raise TrainingError(
-                f"the {samples.split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by"
-            )
-
-    def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
-        """Return the metric the epoch is chosen by, or the loss where it is undefined on these labels, and then why."""
-        assert self.spec.labels is not None
-        assert val.targets is not None
-        name = asked or METRICS[self.spec.labels.kind][0]
-        reason = None if name == "loss" else monitorable(self.spec.labels, val.targets, name)
-        if reason is None:
-            return name, None
-        return "loss", f"{name} is undefined on the val split ({reason}); the epoch is chosen by val loss"
-
-    def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
-        """Return a metric over the validation split; None where it is undefined."""
-        assert self.spec.labels is not None
-        assert val.targets is not None
-        return monitor_value(self.spec.labels, val.targets, outputs["logits"], name)
-
-    def higher_is_better(self, name: str) -> bool:
-        """Whether a larger value of a monitored metric is better."""
-        return name != "loss" and higher_is_better(name)
 
     def can_cache(self, samples: SampleDataset) -> bool:
         """Whether a linear probe's features can be computed once: not those of several views.
@@ -119,27 +59,12 @@ class Classify(nn.Module):
         """
         return samples.views is None
 
-    def freeze(self, config: TrainerConfig) -> None:
-        """Mark what shall not be trained; see `medzoo.models.finetune`."""
-        finetune.freeze(self.model, config)
-
-    def set_training(self, config: TrainerConfig) -> None:
-        """Put what learns into training mode and what is frozen into evaluation mode."""
-        finetune.set_training(self.model, config)
-
-    def assets(self) -> dict[str, bytes]:
-        """Return what a checkpoint needs beside weights and spec: nothing."""
-        return {}
-
     def _logits(self, batch: Batch) -> Tensor:
         if "features" in batch:  # computed once, by a linear probe
             outputs = classify_features(self.model, batch["features"])
         else:
-            outputs = over_views(lambda images: self.model(self._input(images)), batch)
+            outputs = over_views(lambda images: self.model(self.input(images)), batch)
         return in_units(outputs.float(), self.objective)
-
-    def _input(self, images: Tensor) -> Tensor:
-        return normalise(fit(images, self.spec.preprocess), self.spec.preprocess)
 
 
 class ClassifyGraph(nn.Module):
@@ -156,10 +81,9 @@ class ClassifyGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return logits and probabilities of (N, [D,] H, W, C) raw images."""
-        assert self.spec.labels is not None
         values = fit(image.movedim(-1, 1), self.spec.preprocess)
         logits = in_units(self.model(normalise(values, self.spec.preprocess)), self.objective)
-        return logits, probabilities(logits, self.spec.labels)
+        return logits, probabilities(logits, self.spec.label_space)
 
 
 def in_units(outputs: Tensor, objective: Objective) -> Tensor:

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import CheckpointError, ConfigError, TrainingError, UnknownNameError
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import stable_hash
 from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.evaluation.embeddings import Embeddings
+from medzoo.evaluation.retrieval import retrieval_metrics
 from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
-from medzoo.models.clip.model import encode_image, encode_text
+from medzoo.models.clip.model import build_clip, encode_image, encode_text
 from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.task import Batch, over_views
+from medzoo.tasks.prepare import write_captions
+from medzoo.tasks.task import Batch, Task, over_views
 
 TOKENIZER_FILE, TEXT_CONFIG_FILE = "tokenizer.json", "text_config.json"
 TOWERS = ("image", "text")
 
 
-class Contrast(nn.Module):
+class Contrast(Task):
     """An open_clip model with a contrastive loss on (`image`, `text`) pairs.
 
     Attributes:
@@ -37,22 +40,35 @@ class Contrast(nn.Module):
         text_config: The Hugging Face text tower's configuration, or None.
     """
 
-    accumulates = False
-    """Whether gradients of small batches add up to that of the larger: not here, where every pair is the others' negative."""
+    accumulates = False  # every pair is the others' negative
+    no_copies = "image–text models; set it to 0"
 
     def __init__(
         self, spec: ModelSpec, model: nn.Module, tokenizer: Tokenizer, text_config: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__()
-        self.spec = spec
-        self.model = model
+        super().__init__(spec, model)
         self.tokenizer = tokenizer
         self.text_config = text_config
         self.loss = contrastive_loss(spec.objective["loss"])
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Run `training_step`; the form that wrapping for several devices needs."""
-        return self.training_step(batch)
+    @classmethod
+    def from_spec(cls, spec: ModelSpec, assets: Mapping[str, bytes]) -> Self:
+        """Rebuild the model with its tokenizer and, where it has one, the text tower's configuration.
+
+        Raises:
+            CheckpointError: If either is missing or damaged.
+        """
+        try:
+            tokenizer = Tokenizer.from_dict(json.loads(assets[TOKENIZER_FILE]))
+            text_config = json.loads(assets[TEXT_CONFIG_FILE]) if TEXT_CONFIG_FILE in assets else None
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint's assets are missing or damaged ({type(error).__name__}: {error})") from None
+        return cls(spec, build_clip(spec.arguments["open_clip"], text_config), tokenizer, text_config)
+
+    @property
+    def embedder(self) -> Contrast:
+        """The task itself."""
+        return self
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss over the pairs of all processes and the number of this one's pairs; rows without text are left out."""
@@ -80,14 +96,14 @@ class Contrast(nn.Module):
         """Return (N, E) unit image embeddings."""
         return self.embed_images(batch)
 
+    def prepare(self, samples: SampleDataset, dataset: Dataset, captions: str = "auto") -> None:
+        """Let a split bear captions made from labels, where the dataset's own are not used."""
+        write_captions(samples, dataset, captions)
+
     def embed_images(self, batch: Batch) -> Tensor:
         """Return (N, E) unit embeddings of a batch's images; of several views their mean."""
-        preprocess = self.spec.preprocess
-
-        def step(images: Tensor) -> Tensor:
-            return encode_image(self.model, normalise(fit(images, preprocess), preprocess))
-
-        return nn.functional.normalize(over_views(step, batch), dim=1)
+        embeddings = over_views(lambda images: encode_image(self.model, self.input(images)), batch)
+        return nn.functional.normalize(embeddings, dim=1)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return (N, E) unit embeddings of texts; what does not fit the context is cut (`tokenizer.truncated` tells)."""
@@ -136,8 +152,6 @@ class Contrast(nn.Module):
 
     def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
         """Return recall@1, the mean of both directions, over the validation split."""
-        from medzoo.evaluation.retrieval import retrieval_metrics
-
         found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), replicates=0)
         values = [found[direction]["recall@1"]["value"] for direction in ("image_to_text", "text_to_image")]
         return float(np.mean(values))
@@ -145,10 +159,6 @@ class Contrast(nn.Module):
     def higher_is_better(self, name: str) -> bool:
         """Whether a larger value of a monitored metric is better."""
         return name != "loss"
-
-    def can_cache(self, samples: SampleDataset) -> bool:
-        """Whether a linear probe's features can be computed once: never, the text tower learns too."""
-        return False
 
     def freeze(self, config: TrainerConfig) -> None:
         """Mark what shall not be trained: the towers of `model.freeze`, and with `finetune=linear` all but the projections.

@@ -16,16 +16,12 @@ from medzoo.data.text.captions import CaptionWriter
 from medzoo.data.text.prompts import Prompts, find_prompts, prompts_from_names, read_prompts
 from medzoo.settings.schema import ModelConfig
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.task import Task
 
 
 def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config: ModelConfig) -> None:
-    """Give a split's samples what a task learns from beyond images and targets: captions."""
-    if task.spec.task == "contrast":
-        write_captions(samples, dataset, config.captions)
-    if isinstance(task, Bottleneck):
-        samples.concepts = concept_truth(task.spec, samples, dataset)
+    """Give a split's samples what a task learns from beyond images and targets, as a training's settings want it."""
+    task.prepare(samples, dataset, config.captions)
     if config.bottleneck is not None and config.bottleneck.shuffle_concepts and samples.concepts is not None:
         # The same for every seed: what leaks is then compared between models, not between permutations.
         order = generator(0, "shuffled concepts", samples.split).permutation(len(samples))
@@ -67,7 +63,8 @@ def caption_prompts(dataset: Dataset, choice: str) -> Prompts | None:
     return prompts
 
 
-def _caption_card(config: ModelConfig, dataset: Dataset) -> Any:
+def caption_card(config: ModelConfig, dataset: Dataset) -> Any:
+    """Return what a spec says of its captions: `column`, or the prompts' name, version and hash."""
     prompts = caption_prompts(dataset, config.captions)
     return "column" if prompts is None else {"prompts": prompts.name, "version": prompts.version, "hash": prompts.hash}
 

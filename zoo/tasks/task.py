@@ -1,107 +1,250 @@
-"""The contract between a model family and everything else.
+"""What a model family is to everything else: a task, with defaults for whatever learns labels.
 
-The loop, evaluation and export know tasks only; none of them asks which family it is.
+The loop, evaluation and export know tasks only; none of them asks which family it is. A family writes its difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError, TrainingError
+from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
-from medzoo.settings.schema import TrainerConfig
+from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
+from medzoo.models import finetune
+from medzoo.models.backbones.contract import pooled_features
+from medzoo.models.build import build_network
+from medzoo.settings.schema import LossConfig, ModelConfig, TrainerConfig
 from medzoo.store.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from medzoo.tasks.bottleneck import Bottleneck
+    from medzoo.tasks.contrast import Contrast
 
 Batch = dict[str, Any]
 
 
-@runtime_checkable
-class Task(Protocol):
-    """Model + objective of one family; an `nn.Module`.
+class Runner(Protocol):
+    """What runs a task over a split; `medzoo.inference.run.Runner`."""
 
-    A batch is a dict of what `medzoo.data.samples.sample_dataset.collate` makes, on the model's device: `image` not yet
-    normalised, and, where the dataset has them, `target` (N, K), `concepts` (N, M), `text`, `tabular`, `sample_id`.
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        ...
+
+    def predict(self, task: Task, samples: SampleDataset) -> tuple[dict[str, NDArray[Any]], float | None]:
+        """Return outputs by name in table order, and the mean loss."""
+        ...
+
+    def features(self, task: Task, samples: SampleDataset) -> Tensor:
+        """Return (N, F) float32 pooled features in table order, on the CPU."""
+        ...
+
+
+class Task(nn.Module):
+    """Model + objective of one family.
+
+    A batch is a dict of what `medzoo.data.samples.collate` makes, on the model's device: `image` not yet normalised, and, where
+    the dataset has them, `target` (N, K), `concepts` (N, M), `text`, `tabular`, `sample_id`.
 
     Attributes:
         spec: The model's spec.
         model: The network itself: what EMA averages, checkpoints hold and an optimizer trains.
         accumulates: Whether gradients of small batches add up to that of the larger.
+        no_copies: Why augmented copies of an image cannot be averaged at test time; None where they can.
+        learns_by_steps: Whether the loop trains it; else `fit` does, once.
+        completes: Whether a last step follows the loop; see `complete`.
+        trains_nothing: What it is called where it refuses settings of a training; of one that does not learn by steps.
+        chosen_by: What its one checkpoint was chosen by; of one that does not learn by steps.
     """
 
-    spec: ModelSpec
-    accumulates: bool
+    accumulates = True
+    no_copies: str | None = None
+    learns_by_steps = True
+    completes = False
+    trains_nothing = ""
+    chosen_by = ""
 
-    @property
-    def model(self) -> nn.Module:
-        """The network itself."""
-        ...
+    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model: Any = model
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec, assets: Mapping[str, bytes]) -> Self:
+        """Rebuild a task without its weights.
+
+        Args:
+            spec: The task's.
+            assets: What its checkpoint holds beside weights and spec, by file name.
+
+        Raises:
+            CheckpointError: If something is missing.
+        """
+        return cls(spec, build_network(spec))
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Task:
+        """Build a task of another package from a configuration; medzoo's own families are built in `medzoo.tasks.setup`.
+
+        Args:
+            config: Which model.
+            loss: What it minimises.
+            dataset: What it is trained on.
+            seed: Of the initial weights.
+        """
+        raise ConfigError(f"{cls.__name__} says nothing of how it is built from a configuration: give it from_config")
+
+    # Learning
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Run `training_step`; the form that wrapping for several devices needs."""
+        return self.training_step(batch)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss` (scalar, mean over what is observed; 0 when nothing is), `count` (scalar, how much is observed).
 
         Further scalars are logged as they are, averaged by `count`.
         """
-        ...
+        raise NotImplementedError
 
+    @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of `predict`, and the scalars of `training_step` where the batch has what they need."""
-        ...
+        return {**self.predict(batch), **self.training_step(batch)}
 
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Return float32 outputs by name, without gradient: `logits` and `probabilities` (N, K), others by family."""
-        ...
+    def prepare(self, samples: SampleDataset, dataset: Dataset, captions: str = "auto") -> None:
+        """Give a split's samples what the family reads beyond images and targets: nothing.
 
-    def deploy(self) -> nn.Module:
-        """Return the graph to export, in evaluation mode, on the CPU; see `Deployable`."""
-        ...
-
-    def features(self, batch: Batch) -> Tensor:
-        """Return (N, F) float32 features of the images, without gradient."""
-        ...
+        Args:
+            samples: The split; changed in place.
+            dataset: Where it is from.
+            captions: Where captions come from, as `model.captions`.
+        """
 
     def require(self, samples: SampleDataset) -> None:
-        """Raise a `TrainingError` if a split holds nothing to learn from."""
-        ...
+        """Check that a split has labels to learn from or to choose by.
+
+        Raises:
+            TrainingError: If it has none.
+        """
+        if samples.targets is None or np.isnan(samples.targets).all():
+            raise TrainingError(
+                f"the {samples.split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by"
+            )
 
     def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
-        """Return the metric the epoch is chosen by (`loss` always exists), and why it is not the one asked for."""
-        ...
+        """Return the metric the epoch is chosen by, or the loss where it is undefined on these labels, and then why."""
+        assert val.targets is not None
+        name = asked or METRICS[self.spec.label_space.kind][0]
+        return monitor_or_loss(name, None if name == "loss" else monitorable(self.spec.label_space, val.targets, name))
 
     def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
         """Return that metric from the outputs of the whole validation split; None where it is undefined."""
-        ...
+        assert val.targets is not None
+        return monitor_value(self.spec.label_space, val.targets, outputs["logits"], name)
 
     def higher_is_better(self, name: str) -> bool:
-        """Whether a larger value of it is better."""
-        ...
+        """Whether a larger value of a monitored metric is better."""
+        return name != "loss" and higher_is_better(name)
 
     def can_cache(self, samples: SampleDataset) -> bool:
         """Whether the features of a linear probe can be computed once."""
-        ...
+        return False
 
     def freeze(self, config: TrainerConfig) -> None:
-        """Mark the parameters that shall not be trained."""
-        ...
+        """Mark the parameters that shall not be trained; see `medzoo.models.finetune`."""
+        finetune.freeze(self.model, config)
 
     def set_training(self, config: TrainerConfig) -> None:
         """Put what learns into training mode and what is frozen into evaluation mode."""
-        ...
+        finetune.set_training(self.model, config)
+
+    def fit(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> tuple[Task, list[str]]:
+        """Learn at once; of a task that does not learn by steps.
+
+        Args:
+            dataset: With train and val splits.
+            config: The model's settings.
+            runner: What computes predictions and features.
+
+        Returns:
+            The task that was learnt, on the CPU, and lines on what was chosen and left out.
+
+        Raises:
+            TrainingError: If there is nothing to learn from or to choose by.
+        """
+        raise NotImplementedError
+
+    def complete(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> None:
+        """Do what only the whole training split allows, when the loop is done; arguments as for `fit`. Ends on the CPU."""
+        raise NotImplementedError
+
+    # Answering
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Return float32 outputs by name, without gradient: `logits` and `probabilities` (N, K), others by family."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def features(self, batch: Batch) -> Tensor:
+        """Return (N, F) float32 pooled features, the input of the network's head; of several views their mean."""
+        return over_views(lambda images: pooled_features(self.model, self.input(images)).float(), batch)
+
+    def predictions(self, outputs: Mapping[str, NDArray[Any]], concepts: NDArray[np.float32] | None) -> dict[str, Any]:
+        """Return what a predictions file holds beside targets, logits and probabilities.
+
+        Args:
+            outputs: Of all splits, in table order.
+            concepts: (N, M) what is known of the concepts, where `prepare` gave any.
+
+        Returns:
+            Fields of `medzoo.evaluation.predictions.Predictions`.
+        """
+        return {}
+
+    def answers(self, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return a prediction's outputs as a user of the model sees them."""
+        return outputs
+
+    @torch.no_grad()
+    def cases(self, outputs: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> Tensor:
+        """Return (N cases, K) logits, on the CPU, of cases of several images each.
+
+        Args:
+            outputs: Of the images, case after case.
+            counts: Images of each case.
+        """
+        return case_means(outputs["logits"], counts)
+
+    def deploy(self) -> nn.Module:
+        """Return the graph to export, in evaluation mode, on the CPU; see `Deployable`."""
+        raise NotImplementedError
 
     def assets(self) -> dict[str, bytes]:
-        """Return what a checkpoint needs beside weights and spec, by file name."""
-        ...
+        """Return what a checkpoint needs beside weights and spec, by file name: nothing."""
+        return {}
 
-    def to(self, device: torch.device) -> Any:
-        """Move to a device; `nn.Module`'s own."""
-        ...
+    @property
+    def embedder(self) -> Contrast | None:
+        """The task itself where it embeds images and texts: it is scored by retrieval, classifies by prompts, ships as towers."""
+        return None
 
-    def eval(self) -> Any:
-        """Put into evaluation mode; `nn.Module`'s own."""
-        ...
+    @property
+    def bottleneck(self) -> Bottleneck | None:
+        """The task itself where classes follow from concepts, which a person may correct."""
+        return None
+
+    def input(self, images: Tensor) -> Tensor:
+        """Return (N, C, H, W) or (N, C, D, H, W) images as the network takes them: of the model's size, normalised float32."""
+        return normalise(fit(images, self.spec.preprocess), self.spec.preprocess)
 
 
 @runtime_checkable
@@ -122,6 +265,13 @@ class Deployable(Protocol):
     def forward(self, image: Tensor, *further: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs for a batch of raw images (and what further inputs a graph declares)."""
         ...
+
+
+def monitor_or_loss(name: str, reason: str | None) -> tuple[str, str | None]:
+    """Return a metric to choose the epoch by, or the loss where there is a reason that it is undefined, and then a note."""
+    if reason is None:
+        return name, None
+    return "loss", f"{name} is undefined on the val split ({reason}); the epoch is chosen by val loss"
 
 
 def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
@@ -146,3 +296,9 @@ def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
     total = outputs.new_zeros(len(mask), outputs.shape[1]).index_add_(0, case, outputs)
     mean: Tensor = total / mask.sum(dim=1, keepdim=True)
     return mean
+
+
+def case_means(values: NDArray[Any], counts: Sequence[int]) -> Tensor:
+    """Return the mean of each run of rows: (N images, K) and images a case → (N cases, K)."""
+    parts = torch.split(torch.from_numpy(values), list(counts))  # type: ignore[no-untyped-call]
+    return torch.stack([part.mean(dim=0) for part in parts])

@@ -23,7 +23,7 @@ from medzoo.data.samples.loader import EpochBatches, make_loader
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.data.splits.draws import balanced_weights
-from medzoo.inference.run import compute_features, predict_samples, to_device
+from medzoo.inference.run import Runner, to_device
 from medzoo.settings.schema import TrainConfig
 from medzoo.store.checkpoint import checkpoint_files
 from medzoo.store.directory import RunDirectory
@@ -203,9 +203,7 @@ class Trainer:
         progress = self.progress
         task: Task = self.average.module if self.average is not None else self.task
         task.eval()
-        outputs, val_loss = predict_samples(
-            task, self.val, batch_size=self.config.batch_size, workers=0, accelerator=self.accelerator
-        )
+        outputs, val_loss = Runner(self.accelerator, self.config.batch_size).predict(task, self.val)
         if val_loss is None or not math.isfinite(val_loss):
             raise TrainingError(
                 f"the validation loss is {val_loss} after epoch {progress.epoch + 1}; the last good state is kept in "
@@ -259,11 +257,10 @@ class Trainer:
 
     def _cache_features(self) -> None:
         self.task.eval()
+        runner = Runner(self.accelerator, self.config.batch_size, self.config.workers)
         for samples in (self.train, self.val):
             samples.augment = None
-            samples.features = compute_features(
-                self.task, samples, batch_size=self.config.batch_size, workers=self.config.workers, accelerator=self.accelerator
-            )
+            samples.features = runner.features(self.task, samples)
 
     def _probabilities(self, labels: LabelSpace | None) -> NDArray[np.float64] | None:
         if self.config.sampling not in SAMPLINGS:

@@ -25,7 +25,7 @@ def check_mixing(config: TrainerConfig, spec: ModelSpec, *, cached: bool, views:
         raise ConfigError("mixup and cutmix need images, not cached features; set trainer.cache_features=false")
     if (config.mixup or config.cutmix) and views:
         raise ConfigError("mixup and cutmix mix single images, not cases of several views; set both to 0")
-    if (config.mixup or config.cutmix) and spec.task == "contrast":
+    if (config.mixup or config.cutmix) and spec.labels is None:
         raise ConfigError("mixup and cutmix mix targets, and image–text pairs have none; set both to 0")
     if config.cutmix and spec.labels is not None and spec.labels.kind == "regression":
         raise ConfigError("cutmix is for classes: a quantity is not shared out by area; use mixup")

@@ -1,7 +1,7 @@
 """What every backbone can be asked, whoever wrote it: features, head, depth of its parameters.
 
 A backbone has `forward_features`, `forward_head(features, pre_logits=...)` and `get_classifier()`, as timm's models have, and
-where its layers are to be trained apart `group_matcher(coarse)`.
+where its layers are to be trained apart `group_matcher(coarse)`. What stands around one (`Around`) has the same.
 """
 
 from __future__ import annotations
@@ -11,8 +11,52 @@ from typing import Any
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError
-from medzoo.models.backbones.slices import SliceNetwork
-from medzoo.models.heads.ordinal import OrdinalNetwork
+
+
+class Around(nn.Module):
+    """What stands around a backbone, with the backbone's own interface: a derived class writes its difference.
+
+    Args:
+        backbone: With `forward_features`, `forward_head` and `get_classifier`.
+
+    Attributes:
+        is_head: Whether it answers for the backbone; false for what is a backbone itself (a flat one over slices).
+        unfinished: What the last step of training would still do; None when nothing is left.
+    """
+
+    is_head = True
+    unfinished: str | None = None
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def linked(self, outputs: Tensor) -> Tensor:
+        """Turn the backbone's (N, J) outputs into (N, K)."""
+        return outputs
+
+    def link_modules(self) -> list[nn.Module]:
+        """Return the modules `linked` consists of."""
+        return []
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Return the backbone's features before pooling."""
+        features: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]
+        return features
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool features and, unless `pre_logits`, turn them into outputs."""
+        seen: Tensor = self.backbone.forward_head(features, pre_logits=pre_logits)  # type: ignore[operator]
+        return seen if pre_logits else self.linked(seen)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (N, K) outputs of normalised images."""
+        return self.linked(self.backbone(images))
+
+    def get_classifier(self) -> nn.Module:
+        """Return the backbone's last linear layer."""
+        classifier: nn.Module = self.backbone.get_classifier()  # type: ignore[operator]
+        return classifier
 
 
 def pooled_features(model: nn.Module, images: Tensor) -> Tensor:
@@ -34,12 +78,12 @@ def classify_features(model: nn.Module, features: Tensor) -> Tensor:
         logits: Tensor = classifier(features[..., None, None]).flatten(1)
     else:
         logits = classifier(features)
-    return model.link(logits) if isinstance(model, OrdinalNetwork) else logits
+    return model.linked(logits) if isinstance(model, Around) else logits
 
 
 def head_modules(model: nn.Module) -> list[nn.Module]:
     """Return the modules between pooled features and outputs: the last layer, and the link of an ordinal head."""
-    return [_classifier(model), *([model.link] if isinstance(model, OrdinalNetwork) else [])]
+    return [_classifier(model), *(model.link_modules() if isinstance(model, Around) else [])]
 
 
 def depth_groups(model: nn.Module) -> list[list[str]]:
@@ -51,7 +95,7 @@ def depth_groups(model: nn.Module) -> list[list[str]]:
     from timm.models import group_parameters
 
     inner, prefix = model, ""
-    while isinstance(inner, OrdinalNetwork | SliceNetwork):
+    while isinstance(inner, Around):
         inner, prefix = inner.backbone, f"{prefix}backbone."
     if not hasattr(inner, "group_matcher"):
         raise ConfigError(f"{type(inner).__name__} does not say how deep its layers lie (group_matcher); train it whole")

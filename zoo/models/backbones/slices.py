@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.models.backbones.contract import Around
 from medzoo.models.backbones.timm_backbone import create_timm_model
 
 POOLS = ("mean", "max")
 
 
-class SliceNetwork(nn.Module):
+class SliceNetwork(Around):
     """(N, C, D, H, W) → (N, K) by way of a 2D backbone over D slices.
 
     Args:
@@ -28,9 +29,10 @@ class SliceNetwork(nn.Module):
         pool: `mean` or `max` of the slices' features.
     """
 
+    is_head = False  # a backbone itself, over volumes
+
     def __init__(self, backbone: nn.Module, context: int, pool: str) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone)
         self.context = context
         self.pool = pool
 
@@ -53,11 +55,6 @@ class SliceNetwork(nn.Module):
     def forward(self, volumes: Tensor) -> Tensor:
         """Return (N, K) logits."""
         return self.forward_head(self.forward_features(volumes))
-
-    def get_classifier(self) -> nn.Module:
-        """Return the last linear layer."""
-        classifier: nn.Module = self.backbone.get_classifier()  # type: ignore[operator]
-        return classifier
 
 
 def create_slice_model(

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import UnknownNameError
-from medzoo.models.backbones.contract import classify_features, pooled_features
+from medzoo.models.backbones.contract import Around, classify_features, pooled_features
 
 BottleneckKind = Literal["soft", "hard", "logit", "score"]
-PERCENTILES = (0.05, 0.95)
+Regime = Literal["joint", "sequential", "independent", "posthoc", "language"]
+FROZEN = ("posthoc", "language")
+"""Regimes whose network stays as it is."""
 
 
-class BottleneckNetwork(nn.Module):
+class BottleneckNetwork(Around):
     """Images → concept logits → class outputs.
 
     Args:
@@ -55,10 +57,9 @@ class BottleneckNetwork(nn.Module):
         features: int | None = None,
         class_layer_rate: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone)
         if kind not in get_args(BottleneckKind):
             raise UnknownNameError("model.bottleneck.kind", kind, get_args(BottleneckKind))
-        self.backbone = backbone
         self.kind = kind
         self.head = nn.Linear(concepts, outputs)
         self.learning_rate_scales = {f"head.{name}": class_layer_rate for name in ("weight", "bias")}
@@ -70,9 +71,9 @@ class BottleneckNetwork(nn.Module):
         self.register_buffer("high", torch.zeros(concepts))
 
     @property
-    def finished(self) -> bool:
-        """Whether the last step of training has been made: before it, the class layer may be what it was initialised to."""
-        return bool((self.high > self.low).all())
+    def unfinished(self) -> str | None:  # type: ignore[override]
+        """What the last step of training would still do: before it, the class layer may be what it was initialised to."""
+        return None if bool((self.high > self.low).all()) else "fits the class layer to the concepts"
 
     def concepts_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, M) concept logits and (N, F) pooled features of normalised images."""
@@ -126,19 +127,11 @@ class BottleneckNetwork(nn.Module):
         concept_logits, features = self.concepts_and_features(images)
         return self.classes(concept_logits, features)
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Return the backbone's features."""
-        features: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]
-        return features
-
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool features and, unless `pre_logits`, return class outputs."""
         pooled: Tensor = self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled if pre_logits else self.classes(classify_features(self.backbone, pooled), pooled)
 
-
-Regime = Literal["joint", "sequential", "independent", "posthoc", "language"]
-
-
-UNTRAINED = ("posthoc", "language")
-"""Regimes whose network stays as it is."""
+    def get_classifier(self) -> nn.Module:
+        """Return the network itself: two linear layers with concepts between, not one."""
+        return self

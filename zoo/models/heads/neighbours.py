@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.models.backbones.contract import pooled_features
+from medzoo.models.backbones.contract import Around, pooled_features
 
 SMOOTHING = 0.01
 """Votes added to each class, so that a class without a vote has a finite logit."""
 
 
-class NeighbourNetwork(nn.Module):
+class NeighbourNetwork(Around):
     """Answers with what the k nearest training samples were labelled, by cosine similarity of pooled features.
 
     Votes count alike (Doerrich et al. 2025, MedMNIST+ benchmark, with k = 11). For exclusive labels the outputs are
@@ -38,8 +38,7 @@ class NeighbourNetwork(nn.Module):
     usual: Tensor
 
     def __init__(self, backbone: nn.Module, *, features: int, samples: int, outputs: int, neighbours: int, kind: str) -> None:
-        super().__init__()
-        self.backbone = backbone.requires_grad_(False)
+        super().__init__(backbone.requires_grad_(False))
         self.neighbours, self.kind = neighbours, kind
         self.register_buffer("bank", torch.zeros(samples, features))
         self.register_buffer("targets", torch.full((samples, outputs), float("nan")))
@@ -76,3 +75,7 @@ class NeighbourNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return (N, K) outputs."""
         return self.forward_head(self.forward_features(images))
+
+    def get_classifier(self) -> nn.Module:
+        """Return the memory itself, which is no linear layer."""
+        return self

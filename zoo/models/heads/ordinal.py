@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.models.backbones.contract import Around
+
 
 class CornLink(nn.Module):
     """Conditional probabilities in a row: logit j says P(y > j | y ≥ j) (Shi, Cao and Raschka 2023, CORN, section 3.3).
@@ -61,8 +63,8 @@ class CumulativeLink(nn.Module):
         return torch.cat([self.first, self.first + (F.softplus(self.gaps) + self.SMALLEST_GAP).cumsum(0)])
 
 
-class OrdinalNetwork(nn.Module):
-    """A backbone and its ordinal head, with the backbone's own interface. Images → (N, K) log-probabilities.
+class OrdinalNetwork(Around):
+    """A backbone and its ordinal head. Images → (N, K) log-probabilities.
 
     Args:
         backbone: With as many outputs as the link takes.
@@ -70,26 +72,14 @@ class OrdinalNetwork(nn.Module):
     """
 
     def __init__(self, backbone: nn.Module, link: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone)
         self.link = link
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Return the backbone's features before pooling."""
-        features: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]
-        return features
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool features and, unless `pre_logits`, turn them into log-probabilities."""
-        seen: Tensor = self.backbone.forward_head(features, pre_logits=pre_logits)  # type: ignore[operator]
-        return seen if pre_logits else self.link(seen)
-
-    def forward(self, images: Tensor) -> Tensor:
+    def linked(self, outputs: Tensor) -> Tensor:
         """Return (N, K) log-probabilities."""
-        result: Tensor = self.link(self.backbone(images))
+        result: Tensor = self.link(outputs)
         return result
 
-    def get_classifier(self) -> nn.Module:
-        """Return the backbone's last linear layer."""
-        classifier: nn.Module = self.backbone.get_classifier()  # type: ignore[operator]
-        return classifier
+    def link_modules(self) -> list[nn.Module]:
+        """Return the link."""
+        return [self.link]

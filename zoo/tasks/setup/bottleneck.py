@@ -1,18 +1,48 @@
-"""What a concept bottleneck predicts through: the data's concepts, what is known of them, and whether settings go together."""
+"""Concept bottlenecks from a configuration and a dataset: which concepts, and whether settings go together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, get_args
 
-from medzoo.data.dataset import Dataset
+from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
-from medzoo.models.heads.bottleneck import UNTRAINED, Regime
-from medzoo.settings.schema import BottleneckConfig, ConceptFilterConfig, ModelConfig
+from medzoo.losses.objective import objective_from_config
+from medzoo.models.heads.bottleneck import FROZEN, Regime
+from medzoo.settings.schema import BottleneckConfig, ConceptFilterConfig, LossConfig, ModelConfig
+from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.setup.source import build_source, find_source
 
 PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_error")
 """Of the class layer; one that is fitted to convergence minimises the squared error for quantities."""
+
+
+def bottleneck_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Bottleneck:
+    """Build a concept bottleneck whose network is trained.
+
+    Args:
+        config: With `bottleneck`.
+        loss: Of the class layer.
+        dataset: With labels.
+        seed: Of the initial weights.
+
+    Raises:
+        ConfigError: If settings, network and data do not go together.
+        UnknownNameError: If a name is not known.
+        CheckpointError: If a run or weights do not fit.
+    """
+    asked = config.bottleneck
+    assert asked is not None
+    assert dataset.labels is not None
+    source = find_source(config, dataset)
+    classes = objective_from_config(loss, dataset.labels, target_matrix(dataset.rows("train"), dataset.labels))
+    objective = bottleneck_objective(config, dataset, classes.to_dict())
+    spec, network = build_source(
+        source, config, dataset, seed, task="bottleneck", objective=objective, arguments={"outputs": len(objective["concepts"])},
+        concepts=chosen_concepts(asked, dataset),
+    )  # fmt: skip
+    return Bottleneck(spec, network)
 
 
 def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +65,7 @@ def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping
         "classes": dict(classes), "concepts": list(chosen.names), "columns": list(chosen.names), "kind": asked.kind,
         "regime": asked.regime, "penalty": asked.penalty, "l1_ratio": asked.l1_ratio, "residual": asked.residual,
     }  # fmt: skip
-    if asked.regime not in UNTRAINED:
+    if asked.regime not in FROZEN:
         objective |= {"concept_weight": asked.concept_weight, "class_layer_rate": asked.class_layer_rate}
     return objective
 
@@ -61,14 +91,7 @@ def chosen_concepts(asked: BottleneckConfig, dataset: Dataset) -> ConceptSpace:
             raise UnknownNameError("concept", name, dataset.concepts.names, where=" in model.bottleneck.concepts")
         if asked.concepts.count(name) > 1:
             raise ConfigError(f"model.bottleneck.concepts names {name!r} twice")
-    return concept_subset(dataset.concepts, asked.concepts)
-
-
-def concept_subset(space: ConceptSpace, names: Sequence[str]) -> ConceptSpace:
-    """Return some concepts of a space, in its order, with what is left of its groups."""
-    kept = tuple(name for name in space.names if name in set(names))
-    groups = {group: tuple(n for n in members if n in kept) for group, members in (space.groups or {}).items()}
-    return ConceptSpace(kept, {group: members for group, members in groups.items() if members} or None)
+    return dataset.concepts.subset(asked.concepts)
 
 
 def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
@@ -93,7 +116,7 @@ def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
         raise ConfigError(f"model.bottleneck.penalty={asked.penalty:g} must be at least 0, or null")
     if not 0 <= asked.l1_ratio <= 1:
         raise ConfigError(f"model.bottleneck.l1_ratio={asked.l1_ratio:g} is not between 0 and 1")
-    if asked.penalty is None and asked.regime not in UNTRAINED:
+    if asked.penalty is None and asked.regime not in FROZEN:
         raise ConfigError(f"model.bottleneck.penalty=null is for posthoc and language; give a {asked.regime} bottleneck a number")
     if asked.penalty == 0 and asked.l1_ratio > 0 and asked.regime != "joint":
         raise ConfigError("model.bottleneck.l1_ratio needs a penalty above 0")
@@ -104,7 +127,7 @@ def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"model.bottleneck.class_layer_rate has no effect on a {asked.regime} bottleneck, whose class layer is fitted"
         )
-    if asked.regime in UNTRAINED and asked.concept_weight != plain.concept_weight:
+    if asked.regime in FROZEN and asked.concept_weight != plain.concept_weight:
         raise ConfigError(f"model.bottleneck.concept_weight has no effect on a {asked.regime} bottleneck: no network is trained")
     weighted = any(classes.get(name) for name in ("label_smoothing", "class_weights", "positive_weights", "arguments"))
     if asked.regime != "joint" and (weighted or classes["loss"] not in PLAIN_LOSSES):

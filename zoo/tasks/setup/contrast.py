@@ -1,10 +1,9 @@
-"""Contrastive tasks from a configuration and a dataset, and from a spec; and where their captions come from."""
+"""Image–text models from a configuration and a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from medzoo.losses.contrastive import LOSSES
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.backbones.timm_backbone import check_name as check_timm
 from medzoo.models.clip.model import (
-    RESIZE_MODES,
     ClipSource,
     build_clip,
     find_clip,
@@ -27,14 +25,21 @@ from medzoo.models.clip.model import (
 )
 from medzoo.models.trained import is_run, run_cards
 from medzoo.settings.schema import LossConfig, ModelConfig
+from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast import TOWERS, Contrast
-from medzoo.tasks.prepare import _caption_card
-from medzoo.tasks.setup.start import WEIGHTS, check_images, keep_preprocess, refuse_own_weights, refuse_settings
+from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.prepare import caption_card
+from medzoo.tasks.setup.preprocess import clip_preprocess
+from medzoo.tasks.setup.source import (
+    WEIGHTS,
+    check_images,
+    keep_preprocess,
+    library_versions,
+    refuse_own_weights,
+    refuse_settings,
+)
 
-LIBRARIES = ("medzoo", "torch", "open_clip_torch", "timm", "numpy")
-OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of OpenAI's training images; open_clip's default."""
 SIGLIP_START = {"init_logit_scale": float(np.log(10)), "init_logit_bias": -10.0}
 """Where the sigmoid loss starts (Zhai et al. 2023, section 3.2)."""
 
@@ -60,7 +65,7 @@ def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset
     for tower in config.freeze:
         if tower not in TOWERS:
             raise UnknownNameError("tower", tower, TOWERS, where=" in model.freeze")
-    objective = {"loss": name, "freeze": list(config.freeze), "captions": _caption_card(config, dataset)}
+    objective = {"loss": name, "freeze": list(config.freeze), "captions": caption_card(config, dataset)}
     if is_run(config.backbone):
         return _further_training(config, objective, dataset)
     source = clip_source(config)
@@ -79,8 +84,7 @@ def _further_training(config: ModelConfig, objective: Mapping[str, Any], dataset
     keep_preprocess(config, task.spec)
     check_images(task.spec, dataset)
     data = data_card(dataset, run_cards(config.backbone))
-    versions = {library: metadata.version(library) for library in LIBRARIES}
-    spec = replace(task.spec, objective=objective, data=data, versions=versions)
+    spec = replace(task.spec, objective=objective, data=data, versions=library_versions("open_clip_torch"))
     return Contrast(spec, task.model, task.tokenizer, task.text_config)
 
 
@@ -102,13 +106,7 @@ def contrast_with_weights(config: ModelConfig) -> Contrast:
     """
     refuse_own_weights(config)
     if is_run(config.backbone):
-        from medzoo.store.checkpoint import find_checkpoint
-        from medzoo.tasks.load import load_checkpoint
-
-        task = load_checkpoint(find_checkpoint(Path(config.backbone).expanduser()))
-        if not isinstance(task, Contrast):
-            raise ConfigError(f"{config.backbone} is no image-text model ({task.spec.family}); train one with model=clip")
-        return task
+        return load_contrast(config.backbone)
     source = clip_source(config)
     if source.weights is None and source.tag is None:
         raise ConfigError(
@@ -119,6 +117,23 @@ def contrast_with_weights(config: ModelConfig) -> Contrast:
     objective: dict[str, Any] = {"loss": "clip", "freeze": [], "captions": None}
     task = contrast_from_source(clip_spec(source, source.config, preprocess, data={}, objective=objective), source)
     return task.eval()  # open_clip's models come in training mode, and some towers have dropout
+
+
+def load_contrast(run: str, checkpoint: str = "best") -> Contrast:
+    """Return the image–text model of a run directory, with its weights.
+
+    Args:
+        run: The run directory, or a checkpoint folder.
+        checkpoint: `best` or `last`.
+
+    Raises:
+        ConfigError: If it is a model of another kind.
+        CheckpointError: If it cannot be read.
+    """
+    task = load_checkpoint(find_checkpoint(Path(run).expanduser(), checkpoint))
+    if task.embedder is None:
+        raise ConfigError(f"{run} is no image-text model ({task.spec.family}); train one with model=clip")
+    return task.embedder
 
 
 def clip_source(config: ModelConfig) -> ClipSource:
@@ -165,38 +180,5 @@ def clip_spec(
         preprocess=preprocess,
         objective=objective,
         data=data,
-        versions={library: metadata.version(library) for library in LIBRARIES},
-    )
-
-
-def clip_preprocess(source: ClipSource, config: ModelConfig | None = None) -> Preprocess:
-    """Return a model's preprocessing: what is asked for, else its own (open_clip's `preprocess_cfg`).
-
-    Raises:
-        ConfigError: If another size is asked for than the image tower has.
-    """
-    own = source.preprocess
-    asked = None if config is None else config.preprocess
-    size = own.get("size", source.config["vision_cfg"].get("image_size", 224))
-    size = (int(size),) * 2 if isinstance(size, int) else tuple(int(side) for side in size)
-    if asked is not None and asked.size is not None:
-        wanted = (asked.size,) * 2 if isinstance(asked.size, int) else tuple(asked.size)
-        if wanted != size:
-            raise ConfigError(f"{source.name} takes images of {list(size)}, not {list(wanted)}; leave model.preprocess.size null")
-    if asked is not None and asked.channels not in (None, 3):
-        raise ConfigError(f"{source.name} takes 3 channels; leave model.preprocess.channels null (gray images are repeated)")
-    interpolation = (asked.interpolation if asked else None) or own.get("interpolation", "bicubic")
-    mode = RESIZE_MODES.get(own.get("resize_mode", "shortest"), "crop")
-    if asked is not None and asked.mode != "auto":
-        mode = asked.mode
-    mean = (asked.mean if asked else None) or own.get("mean", OPENAI_MEAN)
-    std = (asked.std if asked else None) or own.get("std", OPENAI_STD)
-    return Preprocess(
-        size=size,
-        mode=mode,  # type: ignore[arg-type]  # checked by Preprocess
-        interpolation="bicubic" if interpolation == "random" else interpolation,  # type: ignore[arg-type]
-        channels=3,
-        dtype="uint8",
-        mean=tuple(float(v) for v in mean),
-        std=tuple(float(v) for v in std),
+        versions=library_versions("open_clip_torch"),
     )

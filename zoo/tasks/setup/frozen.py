@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +11,28 @@ from torch import Tensor, nn
 
 from medzoo.data.dataset import Dataset, data_card, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.registry import load_dataset
 from medzoo.data.text.concepts import ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.clip.image import image_config
 from medzoo.models.heads.concept_scores import redundant_concepts
-from medzoo.models.trained import TrainedBackbone, trained_backbone
+from medzoo.models.trained import Start, read_start
 from medzoo.settings.schema import BottleneckConfig, LossConfig, ModelConfig, PreprocessConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast import Contrast
-from medzoo.tasks.setup.bottleneck import bottleneck_objective, check_bottleneck, chosen_concepts, concept_subset
+from medzoo.tasks.frozen import FrozenBottleneck, concept_source, require_concepts
+from medzoo.tasks.setup.bottleneck import bottleneck_objective, check_bottleneck, chosen_concepts
 from medzoo.tasks.setup.contrast import contrast_with_weights
-from medzoo.tasks.setup.start import OF_OTHER_MODELS, WEIGHTS, check_images, refuse_settings
-
-LIBRARIES = ("medzoo", "torch", "timm", "open_clip_torch", "scikit-learn", "numpy")
+from medzoo.tasks.setup.source import OF_OTHER_MODELS, WEIGHTS, check_images, library_versions, refuse_settings
 
 
-def frozen_bottleneck(config: ModelConfig, loss: LossConfig, dataset: Dataset) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """Return the spec of a post-hoc or language bottleneck and the weights of its network.
+def frozen_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> FrozenBottleneck:
+    """Build a post-hoc or language bottleneck on the network that it stands on; its layers are fitted later.
 
     Args:
         config: `backbone` is a run directory or an image–text model.
         loss: Of the class layer.
         dataset: With labels.
+        seed: Of what is not fitted.
 
     Raises:
         ConfigError: If settings, network and data do not go together.
@@ -55,7 +52,7 @@ def frozen_bottleneck(config: ModelConfig, loss: LossConfig, dataset: Dataset) -
         listed = find_concept_list(asked, dataset)
         found, described = language_backbone(config, listed, dataset)
         learnt_from = [found.spec.data]
-        concepts = concept_subset(listed.space(), described["concepts"])
+        concepts = listed.space().subset(described["concepts"])
         objective = {
             "classes": classes, "kind": asked.kind, "regime": asked.regime, "penalty": asked.penalty,
             "l1_ratio": asked.l1_ratio, "residual": asked.residual, **described,
@@ -64,21 +61,12 @@ def frozen_bottleneck(config: ModelConfig, loss: LossConfig, dataset: Dataset) -
         family=found.family, task="bottleneck", architecture=found.architecture,
         arguments={**found.arguments, "outputs": concepts.width}, preprocess=found.spec.preprocess, labels=dataset.labels,
         concepts=concepts, objective=objective, data=data_card(dataset, learnt_from),
-        versions={name: metadata.version(name) for name in LIBRARIES},
+        versions=library_versions("open_clip_torch", "scikit-learn"),
     )  # fmt: skip
-    return spec, found.weights
+    return FrozenBottleneck.from_weights(spec, found.weights, seed)
 
 
-def concept_source(asked: BottleneckConfig, dataset: Dataset) -> Dataset:
-    """Return the dataset that post-hoc concepts are learnt from."""
-    if not asked.concept_data:
-        return dataset
-    if "name" not in asked.concept_data:
-        raise ConfigError("model.bottleneck.concept_data needs the name of a dataset: {name: ..., ...}")
-    return load_dataset(**asked.concept_data)
-
-
-def posthoc_backbone(config: ModelConfig, dataset: Dataset) -> TrainedBackbone:
+def posthoc_backbone(config: ModelConfig, dataset: Dataset) -> Start:
     """Return the network of a trained run, for a post-hoc bottleneck.
 
     Raises:
@@ -90,12 +78,12 @@ def posthoc_backbone(config: ModelConfig, dataset: Dataset) -> TrainedBackbone:
         raise ConfigError("model.preprocess has no effect on a trained run, which keeps its own: leave it out")
     if not config.backbone or not Path(config.backbone).expanduser().is_dir():
         raise ConfigError(f"model.backbone={config.backbone!r}: a post-hoc bottleneck needs a trained run; give its directory")
-    found = trained_backbone(config)
+    found = read_start(config.backbone)
     check_images(found.spec, dataset)
     return found
 
 
-def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Dataset) -> tuple[TrainedBackbone, dict[str, Any]]:
+def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Dataset) -> tuple[Start, dict[str, Any]]:
     """Return an image tower with concept vectors, and what the spec says of the concepts that were kept and left out.
 
     A concept's vector is the unit mean of its texts' unit embeddings.
@@ -122,7 +110,7 @@ def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Datas
     weights = {name: t for name, t in task.model.state_dict().items() if name.startswith("visual.")}
     weights["fc.weight"] = vectors[[list(texts).index(name) for name in kept]]
     arguments = {"open_clip": image_config(task.spec.arguments["open_clip"])}
-    found = TrainedBackbone("clip_image", task.spec.architecture, arguments, task.spec, weights, {})
+    found = Start("clip_image", task.spec.architecture, arguments, task.spec, weights, {})
     described = {
         "concepts": kept, "columns": [_column_name(known[name], dataset) for name in kept],
         "texts": {name: list(texts[name]) for name in kept}, "dropped": dropped,
@@ -165,27 +153,3 @@ def find_concept_list(asked: BottleneckConfig, dataset: Dataset) -> ConceptList:
         raise UnknownNameError("concept list", choice, list_concept_lists(), where=" (or a .yaml file)")
     found.check(dataset.labels)
     return found
-
-
-def require_concepts(kept: list[str], dropped: Mapping[str, str]) -> None:
-    """Raise ConfigError unless two concepts are left."""
-    if len(kept) < 2:
-        first = next(iter(dropped.items()), ("", ""))
-        raise ConfigError(
-            f"only {len(kept)} of {len(kept) + len(dropped)} concepts are left (such as {first[0]!r}: {first[1]}); raise the "
-            "limits of model.bottleneck.filter, or give other texts"
-        )
-
-
-def without_concepts(spec: ModelSpec, dropped: Mapping[str, str]) -> ModelSpec:
-    """Return a language bottleneck's spec less some concepts, which it then names with the reason."""
-    assert spec.concepts is not None
-    told = spec.objective
-    kept = [name for name in told["concepts"] if name not in dropped]
-    columns = [column for name, column in zip(told["concepts"], told["columns"], strict=True) if name not in dropped]
-    objective = {
-        **told, "concepts": kept, "columns": columns, "texts": {name: told["texts"][name] for name in kept},
-        "dropped": {**told["dropped"], **dropped},
-    }  # fmt: skip
-    arguments = {**spec.arguments, "outputs": len(kept)}
-    return replace(spec, concepts=concept_subset(spec.concepts, kept), objective=objective, arguments=arguments)

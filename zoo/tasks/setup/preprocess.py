@@ -9,13 +9,13 @@ from medzoo.data.errors import ConfigError
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models.backbones import timm_backbone
-from medzoo.models.registry import is_timm
+from medzoo.models.clip.model import RESIZE_MODES, ClipSource
+from medzoo.models.registry import is_timm, takes_volumes
 from medzoo.settings.schema import ModelConfig, PreprocessConfig
 
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of OpenAI's training images; open_clip's default."""
 DEFAULT_SIZE = 224
-
-
-VOLUME_FAMILIES = ("cnn3d", "slices")
 
 
 def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
@@ -25,7 +25,7 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     weights: dict[str, Any] = {}
     if is_timm(config.backbone) and (config.pretrained or config.checkpoint_path is not None):
         weights = timm_backbone.pretrained_preprocess(config.backbone)
-    volume = config.family in VOLUME_FAMILIES
+    volume = takes_volumes(config.family)
     size = asked.size if asked.size is not None else weights.get("size")
     if size is None and is_timm(config.backbone):
         size = timm_backbone.own_size(config.backbone)
@@ -67,3 +67,36 @@ def _per_channel(given: list[float] | None, weights: tuple[float, ...] | None, c
     if given is None and channels == 1:
         return (float(sum(values) / len(values)),)
     raise ConfigError(f"preprocess mean and std need {channels} values, got {len(values)}")
+
+
+def clip_preprocess(source: ClipSource, config: ModelConfig | None = None) -> Preprocess:
+    """Return a model's preprocessing: what is asked for, else its own (open_clip's `preprocess_cfg`).
+
+    Raises:
+        ConfigError: If another size is asked for than the image tower has.
+    """
+    own = source.preprocess
+    asked = None if config is None else config.preprocess
+    size = own.get("size", source.config["vision_cfg"].get("image_size", 224))
+    size = (int(size),) * 2 if isinstance(size, int) else tuple(int(side) for side in size)
+    if asked is not None and asked.size is not None:
+        wanted = (asked.size,) * 2 if isinstance(asked.size, int) else tuple(asked.size)
+        if wanted != size:
+            raise ConfigError(f"{source.name} takes images of {list(size)}, not {list(wanted)}; leave model.preprocess.size null")
+    if asked is not None and asked.channels not in (None, 3):
+        raise ConfigError(f"{source.name} takes 3 channels; leave model.preprocess.channels null (gray images are repeated)")
+    interpolation = (asked.interpolation if asked else None) or own.get("interpolation", "bicubic")
+    mode = RESIZE_MODES.get(own.get("resize_mode", "shortest"), "crop")
+    if asked is not None and asked.mode != "auto":
+        mode = asked.mode
+    mean = (asked.mean if asked else None) or own.get("mean", OPENAI_MEAN)
+    std = (asked.std if asked else None) or own.get("std", OPENAI_STD)
+    return Preprocess(
+        size=size,
+        mode=mode,  # type: ignore[arg-type]  # checked by Preprocess
+        interpolation="bicubic" if interpolation == "random" else interpolation,  # type: ignore[arg-type]
+        channels=3,
+        dtype="uint8",
+        mean=tuple(float(v) for v in mean),
+        std=tuple(float(v) for v in std),
+    )

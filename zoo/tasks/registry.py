@@ -1,0 +1,49 @@
+"""Tasks by name: what a spec calls them, and those of other packages.
+
+A third-party task joins by the entry-point group `medzoo.tasks` (name → a class derived from `medzoo.tasks.task.Task`): its
+name is `model.family` in a configuration and `task` in the specs it writes; docs/adding-a-model.md.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from medzoo.data.errors import CheckpointError
+from medzoo.models.heads.bottleneck import FROZEN
+from medzoo.store.spec import ModelSpec
+from medzoo.tasks.task import Task
+
+ENTRY_POINTS = "medzoo.tasks"
+_OWN = {
+    "classify": "medzoo.tasks.classify:Classify",
+    "neighbours": "medzoo.tasks.neighbours:Neighbours",
+    "contrast": "medzoo.tasks.contrast:Contrast",
+    "bottleneck": "medzoo.tasks.bottleneck:Bottleneck",
+    "frozen bottleneck": "medzoo.tasks.frozen:FrozenBottleneck",
+}
+
+
+def task_class(spec: ModelSpec) -> type[Task]:
+    """Return the class of the task that a spec is of.
+
+    Raises:
+        CheckpointError: If this medzoo has no such task, or the spec lacks the labels that it needs.
+    """
+    others = third_party_tasks()
+    if spec.task in others:
+        found: type[Task] = others[spec.task].load()
+        return found
+    if spec.task not in _OWN or (spec.task != "contrast" and spec.labels is None):
+        raise CheckpointError(f"this medzoo has no task {spec.task!r}; update it, or install the package that brings it")
+    kind = spec.task
+    if spec.head == "neighbours":
+        kind = "neighbours"
+    elif spec.head == "bottleneck" and spec.objective["regime"] in FROZEN:
+        kind = "frozen bottleneck"
+    own: type[Task] = metadata.EntryPoint(kind, _OWN[kind], ENTRY_POINTS).load()
+    return own
+
+
+def third_party_tasks() -> dict[str, metadata.EntryPoint]:
+    """Return the tasks that other packages bring, by name; none is loaded."""
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}

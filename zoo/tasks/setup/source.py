@@ -1,0 +1,265 @@
+"""Where a network comes from: a name, with or without published weights, an image–text model, or a trained run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from medzoo.data.dataset import Dataset, data_card
+from medzoo.data.errors import CheckpointError, ConfigError
+from medzoo.data.labels import ConceptSpace
+from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.sample_dataset import require_prepared
+from medzoo.models.backbones import timm_backbone
+from medzoo.models.build import build_network
+from medzoo.models.clip.image import image_config
+from medzoo.models.registry import check_name, is_timm
+from medzoo.models.trained import (
+    bare_network,
+    fill_from_start,
+    find_image_tower,
+    is_image_text_run,
+    is_run,
+    read_start,
+    run_cards,
+)
+from medzoo.settings.schema import ModelConfig, PreprocessConfig
+from medzoo.store.spec import ModelSpec
+from medzoo.tasks.setup.preprocess import choose_preprocess, clip_preprocess
+
+ALIKE = ({"cnn", "vit", "cbm"}, {"cnn3d"}, {"slices"}, {"clip_image"})
+"""Families whose backbones fit each other."""
+OF_OTHER_MODELS = ("small_stem", "freeze", "image_tower", "image_pretrained", "captions")
+WEIGHTS = ("pretrained", "checkpoint_path")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network before it is built.
+
+    Attributes:
+        architecture: Its name within the family.
+        arguments: Of the architecture, but for the number of outputs.
+        preprocess: How images become its input.
+        cards: Of the data that it has learnt from before.
+        initial: What it is created with beside spec and seed; see `medzoo.models.build.build_network`.
+        fill: Puts its weights into the network that was built, by the network and its spec; None: nothing is to be put in.
+    """
+
+    architecture: str
+    arguments: dict[str, Any]
+    preprocess: Preprocess
+    cards: Sequence[Mapping[str, Any]] = ()
+    initial: Mapping[str, Any] = field(default_factory=dict)
+    fill: Callable[[nn.Module, ModelSpec], None] | None = None
+
+
+def refuse_own_weights(config: ModelConfig) -> None:
+    """Refuse a checkpoint of medzoo's as a plain weights file, which does not say what it has learnt from.
+
+    Raises:
+        ConfigError: With the directory to give instead.
+    """
+    if config.checkpoint_path is not None and is_run(f"{Path(config.checkpoint_path).expanduser().absolute().parent}{os.sep}"):
+        folder = Path(config.checkpoint_path).parent
+        raise ConfigError(
+            f"model.checkpoint_path={config.checkpoint_path} is a checkpoint of medzoo's: give its run as model.backbone={folder}"
+        )
+
+
+def find_source(config: ModelConfig, dataset: Dataset) -> Source:
+    """Return where the network that a configuration names comes from: a run, an image–text model, or a name.
+
+    Raises:
+        ConfigError: If settings do not go together, or with the dataset.
+        UnknownNameError: If a name is not known.
+        CheckpointError: If a run or weights cannot be read.
+    """
+    image_text = is_image_text_run(config.backbone)
+    if image_text and config.family != "clip_image":
+        raise ConfigError(f"{config.backbone} holds an image–text model: use model=clip_image, or model=clip to train it further")
+    if is_run(config.backbone) and not image_text:
+        return from_run(config, dataset)
+    return from_image_tower(config) if config.family == "clip_image" else from_name(config, dataset)
+
+
+def from_name(config: ModelConfig, dataset: Dataset) -> Source:
+    """Return an architecture by name: with random weights, those published for it, or those of a file."""
+    if not isinstance(config.pretrained, bool):
+        raise ConfigError(f"model.pretrained={config.pretrained!r} is not true or false; a tag goes into the backbone's name")
+    check_name(config.backbone, config.family)
+    preprocess = choose_preprocess(config, dataset)
+    arguments = {**config.arguments, "small_stem": _small_stem(config, preprocess)}
+    initial = {"pretrained": config.pretrained, "checkpoint_path": config.checkpoint_path}
+    return Source(config.backbone, arguments, preprocess, initial=initial)
+
+
+def from_image_tower(config: ModelConfig) -> Source:
+    """Return the image tower of an image–text model: open_clip's by name, a folder's, or a run's."""
+    source, tower = find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
+
+    def fill(network: nn.Module, spec: ModelSpec) -> None:
+        backbone: Any = bare_network(network)
+        backbone.visual.load_state_dict(tower)
+
+    arguments = {"open_clip": image_config(source.config)}
+    return Source(source.name, arguments, clip_preprocess(source, config), run_cards(config.backbone), fill=fill)
+
+
+def from_run(config: ModelConfig, dataset: Dataset) -> Source:
+    """Return a trained run's network to go on with; its preprocessing is the run's, but for another size asked for.
+
+    Raises:
+        ConfigError: If the run is of another family, a setting would have no effect, or its images are not the dataset's kind.
+        CheckpointError: If it cannot be read.
+    """
+    start = read_start(config.backbone)
+    if not any({config.family, start.family} <= group for group in ALIKE):
+        raise ConfigError(f"{config.backbone} holds a network of family {start.family}: use model={start.family}")
+    refuse_settings(config, "a trained run", (*OF_OTHER_MODELS, *WEIGHTS))
+    plain = _own_arguments(config.family)
+    for name, value in config.arguments.items():
+        if name in plain and value == plain[name]:  # nobody asked for it
+            continue
+        if start.arguments.get(name, value) != value or name not in start.arguments:
+            kept = f"the run has {start.arguments[name]!r}" if name in start.arguments else "leave it out"
+            raise ConfigError(f"model.arguments.{name}={value!r} has no effect on a trained run, which keeps its own: {kept}")
+    keep_preprocess(config, start.spec, but=() if config.family == "clip_image" else ("size",))
+    own, size = start.spec.preprocess, config.preprocess.size
+    if size is not None:
+        sides = (size,) * len(own.size) if isinstance(size, int) else tuple(int(side) for side in size)
+        own = replace(own, size=(*own.size[: len(own.size) - len(sides)], *sides))  # [H, W] of a volume keeps its depth
+    check_images(start.spec, dataset, own)
+    return Source(
+        start.architecture, start.arguments, own, run_cards(config.backbone), fill=partial(fill_from_start, start=start)
+    )
+
+
+def build_source(
+    source: Source,
+    config: ModelConfig,
+    dataset: Dataset,
+    seed: int,
+    *,
+    task: str,
+    objective: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    concepts: ConceptSpace | None = None,
+) -> tuple[ModelSpec, nn.Module]:
+    """Return the spec of a task on a source's network, frozen from here on, and the network with its first weights.
+
+    Args:
+        source: Where the network comes from.
+        config: Its family.
+        dataset: What it is trained on; with labels.
+        seed: Of what is random in it.
+        task: Name of the task.
+        objective: What it is trained for, in the task's own form.
+        arguments: Of the network beside the source's: `outputs`, and a memory of `neighbours`.
+        concepts: Of a bottleneck.
+
+    Raises:
+        ConfigError: If the network cannot take images of the size asked for.
+        CheckpointError: If weights do not fit.
+    """
+    preprocess = source.preprocess
+    spec = ModelSpec(
+        family=config.family, task=task, architecture=source.architecture, arguments={**source.arguments, **arguments},
+        preprocess=preprocess, labels=dataset.labels, concepts=concepts, objective=objective,
+        data=data_card(dataset, learnt_from=source.cards),
+        versions=library_versions(*(("monai",) if config.family == "cnn3d" else ())),
+    )  # fmt: skip
+    network = build_network(spec, seed=seed, **source.initial)
+    if source.fill is not None:
+        source.fill(network, spec)
+    timm_backbone.check_input(network, preprocess.channels, preprocess.size)
+    return spec, network
+
+
+def library_versions(*further: str) -> dict[str, str]:
+    """Return what a spec says of the libraries it was made with: name → version."""
+    return {name: metadata.version(name) for name in ("medzoo", "torch", "timm", "numpy", *further)}
+
+
+def _small_stem(config: ModelConfig, preprocess: Preprocess) -> bool:
+    if config.small_stem is not None:
+        return config.small_stem
+    if config.pretrained or config.checkpoint_path is not None or not is_timm(config.backbone):
+        return False
+    in_plane = max(preprocess.size[-2:])
+    return in_plane <= timm_backbone.SMALL_INPUT and timm_backbone.is_resnet(config.backbone)
+
+
+def _own_arguments(family: str) -> dict[str, Any]:
+    """Return the arguments that a family's configuration file gives without being asked."""
+    file = files("medzoo.conf") / "model" / f"{family}.yaml"
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")).get("arguments") or {})
+
+
+def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = ()) -> None:
+    """Refuse preprocessing of another kind than a trained network has.
+
+    Args:
+        config: What is asked for; defaults ask for nothing.
+        spec: What the network was trained by.
+        but: What may differ.
+
+    Raises:
+        ConfigError: Names the first that differs.
+    """
+    asked, own, plain = config.preprocess, spec.preprocess, PreprocessConfig()
+    for name in vars(plain):
+        value = getattr(asked, name)
+        if name in but or value in (getattr(plain, name), "auto"):
+            continue
+        kept = getattr(own, name)
+        given = (value,) if name == "size" and isinstance(value, int) else value
+        if isinstance(given, list | tuple):  # one for all channels, or sides
+            given = tuple(given) * (len(kept) if len(given) == 1 else 1)
+        if given != kept:
+            raise ConfigError(f"model.preprocess.{name}={value} is not the trained run's ({kept}): leave it out")
+
+
+def refuse_settings(config: ModelConfig, what: str, names: Sequence[str]) -> None:
+    """Refuse settings that a network which comes ready would ignore.
+
+    Raises:
+        ConfigError: Names the first.
+    """
+    plain = ModelConfig()
+    for name in names:
+        if getattr(config, name) != getattr(plain, name) and not (name == "pretrained" and config.pretrained is None):
+            raise ConfigError(f"model.{name} has no effect on {what}: leave it out")
+
+
+def check_images(spec: ModelSpec, dataset: Dataset, preprocess: Preprocess | None = None) -> None:
+    """Check that a trained network takes a dataset's images.
+
+    Args:
+        spec: What it was trained by.
+        dataset: Whose images it is to take.
+        preprocess: How they become its input; None: as in the spec.
+
+    Raises:
+        ConfigError: If they are of another type, or prepared otherwise.
+        CheckpointError: If one takes volumes and the other has images.
+    """
+    preprocess, shape = preprocess or spec.preprocess, dataset.reader.shape
+    require_prepared(getattr(dataset.reader, "prepared", None), preprocess)
+    dtype = "uint8" if dataset.info.value_type == "uint8" else "float32"
+    if preprocess.dtype != dtype:
+        raise ConfigError(f"the trained run takes {preprocess.dtype} images, {dataset.info.name} has {dtype} ones")
+    if shape is not None and (len(shape) == 4) != preprocess.is_volume:
+        kinds = ("images", "volumes")
+        raise CheckpointError(
+            f"the trained run takes {kinds[preprocess.is_volume]}, {dataset.info.name} has {kinds[len(shape) == 4]}"
+        )

@@ -148,7 +148,7 @@ def test_a_bottleneck_that_was_interrupted_is_not_used_until_it_is_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "finish_bottleneck", power_cut)
+        patched.setattr(command, "complete_checkpoints", power_cut)
         assert main(["train", *TINY, "model.backbone=test_resnet", f"run={run}"]) not in (0, None)
     capsys.readouterr()
     for verb in ("evaluate", "export", "explain", "intervene"):
@@ -159,7 +159,7 @@ def test_a_bottleneck_that_was_interrupted_is_not_used_until_it_is_finished(
     assert main(["train", f"resume={run}"]) == 0
     task = load_checkpoint(find_checkpoint(run))
     assert isinstance(task, Bottleneck)
-    assert task.model.finished
+    assert task.model.unfinished is None
     assert main(["export", f"run={run}", "images=8"]) == 0
 
 

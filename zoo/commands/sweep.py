@@ -21,9 +21,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from medzoo.commands import train
 from medzoo.data.errors import ConfigError, MedzooError
+from medzoo.models.registry import check_backbone
+from medzoo.models.trained import is_run
 from medzoo.settings.compose import compose_config, parse_overrides, typed
 from medzoo.settings.schema import TrainConfig
+from medzoo.store.directory import RunDirectory
 
 FLAGS = ("-m", "--multirun")
 KNOWN_IN_THE_JOB = "${hydra:"
@@ -72,13 +76,11 @@ def sweep(overrides: Sequence[str], config_dir: Path | None) -> int:
 
     @hydra.main(version_base="1.3", config_path="pkg://medzoo.conf", config_name="train")
     def job(config: DictConfig) -> None:
-        from medzoo.commands.train import main
-
         info = HydraConfig.get()
         if config.run is None:
             config = OmegaConf.merge(config, {"run": str(Path(info.runtime.output_dir) / "run")})  # type: ignore[assignment]
         try:
-            main(config)
+            train.main(config)
         except MedzooError as error:
             failure = MedzooError(f"{_name(info.job.num, list(info.overrides.task), swept)}: {error}")
             failure.__cause__ = error
@@ -115,10 +117,6 @@ def _jobs(overrides: Sequence[str]) -> _Jobs | None:
 
 def _check(jobs: _Jobs, config_dir: Path | None) -> None:
     """Check what costs no training: that every job composes, names a model there is, and has a run directory of its own."""
-    from medzoo.models.registry import check_backbone
-    from medzoo.models.trained import is_run
-    from medzoo.store.directory import RunDirectory
-
     taken: dict[Path, int] = {}
     for index, overrides in enumerate(jobs.overrides):
         try:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from medzoo.api import TrainedModel
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.listing import list_images
-from medzoo.data.labels import LabelSpace
+from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.data.registry import load_dataset
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.data.text.prompts import Prompts
@@ -109,9 +110,6 @@ def _classifier(
 
 
 def _classify_images(task: Contrast, config: ZeroshotConfig) -> None:
-    from medzoo.api import TrainedModel
-    from medzoo.data.labels import probabilities
-
     if not config.classes:
         raise ConfigError("say what the images may show: classes=[...]")
     labels = LabelSpace("multiclass", tuple(config.classes))

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from medzoo.data.dataset import Dataset
+from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.errors import ConfigError
+from medzoo.data.labels import probabilities
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.splits.groups import shared_groups
 from medzoo.data.text.prompts import Prompts, find_prompts, prompts_from_names
@@ -58,9 +59,6 @@ def zero_shot_predictions(
     embeddings: Embeddings, classifier: ZeroShotClassifier, dataset: Dataset, details: Mapping[str, Any]
 ) -> Predictions:
     """Turn image embeddings into predictions like any classifier's."""
-    from medzoo.data.dataset import target_matrix
-    from medzoo.data.labels import probabilities
-
     rows = dataset.table.set_index("sample_id", drop=False).loc[embeddings.sample_id]
     logits = classifier.logits(embeddings.image)
     notes = list(dataset_notes(dataset))

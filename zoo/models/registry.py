@@ -19,6 +19,8 @@ from torch import nn
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
 from medzoo.models.backbones import timm_backbone
+from medzoo.models.backbones.blueprint import Blueprint
+from medzoo.models.backbones.slices import create_slice_model
 from medzoo.store.spec import ModelSpec
 
 ENTRY_POINTS = "medzoo.models"
@@ -112,32 +114,28 @@ def create_model(
         UnknownNameError: If there is no such model.
         ConfigError: If arguments do not fit it, or it has no published weights.
     """
+    blueprint = Blueprint(name, outputs, channels, size, small_stem, pretrained, checkpoint_path, arguments or {})
+    return make(blueprint, family, seed)
+
+
+def make(blueprint: Blueprint, family: str, seed: int) -> nn.Module:
+    """Make a network; see `create_model`."""
+    name = blueprint.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initial weights"))
         if family == "slices":
-            from medzoo.models.backbones.slices import create_slice_model
-
-            given = dict(arguments or {})
-            own = {key: given.pop(key) for key in ("context", "pool") if key in given}
-            return create_slice_model(
-                name, outputs=outputs, channels=channels, size=size or (), small_stem=small_stem, pretrained=pretrained,
-                checkpoint_path=checkpoint_path, arguments=given, **own,
-            )  # fmt: skip
+            return create_slice_model(blueprint)
         if is_timm(name):
-            return timm_backbone.create_timm_model(
-                name, outputs=outputs, channels=channels, size=None if size is None else (size[-2], size[-1]),
-                small_stem=small_stem, pretrained=pretrained, checkpoint_path=checkpoint_path, arguments=arguments,
-            )  # fmt: skip
-        if pretrained or checkpoint_path is not None:
+            return timm_backbone.create_timm_model(blueprint)
+        if blueprint.has_weights:
             raise ConfigError(f"{name} has no published weights; use model.pretrained=false and no model.checkpoint_path")
-        if small_stem:
+        if blueprint.small_stem:
             raise ConfigError(f"model.small_stem is for timm's ResNets; {name} has arguments of its own for its stem")
         create = _creator(name)
         try:
-            model: nn.Module = create(outputs, channels, size or (224, 224), **(arguments or {}))
+            return create(blueprint.outputs, blueprint.channels, blueprint.size or (224, 224), **blueprint.arguments)
         except TypeError as error:
             raise ConfigError(f"model {name!r} does not take these arguments: {error}") from error
-        return model
 
 
 def model_from_spec(
@@ -153,18 +151,11 @@ def model_from_spec(
     """
     check_name(spec.architecture, spec.family)
     arguments = {k: v for k, v in spec.arguments.items() if k != "neighbours"}
-    return create_model(
-        spec.architecture,
-        family=spec.family,
-        outputs=arguments.pop("outputs"),
-        channels=spec.preprocess.channels,
-        size=spec.preprocess.size,
-        small_stem=arguments.pop("small_stem", False),
-        pretrained=pretrained,
-        checkpoint_path=checkpoint_path,
-        arguments=arguments,
-        seed=seed,
+    outputs, stem, preprocess = arguments.pop("outputs"), arguments.pop("small_stem", False), spec.preprocess
+    blueprint = Blueprint(
+        spec.architecture, outputs, preprocess.channels, preprocess.size, stem, pretrained, checkpoint_path, arguments
     )
+    return make(blueprint, spec.family, seed)
 
 
 def _third_party() -> dict[str, metadata.EntryPoint]:

@@ -6,14 +6,13 @@ volume with one neighbour on either side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.models.backbones.blueprint import Blueprint
 from medzoo.models.backbones.contract import Around
 from medzoo.models.backbones.timm_backbone import create_timm_model
 
@@ -57,44 +56,23 @@ class SliceNetwork(Around):
         return self.forward_head(self.forward_features(volumes))
 
 
-def create_slice_model(
-    architecture: str,
-    *,
-    outputs: int,
-    channels: int,
-    size: tuple[int, ...],
-    context: int = 1,
-    pool: str = "mean",
-    small_stem: bool = False,
-    pretrained: bool = False,
-    checkpoint_path: str | Path | None = None,
-    arguments: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Create a 2.5D model.
+def create_slice_model(blueprint: Blueprint) -> nn.Module:
+    """Create a 2.5D model of any timm name.
 
     Args:
-        architecture: Any timm name.
-        outputs: Number of logits, K.
-        channels: Channels of the volume.
-        size: (D, H, W) of the volume, in voxels.
-        context: Neighbouring slices on either side that come as further channels.
-        pool: How slices become one: `mean` or `max`.
-        small_stem: A 3×3 stem (ResNet family).
-        pretrained: Fetch timm's weights.
-        checkpoint_path: A local weights file for the backbone instead.
-        arguments: Further arguments of the timm model.
+        blueprint: Of volumes; among its arguments `context`, neighbouring slices on either side that come as further channels
+            (1), and `pool`, how slices become one (`mean` or `max`); the others are the timm model's.
 
     Raises:
         ConfigError: If the input is no volume, or an argument is out of range.
     """
+    given, size = dict(blueprint.arguments), blueprint.size or ()
+    context, pool = given.pop("context", 1), given.pop("pool", "mean")
     if len(size) != 3:
         raise ConfigError(f"model=slices takes volumes [depth, height, width], not images of {list(size)}; use model=cnn")
     if pool not in POOLS:
         raise UnknownNameError("slice pooling", pool, POOLS, where=" in model.arguments.pool")
     if not 0 <= context <= 8:
         raise ConfigError(f"model.arguments.context={context} is not between 0 and 8")
-    backbone = create_timm_model(
-        architecture, outputs=outputs, channels=channels * (2 * context + 1), size=(size[1], size[2]), small_stem=small_stem,
-        pretrained=pretrained, checkpoint_path=checkpoint_path, arguments=arguments,
-    )  # fmt: skip
-    return SliceNetwork(backbone, context, pool)
+    flat = replace(blueprint, channels=blueprint.channels * (2 * context + 1), size=size[1:], arguments=given)
+    return SliceNetwork(create_timm_model(flat), context, pool)

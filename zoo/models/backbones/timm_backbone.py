@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,58 +11,35 @@ import torch
 from torch import nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.models.backbones.blueprint import Blueprint
 
 SMALL_INPUT = 32
 """Pixels up to which a ResNet trained from scratch gets the 3×3 stem of He et al. 2016 (section 4.2, CIFAR-10)."""
 
 
-def create_timm_model(
-    architecture: str,
-    *,
-    outputs: int,
-    channels: int = 3,
-    size: tuple[int, int] | None = None,
-    small_stem: bool = False,
-    pretrained: bool = False,
-    checkpoint_path: str | Path | None = None,
-    arguments: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Create a timm model.
-
-    Args:
-        architecture: Any timm name, with or without a pretrained tag (`resnet18`, `vit_tiny_patch16_224.augreg_in21k`).
-        outputs: Width of the head, K.
-        channels: Input channels, 1 or 3. Pretrained first layers are adapted as timm does (summed for 1).
-        size: (H, W) for models whose position embedding or windows depend on it; ignored by the others.
-        small_stem: Replace a ResNet's 7×7 stride-2 stem and max-pool by a 3×3 stride-1 convolution.
-        pretrained: Fetch timm's weights of the tag (the name's default tag if it has none).
-        checkpoint_path: A local weights file (`.safetensors`, or `.pth` read with `weights_only`) for the backbone; its
-            head is left out where its width differs from timm's for the name.
-        arguments: Further keyword arguments of the timm model, such as `drop_rate` or `patch_size`.
-
-    Returns:
-        (N, channels, H, W) float32 → (N, K) logits.
+def create_timm_model(blueprint: Blueprint) -> nn.Module:
+    """Create a timm model: (N, channels, H, W) float32 → (N, K) logits.
 
     Raises:
         UnknownNameError: If timm has no such model or tag.
         ConfigError: If an argument does not fit the model, weights cannot be had, or a stem cannot be replaced.
     """
-    check_name(architecture)
-    if pretrained and checkpoint_path is not None:
+    name, size, path = blueprint.name, blueprint.size, blueprint.checkpoint_path
+    check_name(name)
+    if blueprint.pretrained and path is not None:
         raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
-    if small_stem and (pretrained or checkpoint_path is not None):
+    if blueprint.small_stem and blueprint.has_weights:
         raise ConfigError("model.small_stem=true would throw away the first layer of the weights; set it to false")
-    options: dict[str, Any] = {"num_classes": outputs, "in_chans": channels, **(arguments or {})}
-    if checkpoint_path is not None:
-        if not Path(checkpoint_path).is_file():
-            raise ConfigError(f"no weights file at {checkpoint_path} (model.checkpoint_path)")
-        options["pretrained_cfg_overlay"] = {"file": str(checkpoint_path)}
-    load = pretrained or checkpoint_path is not None
-    if size is not None and _takes_image_size(architecture):
-        options.setdefault("img_size", size)
-    model = _create(architecture, load, options)
-    if small_stem:
-        replace_stem(model, channels)
+    options: dict[str, Any] = {"num_classes": blueprint.outputs, "in_chans": blueprint.channels, **blueprint.arguments}
+    if path is not None:
+        if not Path(path).is_file():
+            raise ConfigError(f"no weights file at {path} (model.checkpoint_path)")
+        options["pretrained_cfg_overlay"] = {"file": str(path)}
+    if size is not None and _takes_image_size(name):
+        options.setdefault("img_size", size[-2:])
+    model = _create(name, blueprint.has_weights, options)
+    if blueprint.small_stem:
+        replace_stem(model, blueprint.channels)
     return model
 
 

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
 from medzoo.data.text.tokenizer import Tokenizer
+from medzoo.models.backbones.blueprint import Blueprint
+from medzoo.models.backbones.timm_backbone import create_timm_model
+from medzoo.models.clip.tokenizer import describe_tokenizer
 from medzoo.quiet import quiet_library
 
 CONFIG_FILE = "open_clip_config.json"
@@ -188,9 +191,7 @@ def load_timm_tower(model: nn.Module, name: str) -> None:
     Raises:
         CheckpointError: If they cannot be fetched or do not fit.
     """
-    from medzoo.models.backbones.timm_backbone import create_timm_model
-
-    published = create_timm_model(name, outputs=0, pretrained=True).state_dict()
+    published = create_timm_model(Blueprint(name, outputs=0, pretrained=True)).state_dict()
     trunk: Any = model.visual.trunk  # type: ignore[union-attr]
     try:
         trunk.load_state_dict({key: value for key, value in published.items() if key in trunk.state_dict()})
@@ -207,8 +208,6 @@ def find_tokenizer(source: ClipSource) -> Tokenizer:
         ConfigError: If it cannot be had, or is of a kind that does not run without torch.
     """
     from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
-
-    from medzoo.models.clip.tokenizer import describe_tokenizer
 
     text = dict(source.config["text_cfg"])
     length, given = text.get("context_length", 77), dict(text.get("tokenizer_kwargs") or {})

@@ -22,7 +22,7 @@ from medzoo.models.clip.model import (
 )
 from medzoo.settings.schema import ModelConfig
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.load import contrast_from_spec
+from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.setup.contrast import clip_preprocess, clip_source, clip_spec, contrast_from_source
 from tests.zoo.models.clip.clip_folder import write_folder
 
@@ -56,7 +56,7 @@ def test_a_spec_and_its_assets_rebuild_a_model_without_its_folder(folder: Path, 
     spec = ModelSpec.from_dict(json.loads(task.spec.to_json()))
     moved = folder.rename(tmp_path / "gone")
     try:
-        again = contrast_from_spec(spec, task.assets())
+        again = Contrast.from_spec(spec, task.assets())
         again.model.load_state_dict(task.model.state_dict())
         batch = {"image": torch.randint(0, 256, (2, 3, 50, 40), dtype=torch.uint8), "text": ["a mole", "no lesion"]}
         ours, theirs = task.eval().predict(batch), again.eval().predict(batch)

@@ -28,8 +28,9 @@ from medzoo.settings.compose import compose_config, typed
 from medzoo.settings.schema import TrainConfig
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.load import TrainableTask, load_checkpoint
+from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.setup.families import task_from_config
+from medzoo.tasks.task import Task
 
 PHANTOM = ["data=phantom", "data.size=24", "data.patients=30", "trainer.batch_size=16", "evaluation.replicates=10"]
 SHORT = [*PHANTOM, "trainer.epochs=1", "trainer.trackers=[]", "evaluate=false"]
@@ -59,7 +60,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def build(*options: str) -> TrainableTask:
+def build(*options: str) -> Task:
     """Return the task that `medzoo train` would train, before its first step."""
     settings = typed(TrainConfig, compose_config("train", [*PHANTOM, *options]))
     return task_from_config(settings.model, settings.loss, load_dataset(**settings.data), seed=5)

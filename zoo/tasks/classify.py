@@ -30,7 +30,7 @@ class Classify(Task):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the masked mean loss and how many targets it is over."""
-        loss, count = self.loss(self._logits(batch), batch["target"])
+        loss, count = self.loss(self.logits(batch), batch["target"])
         return {"loss": loss, "count": count}
 
     @torch.no_grad()
@@ -45,7 +45,7 @@ class Classify(Task):
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Return `logits` and `probabilities`, (N, K) float32; for regression both are the values, in the labels' units."""
-        logits = self._logits(batch)
+        logits = self.logits(batch)
         return {"logits": logits, "probabilities": probabilities(logits, self.spec.label_space)}
 
     def deploy(self) -> nn.Module:
@@ -59,7 +59,8 @@ class Classify(Task):
         """
         return samples.views is None
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch) -> Tensor:
+        """Return (N, K) float32 logits, or quantities in the labels' units, with gradient."""
         if "features" in batch:  # computed once, by a linear probe
             outputs = classify_features(self.model, batch["features"])
         else:

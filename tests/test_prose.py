@@ -127,7 +127,5 @@ def test_a_made_up_name_is_found(text: str, found: list[str]) -> None:
 
 
 def test_prose_is_docstrings_and_comments_and_nothing_else() -> None:
-    source = (
-        '"""Module."""\nx = "medzoo.text"  # comment\n"""Attribute."""\ndef f():\n    """Function."""\n    return x + "text"\n'
-    )
+    source = '"""Module."""\nx = "medzoo.text"  # comment\n"""Attribute."""\ndef f():\n    """Function."""\n    return "text"\n'
     assert prose_of(source).split("\n\n") == ["Module.", "Attribute.", "Function.", "# comment"]

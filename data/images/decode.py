@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medzoo.data.errors import ImageError
+from medzoo.data.images.dicom import decode_dicom
 from medzoo.data.images.pixels import PixelType, as_channels, as_dtype, check_pixels, check_size, scale_window
 
 Source = str | Path | bytes
@@ -68,8 +69,6 @@ def decode_image(
     if not data:
         raise ImageError(f"{name}: the file is empty (0 bytes)")
     if data[128:132] == b"DICM" or name.lower().endswith((".dcm", ".dicom")):
-        from medzoo.data.images.dicom import decode_dicom
-
         pixels = decode_dicom(data, name, window, max_pixels)
     else:
         pixels = _decode_pillow(data, name, window, max_pixels)

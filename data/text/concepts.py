@@ -7,35 +7,14 @@ source. Packaged lists lie in `conf/concepts/*.yaml`; their wording is medzoo's 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.data.text.named_lists import (
-    is_text,
-    named_texts,
-    packaged_for,
-    packaged_names,
-    packaged_text,
-    parse_with_base,
-    read_text,
-    refuse_templates,
-    refuse_texts,
-    spaced,
-    text_list,
-)
-
-if TYPE_CHECKING:
-    from medzoo.data.dataset import Dataset
-
-_FOLDER, _WHAT = "concepts", "concept list"
+from medzoo.data.text.wording import Wording, canonical_hash, is_text, items, named, refuse_texts, spaced
 
 
 @dataclass(frozen=True)
@@ -59,14 +38,14 @@ class Concept:
 
 
 @dataclass(frozen=True)
-class ConceptList:
+class ConceptList(Wording):
     """The concepts of one dataset, in the order of their scores. Checked when made.
 
+    In a file, `concepts` is a mapping, `<name>: {texts: [...], group: ..., column: ..., source: ...}` with at least `texts`, or a
+    list of names that are their own text.
+
     Attributes:
-        name: What results call it.
-        version: Whole number from 1; raised when the wording changes.
-        source: The vocabularies it is written from.
-        templates: Texts with one `{}` each, where a concept's text goes.
+        name, version, source, templates: As of all `Wording`; a concept's text goes where `{}` is.
         concepts: Concept name → its wording; at least two.
 
     Raises:
@@ -74,14 +53,13 @@ class ConceptList:
             spaces) or column.
     """
 
-    name: str
-    version: int
-    source: str
-    templates: tuple[str, ...]
-    concepts: Mapping[str, Concept] = field(default_factory=dict)
+    kind: ClassVar[str] = "concept list"
+    folder: ClassVar[str] = "concepts"
+
+    concepts: Mapping[str, Concept]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "templates", tuple(self.templates))
+        super().__post_init__()
         object.__setattr__(self, "concepts", dict(self.concepts))
         _validate(self)
 
@@ -98,7 +76,7 @@ class ConceptList:
         """
         if name not in self.concepts:
             raise UnknownNameError("concept", name, self.names, where=f" of concept list {self.name!r}")
-        return [template.replace("{}", text) for template in self.templates for text in self.concepts[name].texts]
+        return list(self.filled(self.concepts[name].texts))
 
     def space(self) -> ConceptSpace:
         """Return the names and groups of the concepts."""
@@ -157,28 +135,14 @@ class ConceptList:
             {"name": name, "texts": list(c.texts), "group": c.group, "column": c.column, "source": c.source}
             for name, c in self.concepts.items()
         ]
-        return {"name": self.name, "version": self.version, "source": self.source, "templates": list(self.templates),
-                "concepts": concepts}  # fmt: skip
+        return {**super().to_dict(), "concepts": concepts}
 
     @classmethod
-    def from_dict(cls, described: Mapping[str, Any]) -> ConceptList:
-        """Read a description: `to_dict`'s, or the content of a file, whose `concepts` may also be a mapping or plain names.
-
-        Raises:
-            ConfigError: On an unknown or missing key, or a value of the wrong kind.
-        """
-        given = dict(described)
-        known = [f.name for f in fields(cls)]
-        for key in given:
-            if key not in known:
-                raise UnknownNameError("key", key, known)
-        for key in known:
-            if key not in given:
-                raise ConfigError(f"there is no {key}; {', '.join(known[:-1])} and {known[-1]} are needed")
+    def _arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Read `to_dict`'s concepts, or a file's, which may also be a mapping or plain names."""
         if isinstance(given["version"], str) and given["version"].isdecimal():
             given["version"] = int(given["version"])  # versions are often written in quotes
-        given["templates"] = text_list(given["templates"], "templates")
-        return cls(**{**given, "concepts": _concepts(given["concepts"])})
+        return {**given, "concepts": _concepts(given["concepts"])}
 
     @property
     def hash(self) -> str:
@@ -188,53 +152,16 @@ class ConceptList:
         nor groups and columns.
         """
         made_of = {"templates": list(self.templates), "concepts": [[n, list(c.texts)] for n, c in self.concepts.items()]}
-        text = json.dumps(made_of, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return canonical_hash(made_of)
 
 
-def read_concepts(path: str | Path) -> ConceptList:
-    """Read a YAML file with the fields of `ConceptList` as keys.
-
-    `concepts` is a mapping, `<name>: {texts: [...], group: ..., column: ..., source: ...}` with at least `texts`, or a list of
-    names that are their own text. `base` names a packaged list whose keys hold wherever the file does not give them itself
-    (all but name, version and source).
-
-    Raises:
-        ConfigError: If it cannot be read, or is no concept list; names the file.
-    """
-    path = Path(path).expanduser()
-    return _parsed(read_text(path, _WHAT), str(path))
-
-
-def packaged_concepts(name: str) -> ConceptList:
-    """Return a list that comes with medzoo, such as `chestxray14`; raises UnknownNameError if there is none such."""
-    return _parsed(packaged_text(_FOLDER, name, _WHAT), f"packaged concept list {name!r}")
-
-
-def list_concept_lists() -> list[str]:
-    """Return the names of the packaged lists, sorted."""
-    return packaged_names(_FOLDER)
-
-
-def find_concepts(dataset: Dataset | DatasetInfo) -> ConceptList | None:
-    """Return the packaged list of a dataset, or None.
-
-    `olives/bscan/disease` is looked for as `olives_bscan_disease`, then `olives_bscan`, then `olives`.
-    """
-    name = packaged_for(_FOLDER, (dataset if isinstance(dataset, DatasetInfo) else dataset.info).name)
-    return None if name is None else packaged_concepts(name)
-
-
-def _parsed(text: str, where: str) -> ConceptList:
-    try:
-        return ConceptList.from_dict(parse_with_base(text, _FOLDER, _WHAT))
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+read_concepts, packaged_concepts, list_concept_lists = ConceptList.read, ConceptList.packaged, ConceptList.packaged_names
+find_concepts = ConceptList.find
 
 
 def _concepts(value: object) -> dict[str, Concept]:
     if not isinstance(value, list | tuple):
-        return {name: _concept(name, given) for name, given in named_texts(value, "concepts").items()}
+        return {name: _concept(name, given) for name, given in named(value, "concepts").items()}
     concepts: dict[str, Concept] = {}
     for item in value:
         name, rest = item, None
@@ -257,18 +184,11 @@ def _concept(name: str, given: object) -> Concept:
             raise UnknownNameError("key", key, known, where=f" of concept {name!r}")
     if "texts" not in given:
         raise ConfigError(f"concept {name!r} has no texts; give one, or list names alone")
-    return Concept(**{**given, "texts": text_list(given["texts"], f"concept {name!r}: texts")})
+    return Concept(**{**given, "texts": items(given["texts"], f"concept {name!r}: texts")})
 
 
 def _validate(concepts: ConceptList) -> None:
-    where = f"concept list {concepts.name!r}"
-    if not is_text(concepts.name):
-        raise ConfigError(f"concept list: name {concepts.name!r} is not text")
-    if not isinstance(concepts.version, int) or isinstance(concepts.version, bool) or concepts.version < 1:
-        raise ConfigError(f"{where}: version {concepts.version!r} is not a whole number from 1")
-    if not is_text(concepts.source):
-        raise ConfigError(f"{where}: source {concepts.source!r} does not say where the concepts are from")
-    refuse_templates(concepts.templates, where)
+    where = concepts.where
     if len(concepts.concepts) < 2:
         raise ConfigError(f"{where}: a bottleneck needs two concepts or more, not {len(concepts.concepts)}")
     owner: dict[str, str] = {}
@@ -276,7 +196,7 @@ def _validate(concepts: ConceptList) -> None:
     for name, concept in concepts.concepts.items():
         if not is_text(name):
             raise ConfigError(f"{where}: concept name {name!r} is empty or not text; write it in quotes")
-        refuse_texts(concept.texts, f"{where}: concept {name!r}")
+        refuse_texts(concept.texts, f"{where}: concept {name!r}", exact=False)
         for key in ("group", "column", "source"):
             told = getattr(concept, key)
             if told is not None and not is_text(told):

@@ -7,39 +7,36 @@ can occur together have a positive and a negative prompt each (CheXzero, Tiu et 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.data.text.named_lists import named_texts, packaged_for, packaged_names, packaged_text, parse_with_base, read_text
+from medzoo.data.text.wording import Wording, canonical_hash, items, named, refuse_braces, refuse_texts
 
 if TYPE_CHECKING:
     from medzoo.data.dataset import Dataset
+    from medzoo.data.info import DatasetInfo
 
 DEFAULT_TEMPLATES = ("An image of {}.", "A medical image showing {}.")
 """Each holds `{}` once."""
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
-_TUPLES = ("templates", "caption_templates", "no_finding", "held_out_templates")
+_LISTS = ("caption_templates", "no_finding", "held_out_templates")
+_NAMED = ("classes", "held_out_synonyms")
 _PAIRS = ("pairs", "concepts")
 
 
 @dataclass(frozen=True)
-class Prompts:
+class Prompts(Wording):
     """The wording for one label space, or for a family of them. Checked when made.
 
+    In a file, `classes: from_labels` stands for the dataset's own names; a pair is `{positive: [...], negative: [...]}`.
+
     Attributes:
-        name: What results call it.
-        version: Whole number from 1; raised when the wording changes.
-        source: Where the wording is from.
-        templates: Texts with one `{}` each, where a synonym goes.
+        name, version, source, templates: As of all `Wording`; a synonym goes where `{}` is.
         classes: Exclusive class, grade or quantity → its synonyms, the canonical one first.
         pairs: Finding of multilabel labels → (positive texts, negative texts). Without a negative it can only be ranked by.
         concepts: Concept → likewise.
@@ -56,10 +53,10 @@ class Prompts:
         ConfigError: On an empty or repeated text, a template without exactly one `{}`, or held-out wording that is not.
     """
 
-    name: str
-    version: int
-    source: str
-    templates: tuple[str, ...]
+    kind: ClassVar[str] = "prompts"
+    folder: ClassVar[str] = "prompts"
+    exact: ClassVar[bool] = True
+
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pairs: Mapping[str, Pair] = field(default_factory=dict)
     concepts: Mapping[str, Pair] = field(default_factory=dict)
@@ -73,9 +70,10 @@ class Prompts:
     family: bool = False
 
     def __post_init__(self) -> None:
-        for key in _TUPLES:
+        super().__post_init__()
+        for key in _LISTS:
             object.__setattr__(self, key, tuple(getattr(self, key)))
-        for key in ("classes", "held_out_synonyms"):
+        for key in _NAMED:
             object.__setattr__(self, key, {name: tuple(words) for name, words in getattr(self, key).items()})
         for key in _PAIRS:
             object.__setattr__(self, key, {name: (tuple(yes), tuple(no)) for name, (yes, no) in getattr(self, key).items()})
@@ -88,20 +86,20 @@ class Prompts:
             UnknownNameError: If there is no such class or finding.
         """
         if name in self.classes:
-            return self._filled(self.classes[name])
+            return self.filled(self.classes[name])
         if name in self.pairs:
-            return self._filled(self.pairs[name][0])
+            return self.filled(self.pairs[name][0])
         raise UnknownNameError("class", name, [*self.classes, *self.pairs], where=f" of prompts {self.name!r}")
 
     def positive(self, name: str) -> tuple[str, ...]:
         """Return the prompts that say a finding (or concept) is there; raises UnknownNameError if there is no such."""
-        return self._filled(self._pair_of(name)[0])
+        return self.filled(self._pair_of(name)[0])
 
     def negative(self, name: str) -> tuple[str, ...]:
         """Return the prompts that say it is not; empty where none is given (rank only). Raises UnknownNameError."""
-        return self._filled(self._pair_of(name)[1])
+        return self.filled(self._pair_of(name)[1])
 
-    def for_labels(self, labels: LabelSpace, concepts: ConceptSpace | None = None) -> Prompts:
+    def for_labels(self, labels: LabelSpace, concepts: ConceptSpace | None = None) -> Self:
         """Return the wording of one dataset: a family's part, or the dataset's own names; other prompts as they are.
 
         Args:
@@ -182,47 +180,33 @@ class Prompts:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description in the form of a prompts file; `from_dict` reads it back."""
-        described = {f.name: getattr(self, f.name) for f in fields(self)}
-        described |= {key: list(described[key]) for key in _TUPLES}
-        for key in ("classes", "held_out_synonyms"):
-            described[key] = {name: list(words) for name, words in described[key].items()}
+        described = super().to_dict()
+        described |= {key: list(described[key]) for key in _LISTS}
+        described |= {key: {name: list(words) for name, words in described[key].items()} for key in _NAMED}
         for key in _PAIRS:
             described[key] = {n: {"positive": list(yes), "negative": list(no)} for n, (yes, no) in described[key].items()}
         return described
 
     @classmethod
-    def from_dict(cls, described: Mapping[str, Any]) -> Prompts:
-        """Read a description: `to_dict`'s, or the content of a prompts file.
-
-        Raises:
-            ConfigError: On an unknown or missing key, or a value of the wrong kind.
-        """
-        given = dict(described)
-        known = [f.name for f in fields(cls)]
-        for key in given:
-            if key not in known:
-                raise UnknownNameError("key", key, known)
-        for key in known[:4]:
-            if key not in given:
-                raise ConfigError(f"there is no {key}; name, version, source and templates are needed")
+    def _arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
         if given.get("classes") == "from_labels":
             given.update(classes={}, from_labels=True)
-        for key in _TUPLES:
-            given[key] = _words(given.get(key, ()), key)
-        for key in ("classes", "held_out_synonyms"):
-            given[key] = {name: _words(words, f"{key}: {name}") for name, words in named_texts(given.get(key, {}), key).items()}
-        for key in _PAIRS:
-            given[key] = {name: _pair(pair, f"{key}: {name}") for name, pair in named_texts(given.get(key, {}), key).items()}
-        return cls(**given)
+        given |= {key: items(given.get(key, ()), key) for key in _LISTS}
+        for keys, read in ((_NAMED, items), (_PAIRS, _pair)):
+            for key in keys:
+                given[key] = {name: read(words, f"{key}: {name}") for name, words in named(given.get(key, {}), key).items()}
+        return given
 
     @property
     def hash(self) -> str:
         """SHA-256 of the canonical JSON (keys sorted, no spaces, UTF-8), in hexadecimal."""
-        text = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return canonical_hash(self.to_dict())
 
-    def _filled(self, words: Iterable[str]) -> tuple[str, ...]:
-        return tuple(template.replace("{}", word) for template in self.templates for word in words)
+    @classmethod
+    def find(cls, dataset: Dataset | DatasetInfo) -> Self | None:
+        """Return the packaged prompts that suit a dataset best, as `for_labels` gives them, or None."""
+        prompts = super().find(dataset)
+        return prompts if prompts is None or dataset.labels is None else prompts.for_labels(dataset.labels, dataset.concepts)
 
     def _pair_of(self, name: str) -> Pair:
         pair = self.pairs.get(name, self.concepts.get(name))
@@ -231,62 +215,48 @@ class Prompts:
         return pair
 
 
+read_prompts, packaged_prompts, list_prompts, find_prompts = Prompts.read, Prompts.packaged, Prompts.packaged_names, Prompts.find
+
+
 def prompts_from_names(names: Sequence[str], templates: Sequence[str] = DEFAULT_TEMPLATES) -> Prompts:
     """Return prompts for class names given by hand; raises ConfigError if a name is empty or given twice."""
-    _refuse_words(names, "class names")
+    refuse_texts(names, "class names", exact=True)
     return Prompts("names", 1, "class names given by hand", tuple(templates), {name: (name,) for name in names})
 
 
 def _pair(value: object, what: str) -> Pair:
     if not isinstance(value, Mapping) or set(value) - {"positive", "negative"}:
         raise ConfigError(f"{what} is {value!r}, not {{positive: [...], negative: [...]}}")
-    return _words(value.get("positive", ()), f"{what}: positive"), _words(value.get("negative", ()), f"{what}: negative")
-
-
-def _words(value: object, what: str) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"{what} is {value!r}, not a list of texts")
-    return tuple(value)
+    return items(value.get("positive", ()), f"{what}: positive"), items(value.get("negative", ()), f"{what}: negative")
 
 
 def _validate(prompts: Prompts) -> None:
-    where = f"prompts {prompts.name!r}"
-    if not isinstance(prompts.name, str) or not prompts.name.strip():
-        raise ConfigError(f"prompts: name {prompts.name!r} is not text")
-    if not isinstance(prompts.version, int) or isinstance(prompts.version, bool) or prompts.version < 1:
-        raise ConfigError(f"{where}: version {prompts.version!r} is not a whole number from 1")
-    if not isinstance(prompts.source, str) or not prompts.source.strip():
-        raise ConfigError(f"{where}: source {prompts.source!r} does not say where the wording is from")
+    where = prompts.where
     for key in ("from_labels", "family"):
         if not isinstance(getattr(prompts, key), bool):
             raise ConfigError(f"{where}: {key} is {getattr(prompts, key)!r}, not true or false")
     if not (prompts.classes or prompts.pairs or prompts.from_labels):
         raise ConfigError(f"{where}: there are neither classes nor pairs; give one of them, or classes: from_labels")
-    _refuse_words(prompts.templates, f"{where}: templates")
-    for key in ("held_out_templates", "caption_templates", "no_finding"):
-        _refuse_words(getattr(prompts, key), f"{where}: {key}", optional=True)
+    for key in _LISTS:
+        refuse_texts(getattr(prompts, key), f"{where}: {key}", exact=True, optional=True)
     for name, words in prompts.classes.items():
-        _refuse_words(words, f"{where}: class {name!r}")
+        refuse_texts(words, f"{where}: class {name!r}", exact=True)
     for name, (yes, no) in [*prompts.pairs.items(), *prompts.concepts.items()]:
-        _refuse_words(yes, f"{where}: finding {name!r} (positive)")
-        _refuse_words(no, f"{where}: finding {name!r} (negative)", optional=True)
+        refuse_texts(yes, f"{where}: finding {name!r} (positive)", exact=True)
+        refuse_texts(no, f"{where}: finding {name!r} (negative)", exact=True, optional=True)
         if both := sorted(set(yes) & set(no)):
             raise ConfigError(f"{where}: finding {name!r} has {both[0]!r} as positive and as negative; keep one")
     for name, words in prompts.held_out_synonyms.items():
-        _refuse_words(words, f"{where}: held_out_synonyms of {name!r}")
+        refuse_texts(words, f"{where}: held_out_synonyms of {name!r}", exact=True)
         if name not in prompts.classes and name not in prompts.pairs and not prompts.from_labels:
             raise UnknownNameError("class", name, [*prompts.classes, *prompts.pairs], f" under held_out_synonyms of {where}")
-    extra = (prompts.concept_template, prompts.metadata_template)
-    for template in (*prompts.templates, *prompts.held_out_templates, *extra):
-        if not isinstance(template, str) or not template.count("{") == template.count("}") == template.count("{}") == 1:
-            raise ConfigError(
-                f"{where}: template {template!r} does not have {{}} exactly once, where the class goes, and no other brace"
-            )
+    for template in (*prompts.held_out_templates, prompts.concept_template, prompts.metadata_template):
+        refuse_braces(template, where)
     for template in prompts.caption_templates:
         if template not in prompts.templates:
             raise ConfigError(f"{where}: caption template {template!r} is not one of its templates; add it there")
     for name in (*prompts.classes, *prompts.pairs):
-        _refuse_words(prompts.texts(name), f"{where}: the filled templates of {name!r}")
+        refuse_texts(prompts.texts(name), f"{where}: the filled templates of {name!r}", exact=True)
     if not prompts.family:  # the classes of a family need not be distinct: another of its label spaces may say the same
         _refuse_shared(prompts, where)
 
@@ -313,58 +283,3 @@ def _refuse_shared(prompts: Prompts, where: str) -> None:
 
 def _plain(template: str) -> str:
     return re.sub(r"[^\w{}]+", " ", template).strip().casefold()
-
-
-def _refuse_words(words: Sequence[str], what: str, *, optional: bool = False) -> None:
-    if not words and not optional:
-        raise ConfigError(f"{what}: there is no text; give one, or leave the name out")
-    for word in words:
-        if not isinstance(word, str) or not word.strip():
-            raise ConfigError(f"{what}: {word!r} is empty or not text; write it in quotes")
-        if words.count(word) > 1:
-            raise ConfigError(f"{what}: {word!r} is given twice; keep one")
-
-
-_FOLDER, _WHAT = "prompts", "prompts"
-
-
-def read_prompts(path: str | Path) -> Prompts:
-    """Read a YAML file with the fields of `Prompts` as keys.
-
-    `classes: from_labels` stands for the dataset's own names; a pair is `{positive: [...], negative: [...]}`. `base` names
-    packaged prompts whose keys hold wherever the file does not give them itself (all but name, version and source).
-
-    Raises:
-        ConfigError: If it cannot be read, or is no prompts; names the file.
-    """
-    path = Path(path).expanduser()
-    return _parsed(read_text(path, _WHAT), str(path))
-
-
-def packaged_prompts(name: str) -> Prompts:
-    """Return prompts that come with medzoo, such as `medmnist_retinamnist`; raises UnknownNameError if there are none such."""
-    return _parsed(packaged_text(_FOLDER, name, _WHAT), f"packaged prompts {name!r}")
-
-
-def list_prompts() -> list[str]:
-    """Return the names of the packaged prompts, sorted."""
-    return packaged_names(_FOLDER)
-
-
-def find_prompts(dataset: Dataset | DatasetInfo) -> Prompts | None:
-    """Return the packaged prompts of a dataset, as `for_labels` gives them, or None.
-
-    `olives/bscan/disease` is looked for as `olives_bscan_disease`, then `olives_bscan`, then `olives`.
-    """
-    name = packaged_for(_FOLDER, (dataset if isinstance(dataset, DatasetInfo) else dataset.info).name)
-    if name is None:
-        return None
-    prompts = packaged_prompts(name)
-    return prompts if dataset.labels is None else prompts.for_labels(dataset.labels, dataset.concepts)
-
-
-def _parsed(text: str, where: str) -> Prompts:
-    try:
-        return Prompts.from_dict(parse_with_base(text, _FOLDER, _WHAT))
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None

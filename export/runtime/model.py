@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.images.decode import read_image, require_several
 from medzoo.data.images.pixels import PixelType
 from medzoo.data.labels import LabelSpace, probabilities
+from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.export.files.integrity import check
 from medzoo.export.runtime.batch_session import BatchSession, images_per_piece
 from medzoo.export.runtime.binding import blank_feed, check_batch, is_tensor, run_bound
@@ -22,9 +23,6 @@ from medzoo.export.runtime.cases import mean_of_cases, mean_of_concepts
 from medzoo.export.runtime.inputs import check_class_embeddings, pixel_bytes
 from medzoo.export.runtime.providers import PROVIDERS, SessionSettings
 from medzoo.export.runtime.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
-
-if TYPE_CHECKING:
-    from medzoo.data.text.tokenizer import Tokenizer
 
 __all__ = ["PROVIDERS", "Image", "OnnxModel", "Prediction", "probabilities"]
 
@@ -86,8 +84,6 @@ class OnnxModel:
         self._piece = images_per_piece(self._preprocess["size"] if "image" in self.inputs else ())
         self._tokenizer: Tokenizer | None = None
         if "medzoo.tokenizer" in metadata:
-            from medzoo.data.text.tokenizer import Tokenizer
-
             self._tokenizer = Tokenizer.from_dict(json.loads(metadata["medzoo.tokenizer"]))
 
     def predict(

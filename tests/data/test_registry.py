@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import re
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-import medzoo.conf
 from medzoo.data import dataset_infos, list_datasets, load_dataset
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.settings.compose import compose_config
 
-CONF = Path(next(iter(medzoo.conf.__path__))) / "data"
 DOCS = Path(__file__).parents[2] / "docs"
 TOY = """
 import pandas as pd
@@ -89,8 +84,6 @@ def test_a_split_that_cuts_a_group_must_be_allowed_by_name(toy):
 def test_a_dataset_can_be_loaded_again_from_its_options(toy):
     dataset = load_dataset("toy", val_fraction=0.3, split_seed=4)
     assert load_dataset(**dataset.options).table.equals(dataset.table)
-    phantom = load_dataset("phantom", labels="ordinal", patients=10)
-    assert load_dataset(**phantom.options).table.equals(phantom.table)
 
 
 def test_unknown_names_come_with_the_nearest(toy):
@@ -98,25 +91,6 @@ def test_unknown_names_come_with_the_nearest(toy):
         load_dataset("phantm")
     with pytest.raises(UnknownNameError, match="unknown option 'split' of dataset 'toy'; did you mean 'splits'"):
         load_dataset("toy", split="train")
-
-
-@pytest.mark.parametrize("path", sorted(CONF.glob("[!_]*.yaml")), ids=lambda path: path.stem)
-def test_yaml_and_signatures_agree(path, monkeypatch):
-    for variable in [name for name in os.environ if name.startswith("MEDZOO_")]:
-        monkeypatch.delenv(variable)
-    config = OmegaConf.to_container(compose_config("train", [f"data={path.stem}"]).data, resolve=True)
-    name = config.pop("name")
-    common = {k: p for k, p in inspect.signature(load_dataset).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    module = import_module(f"medzoo.data.{path.stem}")
-    expected = {**common, **inspect.signature(module.load).parameters}
-    assert list(config) == list(expected)
-    assert config == {k: p.default for k, p in expected.items() if p.default is not p.empty}
-    assert name in list_datasets()
-    # Each key has its line of explanation.
-    lines = path.read_text().splitlines()
-    for number, line in enumerate(lines):
-        if line and not line.startswith(("#", "name:", "defaults:")):
-            assert lines[number - 1].startswith("# "), line
 
 
 def test_the_datasets_of_the_yaml_load(tmp_path, monkeypatch):

@@ -11,8 +11,7 @@ from medzoo.data import dataset_infos, load_dataset
 from medzoo.data.dataset import target_matrix
 from medzoo.data.datasets.chestxray14 import load as chestxray14
 from medzoo.data.datasets.chestxray14.boxes import load_boxes
-from medzoo.data.errors import ConfigError, DatasetError, ImageError, UnknownNameError
-from medzoo.data.samples.policies import POLICIES
+from medzoo.data.errors import DatasetError, ImageError
 from tests.data.datasets.chestxray14_files import (
     FILMS,
     HEADER,
@@ -50,7 +49,6 @@ def test_the_cards():
     assert eight.labels.names == EIGHT
     for info in (fourteen, eight):
         assert (info.labels.kind, info.split_unit, info.value_type) == ("multilabel", "patient", "uint8")
-        assert info.modality in POLICIES
         assert info.counts == {"train": 86_524, "test": 25_596}
         assert any("do not compare" in note for note in info.notes)
 
@@ -80,7 +78,6 @@ def test_fourteen_labels_and_eight(tmp_path):
     assert "target.Hernia" not in eight.table
     assert "1 of 7 films have findings outside the 8 alone: all zero" in eight.info.notes
     assert not any("outside" in note for note in dataset.info.notes)
-    _fails(tmp_path, "labels=15 is neither 14 nor 8", error=ConfigError, labels=15)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +167,6 @@ def test_missing_images(tmp_path):
     assert everything.table["path"].tolist()[:2] == [f"images/{NAMES[0]}", NAMES[1]]
     with pytest.raises(ImageError, match=NAMES[1]):
         everything.reader.read(NAMES[1])
-    _fails(tmp_path, "'skipp'", "'skip'", error=UnknownNameError, missing="skipp")
 
 
 def test_a_film_in_two_folders_is_refused(tmp_path):

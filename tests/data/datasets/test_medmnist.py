@@ -15,7 +15,7 @@ from medzoo.data import dataset_infos, load_dataset
 from medzoo.data.dataset import target_matrix
 from medzoo.data.datasets.medmnist.sets import OLD_RELEASES, SETS
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
-from medzoo.data.samples.policies import POLICIES
+from tests.data.datasets.medmnist_files import COUNTS, arrays, save
 
 KINDS = {
     "multi-class": "multiclass",
@@ -24,26 +24,6 @@ KINDS = {
     "ordinal-regression": "ordinal",
 }
 INFOS = {info.name.removeprefix("medmnist/"): info for info in dataset_infos("medmnist")}
-COUNTS = {"train": 7, "val": 3, "test": 5}
-
-
-def _arrays(flag, size=28):
-    rng = np.random.default_rng(0)
-    described = SETS[flag]
-    side = (size,) * (3 if described.volume else 2) + (3,) * (described.channels == 3)
-    arrays = {}
-    for split, count in COUNTS.items():
-        arrays[f"{split}_images"] = rng.integers(0, 256, (count, *side), dtype=np.uint8)
-        wide = not described.labels.exclusive
-        labels = rng.integers(0, 2 if wide else described.labels.width, (count, described.labels.width if wide else 1))
-        arrays[f"{split}_labels"] = labels.astype(np.uint8)
-    return arrays
-
-
-def _save(folder, flag, arrays, size=28, order=None):
-    path = folder / (f"{flag}.npz" if size == 28 else f"{flag}_{size}.npz")
-    np.savez_compressed(path, **{key: arrays[key] for key in order or arrays})
-    return path
 
 
 @pytest.mark.parametrize("flag", INFO)
@@ -67,7 +47,6 @@ def test_every_set_is_as_the_medmnist_package_says(flag):
 def test_all_18_sets_have_cards_that_other_rooms_can_use():
     assert list(INFOS) == list(INFO)
     for info in INFOS.values():
-        assert info.modality in POLICIES
         assert info.split_unit == "image"
         assert any("per image" in note for note in info.notes)
     assert any("commercial" in note for note in INFOS["dermamnist"].notes)
@@ -78,8 +57,8 @@ def test_all_18_sets_have_cards_that_other_rooms_can_use():
 @pytest.mark.parametrize("flag", INFO)
 @pytest.mark.parametrize("size", [28, 64])
 def test_every_set_loads_as_the_medmnist_package_loads_it(flag, size, tmp_path):
-    arrays = _arrays(flag, size)
-    _save(tmp_path, flag, arrays, size)
+    made = arrays(flag, size)
+    save(tmp_path, flag, made, size)
     ours = load_dataset("medmnist", set=flag, size=size, root=str(tmp_path), verify=False)
     for split in COUNTS:
         theirs = getattr(medmnist, INFO[flag]["python_class"])(split=split, root=str(tmp_path), size=size)
@@ -100,18 +79,18 @@ def test_every_set_loads_as_the_medmnist_package_loads_it(flag, size, tmp_path):
 
 
 def test_the_order_of_arrays_in_the_file_does_not_matter(tmp_path):
-    arrays = _arrays("bloodmnist")
-    _save(tmp_path, "bloodmnist", arrays)
+    made = arrays("bloodmnist")
+    save(tmp_path, "bloodmnist", made)
     one = load_dataset("medmnist", set="bloodmnist", root=tmp_path, verify=False)
-    _save(tmp_path, "bloodmnist", arrays, order=sorted(arrays, reverse=True))
+    save(tmp_path, "bloodmnist", made, order=sorted(made, reverse=True))
     other = load_dataset("medmnist", set="bloodmnist", root=tmp_path, verify=False)
     np.testing.assert_array_equal(one.reader.arrays, other.reader.arrays)
     assert one.table.equals(other.table)
 
 
 def test_ids_are_positions_in_the_official_split_and_splits_stay_official(tmp_path):
-    _save(tmp_path, "retinamnist", _arrays("retinamnist"))
-    _save(tmp_path, "retinamnist", _arrays("retinamnist", 64), 64)
+    save(tmp_path, "retinamnist", arrays("retinamnist"))
+    save(tmp_path, "retinamnist", arrays("retinamnist", 64), 64)
     small, large = (load_dataset("medmnist", size=size, root=tmp_path, verify=False) for size in (28, 64))
     assert small.rows("val")["sample_id"].tolist() == [f"retinamnist/val/{i:05d}" for i in range(3)]
     assert small.table["sample_id"].tolist() == large.table["sample_id"].tolist()
@@ -142,7 +121,7 @@ def test_unknown_sets_and_sizes_come_with_the_nearest(tmp_path):
 
 
 def test_the_checksum_is_compared_unless_told_otherwise(tmp_path, monkeypatch):
-    path = _save(tmp_path, "breastmnist", _arrays("breastmnist"))
+    path = save(tmp_path, "breastmnist", arrays("breastmnist"))
     found = hashlib.md5(path.read_bytes()).hexdigest()
     _expect(f"MD5 is {found}, the published one 750601b1f35ba3300ea97c75c52ff8f6; delete it", tmp_path, verify=True)
     monkeypatch.setitem(OLD_RELEASES, found, "of a MedMNIST release before 2.2.4")
@@ -174,12 +153,12 @@ def _change(key, change):
     ],
 )
 def test_files_that_hold_something_else_are_refused(tmp_path, change, message):
-    _save(tmp_path, "breastmnist", change(_arrays("breastmnist")))
+    save(tmp_path, "breastmnist", change(arrays("breastmnist")))
     _expect(message, tmp_path)
 
 
 def test_broken_files_are_refused(tmp_path):
-    path = _save(tmp_path, "breastmnist", _arrays("breastmnist"))
+    path = save(tmp_path, "breastmnist", arrays("breastmnist"))
     whole = path.read_bytes()
     one_array = io.BytesIO()
     np.save(one_array, np.zeros(3))
@@ -200,7 +179,7 @@ def test_a_file_is_downloaded_when_asked_and_then_checked(tmp_path, monkeypatch)
 
     def fetch(file, folder):
         fetched.append((file.url, folder))
-        return _save(folder, "breastmnist", _arrays("breastmnist"))
+        return save(folder, "breastmnist", arrays("breastmnist"))
 
     monkeypatch.setattr("medzoo.data.datasets.medmnist.load.fetch_file", fetch)
     _expect("the published one", tmp_path, download=True, verify=True)
@@ -212,5 +191,5 @@ def test_a_file_is_downloaded_when_asked_and_then_checked(tmp_path, monkeypatch)
 def test_the_home_folder_is_understood(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".medmnist").mkdir()
-    _save(tmp_path / ".medmnist", "retinamnist", _arrays("retinamnist"))
+    save(tmp_path / ".medmnist", "retinamnist", arrays("retinamnist"))
     assert len(load_dataset("medmnist", verify=False)) == 15

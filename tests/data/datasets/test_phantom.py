@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import zlib
 
 import numpy as np
@@ -18,7 +17,6 @@ from medzoo.data.dataset import concept_matrix, target_matrix
 from medzoo.data.datasets.phantom.image import CONCEPTS, PhantomReader
 from medzoo.data.datasets.phantom.load import LABELS
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import shared_groups
 
 KINDS = list(LABELS)
@@ -125,17 +123,6 @@ def test_shapes_and_values(options, shape):
     assert np.mean(images == 255) < 0.05  # hardly anything is clipped
     if options.get("channels") == 3:
         assert (images[:, 0] != images[:, 1]).mean() > 0.5
-
-
-def test_an_image_costs_milliseconds_at_most():
-    for dims, size, limit in ((2, 64, 3e-3), (3, 28, 8e-3)):  # about 0.4 and 0.8 ms on an idle core
-        reader = PhantomReader(seed=0, size=size, dims=dims, channels=1, noise=0.06)
-        times = []
-        for number in range(20):
-            start = time.perf_counter()
-            reader._draw(f"s{number}", "p", "south", 0b11111, 30.0)
-            times.append(time.perf_counter() - start)
-        assert np.median(times) < limit
 
 
 def test_patients_hold_together():
@@ -254,7 +241,6 @@ def test_cards_say_synthetic():
     for info in infos:
         assert "synthetic" in info.title
         assert "synthetic" in info.notes[0]
-        assert info.modality in POLICIES
 
 
 @pytest.mark.parametrize(
@@ -274,7 +260,6 @@ def test_cards_say_synthetic():
         ({"stripes": "yes"}, "stripes='yes' is not true or false"),
         ({"size": "big"}, "size='big' is not a whole number"),
         ({"missing": "some"}, "missing='some' is not a number"),
-        ({"labels": "ordnal"}, "did you mean 'ordinal'"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
-from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.labels import ConceptSpace, LabelSpace, probabilities
 from medzoo.evaluation.bootstrap import bootstrap, interval
 from medzoo.evaluation.metrics import Floats, all_metrics, scored
 from medzoo.evaluation.monitor import monitorable
@@ -203,7 +203,7 @@ def _class_likeness(labels: LabelSpace, ours: Floats, theirs: Floats, limits: Ga
     """
     mine, others = _calls(labels, ours, theirs)
     names = (None,) if labels.exclusive else labels.names
-    change = np.abs(_probabilities(labels, ours) - _probabilities(labels, theirs))
+    change = np.abs(probabilities(ours, labels) - probabilities(theirs, labels))
     if labels.exclusive:
         agreement, changed = float((mine == others).all(axis=1).mean()), change.sum(axis=1).mean(keepdims=True) / 2
     else:
@@ -237,11 +237,3 @@ def _calls(labels: LabelSpace, ours: Floats, theirs: Floats) -> tuple[NDArray[np
     mine = np.where(tied, chosen, ours.argmax(axis=1))
     classes = np.arange(ours.shape[1])
     return mine[:, None] == classes, chosen[:, None] == classes
-
-
-def _probabilities(labels: LabelSpace, logits: Floats) -> Floats:
-    """Return softmax of exclusive labels, sigmoid of findings."""
-    if labels.exclusive:
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))

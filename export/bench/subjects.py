@@ -24,6 +24,7 @@ from medzoo.export.files.integrity import check, read_metadata
 from medzoo.export.graph.clip_graphs import TextTower
 from medzoo.export.graph.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
 from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
+from medzoo.export.settings import PRECISIONS
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.clip.model import find_clip
@@ -37,7 +38,6 @@ from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.load import TrainableTask, load_checkpoint
 from medzoo.tasks.setup.contrast import clip_preprocess, clip_spec, contrast_from_source
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 FAMILIES = ("cnn", "vit", "cnn3d", "slices", "clip")
 PARTS = ("image", "text")
 """Towers of an image–text model."""

@@ -16,9 +16,9 @@ from medzoo.export.commands.export_clip import export_clip
 from medzoo.export.commands.proof import format_proof, format_reduced
 from medzoo.export.graph.onnx_file import ProvenGraph, prove_graph, write_graph
 from medzoo.export.precision.judges import ImageJudge
-from medzoo.export.precision.reduce import PRECISIONS, Reduced, check_settings, reduce_graph, reduction_of
+from medzoo.export.precision.reduce import Reduced, check_settings, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
-from medzoo.export.settings import ExportConfig
+from medzoo.export.settings import PRECISIONS, ExportConfig
 from medzoo.inference.predict import run_dataset
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory

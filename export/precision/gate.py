@@ -21,8 +21,10 @@ from medzoo.data.labels import ConceptSpace, LabelSpace, probabilities
 from medzoo.evaluation.bootstrap import bootstrap, interval
 from medzoo.evaluation.metrics import Floats, all_metrics, scored
 from medzoo.evaluation.monitor import monitorable
-from medzoo.export.precision.figures import DEFAULT_LIMITS, Gate, GateLimits, Likeness, Loss
+from medzoo.export.precision.figures import Gate, Likeness, Loss
+from medzoo.export.settings import GateLimits
 
+DEFAULT_LIMITS = GateLimits()
 TIE = 1e-6
 """Logits of the float32 model that are closer than this are a tie: a reduced model may break it either way."""
 

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.errors import ExportError
 from medzoo.data.labels import LabelSpace
 from medzoo.export.files.model_files import open_model
 from medzoo.export.graph.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import Reduction
-from medzoo.export.precision.figures import Gate, GateLimits
+from medzoo.export.precision.figures import Gate
 from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
 from medzoo.export.precision.sensitivity import layer_costs
 from medzoo.export.precision.validation import Images, Validation
@@ -24,12 +24,6 @@ from medzoo.inference.zeroshot import ZeroShotClassifier
 
 FEW = 16
 """Images or texts a layer's cost is measured on: its order of size is wanted, not its digits. Also texts a run."""
-
-BOUNDS = {
-    "loss": (0, 0.2), "kappa_loss": (0, 0.2), "error_growth": (0, 1), "agreement": (0.5, 1), "cosine": (0.5, 1),
-    "support": (1, 1000), "probability_change": (0, 0.2), "mean_change": (0, 1), "overlap": (0.5, 1),
-}  # fmt: skip
-"""What the settings may set each limit to: beyond it a gate would pass what no one would call the same model."""
 
 
 class ImageJudge:
@@ -56,7 +50,6 @@ class ImageJudge:
         self._labels: LabelSpace | None = proven.graph.spec.labels
         self._validation = validation
         self._config = config
-        self._limits = gate_limits(config)
         self._extra = {extra.name: extra.example.numpy() for extra in proven.extras}
         self.reference = open_model(proven.model)
         self.skipped: dict[str, str] = {}
@@ -103,7 +96,7 @@ class ImageJudge:
     def _gates(self, found: Mapping[str, NDArray[np.float32]], replicates: int) -> dict[str, Gate]:
         given, config = self._validation, self._config
         settings: dict[str, Any] = {
-            "limits": self._limits, "replicates": replicates, "level": config.level, "seed": config.seed
+            "limits": config, "replicates": replicates, "level": config.level, "seed": config.seed
         }  # fmt: skip
         gates = {}
         for name in self._names:
@@ -118,7 +111,7 @@ class ImageJudge:
                 pair = (_log_odds(ours), _log_odds(theirs))
                 gates[name] = check_concepts(given.concept_space, given.concepts, given.groups, *pair, **settings)
             else:
-                gates[name] = check_embeddings(ours, theirs, limits=self._limits)
+                gates[name] = check_embeddings(ours, theirs, limits=config)
                 if self._classifier is not None and given.targets is not None:
                     pair = (self._classifier.logits(ours), self._classifier.logits(theirs))
                     gates["zero-shot"] = check_gate(self._classifier.labels, given.targets, given.groups, *pair, **settings)
@@ -151,7 +144,7 @@ class TextJudge:
         image_embeddings: NDArray[np.float32] | None = None,
         reduced_images: NDArray[np.float32] | None = None,
     ) -> None:
-        self._config, self._limits, self._tokens = config, gate_limits(config), tokens
+        self._config, self._tokens = config, tokens
         self._classifier = classifier if validation is not None and validation.targets is not None else None
         self._validation, self._images = validation, image_embeddings
         self.reference = open_model(proven.model)
@@ -182,7 +175,7 @@ class TextJudge:
         return found
 
     def _gates(self, found: NDArray[np.float32], replicates: int) -> dict[str, Gate]:
-        gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._limits)}
+        gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._config)}
         given, classifier = self._validation, self._classifier
         if classifier is not None and given is not None and given.targets is not None and self._images is not None:
             reference = with_texts(classifier, self._embeddings).logits(self._images)
@@ -190,23 +183,10 @@ class TextJudge:
             for name, images in (("zero-shot", self._images), ("zero-shot of both towers", self._reduced_images)):
                 if images is not None:
                     gates[name] = check_gate(
-                        classifier.labels, given.targets, given.groups, reference, reduced.logits(images), limits=self._limits,
+                        classifier.labels, given.targets, given.groups, reference, reduced.logits(images), limits=self._config,
                         replicates=replicates, level=self._config.level, seed=self._config.seed,
                     )  # fmt: skip
         return gates
-
-
-def gate_limits(config: GateConfig) -> GateLimits:
-    """Return the limits of the settings; raises ConfigError for one that is out of range or so wide that it judges nothing."""
-    limits = GateLimits(
-        config.loss, config.kappa_loss, config.error_growth, config.agreement, config.cosine, config.support,
-        config.probability_change, config.mean_change, config.overlap,
-    )  # fmt: skip
-    for name, (low, high) in BOUNDS.items():
-        value = getattr(limits, name)
-        if not low <= value <= high:
-            raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low:g} to {high:g}")
-    return limits
 
 
 def with_texts(classifier: ZeroShotClassifier, embeddings: NDArray[np.float32]) -> ZeroShotClassifier:

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error, roc_auc_score
 
-from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.errors import ExportError
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.export.precision.figures import Gate, GateLimits, Loss, format_gate
+from medzoo.export.precision.figures import Gate, Loss, format_gate
 from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
-from medzoo.export.precision.judges import gate_limits
-from medzoo.export.settings import GateConfig
+from medzoo.export.settings import GateLimits
 
 LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10, overlap=0)
 KINDS = ("multiclass", "ordinal", "multilabel", "regression")
@@ -362,18 +361,6 @@ def test_shapes_that_do_not_agree(wrong: str) -> None:
         check_gate(labels, given["targets"], given["groups"], reference, given["reduced"])
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"loss": -0.1}, {"loss": float("nan")}, {"agreement": 1.1}, {"agreement": 98}, {"cosine": -1}, {"support": 0}]
-)
-def test_limits_that_make_no_sense(wrong: dict) -> None:
-    with pytest.raises(ConfigError, match=f"limit {next(iter(wrong))} is"):
-        GateLimits(**wrong)
-
-
-def test_the_default_limits() -> None:
-    assert GateLimits() == GateLimits(0.005, 0.02, 0.01, 0.98, 0.99, 30, 0.03, 0.1, 0.9)
-
-
 def test_the_change_of_values_by_hand() -> None:
     targets, groups = column(0, 1, 0, 1), list("abcd")
     # sigmoid(ln 3) = 3/4 and sigmoid(ln 9) = 9/10: one entry of four moves by 0.15.
@@ -413,15 +400,3 @@ def test_a_regression_that_says_something_else_is_refused_though_its_error_shrin
     assert all(loss.loss < 0 for loss in gate.losses)
     assert str(gate.reason).startswith("mean change of a value from the float32 model")
     assert str(gate.reason).endswith("limit 0.1")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("loss", 0.21), ("kappa_loss", 2), ("error_growth", 1.1), ("agreement", 0.4), ("cosine", 0), ("support", 1001),
-     ("support", 0), ("probability_change", 1), ("mean_change", 2), ("overlap", 0.4), ("loss", float("inf")),
-     ("loss", float("nan"))],
-)  # fmt: skip
-def test_settings_that_would_judge_nothing(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"the gate's limit {name} is"):
-        gate_limits(GateConfig(**{name: value}))
-    assert gate_limits(GateConfig()) == GateLimits()

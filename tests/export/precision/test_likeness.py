@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from medzoo.data.labels import LabelSpace
-from medzoo.export.precision.figures import GateLimits
 from medzoo.export.precision.gate import check_gate
+from medzoo.export.settings import GateLimits
 
 LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10, overlap=0)
 

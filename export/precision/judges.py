@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
 from medzoo.data.labels import LabelSpace
+from medzoo.evaluation.bootstrap import NO_INTERVAL, Interval
 from medzoo.export.files.model_files import open_model
 from medzoo.export.graph.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import Reduction
 from medzoo.export.precision.figures import Gate
-from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
+from medzoo.export.precision.gate import check_embeddings, check_gate
 from medzoo.export.precision.sensitivity import layer_costs
 from medzoo.export.precision.validation import Images, Validation
 from medzoo.export.settings import GateConfig
@@ -66,7 +68,7 @@ class ImageJudge:
         if not self._names:
             raise ExportError("a reduced precision cannot be judged: the dataset has no labels and the graph no embedding")
         self.outputs = validation.images.run(self.reference, self._names, self._extra)
-        own = self._gates(self.outputs, replicates=0)
+        own = self._gates(self.outputs, NO_INTERVAL)
         if "concepts" in own and not own["concepts"].passed:
             self.skipped["concepts"] = str(own.pop("concepts").reason)
             self._names.remove("concepts")
@@ -75,7 +77,7 @@ class ImageJudge:
     def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
         """Return the gates of a reduced graph."""
         found = self._validation.images.run(open_model(model), self._names, self._extra)
-        return self._gates(found, replicates=self._config.replicates)
+        return self._gates(found, Interval.of(self._config))
 
     def costs(self, reduction: Reduction) -> dict[str, float]:
         """Return what each layer costs on a few of the images; see `layer_costs`."""
@@ -93,28 +95,26 @@ class ImageJudge:
         """Yield graph inputs of calibration images."""
         return images.batches(self._extra)
 
-    def _gates(self, found: Mapping[str, NDArray[np.float32]], replicates: int) -> dict[str, Gate]:
-        given, config = self._validation, self._config
-        settings: dict[str, Any] = {
-            "limits": config, "replicates": replicates, "level": config.level, "seed": config.seed
-        }  # fmt: skip
+    def _gates(self, found: Mapping[str, NDArray[np.float32]], interval: Interval) -> dict[str, Gate]:
+        given = self._validation
+        check = partial(check_gate, limits=self._config, interval=interval)
         gates = {}
         for name in self._names:
             ours, theirs = self.outputs[name], found[name]
             if name == "logits":
                 assert self._labels is not None
                 assert given.targets is not None
-                gates[name] = check_gate(self._labels, given.targets, given.groups, ours, theirs, **settings)
+                gates[name] = check(self._labels, given.targets, given.groups, ours, theirs)
             elif name == "concepts":
                 assert given.concept_space is not None
                 assert given.concepts is not None
-                pair = (_log_odds(ours), _log_odds(theirs))
-                gates[name] = check_concepts(given.concept_space, given.concepts, given.groups, *pair, **settings)
+                findings, pair = LabelSpace("multilabel", given.concept_space.names), (_log_odds(ours), _log_odds(theirs))
+                gates[name] = check(findings, given.concepts, given.groups, *pair, subject="concept")
             else:
-                gates[name] = check_embeddings(ours, theirs, limits=config)
+                gates[name] = check_embeddings(ours, theirs, limits=self._config)
                 if self._classifier is not None and given.targets is not None:
                     pair = (self._classifier.logits(ours), self._classifier.logits(theirs))
-                    gates["zero-shot"] = check_gate(self._classifier.labels, given.targets, given.groups, *pair, **settings)
+                    gates["zero-shot"] = check(self._classifier.labels, given.targets, given.groups, *pair)
         return gates
 
 
@@ -151,12 +151,12 @@ class TextJudge:
         self.skipped: dict[str, str] = {}
         self._embeddings = self._run(self.reference)
         self._reduced_images: NDArray[np.float32] | None = None
-        _require(self._gates(self._embeddings, replicates=0).values())
+        _require(self._gates(self._embeddings, NO_INTERVAL).values())
         self._reduced_images = reduced_images  # what they lose is no fault of the validation split
 
     def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
         """Return the gates of a reduced text tower."""
-        return self._gates(self._run(open_model(model)), replicates=self._config.replicates)
+        return self._gates(self._run(open_model(model)), Interval.of(self._config))
 
     def costs(self, reduction: Reduction) -> dict[str, float]:
         """Return what each layer costs on a few of the texts; see `layer_costs`."""
@@ -174,7 +174,7 @@ class TextJudge:
         found: NDArray[np.float32] = np.concatenate(parts)
         return found
 
-    def _gates(self, found: NDArray[np.float32], replicates: int) -> dict[str, Gate]:
+    def _gates(self, found: NDArray[np.float32], interval: Interval) -> dict[str, Gate]:
         gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._config)}
         given, classifier = self._validation, self._classifier
         if classifier is not None and given is not None and given.targets is not None and self._images is not None:
@@ -184,7 +184,7 @@ class TextJudge:
                 if images is not None:
                     gates[name] = check_gate(
                         classifier.labels, given.targets, given.groups, reference, reduced.logits(images), limits=self._config,
-                        replicates=replicates, level=self._config.level, seed=self._config.seed,
+                        interval=interval,
                     )  # fmt: skip
         return gates
 

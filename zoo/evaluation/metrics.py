@@ -193,6 +193,18 @@ def all_metrics(data: Scored, weights: Floats, bins: int = 15) -> tuple[dict[str
     return _exclusive(data, weights, bins)
 
 
+def macro_means(values: Floats) -> Floats:
+    """Return (B,): the mean of each row of (B, K) over what is defined; NaN for a row without."""
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+
+
+def macro_mean(values: Floats) -> float | None:
+    """Return the mean of (K,) values over what is defined; None if nothing is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None
+
+
 def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
     known = weights * data.observed[:, 0]
     chosen, truth = data.probabilities.argmax(axis=1), data.truth.argmax(axis=1)
@@ -207,11 +219,9 @@ def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floa
     surprise = -np.log(np.maximum(np.take_along_axis(data.probabilities, truth[:, None], axis=1)[:, 0], 1e-300))
     total = known.sum(axis=1)
     classes = {name: np.stack(values, axis=1) for name, values in columns.items()}
-    recall = classes["recall"]
-    defined = ~np.isnan(recall)
     overall = {
         "accuracy": _ratio(known @ right, total),
-        "balanced_accuracy": _ratio(np.where(defined, recall, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64)),
+        "balanced_accuracy": macro_means(classes["recall"]),
         "ece": calibration_error(data.probabilities.max(axis=1), right, known, bins),
         "brier": _ratio(known @ errors, total),
         "nll": _ratio(known @ surprise, total),

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from medzoo.evaluation.bootstrap import Interval
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
@@ -18,18 +19,12 @@ from medzoo.store.storage import write_file
 def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """Score a run's predictions and embeddings files: metrics.json, plots, and lines on the terminal."""
     report: dict[str, Any] = {"splits": {}, "notes": []}
+    interval = Interval.of(config)
     if run.predictions.is_file() or not run.embeddings.is_file():
-        report = evaluate(
-            Predictions.read(run.predictions),
-            splits=config.splits,
-            replicates=config.replicates,
-            level=config.level,
-            seed=config.seed,
-            bins=config.bins,
-        )
+        report = evaluate(Predictions.read(run.predictions), splits=config.splits, interval=interval, bins=config.bins)
     if run.embeddings.is_file():
         embeddings = Embeddings.read(run.embeddings)
-        report["retrieval"] = retrieval_report(embeddings, config.splits, config)
+        report["retrieval"] = retrieval_report(embeddings, config.splits, interval)
         report.setdefault("details", dict(embeddings.details))
     write_metrics(run.metrics, report)
     made = [f"{name}={report['details'][name]}" for name in ("checkpoint", "epoch", "tta") if name in report["details"]]

@@ -16,6 +16,7 @@ from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import stable_hash
 from medzoo.data.text.tokenizer import Tokenizer
+from medzoo.evaluation.bootstrap import NO_INTERVAL
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
 from medzoo.models.clip.model import encode_image, encode_text
@@ -138,7 +139,7 @@ class Contrast(nn.Module):
         """Return recall@1, the mean of both directions, over the validation split."""
         from medzoo.evaluation.retrieval import retrieval_metrics
 
-        found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), replicates=0)
+        found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), interval=NO_INTERVAL)
         values = [found[direction]["recall@1"]["value"] for direction in ("image_to_text", "text_to_image")]
         return float(np.mean(values))
 

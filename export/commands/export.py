@@ -11,6 +11,7 @@ from PIL import Image
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.registry import PLACES
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.commands.export_clip import export_clip
 from medzoo.export.commands.proof import format_proof, format_reduced
@@ -32,7 +33,7 @@ from medzoo.tasks.task import Task
 SAMPLES = 4
 RESERVED = ("spec", "metrics", "config", "history")
 """Names of a run's own JSON files, which the report beside `<name>.onnx` would replace."""
-MACHINE = ("root", "packed", "download")
+MACHINE = (*PLACES, "download")
 """Dataset options that say where the data lie and not what they are."""
 
 

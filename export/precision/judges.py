@@ -21,6 +21,7 @@ from medzoo.export.precision.figures import Gate
 from medzoo.export.precision.gate import check_embeddings, check_gate
 from medzoo.export.precision.sensitivity import layer_costs
 from medzoo.export.precision.validation import Images, Validation
+from medzoo.export.runtime.inputs import unit_means
 from medzoo.export.settings import GateConfig
 from medzoo.inference.zeroshot import ZeroShotClassifier
 
@@ -196,12 +197,8 @@ def with_texts(classifier: ZeroShotClassifier, embeddings: NDArray[np.float32]) 
         classifier: With its texts.
         embeddings: (T or more, E) float32, one a text in the order of `classifier.texts`; what follows is not used.
     """
-    means, start = [], 0
-    for group in classifier.texts.values():
-        mean = embeddings[start : start + len(group)].mean(axis=0)
-        means.append(mean / np.linalg.norm(mean))
-        start += len(group)
-    vectors = np.stack(means).astype(np.float32)
+    ends = np.cumsum([len(group) for group in classifier.texts.values()])
+    vectors = unit_means(np.split(embeddings, ends)[:-1])
     count = len(classifier.positive)
     negative = classifier.negative
     if negative is not None:

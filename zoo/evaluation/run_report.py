@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.retrieval import format_retrieval, retrieval_report
 from medzoo.settings.schema import EvaluationConfig
 from medzoo.store.directory import RunDirectory
+from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
 
 
@@ -55,6 +55,4 @@ def plot_reliability(path: Path, report: dict[str, Any], split: str) -> None:
     axes.scatter([r["confidence"] for r in rows], [r["frequency"] for r in rows], s=sizes, alpha=0.7)
     axes.set(xlabel="predicted probability", ylabel="observed frequency", title=split, xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    write_file(path, image.getvalue())
+    write_file(path, figure_png(figure))

@@ -21,7 +21,7 @@ from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileEr
 from medzoo.data.labels import LabelSpace
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.export.files.integrity import check, read_metadata
-from medzoo.export.graph.clip_graphs import TextTower
+from medzoo.export.graph.clip_graphs import DEFAULT_TEXTS, TextTower
 from medzoo.export.graph.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
 from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
 from medzoo.export.settings import PRECISIONS
@@ -37,16 +37,15 @@ from medzoo.tasks.classify import Classify
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.load import TrainableTask, load_checkpoint
 from medzoo.tasks.setup.contrast import clip_preprocess, clip_spec, contrast_from_source
+from medzoo.tasks.setup.preprocess import DEFAULT_SIZE
 
 FAMILIES = ("cnn", "vit", "cnn3d", "slices", "clip")
 PARTS = ("image", "text")
 """Towers of an image–text model."""
-DEFAULT_SIZE = 224
 PROOF = 7
 """Random images that an export of random weights is proven on: the largest batch of `medzoo.export.graph.parity`."""
 CALIBRATION = 16
 """Random images that int8 is calibrated on, for its speed alone."""
-TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,7 @@ def _batches(task: TrainableTask, part: str, seed: int) -> Callable[[int], NDArr
     def batch(count: int) -> NDArray[Any]:
         if part == "text":
             assert isinstance(task, Contrast)
-            return np.asarray(task.tokenizer([f"{TEXTS[i % len(TEXTS)]}, number {i}" for i in range(count)]))
+            return np.asarray(task.tokenizer([f"{DEFAULT_TEXTS[i % len(DEFAULT_TEXTS)]}, number {i}" for i in range(count)]))
         images = smooth_images(shape, count, seed)
         return images if preprocess.dtype == "uint8" else images.astype(np.float32) / 255
 
@@ -226,7 +225,7 @@ def _exported(task: TrainableTask, part: str, folder: Path, precisions: list[str
     if part == "text":
         assert isinstance(task, Contrast)
         graph: nn.Module = TextTower(task)
-        export_text_tower(graph, path, task.tokenizer, TEXTS)
+        export_text_tower(graph, path, task.tokenizer, DEFAULT_TEXTS)
     else:
         graph = task.deploy()
         export_graph(graph, path, list(batch(PROOF)))

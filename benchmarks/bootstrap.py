@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.bootstrap import bootstrap
+from medzoo.evaluation.bootstrap import Interval, bootstrap
 from medzoo.evaluation.metrics import scored
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     groups = [str(i // 9) for i in range(len(targets))]
     for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3):
         start = time.perf_counter()
-        bootstrap(data, groups, replicates=1000, seed=0, bins=15)
+        bootstrap(data, groups, Interval(1000))
         print(f"round {number + 1}: {time.perf_counter() - start:.1f} s for nine metrics of 14 findings")
 
 

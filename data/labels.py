@@ -170,12 +170,28 @@ def probabilities(logits: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
     """Turn (N, K) logits into what they mean: softmax, sigmoid, or the values themselves for regression."""
     if labels.kind == "regression":
         return logits
-    if labels.kind == "multilabel":
+    return softmax(logits) if labels.exclusive else sigmoid(logits)
+
+
+def sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return 1 / (1 + e⁻ˣ) of every logit, in their own precision; 0 where e⁻ˣ is beyond it (float32: below −88)."""
+    with np.errstate(over="ignore"):  # 1 / infinity is the 0 it should be
         odds: NDArray[Any] = 1 / (1 + np.exp(-logits))
-        return odds
+    return odds
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return each row of (N, K) finite logits as shares that sum to 1, in their own precision."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: NDArray[Any] = shifted / shifted.sum(axis=1, keepdims=True)
     return shares
+
+
+def log_sum_exp(values: NDArray[Any]) -> NDArray[Any]:
+    """Return (N,) ln Σ eˣ of each row of (N, K) finite values, in their own precision."""
+    top = values.max(axis=1)
+    result: NDArray[Any] = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
+    return result
 
 
 def descendants(ontology: Mapping[str, Sequence[str]], node: str) -> tuple[str, ...]:

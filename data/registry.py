@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from medzoo.data.info import DatasetInfo
 
 ENTRY_POINTS = "medzoo.datasets"
+PLACES = ("root", "packed")
+"""Options of any dataset that say where it lies on a machine, and not what it is."""
 _BUILT_IN = {
     "chestxray14": "medzoo.data.datasets.chestxray14.load",
     "derm1m": "medzoo.data.datasets.derm1m.load",

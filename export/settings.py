@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from medzoo.data.errors import ConfigError
+
+PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
+"""What an exported file may compute in."""
+
+_LOSS, _SHARE, _COUNT = (0, math.inf), (0, 1), (1, math.inf)
+
+
+def _limit(default: float, possible: tuple[float, float], judging: tuple[float, float]) -> Any:
+    """Return a field with both of its ranges, ends included: where it means anything, and what the settings may ask for."""
+    return field(default=default, metadata={"possible": possible, "judging": judging})
 
 
 @dataclass
@@ -21,39 +34,73 @@ class CalibrationConfig:
     method: str = "minmax"
 
 
-@dataclass
-class GateConfig:
-    """How much a reduced precision may lose on validation images; see `medzoo.export.precision.gate.GateLimits`.
+@dataclass  # not frozen: OmegaConf would take the settings below it for read-only
+class GateLimits:
+    """How much a model of reduced precision may differ from its float32 model.
 
     Attributes:
-        loss: Most that macro AUROC, and that of each class with enough samples, may fall.
-        kappa_loss: Most that quadratic kappa may fall (ordinal labels).
-        error_growth: Most that the mean absolute error may grow, in standard deviations of the targets (regression).
-        agreement: Least share of samples with the same answer.
+        loss: Most that macro AUROC may fall, and that of each class with enough samples.
+        kappa_loss: Most that quadratic kappa may fall (ordinal labels). Wider than `loss`: kappa is a step function of the
+            argmax, and one changed grade among a few hundred moves it by more than AUROC.
+        error_growth: Most that the mean absolute error of an output may grow (regression), in standard deviations of its
+            targets.
+        agreement: Least share of samples with the same argmax (exclusive labels), or of entries on the same side of
+            probability 0.5 (multilabel).
         cosine: Least mean cosine of embeddings.
-        support: A class is judged on its own with that many positive and as many negative samples.
-        probability_change: Most that probabilities may change on average: of a sample's distribution, or of the worst finding.
-        mean_change: Most that values may change, the mean absolute difference in standard deviations of the targets (regression).
-        overlap: Least overlap (Dice) of the calls of each class or finding that is called `support` times.
+        support: A class counts on its own with that many positive and as many negative samples.
+        probability_change: Most that the probabilities may change (all but regression): the mean total variation distance of a
+            sample's distribution (exclusive labels), or the mean absolute difference of the finding that changes most
+            (multilabel). AUROC and agreement stay equal where logits are only scaled.
+        mean_change: Most that the values of an output may change, as the mean absolute difference in standard deviations of its
+            targets (regression): the error can shrink while the model says the same for everybody.
+        overlap: Least overlap of what both models call, as Dice's coefficient, of every class or finding that either calls at
+            least `support` times, and of all findings together. AUROC does not see a shift of all logits, and agreement hardly
+            sees what it does to a rare class.
+
+    Raises:
+        ConfigError: If a limit is negative or not finite, a share or cosine above 1, or the support below 1.
+    """
+
+    loss: float = _limit(0.005, _LOSS, (0, 0.2))
+    kappa_loss: float = _limit(0.02, _LOSS, (0, 0.2))
+    error_growth: float = _limit(0.01, _LOSS, (0, 1))
+    agreement: float = _limit(0.98, _SHARE, (0.5, 1))
+    cosine: float = _limit(0.99, _SHARE, (0.5, 1))
+    support: int = _limit(30, _COUNT, (1, 1000))
+    probability_change: float = _limit(0.03, _LOSS, (0, 0.2))
+    mean_change: float = _limit(0.1, _LOSS, (0, 1))
+    overlap: float = _limit(0.9, _SHARE, (0.5, 1))
+
+    _range: ClassVar[str] = "possible"
+
+    def __post_init__(self) -> None:
+        for limit in fields(GateLimits):
+            value, (low, high) = getattr(self, limit.name), limit.metadata[self._range]
+            # Written so that NaN, with which every comparison is false, is refused too.
+            if not (low <= value <= high and math.isfinite(value)):
+                raise ConfigError(f"the gate's limit {limit.name} is {value}; it must be from {low:g} to {high:g}")
+
+
+@dataclass
+class GateConfig(GateLimits):
+    """How much a reduced precision may lose on validation images, and on which; see `medzoo.export.precision.gate`.
+
+    Attributes:
         images: Validation images it is judged on, drawn at random; None: all.
         replicates: Bootstrap replicates over groups.
         level: Coverage of the intervals.
         seed: Of the bootstrap and of the draw.
+
+    Raises:
+        ConfigError: If a limit is so wide that the gate would pass what no one would call the same model.
     """
 
-    loss: float = 0.005
-    kappa_loss: float = 0.02
-    error_growth: float = 0.01
-    agreement: float = 0.98
-    cosine: float = 0.99
-    support: int = 30
-    probability_change: float = 0.03
-    mean_change: float = 0.1
-    overlap: float = 0.9
     images: int | None = None
     replicates: int = 1000
     level: float = 0.95
     seed: int = 0
+
+    _range: ClassVar[str] = "judging"
 
 
 @dataclass

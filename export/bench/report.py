@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
 
 BUSY = 0.1
@@ -110,9 +110,7 @@ def plot_ratios(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
             axes.plot(points, [place] * len(points), ".", color="black", markersize=3)
         axes.axvline(1, color="grey", linestyle=":")
         axes.set(title=f"{name}, batch {batch['batch_size']}", xlabel="times faster than torch eager")
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    write_file(path, image.getvalue())
+    write_file(path, figure_png(figure))
 
 
 def _agreement(agreement: Mapping[str, Any]) -> str:

@@ -18,23 +18,22 @@ from torch import nn
 
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileError, UnknownNameError
 from medzoo.export.files.integrity import check, read_metadata
-from medzoo.export.graph.clip_graphs import TextTower
+from medzoo.export.graph.clip_graphs import DEFAULT_TEXTS, TextTower
 from medzoo.export.graph.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
 from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
+from medzoo.export.settings import PRECISIONS
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.setup.random import random_task
 from medzoo.tasks.task import Task
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 PARTS = ("image", "text")
 """Towers of an image–text model."""
 PROOF = 7
 """Random images that an export of random weights is proven on: the largest batch of `medzoo.export.graph.parity`."""
 CALIBRATION = 16
 """Random images that int8 is calibrated on, for its speed alone."""
-TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,8 @@ def _batches(task: Task, part: str, seed: int) -> Callable[[int], NDArray[Any]]:
     def batch(count: int) -> NDArray[Any]:
         if part == "text":
             assert task.embedder is not None
-            return np.asarray(task.embedder.tokenizer([f"{TEXTS[i % len(TEXTS)]}, number {i}" for i in range(count)]))
+            texts = [f"{DEFAULT_TEXTS[i % len(DEFAULT_TEXTS)]}, number {i}" for i in range(count)]
+            return np.asarray(task.embedder.tokenizer(texts))
         images = smooth_images(shape, count, seed)
         return images if preprocess.dtype == "uint8" else images.astype(np.float32) / 255
 
@@ -186,7 +186,7 @@ def _exported(task: Task, part: str, folder: Path, precisions: list[str], seed: 
     if part == "text":
         assert task.embedder is not None
         graph: nn.Module = TextTower(task.embedder)
-        export_text_tower(graph, path, task.embedder.tokenizer, TEXTS)
+        export_text_tower(graph, path, task.embedder.tokenizer, DEFAULT_TEXTS)
     else:
         graph = task.deploy()
         export_graph(graph, path, list(batch(PROOF)))

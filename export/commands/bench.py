@@ -16,12 +16,12 @@ from medzoo.export.bench.contestants import ENGINES, REFERENCE, build, list_cont
 from medzoo.export.bench.machine import OtherLoad, describe_machine
 from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
 from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
-from medzoo.export.bench.subjects import PRECISIONS, Subject, backbone_subjects, run_subjects
+from medzoo.export.bench.subjects import Subject, backbone_subjects, run_subjects
 from medzoo.export.files.integrity import files_of
 from medzoo.export.runtime.batch_session import images_per_piece
 from medzoo.export.runtime.cores import available_cores
 from medzoo.export.runtime.providers import SessionSettings, prove
-from medzoo.export.settings import BenchConfig
+from medzoo.export.settings import PRECISIONS, BenchConfig
 from medzoo.store.storage import write_file
 
 

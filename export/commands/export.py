@@ -11,14 +11,15 @@ from PIL import Image
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.registry import PLACES
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.commands.export_clip import export_clip
 from medzoo.export.commands.proof import format_proof, format_reduced
 from medzoo.export.graph.onnx_file import ProvenGraph, prove_graph, write_graph
 from medzoo.export.precision.judges import ImageJudge
-from medzoo.export.precision.reduce import PRECISIONS, Reduced, check_settings, reduce_graph, reduction_of
+from medzoo.export.precision.reduce import Reduced, check_settings, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
-from medzoo.export.settings import ExportConfig
+from medzoo.export.settings import PRECISIONS, ExportConfig
 from medzoo.inference.predict import run_dataset
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
@@ -29,7 +30,7 @@ from medzoo.tasks.task import Task
 SAMPLES = 4
 RESERVED = ("spec", "metrics", "config", "history")
 """Names of a run's own JSON files, which the report beside `<name>.onnx` would replace."""
-MACHINE = ("root", "packed", "download")
+MACHINE = (*PLACES, "download")
 """Dataset options that say where the data lie and not what they are."""
 
 

@@ -16,7 +16,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ExportError
 from medzoo.data.text.prompts import Prompts
 from medzoo.export.commands.proof import format_proof, format_reduced
-from medzoo.export.graph.clip_graphs import OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
+from medzoo.export.graph.clip_graphs import DEFAULT_TEXTS, OpenZeroShotGraph, TextTower, ZeroShotGraph, parity_texts
 from medzoo.export.graph.onnx_file import prove_graph, prove_text_tower, write_graph
 from medzoo.export.precision.reduce import Reduced
 from medzoo.export.precision.towers import reduce_towers
@@ -27,8 +27,6 @@ from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
-
-DEFAULT_TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
 
 
 def export_clip(

@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from medzoo.data.download import file_checksum
 from medzoo.data.errors import ExportError, OnnxFileError
 from medzoo.export.files.protobuf import ModelFile
 
@@ -26,8 +27,6 @@ INLINE = 1024
 """Smaller tensors stay in the graph: shape inference reads them there (as onnx.save does)."""
 ALIGNMENT = 4096
 """Offsets are multiples of a memory page, so that the runtime may map the file (onnx/docs/ExternalData.md)."""
-
-_CHUNK = 2**24
 
 
 def check_external(path: Path, described: str | None, found: ModelFile) -> None:
@@ -110,15 +109,6 @@ def write_external(model: Any, data: Path, name: str) -> Any:
     return bare
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(_CHUNK):
-            digest.update(part)
-    return digest.hexdigest()
-
-
 def _entries(described: str) -> list[tuple[Any, Any]]:
     return list(json.loads(described).items())
 
@@ -135,7 +125,7 @@ def _check_file(path: Path, name: str, size: int, digest: str) -> None:
             raise OnnxFileError(
                 f"{data} has {have:,} bytes, not the {size:,} that were exported; copy {path.name} and {name} again, together"
             )
-        if file_digest(data) != digest:
+        if file_checksum(data, "sha256") != digest:
             raise OnnxFileError(
                 f"{data} is damaged, altered or of another export: its SHA-256 does not match; copy it again with {path.name}"
             )

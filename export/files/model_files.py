@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ import onnxruntime
 from medzoo.data.errors import ExportError
 from medzoo.export.files.external_data import LIMIT, weight_bytes, write_external
 from medzoo.export.files.integrity import seal, weight_files
-from medzoo.store.storage import write_file
+from medzoo.store.storage import sync_folder, write_file
 
 
 def write_model(model: onnx.ModelProto, path: Path, limit: int | None = None) -> dict[str, Any]:
@@ -59,7 +58,8 @@ def write_model(model: onnx.ModelProto, path: Path, limit: int | None = None) ->
     finally:
         waiting_data.unlink(missing_ok=True)
         waiting_graph.unlink(missing_ok=True)
-    _sync(path.parent)
+    with contextlib.suppress(OSError):  # a system that cannot open folders makes renames last by itself
+        sync_folder(path.parent)
     return {"file": path.name, "megabytes": round((len(content) + size) / 1e6, 2), "external": data.name}
 
 
@@ -113,13 +113,3 @@ def _in_folder(model: onnx.ModelProto) -> Any:
         path = Path(folder) / "model.onnx"
         path.write_bytes(serialise(write_external(model, path.with_name("model.onnx.data"), "model.onnx.data")))
         yield path
-
-
-def _sync(folder: Path) -> None:
-    """Make the renames last; a system that cannot open folders does it by itself."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -17,6 +17,9 @@ from medzoo.models.clip.model import encode_image, encode_text
 from medzoo.tasks.classify import probabilities
 from medzoo.tasks.contrast import Contrast
 
+DEFAULT_TEXTS = ("an image of the skin", "a chest film without finding", "a scan showing a lesion")
+"""What a text tower is given where nobody has worded classes."""
+
 
 class TextTower(nn.Module):
     """Tokens → `text_embedding` (N, E), unit vectors.

@@ -1,14 +1,10 @@
-"""What the gate of a reduced precision measures: limits, losses with their intervals, likeness, and the verdict."""
+"""What the gate of a reduced precision measures: losses with their intervals, likeness, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import numpy as np
-
-from medzoo.data.errors import ConfigError
 
 _ROUNDING = 1e-9
 """A loss of 0.900 − 0.895 is 0.005, not the 0.0050000000000000044 that float64 makes of it."""
@@ -18,54 +14,6 @@ _TITLES = {
     "overlap": "overlap of calls with the float32 model's",
     "mean_change": "mean change of a value from the float32 model, in standard deviations of the targets,",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class GateLimits:
-    """How much a model of reduced precision may differ from its float32 model.
-
-    Attributes:
-        loss: Most that macro AUROC may fall, and that of each class with enough samples.
-        kappa_loss: Most that quadratic kappa may fall (ordinal labels). Wider than `loss`: kappa is a step function of the
-            argmax, and one changed grade among a few hundred moves it by more than AUROC.
-        error_growth: Most that the mean absolute error of an output may grow (regression), in standard deviations of its
-            targets.
-        agreement: Least share of samples with the same argmax (exclusive labels), or of entries on the same side of
-            probability 0.5 (multilabel).
-        cosine: Least mean cosine of embeddings.
-        support: A class counts on its own with that many positive and as many negative samples.
-        probability_change: Most that the probabilities may change (all but regression): the mean total variation distance of a
-            sample's distribution (exclusive labels), or the mean absolute difference of the finding that changes most
-            (multilabel). AUROC and agreement stay equal where logits are only scaled.
-        mean_change: Most that the values of an output may change, as the mean absolute difference in standard deviations of its
-            targets (regression): the error can shrink while the model says the same for everybody.
-        overlap: Least overlap of what both models call, as Dice's coefficient, of every class or finding that either calls at
-            least `support` times, and of all findings together. AUROC does not see a shift of all logits, and agreement hardly
-            sees what it does to a rare class.
-
-    Raises:
-        ConfigError: If a limit is negative or not finite, a share or cosine above 1, or the support below 1.
-    """
-
-    loss: float = 0.005
-    kappa_loss: float = 0.02
-    error_growth: float = 0.01
-    agreement: float = 0.98
-    cosine: float = 0.99
-    support: int = 30
-    probability_change: float = 0.03
-    mean_change: float = 0.1
-    overlap: float = 0.9
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            low, high = (1 if name == "support" else 0), (1 if name in ("agreement", "cosine", "overlap") else np.inf)
-            # Written so that NaN, with which every comparison is false, is refused too.
-            if not (low <= value <= high and np.isfinite(value)):
-                raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low} to {high}")
-
-
-DEFAULT_LIMITS = GateLimits()
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
-from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.evaluation.bootstrap import bootstrap, interval
-from medzoo.evaluation.metrics import Floats, all_metrics, scored
+from medzoo.data.labels import LabelSpace, probabilities
+from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, bootstrap
+from medzoo.evaluation.metrics import Floats, all_metrics, macro_means, scored
 from medzoo.evaluation.monitor import monitorable
-from medzoo.export.precision.figures import DEFAULT_LIMITS, Gate, GateLimits, Likeness, Loss
+from medzoo.export.precision.figures import Gate, Likeness, Loss
+from medzoo.export.settings import GateLimits
 
+DEFAULT_LIMITS = GateLimits()
 TIE = 1e-6
 """Logits of the float32 model that are closer than this are a tie: a reduced model may break it either way."""
 
@@ -35,9 +37,8 @@ def check_gate(
     reduced: NDArray[np.float32],
     *,
     limits: GateLimits = DEFAULT_LIMITS,
-    replicates: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    interval: Interval = DEFAULT_INTERVAL,
+    subject: str | None = None,
 ) -> Gate:
     """Judge a reduced model by its validation outputs; the verdict uses the point estimate of each loss, not its interval.
 
@@ -52,9 +53,9 @@ def check_gate(
         reference: (N, K) logits (values for regression) of the float32 model, finite.
         reduced: (N, K) of the reduced model, on the same samples in the same order.
         limits: What is allowed.
-        replicates: Bootstrap replicates of the intervals; 0 for none (a search over layers needs the verdict alone).
-        level: Coverage of the intervals.
-        seed: Seed of the bootstrap.
+        interval: How intervals are made; without replicates there are none (a search over layers needs the verdict alone).
+        subject: What a name stands for, where the names are a bottleneck's `concept`s, judged as independent findings; where no
+            concept has targets of both kinds, none can be judged and the gate fails. None: `class`, of quantities `output`.
 
     Raises:
         ExportError: If the shapes do not agree or the float32 model's outputs are not finite.
@@ -65,21 +66,22 @@ def check_gate(
             f"the gate needs (N, {labels.width}) targets and outputs and N groups; got targets {np.shape(targets)}, "
             f"outputs {ours.shape}, {len(groups)} groups"
         )
-    gate = Gate("output" if labels.kind == "regression" else "class", len(ours), len(set(groups)), level)
+    kind = "output" if labels.kind == "regression" else "class"
+    gate = Gate(subject or kind, len(ours), len(set(groups)), interval.level)
     problem = _not_finite(theirs) or _undefined(labels, targets)
     if problem:
-        return replace(gate, problem=problem)
+        return replace(gate, problem=problem if subject is None else f"{subject}s: {problem}")
     pair = (scored(labels, targets, reference), scored(labels, targets, reduced))
     truth, observed = pair[0].truth, pair[0].observed
     plain = [all_metrics(data, np.ones((1, len(ours)))) for data in pair]
     # One seed and one set of groups: both models meet the same replicates.
-    drawn = [bootstrap(data, groups, replicates=replicates, seed=seed, bins=15) for data in pair]
+    drawn = [bootstrap(data, groups, interval) for data in pair]
 
     def compared(metric: str, limit: float | None, k: int | None = None, scale: float = 1.0) -> Loss:
         a, b = (_values(part, metric, k) for part in plain)
         # Adding 0.0 takes the minus sign from a zero.
         differences = (_values(drawn[0], metric, k) - _values(drawn[1], metric, k)) / scale + 0.0 if drawn[0][0] else None
-        low, high = (None if differences is None else interval(differences, level)) or (None, None)
+        low, high = interval.bounds(differences)
         name = None if k is None else labels.names[k]
         return Loss(metric, name, float(a[0]), float(b[0]), float((a[0] - b[0]) / scale) + 0.0, low, high, limit)
 
@@ -101,27 +103,6 @@ def check_gate(
         losses.append(compared("kappa", limits.kappa_loss))
     likeness = _class_likeness(labels, ours, theirs, limits)
     return replace(gate, losses=tuple(losses), likeness=likeness, not_judged=not_judged, left_out=pair[0].tied)
-
-
-def check_concepts(
-    concepts: ConceptSpace,
-    targets: NDArray[np.float32],
-    groups: Sequence[str],
-    reference: NDArray[np.float32],
-    reduced: NDArray[np.float32],
-    *,
-    limits: GateLimits = DEFAULT_LIMITS,
-    replicates: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Gate:
-    """Judge the concepts of a bottleneck as independent findings; see `check_gate`, whose arguments and errors these are.
-
-    For data that annotate concepts: where no concept has targets of both kinds, none can be judged and the gate fails.
-    """
-    findings = LabelSpace("multilabel", concepts.names)
-    gate = check_gate(findings, targets, groups, reference, reduced, limits=limits, replicates=replicates, level=level, seed=seed)
-    return replace(gate, subject="concept", problem=gate.problem and f"concepts: {gate.problem}")
 
 
 def check_embeddings(
@@ -189,9 +170,7 @@ def _values(metrics: tuple[dict[str, Floats], dict[str, Floats]], metric: str, k
     if metric in overall:
         return overall[metric]
     # Whether AUROC is defined depends on targets and weights alone: the same classes for both models.
-    defined = ~np.isnan(classes[metric])
-    total, number = np.where(defined, classes[metric], 0).sum(axis=1), defined.sum(axis=1)
-    return np.asarray(np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0))
+    return macro_means(classes[metric])
 
 
 def _class_likeness(labels: LabelSpace, ours: Floats, theirs: Floats, limits: GateLimits) -> tuple[Likeness, ...]:
@@ -203,7 +182,7 @@ def _class_likeness(labels: LabelSpace, ours: Floats, theirs: Floats, limits: Ga
     """
     mine, others = _calls(labels, ours, theirs)
     names = (None,) if labels.exclusive else labels.names
-    change = np.abs(_probabilities(labels, ours) - _probabilities(labels, theirs))
+    change = np.abs(probabilities(ours, labels) - probabilities(theirs, labels))
     if labels.exclusive:
         agreement, changed = float((mine == others).all(axis=1).mean()), change.sum(axis=1).mean(keepdims=True) / 2
     else:
@@ -237,11 +216,3 @@ def _calls(labels: LabelSpace, ours: Floats, theirs: Floats) -> tuple[NDArray[np
     mine = np.where(tied, chosen, ours.argmax(axis=1))
     classes = np.arange(ours.shape[1])
     return mine[:, None] == classes, chosen[:, None] == classes
-
-
-def _probabilities(labels: LabelSpace, logits: Floats) -> Floats:
-    """Return softmax of exclusive labels, sigmoid of findings."""
-    if labels.exclusive:
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.errors import ExportError
 from medzoo.data.labels import LabelSpace
+from medzoo.evaluation.bootstrap import NO_INTERVAL, Interval
 from medzoo.export.files.model_files import open_model
 from medzoo.export.graph.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import Reduction
-from medzoo.export.precision.figures import Gate, GateLimits
-from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
+from medzoo.export.precision.figures import Gate
+from medzoo.export.precision.gate import check_embeddings, check_gate
 from medzoo.export.precision.sensitivity import layer_costs
 from medzoo.export.precision.validation import Images, Validation
+from medzoo.export.runtime.inputs import unit_means
 from medzoo.export.settings import GateConfig
 from medzoo.inference.zeroshot import ZeroShotClassifier
 
 FEW = 16
 """Images or texts a layer's cost is measured on: its order of size is wanted, not its digits. Also texts a run."""
-
-BOUNDS = {
-    "loss": (0, 0.2), "kappa_loss": (0, 0.2), "error_growth": (0, 1), "agreement": (0.5, 1), "cosine": (0.5, 1),
-    "support": (1, 1000), "probability_change": (0, 0.2), "mean_change": (0, 1), "overlap": (0.5, 1),
-}  # fmt: skip
-"""What the settings may set each limit to: beyond it a gate would pass what no one would call the same model."""
 
 
 class ImageJudge:
@@ -56,7 +53,6 @@ class ImageJudge:
         self._labels: LabelSpace | None = proven.graph.spec.labels
         self._validation = validation
         self._config = config
-        self._limits = gate_limits(config)
         self._extra = {extra.name: extra.example.numpy() for extra in proven.extras}
         self.reference = open_model(proven.model)
         self.skipped: dict[str, str] = {}
@@ -73,7 +69,7 @@ class ImageJudge:
         if not self._names:
             raise ExportError("a reduced precision cannot be judged: the dataset has no labels and the graph no embedding")
         self.outputs = validation.images.run(self.reference, self._names, self._extra)
-        own = self._gates(self.outputs, replicates=0)
+        own = self._gates(self.outputs, NO_INTERVAL)
         if "concepts" in own and not own["concepts"].passed:
             self.skipped["concepts"] = str(own.pop("concepts").reason)
             self._names.remove("concepts")
@@ -82,7 +78,7 @@ class ImageJudge:
     def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
         """Return the gates of a reduced graph."""
         found = self._validation.images.run(open_model(model), self._names, self._extra)
-        return self._gates(found, replicates=self._config.replicates)
+        return self._gates(found, Interval.of(self._config))
 
     def costs(self, reduction: Reduction) -> dict[str, float]:
         """Return what each layer costs on a few of the images; see `layer_costs`."""
@@ -100,28 +96,26 @@ class ImageJudge:
         """Yield graph inputs of calibration images."""
         return images.batches(self._extra)
 
-    def _gates(self, found: Mapping[str, NDArray[np.float32]], replicates: int) -> dict[str, Gate]:
-        given, config = self._validation, self._config
-        settings: dict[str, Any] = {
-            "limits": self._limits, "replicates": replicates, "level": config.level, "seed": config.seed
-        }  # fmt: skip
+    def _gates(self, found: Mapping[str, NDArray[np.float32]], interval: Interval) -> dict[str, Gate]:
+        given = self._validation
+        check = partial(check_gate, limits=self._config, interval=interval)
         gates = {}
         for name in self._names:
             ours, theirs = self.outputs[name], found[name]
             if name == "logits":
                 assert self._labels is not None
                 assert given.targets is not None
-                gates[name] = check_gate(self._labels, given.targets, given.groups, ours, theirs, **settings)
+                gates[name] = check(self._labels, given.targets, given.groups, ours, theirs)
             elif name == "concepts":
                 assert given.concept_space is not None
                 assert given.concepts is not None
-                pair = (_log_odds(ours), _log_odds(theirs))
-                gates[name] = check_concepts(given.concept_space, given.concepts, given.groups, *pair, **settings)
+                findings, pair = LabelSpace("multilabel", given.concept_space.names), (_log_odds(ours), _log_odds(theirs))
+                gates[name] = check(findings, given.concepts, given.groups, *pair, subject="concept")
             else:
-                gates[name] = check_embeddings(ours, theirs, limits=self._limits)
+                gates[name] = check_embeddings(ours, theirs, limits=self._config)
                 if self._classifier is not None and given.targets is not None:
                     pair = (self._classifier.logits(ours), self._classifier.logits(theirs))
-                    gates["zero-shot"] = check_gate(self._classifier.labels, given.targets, given.groups, *pair, **settings)
+                    gates["zero-shot"] = check(self._classifier.labels, given.targets, given.groups, *pair)
         return gates
 
 
@@ -151,19 +145,19 @@ class TextJudge:
         image_embeddings: NDArray[np.float32] | None = None,
         reduced_images: NDArray[np.float32] | None = None,
     ) -> None:
-        self._config, self._limits, self._tokens = config, gate_limits(config), tokens
+        self._config, self._tokens = config, tokens
         self._classifier = classifier if validation is not None and validation.targets is not None else None
         self._validation, self._images = validation, image_embeddings
         self.reference = open_model(proven.model)
         self.skipped: dict[str, str] = {}
         self._embeddings = self._run(self.reference)
         self._reduced_images: NDArray[np.float32] | None = None
-        _require(self._gates(self._embeddings, replicates=0).values())
+        _require(self._gates(self._embeddings, NO_INTERVAL).values())
         self._reduced_images = reduced_images  # what they lose is no fault of the validation split
 
     def __call__(self, model: onnx.ModelProto) -> Mapping[str, Gate]:
         """Return the gates of a reduced text tower."""
-        return self._gates(self._run(open_model(model)), replicates=self._config.replicates)
+        return self._gates(self._run(open_model(model)), Interval.of(self._config))
 
     def costs(self, reduction: Reduction) -> dict[str, float]:
         """Return what each layer costs on a few of the texts; see `layer_costs`."""
@@ -181,8 +175,8 @@ class TextJudge:
         found: NDArray[np.float32] = np.concatenate(parts)
         return found
 
-    def _gates(self, found: NDArray[np.float32], replicates: int) -> dict[str, Gate]:
-        gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._limits)}
+    def _gates(self, found: NDArray[np.float32], interval: Interval) -> dict[str, Gate]:
+        gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._config)}
         given, classifier = self._validation, self._classifier
         if classifier is not None and given is not None and given.targets is not None and self._images is not None:
             reference = with_texts(classifier, self._embeddings).logits(self._images)
@@ -190,23 +184,10 @@ class TextJudge:
             for name, images in (("zero-shot", self._images), ("zero-shot of both towers", self._reduced_images)):
                 if images is not None:
                     gates[name] = check_gate(
-                        classifier.labels, given.targets, given.groups, reference, reduced.logits(images), limits=self._limits,
-                        replicates=replicates, level=self._config.level, seed=self._config.seed,
+                        classifier.labels, given.targets, given.groups, reference, reduced.logits(images), limits=self._config,
+                        interval=interval,
                     )  # fmt: skip
         return gates
-
-
-def gate_limits(config: GateConfig) -> GateLimits:
-    """Return the limits of the settings; raises ConfigError for one that is out of range or so wide that it judges nothing."""
-    limits = GateLimits(
-        config.loss, config.kappa_loss, config.error_growth, config.agreement, config.cosine, config.support,
-        config.probability_change, config.mean_change, config.overlap,
-    )  # fmt: skip
-    for name, (low, high) in BOUNDS.items():
-        value = getattr(limits, name)
-        if not low <= value <= high:
-            raise ConfigError(f"the gate's limit {name} is {value}; it must be from {low:g} to {high:g}")
-    return limits
 
 
 def with_texts(classifier: ZeroShotClassifier, embeddings: NDArray[np.float32]) -> ZeroShotClassifier:
@@ -216,12 +197,8 @@ def with_texts(classifier: ZeroShotClassifier, embeddings: NDArray[np.float32]) 
         classifier: With its texts.
         embeddings: (T or more, E) float32, one a text in the order of `classifier.texts`; what follows is not used.
     """
-    means, start = [], 0
-    for group in classifier.texts.values():
-        mean = embeddings[start : start + len(group)].mean(axis=0)
-        means.append(mean / np.linalg.norm(mean))
-        start += len(group)
-    vectors = np.stack(means).astype(np.float32)
+    ends = np.cumsum([len(group) for group in classifier.texts.values()])
+    vectors = unit_means(np.split(embeddings, ends)[:-1])
     count = len(classifier.positive)
     negative = classifier.negative
     if negative is not None:

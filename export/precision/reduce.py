@@ -13,13 +13,12 @@ from medzoo.export.files.external_data import LIMIT, weight_bytes
 from medzoo.export.graph.onnx_file import ProvenGraph
 from medzoo.export.precision.convert import METHODS, DynamicInt8, Half, Reduction, StaticInt8
 from medzoo.export.precision.figures import Gate
-from medzoo.export.precision.judges import ImageJudge, TextJudge, gate_limits
+from medzoo.export.precision.judges import ImageJudge, TextJudge
 from medzoo.export.precision.overflow import BATCH, INPUTS, check_overflow
 from medzoo.export.precision.sensitivity import Search, search_layers
 from medzoo.export.precision.validation import Images
-from medzoo.export.settings import CalibrationConfig, ExportConfig, GateConfig
+from medzoo.export.settings import PRECISIONS, CalibrationConfig, ExportConfig, GateConfig
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 LARGEST_COST = 1e9
 """What the report says of a layer that makes the output infinite: JSON has no infinity."""
 FEWEST = 100
@@ -133,7 +132,6 @@ def check_settings(config: ExportConfig) -> None:
             raise ConfigError(f"{name}={value} must be at least {least}")
     if not 0 < config.gate.level < 1:
         raise ConfigError(f"gate.level={config.gate.level:g} must lie between 0 and 1")
-    gate_limits(config.gate)
     idle = [
         name for name, changed in (
             ("sensitivity", config.precision == "fp32" and config.sensitivity),

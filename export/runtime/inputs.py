@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,3 +39,10 @@ def check_class_embeddings(vectors: NDArray[Any], width: Any) -> NDArray[np.floa
     if not (np.abs(np.linalg.norm(found, axis=1) - 1) < 1e-3).all():
         raise OnnxFileError("class_embeddings are not unit vectors; make them with OnnxModel.class_embeddings")
     return found
+
+
+def unit_means(groups: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return (K, E) class vectors: the unit mean of each group of (n, E) unit embeddings, n at least 1."""
+    means = [group.mean(axis=0) for group in groups]
+    vectors: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means]).astype(np.float32)
+    return vectors

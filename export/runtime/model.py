@@ -20,7 +20,7 @@ from medzoo.export.files.integrity import check
 from medzoo.export.runtime.batch_session import BatchSession, images_per_piece
 from medzoo.export.runtime.binding import blank_feed, check_batch, is_tensor, run_bound
 from medzoo.export.runtime.cases import mean_of_cases, mean_of_concepts
-from medzoo.export.runtime.inputs import check_class_embeddings, pixel_bytes
+from medzoo.export.runtime.inputs import check_class_embeddings, pixel_bytes, unit_means
 from medzoo.export.runtime.providers import PROVIDERS, SessionSettings
 from medzoo.export.runtime.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 
@@ -280,9 +280,7 @@ class OnnxModel:
         """
         if not classes:
             raise ConfigError("class_embeddings takes at least one class with its prompts")
-        means = [self.embed_texts(list(prompts)).mean(axis=0) for prompts in classes.values()]
-        vectors: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means]).astype(np.float32)
-        return vectors
+        return unit_means(self.embed_texts(list(prompts)) for prompts in classes.values())
 
     @property
     def tokenizer(self) -> Tokenizer:

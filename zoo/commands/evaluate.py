@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from medzoo.data.errors import CheckpointError, ConfigError
+from medzoo.data.registry import PLACES
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
@@ -20,8 +21,6 @@ from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.load import load_checkpoint
 
-PLACES = ("root", "file", "packed")
-"""Options of a dataset that say where it lies."""
 USED_BY_PREDICTING = ("device", "workers", "evaluation.batch_size", "evaluation.tta")
 """Settings that scoring predictions which are there already would ignore."""
 
@@ -35,7 +34,7 @@ def main(config: EvaluateConfig) -> None:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
         task = load_checkpoint(checkpoint)
         dataset, learnt = run_dataset(run, config.data), read_record(run.path)
-        if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - set(PLACES):
+        if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - {*PLACES, "file"}:
             dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")

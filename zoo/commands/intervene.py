@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
@@ -14,6 +13,7 @@ from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.inference.bottleneck_run import open_bottleneck
 from medzoo.inference.intervene import POLICIES, check_interval, class_logits, intervention_curve, parse_concepts
 from medzoo.settings.verbs import InterveneConfig
+from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
 from medzoo.tasks.bottleneck import Bottleneck
 
@@ -102,6 +102,4 @@ def _plot(curves: dict[str, list[dict[str, Any]]], metric: str) -> bytes:
             axes.fill_between(steps, [row["low"] for row in rows], [row["high"] for row in rows], alpha=0.15)
     axes.set(xlabel="concepts corrected", ylabel=metric)
     axes.legend(frameon=False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    return image.getvalue()
+    return figure_png(figure)

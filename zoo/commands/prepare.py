@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.packed import write_packed
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.settings.verbs import PrepareConfig
+from medzoo.train.display import Display
 
 
 def main(config: PrepareConfig) -> Path:
@@ -38,13 +36,8 @@ def main(config: PrepareConfig) -> Path:
     )
     named = f"{config.data['name']}-{'x'.join(map(str, size))}"
     folder = Path(config.output) if config.output is not None else Path("prepared") / named
-    console = Console(highlight=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        item = bar.add_task("images", total=None)
-        manifest = write_packed(
-            dataset, preprocess, folder, workers=config.workers, advance=lambda count: bar.update(item, advance=count)
-        )
+    with Display().bar("images", None) as move:
+        manifest = write_packed(dataset, preprocess, folder, workers=config.workers, advance=lambda count: move(advance=count))
     print(f"prepared {manifest['images']} images in {folder}; train with data.packed={folder} {_settings(preprocess)}")
     return folder
 

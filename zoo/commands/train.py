@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.registry import load_dataset
+from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
@@ -31,7 +31,7 @@ from medzoo.tasks.task import Task
 from medzoo.train.fit import complete_checkpoints, fit_at_once
 from medzoo.train.loop import Trainer
 
-RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", "data.root", "data.packed")
+RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", *(f"data.{name}" for name in PLACES))
 """What may differ when a run goes on: none of it changes a number."""
 USED_WITHOUT_TRAINING = ("batch_size", "workers", "precision", "trackers", "log_every")
 """Settings of the trainer that a model without training of its own uses, or that name no number."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from medzoo.data.audit.audit import as_lines, audit
 from medzoo.data.audit.page import page
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.settings.verbs import VerifyConfig
 from medzoo.store.storage import write_file
+from medzoo.train.display import Display
 
 
 def main(config: VerifyConfig) -> int:
@@ -35,17 +33,14 @@ def main(config: VerifyConfig) -> int:
     if data.get("missing") == "error":
         data["missing"] = "skip"
     dataset = load_dataset(**data)
-    console = Console(highlight=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        item = bar.add_task("images", total=limit if limit is not None else len(dataset))
+    with Display().bar("images", len(dataset) if limit is None else limit) as move:
         report = audit(
             dataset,
             images=limit,
             deep=config.deep,
             partial=config.data.get("missing") == "skip",
             workers=config.workers,
-            advance=lambda n: bar.update(item, advance=n),
+            advance=lambda n: move(advance=n),
         )
     for line in as_lines(report):
         print(line)

@@ -16,6 +16,7 @@ from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.data.registry import load_dataset
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.data.text.prompts import Prompts
+from medzoo.evaluation.bootstrap import Interval
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.run_report import plot_reliability
 from medzoo.inference.devices import make_accelerator
@@ -63,10 +64,7 @@ def main(config: ZeroshotConfig) -> Path | None:
     embeddings.write(run.embeddings)
     predictions.write(run.predictions)
     settings = config.evaluation
-    report = evaluate(
-        predictions, splits=settings.splits, replicates=settings.replicates, level=settings.level, seed=settings.seed,
-        bins=settings.bins,
-    )  # fmt: skip
+    report = evaluate(predictions, splits=settings.splits, interval=Interval.of(settings), bins=settings.bins)
     write_metrics(run.metrics, report)
     write_file(run.path / "prompts.json", json.dumps(prompts.to_dict(), indent=2, ensure_ascii=False).encode("utf-8"))
     for split in settings.splits:

@@ -6,6 +6,8 @@ Samples of one patient are not independent; redrawing patients instead of images
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,50 @@ from medzoo.evaluation.metrics import Floats, Scored, all_metrics
 
 CHUNK_VALUES = 4_000_000
 """Weights held at once (32 MB a copy), whatever the number of samples and replicates."""
+
+
+class Asked(Protocol):
+    """Settings of a verb that makes intervals."""
+
+    replicates: int
+    level: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How intervals are made.
+
+    Attributes:
+        replicates: Bootstrap replicates over groups; 0: no intervals.
+        level: Coverage, above 0 and below 1.
+        seed: Of the bootstrap.
+    """
+
+    replicates: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+    @classmethod
+    def of(cls, settings: Asked) -> Interval:
+        """Return what a verb's settings ask for."""
+        return cls(settings.replicates, settings.level, settings.seed)
+
+    def bounds(self, values: Floats | None) -> tuple[float, float] | tuple[None, None]:
+        """Return the percentile interval of (B,) replicate values, undefined ones left out.
+
+        Both ends are None without replicates, or if fewer than half of them are defined.
+        """
+        defined = np.empty(0) if values is None else values[~np.isnan(values)]
+        if values is None or len(defined) < max(2, len(values) / 2):
+            return None, None
+        low, high = np.quantile(defined, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return float(low), float(high)
+
+
+DEFAULT_INTERVAL = Interval()
+NO_INTERVAL = Interval(replicates=0)
+"""For a value alone."""
 
 
 def group_codes(groups: Sequence[str]) -> NDArray[np.int64]:
@@ -34,25 +80,16 @@ def replicate_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> I
 
 
 def bootstrap(
-    data: Scored, groups: Sequence[str], *, replicates: int, seed: int, bins: int
+    data: Scored, groups: Sequence[str], interval: Interval, bins: int = 15
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Compute every metric on every replicate; see `all_metrics` for what comes back, with B = replicates.
 
     Returns empty dicts with fewer than two groups, for which there is no interval.
     """
     codes = group_codes(groups)
-    if not len(codes) or codes.max() < 1 or replicates < 1:
+    if not len(codes) or codes.max() < 1 or interval.replicates < 1:
         return {}, {}
-    parts = [all_metrics(data, weights, bins) for weights in replicate_weights(codes, replicates, seed)]
+    parts = [all_metrics(data, weights, bins) for weights in replicate_weights(codes, interval.replicates, interval.seed)]
     classes = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
     overall = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
     return classes, overall
-
-
-def interval(values: Floats, level: float) -> tuple[float, float] | None:
-    """Return the percentile interval of replicate values, undefined ones left out; None if fewer than half are defined."""
-    defined = values[~np.isnan(values)]
-    if len(defined) < max(2, len(values) / 2):
-        return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
-from medzoo.data.labels import LabelSpace
+from medzoo.data.labels import LabelSpace, log_sum_exp
 
 Floats = NDArray[np.float64]
 
@@ -61,15 +61,16 @@ def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.
         return Scored(labels, np.nan_to_num(truth), observed, values, values)
     if labels.kind == "multilabel":
         hard = observed & ((truth == 0) | (truth == 1))
-        return Scored(labels, np.where(hard, truth, 0.0), hard, values, _sigmoid(values), int((observed & ~hard).sum()))
+        shares = np.exp(-np.logaddexp(0.0, -values))  # in the logarithm, as the softmax below: small ones keep their digits
+        return Scored(labels, np.where(hard, truth, 0.0), hard, values, shares, int((observed & ~hard).sum()))
     labelled: NDArray[np.bool_] = np.asarray(observed.all(axis=1))
     filled = np.where(labelled[:, None], truth, 0.0)
     top = filled == filled.max(axis=1, keepdims=True)
     unique = labelled & (top.sum(axis=1) == 1)
     tied = int((labelled & ~unique).sum())
     shifted = values - values.max(axis=1, keepdims=True)
-    total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    others = np.stack([_log_sum_exp(np.delete(shifted, k, axis=1)) for k in range(labels.width)], axis=1)
+    total = log_sum_exp(shifted)[:, None]
+    others = np.stack([log_sum_exp(np.delete(shifted, k, axis=1)) for k in range(labels.width)], axis=1)
     hard = np.where(unique[:, None], top, 0).astype(np.float64)
     any_soft = bool(((filled > 0) & (filled < 1)).any())
     return Scored(
@@ -192,6 +193,18 @@ def all_metrics(data: Scored, weights: Floats, bins: int = 15) -> tuple[dict[str
     return _exclusive(data, weights, bins)
 
 
+def macro_means(values: Floats) -> Floats:
+    """Return (B,): the mean of each row of (B, K) over what is defined; NaN for a row without."""
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+
+
+def macro_mean(values: Floats) -> float | None:
+    """Return the mean of (K,) values over what is defined; None if nothing is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None
+
+
 def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
     known = weights * data.observed[:, 0]
     chosen, truth = data.probabilities.argmax(axis=1), data.truth.argmax(axis=1)
@@ -206,11 +219,9 @@ def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floa
     surprise = -np.log(np.maximum(np.take_along_axis(data.probabilities, truth[:, None], axis=1)[:, 0], 1e-300))
     total = known.sum(axis=1)
     classes = {name: np.stack(values, axis=1) for name, values in columns.items()}
-    recall = classes["recall"]
-    defined = ~np.isnan(recall)
     overall = {
         "accuracy": _ratio(known @ right, total),
-        "balanced_accuracy": _ratio(np.where(defined, recall, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64)),
+        "balanced_accuracy": macro_means(classes["recall"]),
         "ece": calibration_error(data.probabilities.max(axis=1), right, known, bins),
         "brier": _ratio(known @ errors, total),
         "nll": _ratio(known @ surprise, total),
@@ -309,13 +320,3 @@ def _by_rank(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> tup
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     ratio: Floats = np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
     return ratio
-
-
-def _sigmoid(values: Floats) -> Floats:
-    return np.exp(-np.logaddexp(0.0, -values))
-
-
-def _log_sum_exp(values: Floats) -> Floats:
-    top = values.max(axis=1)
-    result: Floats = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
-    return result

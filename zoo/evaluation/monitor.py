@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.metrics import all_metrics, scored
+from medzoo.evaluation.metrics import all_metrics, macro_mean, scored
 
 LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "mae", "rmse", "soft_cross_entropy"})
 EXCLUSIVE = (
@@ -44,9 +44,7 @@ def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDAr
     classes, overall = all_metrics(scored(labels, targets, logits), np.ones((1, len(targets))))
     if metric not in overall and metric not in classes:  # top-k of few classes, soft labels where all are hard
         return None
-    values = overall[metric] if metric in overall else classes[metric][0]
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else None
+    return macro_mean(overall[metric] if metric in overall else classes[metric][0])
 
 
 def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -> str | None:

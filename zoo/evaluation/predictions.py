@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
-from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.labels import ConceptSpace, LabelSpace, sigmoid
 from medzoo.store.storage import write_file
 
 FORMAT = 1
@@ -105,7 +105,7 @@ class Predictions:
             labels=LabelSpace("multilabel", self.concepts.names),
             targets=self.concept_targets,
             logits=self.concept_logits,
-            probabilities=(1 / (1 + np.exp(-self.concept_logits.astype(np.float64)))).astype(np.float32),
+            probabilities=sigmoid(self.concept_logits.astype(np.float64)).astype(np.float32),
             concepts=None,
             concept_targets=None,
             concept_logits=None,

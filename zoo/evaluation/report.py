@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.splits.subgroups import level_names
-from medzoo.evaluation.bootstrap import bootstrap, interval
-from medzoo.evaluation.metrics import Floats, Scored, all_metrics, scored
+from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, bootstrap
+from medzoo.evaluation.metrics import Floats, Scored, all_metrics, macro_mean, macro_means, scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.store.storage import write_file
 
@@ -25,9 +26,7 @@ def evaluate(
     predictions: Predictions,
     *,
     splits: Sequence[str] = ("val", "test"),
-    replicates: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    interval: Interval = DEFAULT_INTERVAL,
     bins: int = 15,
 ) -> dict[str, Any]:
     """Score predictions.
@@ -35,9 +34,7 @@ def evaluate(
     Args:
         predictions: Of one model.
         splits: Splits to report; each must be in the predictions.
-        replicates: Bootstrap replicates over groups.
-        level: Coverage of the intervals.
-        seed: Seed of the bootstrap.
+        interval: How intervals are made.
         bins: Bins of the calibration error.
 
     Returns:
@@ -47,15 +44,14 @@ def evaluate(
     notes = list(predictions.notes)
     if unit == "image":
         notes.append("the dataset knows no patient: intervals are per image and may be too narrow")
-    settings = {"replicates": replicates, "level": level, "seed": seed}
     return {
         "labels": predictions.labels.to_dict(),
         "spec": predictions.spec_hash,
-        "interval": {"method": f"percentile bootstrap over {unit} groups", "unit": unit, **settings},
+        "interval": {"method": f"percentile bootstrap over {unit} groups", "unit": unit, **asdict(interval)},
         "bins": bins,
         "notes": notes,
         "details": dict(predictions.details),
-        "splits": {split: _report_split(predictions.of_split(split), replicates, level, seed, bins) for split in splits},
+        "splits": {split: _report_split(predictions.of_split(split), interval, bins) for split in splits},
     }
 
 
@@ -76,7 +72,7 @@ def medmnist_metrics(predictions: Predictions) -> dict[str, float | None]:
     area = classes["auroc"][0]
     area = area[-1:] if predictions.labels.exclusive and predictions.labels.width == 2 else area
     right = overall["accuracy"] if "accuracy" in overall else classes["accuracy"][0]
-    return {"auc": _mean(area), "acc": _mean(right)}
+    return {"auc": macro_mean(area), "acc": macro_mean(right)}
 
 
 def format_report(report: dict[str, Any], split: str) -> str:
@@ -99,21 +95,21 @@ def format_report(report: dict[str, Any], split: str) -> str:
     return "\n".join(lines)
 
 
-def _report_split(predictions: Predictions, replicates: int, level: float, seed: int, bins: int) -> dict[str, Any]:
+def _report_split(predictions: Predictions, interval: Interval, bins: int) -> dict[str, Any]:
     data = _scored(predictions)
     part: dict[str, Any] = {
         "samples": len(predictions),
         "labelled": int((~np.isnan(predictions.targets)).any(axis=1).sum()),
         "groups": len(set(predictions.group)),
         "ties": data.tied,
-        "metrics": _with_intervals(predictions, data, replicates, level, seed, bins, detail=True),
+        "metrics": _with_intervals(predictions, data, interval, bins, detail=True),
         "medmnist": medmnist_metrics(predictions),
         "reliability": _reliability(data, bins),
         "subgroups": {},
     }
     if predictions.concept_targets is not None and not np.isnan(predictions.concept_targets).all():
         concepts = predictions.as_concepts()
-        measured = _with_intervals(concepts, _scored(concepts), replicates, level, seed, bins, detail=True)
+        measured = _with_intervals(concepts, _scored(concepts), interval, bins, detail=True)
         if predictions.concept_scale == "score":  # these rank; a threshold or a probability they have not
             measured = {name: value for name, value in measured.items() if name in RANKING}
         part["concepts"] = measured
@@ -123,36 +119,32 @@ def _report_split(predictions: Predictions, replicates: int, level: float, seed:
             name: {
                 "samples": int(keep.sum()),
                 "groups": len(set(predictions.group[keep])),
-                "metrics": _with_intervals(
-                    predictions.take(keep), _scored(predictions.take(keep)), replicates, level, seed, bins, detail=False
-                ),
+                "metrics": _with_intervals(predictions.take(keep), _scored(predictions.take(keep)), interval, bins, detail=False),
             }
             for name, keep in levels.items()
         }
     return part
 
 
-def _with_intervals(
-    predictions: Predictions, data: Scored, replicates: int, level: float, seed: int, bins: int, *, detail: bool
-) -> dict[str, Any]:
+def _with_intervals(predictions: Predictions, data: Scored, interval: Interval, bins: int, *, detail: bool) -> dict[str, Any]:
     classes, overall = all_metrics(data, np.ones((1, len(predictions))), bins)
-    drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), replicates=replicates, seed=seed, bins=bins)
+    drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), interval, bins)
     names = data.labels.names
     result: dict[str, Any] = {}
     for metric, values in {**classes, **overall}.items():
         if metric in overall:
-            result[metric] = _described(values[0], drawn_overall.get(metric), level)
+            result[metric] = _described(values[0], drawn_overall.get(metric), interval)
             continue
         defined = ~np.isnan(values[0])
         drawn = drawn_classes.get(metric)
-        macro = None if drawn is None or not defined.any() else _row_means(drawn[:, defined])
-        described = _described(values[0][defined].mean() if defined.any() else np.nan, macro, level)
+        macro = None if drawn is None or not defined.any() else macro_means(drawn[:, defined])
+        described = _described(macro_mean(values[0]), macro, interval)
         if not defined.all():
             described["undefined"] = {names[k]: _reason(data, int(k)) for k in np.flatnonzero(~defined)}
         if detail:
             described["classes"] = {
                 name: {
-                    **_described(values[0, k], None if drawn is None else drawn[:, k], level),
+                    **_described(values[0, k], None if drawn is None else drawn[:, k], interval),
                     **({"positives": int(data.truth[:, k].sum())} if data.labels.kind != "regression" else {}),
                 }
                 for k, name in enumerate(names)
@@ -161,11 +153,10 @@ def _with_intervals(
     return result
 
 
-def _described(value: float, drawn: Floats | None, level: float) -> dict[str, Any]:
-    if np.isnan(value):
+def _described(value: float | None, drawn: Floats | None, interval: Interval) -> dict[str, Any]:
+    if value is None or np.isnan(value):
         return {"value": None, "low": None, "high": None}
-    bounds = None if drawn is None else interval(drawn, level)
-    low, high = bounds if bounds is not None else (None, None)
+    low, high = interval.bounds(drawn)
     return {"value": float(value), "low": low, "high": high}
 
 
@@ -207,20 +198,6 @@ def _levels(column: pd.Series) -> dict[str, NDArray[np.bool_]]:
 
 def _scored(predictions: Predictions) -> Scored:
     return scored(predictions.labels, predictions.targets, predictions.logits)
-
-
-def _row_means(values: Floats) -> Floats:
-    """Mean of each row over what is defined; NaN for a row without."""
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=1)
-    total = np.where(defined, values, 0.0).sum(axis=1)
-    means: Floats = np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
-    return means
-
-
-def _mean(values: Floats) -> float | None:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else None
 
 
 def _shown(metric: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ Fei-Fei (2015, CVPR). What is right:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
 from medzoo.data.splits.groups import merge_groups
-from medzoo.evaluation.bootstrap import group_codes, interval, replicate_weights
+from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, group_codes, replicate_weights
 from medzoo.evaluation.embeddings import TILE, Embeddings, unit_rows
 from medzoo.evaluation.metrics import Floats
-from medzoo.settings.schema import EvaluationConfig
 
 TIE = 1e-6
 """Cosines closer than this are equal: the rounding of float32 unit vectors moves a cosine by about 1e-7."""
@@ -57,11 +56,7 @@ class CaptionPairs:
 
 
 def retrieval_metrics(
-    embeddings: Embeddings,
-    ks: Sequence[int] = (1, 5, 10),
-    replicates: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    embeddings: Embeddings, ks: Sequence[int] = (1, 5, 10), interval: Interval = DEFAULT_INTERVAL
 ) -> dict[str, Any]:
     """Score retrieval in both directions among all rows given; take one split first (`Embeddings.of_split`).
 
@@ -71,9 +66,7 @@ def retrieval_metrics(
         embeddings: Of images and captions.
         ks: The k of recall@k, each at least 1. With k at or above the gallery's size recall is 1 for any model; the size is
             reported beside it.
-        replicates: Bootstrap replicates; 0: no interval.
-        level: Coverage of the intervals, above 0 and below 1.
-        seed: Seed of the bootstrap.
+        interval: How intervals are made.
 
     Returns:
         JSON-ready: counts, settings, and under `image_to_text` and `text_to_image` the number of `queries`, the size of the
@@ -84,10 +77,10 @@ def retrieval_metrics(
         EvaluationError: If there are no embedded captions, or a setting is out of range.
     """
     wanted = sorted(set(ks))
-    if not wanted or wanted[0] < 1 or not 0 < level < 1 or replicates < 0:
+    if not wanted or wanted[0] < 1 or not 0 < interval.level < 1 or interval.replicates < 0:
         raise EvaluationError(
-            f"retrieval needs every k at least 1, 0 < level < 1 and replicates at least 0; got ks={list(ks)}, level={level:g}, "
-            f"replicates={replicates}"
+            f"retrieval needs every k at least 1, 0 < level < 1 and replicates at least 0; got ks={list(ks)}, "
+            f"level={interval.level:g}, replicates={interval.replicates}"
         )
     pairs = caption_pairs(embeddings)
     assert embeddings.text_embedding is not None
@@ -96,7 +89,6 @@ def retrieval_metrics(
     )
     codes = group_codes(pairs.groups)
     unit = embeddings.details.get("split_unit")
-    settings = {"replicates": replicates, "level": level, "seed": seed}
     images, captions = len(pairs.image_rows), len(pairs.text_rows)
     return {
         "splits": sorted(set(map(str, embeddings.split))),
@@ -107,17 +99,17 @@ def retrieval_metrics(
         "groups": int(codes.max()) + 1,
         "groups_joined": pairs.joined,
         "spec": embeddings.spec_hash,
-        "interval": {"method": f"percentile bootstrap over {unit or 'all'} groups", "unit": unit, **settings},
+        "interval": {"method": f"percentile bootstrap over {unit or 'all'} groups", "unit": unit, **asdict(interval)},
         "ties": f"pessimistic: a wrong item within {TIE:g} of the best right one counts as ahead",
         "image_to_text": {
             "queries": images,
             "gallery": captions,
-            **_summary(image_ranks, codes, wanted, replicates, level, seed),
+            **_summary(image_ranks, codes, wanted, interval),
         },
         "text_to_image": {
             "queries": len(pairs.text),
             "gallery": images,
-            **_summary(text_ranks[pairs.text], codes[pairs.image], wanted, replicates, level, seed),
+            **_summary(text_ranks[pairs.text], codes[pairs.image], wanted, interval),
         },
     }
 
@@ -195,15 +187,16 @@ def retrieval_ranks(
     return 1 + ahead_image, 1 + ahead_text
 
 
-def _summary(ranks: Indices, codes: Indices, ks: Sequence[int], replicates: int, level: float, seed: int) -> dict[str, Any]:
+def _summary(ranks: Indices, codes: Indices, ks: Sequence[int], interval: Interval) -> dict[str, Any]:
     values = _weighted(ranks, ks, np.ones((1, len(ranks))))
     drawn: dict[str, Floats] = {}
-    if replicates and codes.max() > 0:
-        parts = [_weighted(ranks, ks, weights) for weights in replicate_weights(codes, replicates, seed)]
+    if interval.replicates and codes.max() > 0:
+        drawings = replicate_weights(codes, interval.replicates, interval.seed)
+        parts = [_weighted(ranks, ks, weights) for weights in drawings]
         drawn = {name: np.concatenate([part[name] for part in parts]) for name in values}
     summary: dict[str, Any] = {}
     for name, value in values.items():
-        low, high = (interval(drawn[name], level) if drawn else None) or (None, None)
+        low, high = interval.bounds(drawn.get(name))
         summary[name] = {"value": float(value[0]), "low": low, "high": high}
     return summary
 
@@ -220,13 +213,13 @@ def _weighted(ranks: Indices, ks: Sequence[int], weights: Floats) -> dict[str, F
     return values
 
 
-def retrieval_report(embeddings: Embeddings, splits: Sequence[str], config: EvaluationConfig) -> dict[str, Any]:
+def retrieval_report(embeddings: Embeddings, splits: Sequence[str], interval: Interval) -> dict[str, Any]:
     """Return retrieval metrics by split, for the splits that have captions."""
     report = {}
     for split in splits:
         part = embeddings.of_split(split)
         if part.text_embedding is not None and part.captioned.any():
-            report[split] = retrieval_metrics(part, replicates=config.replicates, level=config.level, seed=config.seed)
+            report[split] = retrieval_metrics(part, interval=interval)
     return report
 
 

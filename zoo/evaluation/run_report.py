@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
+from medzoo.evaluation.bootstrap import Interval
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.retrieval import format_retrieval, retrieval_report
 from medzoo.settings.schema import EvaluationConfig
 from medzoo.store.directory import RunDirectory
+from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
 
 
 def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     """Score a run's predictions and embeddings files: metrics.json, plots, and lines on the terminal."""
     report: dict[str, Any] = {"splits": {}, "notes": []}
+    interval = Interval.of(config)
     if run.predictions.is_file() or not run.embeddings.is_file():
-        report = evaluate(
-            Predictions.read(run.predictions),
-            splits=config.splits,
-            replicates=config.replicates,
-            level=config.level,
-            seed=config.seed,
-            bins=config.bins,
-        )
+        report = evaluate(Predictions.read(run.predictions), splits=config.splits, interval=interval, bins=config.bins)
     if run.embeddings.is_file():
         embeddings = Embeddings.read(run.embeddings)
-        report["retrieval"] = retrieval_report(embeddings, config.splits, config)
+        report["retrieval"] = retrieval_report(embeddings, config.splits, interval)
         report.setdefault("details", dict(embeddings.details))
     write_metrics(run.metrics, report)
     made = [f"{name}={report['details'][name]}" for name in ("checkpoint", "epoch", "tta") if name in report["details"]]
@@ -60,6 +55,4 @@ def plot_reliability(path: Path, report: dict[str, Any], split: str) -> None:
     axes.scatter([r["confidence"] for r in rows], [r["frequency"] for r in rows], s=sizes, alpha=0.7)
     axes.set(xlabel="predicted probability", ylabel="observed frequency", title=split, xlim=(0, 1), ylim=(0, 1))
     axes.legend(frameon=False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    write_file(path, image.getvalue())
+    write_file(path, figure_png(figure))

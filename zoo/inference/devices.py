@@ -11,7 +11,8 @@ from accelerate.utils import LoggerType
 from medzoo.data.errors import ConfigError, MissingDependencyError, UnknownNameError
 from medzoo.store.directory import RunDirectory
 
-PRECISIONS = ("no", "bf16", "fp16")
+MIXED_PRECISIONS = ("no", "bf16", "fp16")
+"""Of training, by accelerate's names; what a file computes in is another matter."""
 
 
 def make_accelerator(
@@ -27,8 +28,8 @@ def make_accelerator(
         raise ConfigError(f"device {device!r} is not auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda, but torch sees no GPU; use device=cpu or install a CUDA driver")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"trainer.precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+    if precision not in MIXED_PRECISIONS:
+        raise ConfigError(f"trainer.precision {precision!r} is not one of {', '.join(MIXED_PRECISIONS)}")
     if precision == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
         raise ConfigError("trainer.precision=fp16 needs a GPU; on a CPU use bf16 or no")
     unknown = sorted(set(trackers or []) - {t.value for t in LoggerType})

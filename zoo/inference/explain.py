@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import UnknownNameError
 from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.bottleneck_run import require_same_model
+from medzoo.store.figures import figure_png
 from medzoo.tasks.bottleneck import Bottleneck
 
 # In brackets, so that concepts and classes may have these words for names.
@@ -101,7 +101,7 @@ def plot_explanation(explanation: Explanation, image: NDArray[Any] | None = None
     axes[-1].invert_yaxis()
     axes[-1].axvline(0, color="black", linewidth=0.6)
     axes[-1].set(xlabel=f"adds to {top!r} ({explanation.outputs[top]:.2f})")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def plot_weights(weights: pd.DataFrame) -> bytes:
@@ -116,10 +116,4 @@ def plot_weights(weights: pd.DataFrame) -> bytes:
     axes.set_xticks(range(concepts.shape[1]), [str(c) for c in concepts.columns], rotation=30, ha="right")
     axes.set_yticks(range(len(concepts)), [str(c) for c in concepts.index])
     figure.colorbar(shown, label="weight")
-    return _png(figure)
-
-
-def _png(figure: Any) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
-    return content.getvalue()
+    return figure_png(figure)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.seeding import generator
-from medzoo.evaluation.bootstrap import bootstrap, interval
-from medzoo.evaluation.metrics import all_metrics, scored
+from medzoo.evaluation.bootstrap import Interval, bootstrap
+from medzoo.evaluation.metrics import all_metrics, macro_means, scored
 from medzoo.evaluation.monitor import METRICS
 from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.bottleneck_run import require_same_model
@@ -145,22 +145,22 @@ def intervention_curve(
         raise EvaluationError(
             f"the truth of no concept is known in the {split} split: nothing can be corrected; set.<concept>=... works"
         )
-    place = correction_order(task, predictions, policy, seed, groups=groups)
+    place, interval = correction_order(task, predictions, policy, seed, groups=groups), Interval(replicates, level, seed)
     rows = []
     for step in range(int(place[known].max()) + 2):
         mask = (place < step) & known
         logits = class_logits(task, predictions, predictions.concept_targets, mask)
         data = scored(labels, predictions.targets, logits)
         classes, overall = all_metrics(data, np.ones((1, len(predictions))))
-        drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), replicates=replicates, seed=seed, bins=15)
+        drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), interval)
         value, drawn = (
             _macro(name, classes, overall),
             _macro(name, drawn_classes, drawn_overall) if drawn_classes or drawn_overall else None,
         )
-        bounds = None if drawn is None else interval(drawn, level)
+        low, high = interval.bounds(drawn)
         rows.append({
             "corrected": step, "share": float(mask.mean()), "value": None if np.isnan(value[0]) else float(value[0]),
-            "low": None if bounds is None else bounds[0], "high": None if bounds is None else bounds[1],
+            "low": low, "high": high,
         })  # fmt: skip
     return rows
 
@@ -200,12 +200,7 @@ def _macro(name: str, classes: Mapping[str, Floats], overall: Mapping[str, Float
         return overall[name]
     if name not in classes:  # top-k of few classes, soft labels where all are hard
         return np.full(len(next(iter({**classes, **overall}.values()))), np.nan)
-    values = classes[name]
-    defined = ~np.isnan(values)
-    count = defined.sum(axis=1)
-    total = np.where(defined, values, 0.0).sum(axis=1)
-    means: Floats = np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
-    return means
+    return macro_means(classes[name])
 
 
 def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.labels import LabelSpace, descendants
+from medzoo.data.labels import LabelSpace, descendants, log_sum_exp
 from medzoo.data.text.prompts import Prompts, find_prompts, list_prompts, packaged_prompts, prompts_from_names, read_prompts
 from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.tasks.contrast import Contrast
@@ -53,7 +53,7 @@ class ZeroShotClassifier:
         if self.negative is not None:
             similar = similar - self.scale * (images @ self.negative.T)
         if self.members is not None:
-            similar = np.stack([_log_sum_exp(similar[:, list(rows)]) for rows in self.members], axis=1)
+            similar = np.stack([log_sum_exp(similar[:, list(rows)]) for rows in self.members], axis=1)
         result: NDArray[np.float32] = similar.astype(np.float32)
         return result
 
@@ -136,12 +136,6 @@ def _leaves(labels: LabelSpace, ontology: Mapping[str, Sequence[str]] | None) ->
         return None
     below = [tuple(descendants(ontology, name)) if ontology.get(name) else (name,) for name in labels.names]
     return below if any(group != (name,) for group, name in zip(below, labels.names, strict=True)) else None
-
-
-def _log_sum_exp(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    top = values.max(axis=1)
-    result: NDArray[np.float32] = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
-    return result
 
 
 HELD_OUT = ("templates", "synonyms", "both")

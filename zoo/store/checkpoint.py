@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from medzoo.data.download import file_checksum
 from medzoo.data.errors import CheckpointError
 from medzoo.store.spec import ModelSpec
 from medzoo.store.storage import pointed_folder
@@ -62,8 +62,7 @@ def tensors_from_file(path: Path) -> dict[str, Tensor]:
 
 def weights_checksum(folder: Path) -> str:
     """Return the SHA-256 of a checkpoint's weights, in hexadecimal: what predictions were made with."""
-    with (folder / WEIGHTS).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_checksum(folder / WEIGHTS, "sha256")
 
 
 def find_checkpoint(run_or_dir: str | Path, which: str = "best") -> Path:

@@ -25,7 +25,7 @@ def write_file(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(temporary, content)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise TrainingError(f"cannot write {path}: {error.strerror or error}; free some space, the old file stands") from error
@@ -54,11 +54,11 @@ def write_folder(parent: Path, name: str, files: Mapping[str, bytes], pointer: s
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_synced(path, content)
         for folder in {(temporary / relative).parent for relative in files}:
-            _sync_folder(folder)
+            sync_folder(folder)
         if final.exists():  # of an earlier, abandoned course of the same run
             shutil.rmtree(final)
         temporary.replace(final)
-        _sync_folder(parent)
+        sync_folder(parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise TrainingError(
@@ -92,7 +92,12 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder last.
+
+    Raises:
+        OSError: If the system cannot open folders.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,6 +17,7 @@ from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import stable_hash
 from medzoo.data.text.tokenizer import Tokenizer
+from medzoo.evaluation.bootstrap import NO_INTERVAL
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.retrieval import retrieval_metrics
 from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
@@ -152,7 +153,7 @@ class Contrast(Task):
 
     def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
         """Return recall@1, the mean of both directions, over the validation split."""
-        found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), replicates=0)
+        found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), interval=NO_INTERVAL)
         values = [found[direction]["recall@1"]["value"] for direction in ("image_to_text", "text_to_image")]
         return float(np.mean(values))
 

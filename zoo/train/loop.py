@@ -30,9 +30,10 @@ from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune, write_folder
 from medzoo.tasks.prepare import prepare_samples
 from medzoo.tasks.task import Batch, Task
+from medzoo.train.display import Display
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
-from medzoo.train.progress import Display, plot_history, start_trackers, write_history
+from medzoo.train.progress import plot_history, start_trackers, write_history
 from medzoo.train.state import Progress, restore_state, save_state
 
 SAMPLINGS = ("shuffle", "balanced")

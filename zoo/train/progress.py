@@ -1,48 +1,20 @@
-"""What a training shows: a bar on a terminal, one plain line an epoch elsewhere; history.csv and learning curves."""
+"""What a training tells of its progress: history.csv, learning curves, experiment trackers."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from medzoo.data.errors import ConfigError
 from medzoo.store.directory import RunDirectory
+from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
-
-
-class Display:
-    """Shows a training on rank 0 and nothing elsewhere.
-
-    Attributes:
-        console: Where lines go; a plain stream when it is not a terminal.
-    """
-
-    def __init__(self, main: bool = True) -> None:
-        self.console = Console(quiet=not main, highlight=False, soft_wrap=True)
-
-    @contextmanager
-    def epoch(self, label: str, total: int, done: int) -> Iterator[Any]:
-        """Yield a function to call after each batch with the current loss."""
-        if not self.console.is_terminal or self.console.quiet:
-            yield lambda loss: None
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, transient=True) as bar:
-            item = bar.add_task(label, total=total, completed=done)
-            yield lambda loss: bar.update(item, advance=1, description=f"{label} loss {loss:.4f}")
-
-    def say(self, text: str) -> None:
-        """Print one line."""
-        self.console.print(text, markup=False)
 
 
 def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -72,9 +44,7 @@ def plot_history(path: Path, rows: Sequence[dict[str, Any]], monitor: str, best_
     if best_epoch:
         right.axvline(best_epoch, color="grey", linestyle=":", label=f"best: epoch {best_epoch}")
         right.legend(frameon=False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
-    write_file(path, image.getvalue())
+    write_file(path, figure_png(figure))
 
 
 def start_trackers(accelerator: Accelerator, trackers: Sequence[str], yaml: str, run: RunDirectory) -> None:

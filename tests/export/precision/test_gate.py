@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error, roc_auc_score
 
-from medzoo.data.errors import ConfigError, ExportError
-from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.export.precision.figures import Gate, GateLimits, Loss, format_gate
-from medzoo.export.precision.gate import check_concepts, check_embeddings, check_gate
-from medzoo.export.precision.judges import gate_limits
-from medzoo.export.settings import GateConfig
+from medzoo.data.errors import ExportError
+from medzoo.data.labels import LabelSpace
+from medzoo.evaluation.bootstrap import NO_INTERVAL, Interval
+from medzoo.export.precision.figures import Gate, Loss, format_gate
+from medzoo.export.precision.gate import check_embeddings, check_gate
+from medzoo.export.settings import GateLimits
 
 LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10, overlap=0)
 KINDS = ("multiclass", "ordinal", "multilabel", "regression")
@@ -57,7 +57,7 @@ def planted(fall: int) -> tuple:
 def test_a_small_case_by_hand() -> None:
     # Positives 1, 3 against negatives 0, 2: 3 of 4 pairs are in order. Then 3 drops to 1.5: 2 of 4.
     targets, groups = column(0, 1, 0, 1), ["a", "b", "c", "d"]
-    gate = check_gate(ONE, targets, groups, column(0, 1, 2, 3) - 10, column(0, 1, 2, 1.5) - 10, replicates=0)
+    gate = check_gate(ONE, targets, groups, column(0, 1, 2, 3) - 10, column(0, 1, 2, 1.5) - 10, interval=NO_INTERVAL)
     macro = row(gate, "auroc")
     assert (macro.reference, macro.reduced, macro.loss, macro.low, macro.high, macro.limit) == (
         0.75,
@@ -76,7 +76,7 @@ def test_a_small_case_by_hand() -> None:
 @pytest.mark.parametrize("kind", ["multiclass", "ordinal", "multilabel"])
 def test_auroc_and_kappa_equal_sklearns(kind: str) -> None:
     labels, targets, groups, reference, reduced = case(kind)
-    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, replicates=20)
+    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, interval=Interval(20))
     for values, side in ((reference, "reference"), (reduced, "reduced")):
         scores = values.astype(float)
         if labels.exclusive:
@@ -97,7 +97,7 @@ def test_auroc_and_kappa_equal_sklearns(kind: str) -> None:
 def test_the_error_grows_in_standard_deviations() -> None:
     labels, targets, groups, reference, reduced = case("regression")
     targets[:50, 1] = np.nan
-    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, replicates=50)
+    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, interval=Interval(50))
     for k, name in enumerate(labels.names):
         known, loss = ~np.isnan(targets[:, k]), row(gate, "mae", name)
         before, after = (mean_absolute_error(targets[known, k], values[known, k]) for values in (reference, reduced))
@@ -107,14 +107,14 @@ def test_the_error_grows_in_standard_deviations() -> None:
         assert loss.low is not None
         assert loss.low < loss.loss < loss.high
     assert [alike.metric for alike in gate.likeness] == ["mean_change"]
-    strict = check_gate(labels, targets, groups, reference, reduced, replicates=0)
+    strict = check_gate(labels, targets, groups, reference, reduced, interval=NO_INTERVAL)
     worst = max(gate.losses, key=lambda loss: loss.loss)
     assert f"MAE of output {worst.name!r} grows by {worst.loss:.4f} standard deviations" in str(strict.reason)
     assert "limit 0.01, and 2 more beyond it; mean change of a value" in str(strict.reason)
 
 
 def test_a_planted_fall_of_three_points_is_refused_with_the_figure() -> None:
-    gate = check_gate(ONE, *planted(3), replicates=50)
+    gate = check_gate(ONE, *planted(3), interval=Interval(50))
     assert not gate.passed
     assert "macro AUROC falls by 0.0300 (1.0000 to 0.9700), limit 0.005" in str(gate.reason)
     assert "AUROC of class 'a' falls by 0.0300" in str(gate.reason)
@@ -126,9 +126,9 @@ def test_a_fall_of_just_the_limit_passes() -> None:
     # 1 − 0.98 is 0.020000000000000018 in float64 and yet no more than 0.02.
     limits = GateLimits(loss=0.02, agreement=0, overlap=0)
     targets, groups, high, two = planted(2)
-    assert row(check_gate(ONE, targets, groups, high, two, replicates=0), "auroc").loss > 0.02
-    assert check_gate(ONE, targets, groups, high, two, limits=limits, replicates=0).passed
-    assert not check_gate(ONE, targets, groups, high, planted(3)[3], limits=limits, replicates=0).passed
+    assert row(check_gate(ONE, targets, groups, high, two, interval=NO_INTERVAL), "auroc").loss > 0.02
+    assert check_gate(ONE, targets, groups, high, two, limits=limits, interval=NO_INTERVAL).passed
+    assert not check_gate(ONE, targets, groups, high, planted(3)[3], limits=limits, interval=NO_INTERVAL).passed
 
 
 def test_the_verdict_uses_the_point_estimate() -> None:
@@ -144,11 +144,11 @@ def test_one_class_cannot_hide_in_the_macro_mean() -> None:
     targets, reference = np.repeat(truth, 10, axis=1), np.repeat(high, 10, axis=1)
     reduced = reference.copy()
     reduced[:, 3:4] = low
-    gate = check_gate(labels, targets, groups, reference, reduced, replicates=0)
+    gate = check_gate(labels, targets, groups, reference, reduced, interval=NO_INTERVAL)
     assert row(gate, "auroc").passed
     assert gate.reason == "AUROC of class 'd' falls by 0.0400 (1.0000 to 0.9600), limit 0.005"
     # The same class with fewer positives than the support is shown, named, and judged in the macro mean alone.
-    lenient = check_gate(labels, targets, groups, reference, reduced, replicates=0, limits=GateLimits(support=101))
+    lenient = check_gate(labels, targets, groups, reference, reduced, interval=NO_INTERVAL, limits=GateLimits(support=101))
     assert lenient.passed
     assert row(lenient, "auroc", "d").loss == pytest.approx(0.04)
     assert lenient.not_judged == dict.fromkeys("abcdefghij", "100 positive, 100 negative")
@@ -159,7 +159,7 @@ def test_one_class_cannot_hide_in_the_macro_mean() -> None:
 @pytest.mark.parametrize("flipped", [False, True])
 def test_support_is_thirty_of_either_kind(positives: int, judged: bool, flipped: bool) -> None:
     truth = column(*np.arange(100) < positives) if not flipped else column(*np.arange(100) >= positives)
-    gate = check_gate(ONE, truth, list(map(str, range(100))), truth, truth, replicates=0)
+    gate = check_gate(ONE, truth, list(map(str, range(100))), truth, truth, interval=NO_INTERVAL)
     assert (row(gate, "auroc", "a").limit is not None) is judged
     assert ("a" in gate.not_judged) is not judged
 
@@ -170,7 +170,7 @@ def test_quadratic_kappa_has_its_own_limit() -> None:
     moved = np.flatnonzero(targets[:, 0] * (reference.argmax(axis=1) == 0))[:6]
     reduced[moved] = reference[moved][:, ::-1]  # grade 0, rightly chosen, becomes another
     limits = replace(LOOSE, kappa_loss=0.02)
-    gate = check_gate(labels, targets, groups, reference, reduced, limits=limits, replicates=0)
+    gate = check_gate(labels, targets, groups, reference, reduced, limits=limits, interval=NO_INTERVAL)
     loss = row(gate, "kappa")
     assert gate.reason == f"quadratic kappa falls by {loss.loss:.4f} ({loss.reference:.4f} to {loss.reduced:.4f}), limit 0.02"
 
@@ -178,7 +178,7 @@ def test_quadratic_kappa_has_its_own_limit() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_model_loses_nothing(kind: str) -> None:
     labels, targets, groups, reference, _ = case(kind)
-    gate = check_gate(labels, targets, groups, reference, reference, replicates=50)
+    gate = check_gate(labels, targets, groups, reference, reference, interval=Interval(50))
     assert gate.passed
     assert gate.reason is None
     for loss in gate.losses:
@@ -188,9 +188,9 @@ def test_the_same_model_loses_nothing(kind: str) -> None:
 
 def test_the_interval_is_paired_over_groups_and_deterministic() -> None:
     labels, targets, groups, reference, reduced = case("multilabel", width=1, noise=0.3)
-    first = check_gate(labels, targets, groups, reference, reduced, replicates=200, level=0.9, seed=4)
-    assert first.to_dict() == check_gate(labels, targets, groups, reference, reduced, replicates=200, level=0.9, seed=4).to_dict()
-    other = check_gate(labels, targets, groups, reference, reduced, replicates=200, level=0.9, seed=5)
+    first = check_gate(labels, targets, groups, reference, reduced, interval=Interval(200, 0.9, 4))
+    assert first.to_dict() == check_gate(labels, targets, groups, reference, reduced, interval=Interval(200, 0.9, 4)).to_dict()
+    other = check_gate(labels, targets, groups, reference, reduced, interval=Interval(200, 0.9, 5))
     assert row(other, "auroc").low != row(first, "auroc").low
     # An oracle with draws of its own: whole patients redrawn, both models on the same draw.
     rng, falls = np.random.default_rng(1), []
@@ -198,7 +198,7 @@ def test_the_interval_is_paired_over_groups_and_deterministic() -> None:
         rows = (3 * rng.integers(100, size=100)[:, None] + np.arange(3)).ravel()
         falls.append(roc_auc_score(targets[rows], reference[rows]) - roc_auc_score(targets[rows], reduced[rows]))
     low, high = np.quantile(falls, [0.05, 0.95])
-    ours = row(check_gate(labels, targets, groups, reference, reduced, level=0.9), "auroc")
+    ours = row(check_gate(labels, targets, groups, reference, reduced, interval=Interval(level=0.9)), "auroc")
     assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.15 * (high - low))
 
 
@@ -209,9 +209,9 @@ def test_missing_targets_are_masked(kind: str) -> None:
     spoilt = reduced.copy()
     spoilt[::4] = -reduced[::4] * 50  # whatever is said of samples without a label, no metric sees it
     kept = ~np.isnan(targets[:, 0])
-    whole = check_gate(labels, targets, groups, reference, spoilt, limits=LOOSE, replicates=0)
+    whole = check_gate(labels, targets, groups, reference, spoilt, limits=LOOSE, interval=NO_INTERVAL)
     part = check_gate(labels, targets[kept], [g for g, k in zip(groups, kept, strict=True) if k], reference[kept], reduced[kept],
-                      limits=LOOSE, replicates=0)  # fmt: skip
+                      limits=LOOSE, interval=NO_INTERVAL)  # fmt: skip
     for a, b in zip(whole.losses, part.losses, strict=True):
         assert (a.name, a.reference, a.reduced) == (b.name, pytest.approx(b.reference), pytest.approx(b.reduced))
     assert whole.not_judged == part.not_judged
@@ -220,7 +220,7 @@ def test_missing_targets_are_masked(kind: str) -> None:
 def test_a_class_without_positives_is_named_and_left_out_of_the_mean() -> None:
     labels, targets, groups, reference, reduced = case("multilabel")
     targets[:, 1] = 0
-    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, replicates=20)
+    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, interval=Interval(20))
     assert gate.passed
     assert gate.not_judged == {"c1": "0 positive, 300 negative"}
     assert [loss.name for loss in gate.losses] == [None, "c0", "c2"]
@@ -273,14 +273,14 @@ def test_agreement_by_hand_and_ties() -> None:
 
     def agreement(*tops: int) -> float:
         reduced = np.eye(3, dtype=np.float32)[list(tops)]
-        return check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, replicates=0).likeness[0].value
+        return check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, interval=NO_INTERVAL).likeness[0].value
 
     assert agreement(0, 1, 0, 0) == 1
     assert agreement(0, 1, 1, 0) == 1  # the float32 model holds a and b for a tie
     assert agreement(0, 1, 2, 0) == 0.75  # but not c
     assert agreement(0, 1, 0, 1) == 0.75  # five millionths apart is no tie
     assert agreement(2, 2, 0, 1) == 0.25
-    refused = check_gate(labels, targets, groups, reference, np.eye(3, dtype=np.float32)[[0, 1, 2, 0]], replicates=0,
+    refused = check_gate(labels, targets, groups, reference, np.eye(3, dtype=np.float32)[[0, 1, 2, 0]], interval=NO_INTERVAL,
                          limits=replace(LOOSE, agreement=0.98))  # fmt: skip
     assert refused.reason == "agreement with the float32 model is 0.7500, limit 0.98"
 
@@ -290,27 +290,27 @@ def test_agreement_of_findings_counts_entries() -> None:
     targets = np.array([[0, 1], [1, 0]], dtype=np.float32)
     reference = np.array([[1, -1], [5e-7, 2]], dtype=np.float32)
     reduced = np.array([[2, 1], [-3, 1]], dtype=np.float32)  # b of the first changes sides; a of the second was a tie
-    gate = check_gate(labels, targets, ["x", "y"], reference, reduced, limits=LOOSE, replicates=0)
+    gate = check_gate(labels, targets, ["x", "y"], reference, reduced, limits=LOOSE, interval=NO_INTERVAL)
     assert gate.likeness[0].value == 0.75
 
 
 def test_soft_targets_without_a_largest_class_are_counted() -> None:
     labels, targets, groups, reference, reduced = case("multiclass")
     targets[:5] = [0.5, 0.5, 0]
-    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, replicates=0)
+    gate = check_gate(labels, targets, groups, reference, reduced, limits=LOOSE, interval=NO_INTERVAL)
     assert gate.left_out == 5
     assert "5 soft targets left out" in format_gate(gate)[-1]
 
 
 def test_concepts_are_judged_as_findings() -> None:
     labels, targets, groups, reference, reduced = case("multilabel", noise=2.0)
-    concepts = ConceptSpace(("round", "dark", "rough"))
-    gate = check_concepts(concepts, targets, groups, reference, reduced, replicates=20, seed=3)
-    plain = check_gate(labels, targets, groups, reference, reduced, replicates=20, seed=3)
+    concepts = LabelSpace("multilabel", ("round", "dark", "rough"))
+    gate = check_gate(concepts, targets, groups, reference, reduced, interval=Interval(20, seed=3), subject="concept")
+    plain = check_gate(labels, targets, groups, reference, reduced, interval=Interval(20, seed=3))
     assert [replace(a, name=None) for a in gate.losses] == [replace(b, name=None) for b in plain.losses]
     assert [loss.name for loss in gate.losses] == [None, "round", "dark", "rough"]
     assert "AUROC of concept" in str(gate.reason)
-    nothing = check_concepts(concepts, np.full_like(targets, np.nan), groups, reference, reference)
+    nothing = check_gate(concepts, np.full_like(targets, np.nan), groups, reference, reference, subject="concept")
     assert str(nothing.reason).startswith("concepts: AUROC is undefined on the validation split (every label is missing)")
 
 
@@ -335,7 +335,7 @@ def test_embeddings_by_hand() -> None:
 def test_the_figures_are_json_and_lines(kind: str) -> None:
     labels, targets, groups, reference, reduced = case(kind)
     for names in (groups, ["p"] * 300):  # one patient alone: no interval, still a verdict
-        gate = check_gate(labels, targets, names, reference, reduced, replicates=20)
+        gate = check_gate(labels, targets, names, reference, reduced, interval=Interval(20))
         read = json.loads(json.dumps(gate.to_dict(), allow_nan=False))
         assert read["passed"] is gate.passed
         assert read["reason"] == gate.reason
@@ -362,40 +362,30 @@ def test_shapes_that_do_not_agree(wrong: str) -> None:
         check_gate(labels, given["targets"], given["groups"], reference, given["reduced"])
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"loss": -0.1}, {"loss": float("nan")}, {"agreement": 1.1}, {"agreement": 98}, {"cosine": -1}, {"support": 0}]
-)
-def test_limits_that_make_no_sense(wrong: dict) -> None:
-    with pytest.raises(ConfigError, match=f"limit {next(iter(wrong))} is"):
-        GateLimits(**wrong)
-
-
-def test_the_default_limits() -> None:
-    assert GateLimits() == GateLimits(0.005, 0.02, 0.01, 0.98, 0.99, 30, 0.03, 0.1, 0.9)
-
-
 def test_the_change_of_values_by_hand() -> None:
     targets, groups = column(0, 1, 0, 1), list("abcd")
     # sigmoid(ln 3) = 3/4 and sigmoid(ln 9) = 9/10: one entry of four moves by 0.15.
     reference, reduced = np.log(column(3, 3, 3, 3)), np.log(column(3, 3, 3, 9))
-    gate = check_gate(ONE, targets, groups, reference, reduced, limits=LOOSE, replicates=0)
+    gate = check_gate(ONE, targets, groups, reference, reduced, limits=LOOSE, interval=NO_INTERVAL)
     assert (gate.likeness[1].metric, gate.likeness[1].value) == ("probability_change", pytest.approx(0.15 / 4))
     # softmax of (ln 3, 0) is (3/4, 1/4), of (0, 0) it is (1/2, 1/2).
     two = LabelSpace("multiclass", ("a", "b"))
     reference = np.log(np.array([[3, 1], [1, 3]], dtype=np.float32))
-    gate = check_gate(two, two.one_hot([0, 1]), ["x", "y"], reference, reference * [[0], [1]], limits=LOOSE, replicates=0)
+    gate = check_gate(two, two.one_hot([0, 1]), ["x", "y"], reference, reference * [[0], [1]], limits=LOOSE, interval=NO_INTERVAL)
     assert gate.likeness[1].value == pytest.approx(0.125)
     # Targets of spread 1 and 10; both outputs move by 0.2 and 1 on average: 0.2 and 0.1 spreads, and the worst counts.
     both = LabelSpace("regression", ("a", "b"))
     targets = np.array([[0, 0], [2, 20]], dtype=np.float32)
-    gate = check_gate(both, targets, ["x", "y"], targets, targets + np.array([[0.4, -2], [0, 0]]), limits=LOOSE, replicates=0)
+    gate = check_gate(
+        both, targets, ["x", "y"], targets, targets + np.array([[0.4, -2], [0, 0]]), limits=LOOSE, interval=NO_INTERVAL
+    )
     assert gate.likeness[0].value == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "ordinal", "multilabel"])
 def test_twenty_times_the_logits_are_refused(kind: str) -> None:
     labels, targets, groups, reference, _ = case(kind)
-    gate = check_gate(labels, targets, groups, reference, 20 * reference, replicates=0, limits=GateLimits(loss=1))
+    gate = check_gate(labels, targets, groups, reference, 20 * reference, interval=NO_INTERVAL, limits=GateLimits(loss=1))
     assert str(gate.reason).startswith("mean change of probability from the float32 model")
     assert str(gate.reason).endswith("limit 0.03")
     assert any("probability_change" in line and "FAILED" in line for line in format_gate(gate))
@@ -409,19 +399,7 @@ def test_a_regression_that_says_something_else_is_refused_though_its_error_shrin
     reduced = np.full_like(reference, targets.mean())
     if way == "shifted":
         reference, reduced = targets + 1, targets + 0.5
-    gate = check_gate(labels, targets, groups, reference, reduced, replicates=0)
+    gate = check_gate(labels, targets, groups, reference, reduced, interval=NO_INTERVAL)
     assert all(loss.loss < 0 for loss in gate.losses)
     assert str(gate.reason).startswith("mean change of a value from the float32 model")
     assert str(gate.reason).endswith("limit 0.1")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("loss", 0.21), ("kappa_loss", 2), ("error_growth", 1.1), ("agreement", 0.4), ("cosine", 0), ("support", 1001),
-     ("support", 0), ("probability_change", 1), ("mean_change", 2), ("overlap", 0.4), ("loss", float("inf")),
-     ("loss", float("nan"))],
-)  # fmt: skip
-def test_settings_that_would_judge_nothing(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"the gate's limit {name} is"):
-        gate_limits(GateConfig(**{name: value}))
-    assert gate_limits(GateConfig()) == GateLimits()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from medzoo.data.labels import LabelSpace
-from medzoo.export.precision.figures import GateLimits
+from medzoo.evaluation.bootstrap import NO_INTERVAL
 from medzoo.export.precision.gate import check_gate
+from medzoo.export.settings import GateLimits
 
 LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probability_change=1, mean_change=10, overlap=0)
 
@@ -22,7 +23,7 @@ def test_scaled_logits_are_refused_however_many_classes(classes: int, factor: fl
     chosen = rng.integers(0, classes, 2000)
     reference = rng.normal(size=(2000, classes)).astype(np.float32) + 2 * np.eye(classes, dtype=np.float32)[chosen]
     gate = check_gate(
-        labels, labels.one_hot(list(chosen)), [str(i) for i in range(2000)], reference, factor * reference, replicates=0
+        labels, labels.one_hot(list(chosen)), [str(i) for i in range(2000)], reference, factor * reference, interval=NO_INTERVAL
     )
     assert gate.likeness[0].value == 1
     assert not gate.likeness[1].passed
@@ -33,7 +34,9 @@ def test_total_variation_by_hand() -> None:
     labels = LabelSpace("multiclass", ("a", "b", "c", "d"))
     shares = np.array([[4, 3, 2, 1], [1, 1, 1, 1]], dtype=np.float32)
     other = np.array([[3, 4, 1, 2], [1, 1, 1, 1]], dtype=np.float32)  # a tenth each way, twice: total variation 0.2
-    gate = check_gate(labels, labels.one_hot([0, 1]), ["x", "y"], np.log(shares), np.log(other), limits=LOOSE, replicates=0)
+    gate = check_gate(
+        labels, labels.one_hot([0, 1]), ["x", "y"], np.log(shares), np.log(other), limits=LOOSE, interval=NO_INTERVAL
+    )
     assert gate.likeness[1].value == pytest.approx(0.1)
 
 
@@ -59,7 +62,7 @@ def test_lost_and_invented_calls_are_refused_though_auroc_and_agreement_hold(
     prevalence: float, shift: np.ndarray, worst: str
 ) -> None:
     labels, targets, groups, reference, reduced = findings(prevalence, shift)
-    gate = check_gate(labels, targets, groups, reference, reduced, replicates=0)
+    gate = check_gate(labels, targets, groups, reference, reduced, interval=NO_INTERVAL)
     assert all(loss.passed for loss in gate.losses)
     assert gate.likeness[0].passed
     overlap = gate.likeness[2]
@@ -75,7 +78,7 @@ def test_a_rare_class_that_is_never_called_again_is_refused() -> None:
     reference = np.where(rare[:, None], [0, 0.2], [4, 0]).astype(np.float32) + rng.normal(size=(4000, 2)).astype(np.float32) / 50
     reduced = reference - np.array([0, 0.4], dtype=np.float32)
     gate = check_gate(
-        labels, labels.one_hot(list(rare.astype(int))), [str(i) for i in range(4000)], reference, reduced, replicates=0
+        labels, labels.one_hot(list(rare.astype(int))), [str(i) for i in range(4000)], reference, reduced, interval=NO_INTERVAL
     )
     assert [like.passed for like in gate.likeness] == [True, True, False]
     assert (gate.likeness[2].name, gate.likeness[2].value) == ("rare", 0)
@@ -89,8 +92,8 @@ def test_overlap_by_hand() -> None:
     reference[:40, 0], reduced[20:50, 0] = 1, 1
     reference[:29, 1], reduced[:29, 1] = 1, 1
     targets = (np.arange(200).reshape(100, 2) % 3 == 0).astype(np.float32)
-    gate = check_gate(labels, targets, [str(i) for i in range(100)], reference, reduced, limits=LOOSE, replicates=0)
+    gate = check_gate(labels, targets, [str(i) for i in range(100)], reference, reduced, limits=LOOSE, interval=NO_INTERVAL)
     assert (gate.likeness[2].name, gate.likeness[2].value) == ("a", pytest.approx(40 / 70))
     few = check_gate(labels, targets[:29], [str(i) for i in range(29)], reference[:29], reference[:29],
-                     limits=replace(LOOSE, support=100), replicates=0)  # fmt: skip
+                     limits=replace(LOOSE, support=100), interval=NO_INTERVAL)  # fmt: skip
     assert [like.metric for like in few.likeness] == ["agreement", "probability_change"]

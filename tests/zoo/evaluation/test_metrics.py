@@ -12,7 +12,17 @@ from sklearn import metrics as sk
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.metrics import all_metrics, auroc, average_precision, calibration_error, quadratic_kappa, scored, spearman
+from medzoo.evaluation.metrics import (
+    all_metrics,
+    auroc,
+    average_precision,
+    calibration_error,
+    macro_mean,
+    macro_means,
+    quadratic_kappa,
+    scored,
+    spearman,
+)
 from medzoo.evaluation.monitor import monitor_value, monitorable
 
 TASKS = {"multiclass": "multi-class", "ordinal": "ordinal-regression", "multilabel": "multi-label, binary-class"}
@@ -207,3 +217,10 @@ def test_soft_labels_are_scored_as_they_are_and_ties_are_counted() -> None:
     hard = plain(labels, labels.one_hot([0, 1, 2, 2]), logits)[1]
     assert "soft_cross_entropy" not in hard
     assert monitorable(labels, labels.one_hot([0, 1, 2, 2]), "soft_cross_entropy") == "no target is soft"
+
+
+def test_a_macro_mean_is_over_what_is_defined() -> None:
+    nan = np.nan
+    np.testing.assert_array_equal(macro_means(np.array([[1, 3, nan], [nan, nan, 4], [nan, nan, nan]])), [2, 4, nan])
+    assert macro_means(np.zeros((0, 3))).shape == (0,)
+    assert [macro_mean(np.array(row)) for row in ([1, 3, nan], [nan], [])] == [2, None, None]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from medzoo.data.errors import EvaluationError
+from medzoo.evaluation.bootstrap import NO_INTERVAL, Interval
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.retrieval import retrieval_metrics, retrieval_ranks
 
@@ -52,7 +53,7 @@ def test_three_images_with_two_captions_each_by_hand() -> None:
     report = retrieval_metrics(
         embeddings(AXES[[0, 0, 1, 1, 2, 2]], spoken, ["a1", "a2", "b1", "b2", "c1", "c2"], list("aabbcc")),
         ks=(1, 2, 3),
-        replicates=0,
+        interval=NO_INTERVAL,
     )
     assert (report["images"], report["captions"], report["pairs"]) == (3, 6, 6)
     # Caption to image: a1 1st; a2 is third of (b, c, a): 3; b1 2nd; b2 2nd; c1 1st; c2 2nd.
@@ -75,14 +76,16 @@ def test_a_caption_of_several_images_is_right_for_each() -> None:
     report = retrieval_metrics(
         embeddings(AXES[[0, 1, 2]], [[5, 2, 1]] * 2 + [[0, 0, 1]], ["normal", "normal", "odd"], list("abc")),
         ks=(1,),
-        replicates=0,
+        interval=NO_INTERVAL,
     )
     assert report["captions"] == 2
     assert report["pairs"] == 3
     assert value(report, "text_to_image", "recall@1") == 1  # a is right for both "normal" pairs
     assert value(report, "image_to_text", "recall@1") == 1  # along b, "normal" leads
     apart = retrieval_metrics(
-        embeddings(AXES[[0, 1, 2]], [[5, 2, 1]] * 2 + [[0, 0, 1]], ["normal", "usual", "odd"], list("abc")), ks=(1,), replicates=0
+        embeddings(AXES[[0, 1, 2]], [[5, 2, 1]] * 2 + [[0, 0, 1]], ["normal", "usual", "odd"], list("abc")),
+        ks=(1,),
+        interval=NO_INTERVAL,
     )
     # Other words with the same vector are another caption: image a meets a tie, and so does image b.
     assert value(apart, "text_to_image", "recall@1") == pytest.approx(2 / 3)
@@ -91,10 +94,12 @@ def test_a_caption_of_several_images_is_right_for_each() -> None:
 
 def test_repeated_images_and_pairs_count_once() -> None:
     image, spoken, text, keys = AXES[[0, 1, 2]], np.array([[1, 2, 0], [0, 1, 0], [0, 0, 1]]), ["a", "b", "c"], list("xyz")
-    plain = retrieval_metrics(embeddings(image, spoken, text, keys), ks=(1, 2), replicates=0)
+    plain = retrieval_metrics(embeddings(image, spoken, text, keys), ks=(1, 2), interval=NO_INTERVAL)
     often = [0, 1, 1, 1, 2, 0, 1]
     again = retrieval_metrics(
-        embeddings(image[often], spoken[often], [text[i] for i in often], [keys[i] for i in often]), ks=(1, 2), replicates=0
+        embeddings(image[often], spoken[often], [text[i] for i in often], [keys[i] for i in often]),
+        ks=(1, 2),
+        interval=NO_INTERVAL,
     )
     assert again == plain
     assert value(plain, "text_to_image", "recall@1") == pytest.approx(2 / 3)
@@ -103,21 +108,27 @@ def test_repeated_images_and_pairs_count_once() -> None:
 def test_a_repeated_image_is_compared_by_its_first_row() -> None:
     for rows, expected in (([0, 1, 2], 1.0), ([1, 0, 2], 0.5)):
         image = np.array([[1.0, 0], [0, 1], [1, 1]])[rows]
-        report = retrieval_metrics(embeddings(image, [[1, 0], [1, 0], [1, 2]], ["p", "p", "q"], ["k", "k", "other"]), (1,), 0)
+        report = retrieval_metrics(
+            embeddings(image, [[1, 0], [1, 0], [1, 2]], ["p", "p", "q"], ["k", "k", "other"]), (1,), NO_INTERVAL
+        )
         assert value(report, "text_to_image", "recall@1") == expected
 
 
 def test_a_repeated_caption_is_compared_by_its_first_row() -> None:
     for rows, expected in (([0, 1, 2], 1.0), ([1, 0, 2], 0.5)):
         spoken = np.array([[1.0, 0], [0, 1], [1, 1]])[rows]
-        report = retrieval_metrics(embeddings([[1, 0], [1, 0], [1, 2]], spoken, ["t", "t", "u"], ["p", "p", "q"]), (1,), 0)
+        report = retrieval_metrics(
+            embeddings([[1, 0], [1, 0], [1, 2]], spoken, ["t", "t", "u"], ["p", "p", "q"]), (1,), NO_INTERVAL
+        )
         assert value(report, "image_to_text", "recall@1") == expected
 
 
 def test_an_image_without_caption_is_left_out_and_counted() -> None:
     # The bare image would beat both others for either caption.
     report = retrieval_metrics(
-        embeddings([[1, 0.1], [0.1, 1], [1, 1]], [[2, 1], [1, 2], [1, 0]], ["a", "b", ""], list("xyz")), (1,), replicates=0
+        embeddings([[1, 0.1], [0.1, 1], [1, 1]], [[2, 1], [1, 2], [1, 0]], ["a", "b", ""], list("xyz")),
+        (1,),
+        interval=NO_INTERVAL,
     )
     assert report["images_without_caption"] == 1
     assert report["images"] == 2
@@ -125,7 +136,9 @@ def test_an_image_without_caption_is_left_out_and_counted() -> None:
 
 
 def test_a_tie_goes_against_the_model() -> None:
-    report = retrieval_metrics(embeddings([[1, 0], [1, 0]], [[1, 0], [1, 0]], ["a", "b"], ["x", "y"]), (1, 2), replicates=0)
+    report = retrieval_metrics(
+        embeddings([[1, 0], [1, 0]], [[1, 0], [1, 0]], ["a", "b"], ["x", "y"]), (1, 2), interval=NO_INTERVAL
+    )
     for direction in ("image_to_text", "text_to_image"):
         assert value(report, direction, "recall@1") == 0
         assert value(report, direction, "recall@2") == 1
@@ -138,7 +151,7 @@ def test_a_constant_model_is_not_right(images: int) -> None:
     rng = np.random.default_rng(0)
     image, spoken = np.tile(rng.normal(size=333), (images, 1)), np.tile(rng.normal(size=333), (images, 1))
     names = [str(i) for i in range(images)]
-    report = retrieval_metrics(embeddings(image, spoken, names, names), ks=(1, 5), replicates=0)
+    report = retrieval_metrics(embeddings(image, spoken, names, names), ks=(1, 5), interval=NO_INTERVAL)
     for direction in ("image_to_text", "text_to_image"):
         assert value(report, direction, "recall@1") <= 1 / images
         assert value(report, direction, "recall@5") <= 5 / images
@@ -148,7 +161,7 @@ def test_a_constant_model_is_not_right(images: int) -> None:
 def test_chance_is_k_of_n() -> None:
     rng, names = np.random.default_rng(0), [str(i) for i in range(1000)]
     report = retrieval_metrics(
-        embeddings(rng.normal(size=(1000, 64)), rng.normal(size=(1000, 64)), names, names), ks=(100,), replicates=0
+        embeddings(rng.normal(size=(1000, 64)), rng.normal(size=(1000, 64)), names, names), ks=(100,), interval=NO_INTERVAL
     )
     for direction in ("image_to_text", "text_to_image"):
         assert value(report, direction, "recall@100") == pytest.approx(0.1, abs=0.04)  # 4 standard deviations
@@ -196,7 +209,7 @@ def tables(draw: st.DrawFn) -> Embeddings:
 @settings(max_examples=200, deadline=None)
 @given(tables())
 def test_every_metric_is_that_of_sorting_by_hand(data: Embeddings) -> None:
-    report = retrieval_metrics(data, ks=(1, 2, 3), replicates=0)
+    report = retrieval_metrics(data, ks=(1, 2, 3), interval=NO_INTERVAL)
     for direction, ranks in zip(("image_to_text", "text_to_image"), brute(data), strict=True):
         assert report[direction]["queries"] == len(ranks)
         for k in (1, 2, 3):
@@ -241,7 +254,7 @@ def test_intervals_are_deterministic_and_hold_the_value() -> None:
             found = first[direction][metric]
             assert found["low"] <= found["value"] <= found["high"]
         assert first[direction]["recall@1"]["low"] < first[direction]["recall@1"]["high"]
-    other, narrow = retrieval_metrics(data, seed=1), retrieval_metrics(data, level=0.5)
+    other, narrow = retrieval_metrics(data, interval=Interval(seed=1)), retrieval_metrics(data, interval=Interval(level=0.5))
     assert other["image_to_text"] != first["image_to_text"]
     width = [r["image_to_text"]["recall@1"]["high"] - r["image_to_text"]["recall@1"]["low"] for r in (narrow, first)]
     assert width[0] < width[1]
@@ -296,7 +309,7 @@ def test_one_group_has_no_interval() -> None:
 def test_groups_that_share_an_image_are_joined() -> None:
     report = retrieval_metrics(
         embeddings(AXES[[0, 0, 1, 2]], AXES[[0, 0, 1, 2]], ["a", "b", "c", "d"], list("xxyz"), ["p", "q", "q", "r"]),
-        replicates=10,
+        interval=Interval(10),
     )
     assert (report["groups"], report["groups_joined"]) == (2, 1)
 
@@ -305,6 +318,6 @@ def test_what_cannot_be_scored_is_one_line() -> None:
     data = embeddings(AXES, AXES, ["a", "b", "c"], list("xyz"))
     with pytest.raises(EvaluationError, match="needs captions"):
         retrieval_metrics(embeddings(AXES, AXES, ["", "", ""], list("xyz")))
-    for wrong in ({"ks": ()}, {"ks": (0, 1)}, {"level": 1.0}, {"replicates": -1}):
+    for wrong in ({"ks": ()}, {"ks": (0, 1)}, {"interval": Interval(level=1.0)}, {"interval": Interval(-1)}):
         with pytest.raises(EvaluationError, match="every k at least 1"):
             retrieval_metrics(data, **wrong)  # type: ignore[arg-type]

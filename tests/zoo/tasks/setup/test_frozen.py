@@ -241,7 +241,7 @@ def test_a_concept_that_training_never_shows_in_both_states_has_no_direction(
             truth[:, 4] = value
             return truth
 
-        monkeypatch.setattr("medzoo.tasks.setup.families.concept_truth", silent)
+        monkeypatch.setattr("medzoo.tasks.prepare.concept_truth", silent)
         assert main(["train", *PHANTOM, "model=cbm_posthoc", f"model.backbone={posthoc[0]}", f"run={tmp_path / 'run'}"]) == 2
         assert message in capsys.readouterr().err
 

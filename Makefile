@@ -28,10 +28,11 @@ test-slow: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	# mypy cannot follow the editable install's import hook: it reads a plain copy of the package.
+	# Neither mypy nor import-linter can follow the editable install's import hook: both read a plain copy of the package.
 	rm -rf build/types && mkdir -p build/types
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/types .
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
+	cp pyproject.toml build/types && cd build/types && $(abspath $(BIN))/lint-imports --no-cache
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,8 +1,9 @@
-"""Samples a second of the input pipeline: 28-px images in memory, and 256-px JPEG files decoded from memory.
+"""Samples a second of the input pipeline: 28-px images in memory, 256-px JPEG files decoded from memory, 64-px images of phantom.
 
 Run as `python benchmarks/input_pipeline.py`; prints every round, because one number of a busy machine says little. The
-first round of a loader with workers includes starting them. Each line ends with the share of the machine that other
-processes used meanwhile (Linux): where it is not near 0, the figures for workers are the neighbours', not the loader's.
+first round of a loader with workers includes starting them, and the first of phantom drawing the images (about 0.4 ms each).
+Each line ends with the share of the machine that other processes used meanwhile (Linux): where it is not near 0, the figures
+for workers are the neighbours', not the loader's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from PIL import Image
 from medzoo.data.dataset import ArrayReader, Dataset, Reader
 from medzoo.data.images.decode import decode_image
 from medzoo.data.info import DatasetInfo
+from medzoo.data.registry import load_dataset
 from medzoo.data.samples.augment import Augment
 from medzoo.data.samples.loader import EpochBatches, make_loader
 from medzoo.data.samples.policies import POLICIES
@@ -111,6 +113,9 @@ def main() -> None:
         for policy in ("none", "xray", "skin"):
             for workers in options.workers:
                 measure(title, dataset, policy, workers, options.rounds)
+    for workers in options.workers:
+        drawn = load_dataset("phantom", channels=3, patients=max(4, options.files // 4))
+        measure("64 drawn", drawn, "none", workers, options.rounds)
 
 
 if __name__ == "__main__":

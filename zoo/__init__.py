@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from medzoo.moved import keep_old_addresses
+
 if TYPE_CHECKING:
     from medzoo.api import TrainedModel, load
     from medzoo.data.registry import list_datasets, load_dataset
@@ -22,6 +24,8 @@ _HOMES = {
     "load": "medzoo.api",
     "load_dataset": "medzoo.data.registry",
 }
+
+keep_old_addresses()
 
 
 def __getattr__(name: str) -> Any:

@@ -125,6 +125,22 @@ def test_shapes_and_values(options, shape):
         assert (images[:, 0] != images[:, 1]).mean() > 0.5
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_an_image_is_drawn_by_whole_arrays(dims):
+    """As many calls at any size; what they take in seconds is measured by benchmarks/input_pipeline.py."""
+    counts = []
+    for size in (16, 32):
+        reader = PhantomReader(seed=0, size=size, dims=dims, channels=1, noise=0.06)
+        events = []
+        sys.setprofile(lambda frame, event, argument, events=events: events.append(event))
+        try:
+            reader._draw("s", "p", "south", 0b11111, 30.0)
+        finally:
+            sys.setprofile(None)
+        counts.append(len(events))
+    assert counts[0] == counts[1] < 1500
+
+
 def test_patients_hold_together():
     dataset = load_dataset("phantom")
     table = dataset.table

@@ -234,9 +234,7 @@ def test_cut_and_whole_batches_side_by_side(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "run="),
         (["run=a", "backbone=resnet18"], "run="),
-        (["run=/no/such"], "not a run directory"),
         (["run=/no/such", "family=vit", "channels=1"], "family, channels is for backbone="),
         (["backbone=resnet18", "engines=[onnxruntme]"], "'onnxruntime'"),
         (["backbone=resnet18", "precisions=[int16]"], "int8"),

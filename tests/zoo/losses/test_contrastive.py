@@ -65,7 +65,7 @@ def test_an_unknown_loss_is_one_line() -> None:
 TWO = """
 import sys, torch, torch.nn.functional as F
 from torch import distributed
-from medzoo.tasks.contrastive import Pairs, gather_pairs, clip_loss, siglip_loss
+from medzoo.losses.contrastive import Pairs, gather_pairs, clip_loss, siglip_loss
 distributed.init_process_group("gloo")
 rank = distributed.get_rank()
 torch.manual_seed(0)

@@ -34,7 +34,7 @@ sys.exit(main(sys.argv[1:]))
 
 KILL_WHILE_SAVING = """
 import os, signal, sys
-from medzoo.train import storage
+from medzoo.store import storage
 write, calls = storage._write_synced, 0
 def killed(path, content):
     global calls

@@ -1,0 +1,96 @@
+"""Every verb with settings meets the same contract: they compose, are typed, are shown, and each kind of mistake is one line."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from medzoo.cli import VERBS, main
+from medzoo.export.settings import BenchConfig, ExportConfig
+from medzoo.settings.compose import typed
+from medzoo.settings.schema import TrainConfig
+from medzoo.settings.verbs import EvaluateConfig, ExplainConfig, InterveneConfig, PrepareConfig, VerifyConfig, ZeroshotConfig
+
+CONF = Path(__file__).parents[3] / "conf"
+SCHEMAS: dict[str, type[Any]] = {
+    "bench": BenchConfig,
+    "evaluate": EvaluateConfig,
+    "explain": ExplainConfig,
+    "export": ExportConfig,
+    "intervene": InterveneConfig,
+    "prepare": PrepareConfig,
+    "train": TrainConfig,
+    "verify": VerifyConfig,
+    "zeroshot": ZeroshotConfig,
+}
+RUN_OF = {
+    "bench": "run", "evaluate": "run", "explain": "run", "export": "run", "intervene": "run", "train": "resume",
+    "zeroshot": "trained",
+}  # fmt: skip
+"""The setting that names a run which must be there; `run` is where zeroshot and train write."""
+every_verb = pytest.mark.parametrize("verb", SCHEMAS)
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must fail as a user's mistake does; return its one line."""
+    assert main(list(arguments)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("medzoo: ")
+    return lines[0]
+
+
+def test_every_file_beside_the_groups_is_a_verb() -> None:
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(SCHEMAS) <= set(VERBS)
+
+
+@every_verb
+def test_show_prints_the_settings_of_the_schema(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", verb]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert set(shown) - {"experiment"} == {field.name for field in fields(SCHEMAS[verb])}
+    assert typed(SCHEMAS[verb], OmegaConf.create(shown)).debug is False
+
+
+@every_verb
+def test_an_unknown_setting_names_the_nearest(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    key = max((field.name for field in fields(SCHEMAS[verb])), key=len)
+    wrong = key[:2] + key[3:]  # a letter left out
+    error = mistake(capsys, verb, f"{wrong}=1")
+    assert error.startswith(f"medzoo: unknown setting '{wrong}'; did you mean '{key}'")
+
+
+@every_verb
+@pytest.mark.parametrize("kind", ["bool", "int"])
+def test_a_value_of_another_type_names_the_setting(verb: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    key = next((field.name for field in fields(SCHEMAS[verb]) if field.type == kind), "debug")
+    assert mistake(capsys, verb, f"{key}=many").startswith(f"medzoo: {key}: Value 'many' ")
+
+
+@pytest.mark.parametrize(("verb", "key"), RUN_OF.items())
+def test_a_run_that_is_not_there_is_named(verb: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = mistake(capsys, verb, f"{key}={tmp_path / 'none'}")
+    assert str(tmp_path / "none") in error
+    assert "run directory" in error
+
+
+@pytest.mark.parametrize("verb", [verb for verb, key in RUN_OF.items() if key == "run"])
+def test_a_verb_without_its_run_asks_for_it(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "run=<run directory>" in mistake(capsys, verb)
+
+
+def test_show_names_the_verbs_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    error = mistake(capsys, "show", "evaluat")
+    assert "'evaluate'" in error
+    assert all(verb in mistake(capsys, "show") for verb in SCHEMAS)
+
+
+def test_no_setting_names_a_class_to_build() -> None:
+    files = sorted(CONF.rglob("*.yaml"))
+    assert len(files) > len(SCHEMAS)
+    assert [path for path in files if "_target_" in path.read_text(encoding="utf-8")] == []

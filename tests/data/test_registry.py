@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import medzoo.conf
-from medzoo.data import dataset_infos, list_datasets, load_dataset
+from medzoo.data import dataset_infos, list_datasets, load_dataset, registry
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.settings.compose import compose_config
@@ -107,7 +107,7 @@ def test_yaml_and_signatures_agree(path, monkeypatch):
     config = OmegaConf.to_container(compose_config("train", [f"data={path.stem}"]).data, resolve=True)
     name = config.pop("name")
     common = {k: p for k, p in inspect.signature(load_dataset).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    module = import_module(f"medzoo.data.{path.stem}")
+    module = import_module(registry._BUILT_IN[path.stem])
     expected = {**common, **inspect.signature(module.load).parameters}
     assert list(config) == list(expected)
     assert config == {k: p.default for k, p in expected.items() if p.default is not p.empty}

@@ -33,7 +33,7 @@ from medzoo.data.samples.sample_dataset import SampleDataset
 
 
 @dataclass
-class JpegReader:
+class JpegReader(Reader):
     """Decodes JPEG bytes: all that reading a file costs but the disk."""
 
     files: list[bytes]

@@ -16,67 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.errors import DatasetError, UnknownNameError
+from medzoo.data.images.reader import ArrayReader as ArrayReader
+from medzoo.data.images.reader import Reader as Reader
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
 
 SPLITS = ("train", "val", "test")
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """Turns the reader columns of one row into pixels.
-
-    Attributes:
-        columns: Table columns whose values `read` takes, in that order.
-        shape: (C, H, W) or (C, D, H, W) when every image has this one shape and costs next to nothing to read (an array
-            in memory): such images are augmented at native size and resized on the device. None for files.
-        views: Optional; True when each column is one view of the case, and `read` is called with one of them. A view that is
-            missing is a missing value in its column.
-    """
-
-    # Read-only, so that frozen dataclasses are readers too.
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Table columns that `read` takes."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """The one shape of cheap images; None for files."""
-        ...
-
-    def read(self, *values: Any) -> NDArray[Any]:
-        """Return (C, H, W) or (C, D, H, W), uint8, or float32 in 0..1 scaled from a declared range."""
-        ...
-
-
-@dataclass(frozen=True)
-class ArrayReader:
-    """Reads from one array held in memory, by the position in column `array_index`.
-
-    Attributes:
-        arrays: (N, C, H, W) or (N, C, D, H, W), uint8, or float32 in 0..1.
-    """
-
-    arrays: NDArray[Any]
-    columns: tuple[str, ...] = ("array_index",)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The one shape of every image, channels first."""
-        return tuple(self.arrays.shape[1:])
-
-    def read(self, *values: Any) -> NDArray[Any]:
-        """Return a view of the image at one position."""
-        image: NDArray[Any] = self.arrays[int(values[0])]
-        return image
 
 
 @dataclass(frozen=True)
@@ -167,6 +119,9 @@ def validate_table(dataset: Dataset) -> None:
         DatasetError: One line that names the column, the offending value and how many rows have it.
     """
     table, name = dataset.table, dataset.info.name
+    if not isinstance(dataset.reader, Reader):
+        kind = type(dataset.reader).__name__
+        raise DatasetError(f"{name}: {kind} is not a Reader; derive it: class {kind}(medzoo.data.dataset.Reader)")
     _require(name, table, ["sample_id", "split", "group", *dataset.reader.columns, *dataset.subgroups])
     if not len(table):
         raise DatasetError(f"{name}: the table has no rows")
@@ -265,14 +220,9 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         "options": dict(dataset.options),
         "samples": {str(split): int(n) for split, n in sorted(counts.items())},
         "subgroups": list(dataset.subgroups),
-        "window": _window(dataset),
-        "views": len(dataset.reader.columns) if getattr(dataset.reader, "views", False) else 1,
+        # The values that became black and white in training: whoever reads a file for the model later needs them.
+        "window": None if dataset.reader.window is None else [float(v) for v in dataset.reader.window],
+        "views": len(dataset.reader.columns) if dataset.reader.views else 1,
     }
     earlier = [dict(other) for other in learnt_from if other]
     return {**card, "learnt_from": earlier} if earlier else card
-
-
-def _window(dataset: Dataset) -> list[float] | None:
-    """Return the values that became black and white in training: whoever reads a file for the model later needs them."""
-    window = getattr(dataset.reader, "window", None)
-    return None if window is None else [float(v) for v in window]

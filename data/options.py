@@ -1,12 +1,39 @@
-"""Options that are texts or lists of them, as written on the command line or in YAML: numbers are text, text never letters."""
+"""Options of a dataset, as written on the command line or in YAML: one of some words, texts or lists of them, channels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, Literal, get_args
 
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, UnknownNameError
+
+
+def choice(option: str, value: object, known: object) -> None:
+    """Refuse a value that is none of an option's words.
+
+    Args:
+        option: The option's name, for messages.
+        value: What the user gave.
+        known: A `Literal[...]` of the words, or the words.
+
+    Raises:
+        UnknownNameError: If it is none of them; offers the nearest.
+    """
+    words = get_args(known) or (tuple(known) if isinstance(known, Iterable) else ())
+    if value not in words:
+        raise UnknownNameError(f"choice of data.{option}", value, words)
+
+
+def gray_or_colour(channels: object) -> Literal[1, 3]:
+    """Return the option `channels`.
+
+    Raises:
+        ConfigError: If it is neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
+    return 1 if channels == 1 else 3
 
 
 def text_list(value: Any, option: str) -> list[str] | None:

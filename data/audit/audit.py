@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
+from medzoo.data.download import file_checksum
 from medzoo.data.errors import MedzooError
 from medzoo.data.seeding import stable_hash
 from medzoo.data.splits.groups import shared_groups
@@ -90,10 +91,9 @@ def _look_at_images(
     """Decode each distinct image once; returns what was seen, and the rows of each image."""
     reader = dataset.reader
     columns = [dataset.table[c].to_numpy(dtype=object) for c in reader.columns]
-    views = bool(getattr(reader, "views", False))
     places: dict[Any, list[int]] = defaultdict(list)
     for row, values in enumerate(zip(*columns, strict=True)):
-        for key in ((v,) for v in values if not pd.isna(v)) if views else (values,):
+        for key in reader.images(*values).values():
             places[key].append(row)
     chosen = list(places)
     if limit is not None and limit < len(chosen):
@@ -150,8 +150,7 @@ def _files(dataset: Dataset) -> list[dict[str, str]]:
             status = "there, no checksum published"
         else:
             kind, _, expected = file.checksum.partition(":")
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, kind).hexdigest()
+            found = file_checksum(path, kind)
             status = "as published" if found == expected else f"differs ({kind} {found})"
         rows.append({"name": file.name, "status": status})
     return rows

@@ -48,15 +48,13 @@ def _figures(dataset: Dataset, split: str) -> Sequence[str]:
     rows = dataset.rows(split)
     order = sorted(range(len(rows)), key=lambda i: stable_hash(str(rows["sample_id"].iloc[i])))[:EACH]
     targets = None if dataset.labels is None else target_matrix(rows, dataset.labels)
-    views = bool(getattr(dataset.reader, "views", False))
     figures = []
     for place in order:
-        values = [rows[column].iloc[place] for column in dataset.reader.columns]
-        if views:
-            values = [value for value in values if value is not None and value == value][:1]
+        images = dataset.reader.images(*(rows[column].iloc[place] for column in dataset.reader.columns))
         said = "" if targets is None or dataset.labels is None else _label(dataset, targets[place])
         try:
-            shown = f"<img width={SIDE} src='data:image/png;base64,{_thumbnail(dataset.reader.read(*values))}'>"
+            thumbnail = _thumbnail(dataset.reader.read(*next(iter(images.values()))))
+            shown = f"<img width={SIDE} src='data:image/png;base64,{thumbnail}'>"
         except (MedzooError, OSError) as error:
             shown = f"<p class=bad>{escape(str(error))}</p>"
         name = escape(str(rows["sample_id"].iloc[place]))

@@ -15,7 +15,7 @@ from medzoo.data.images.decode import SUFFIXES
 from medzoo.data.images.files import FileReader, list_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
-from medzoo.data.options import text_list
+from medzoo.data.options import choice, gray_or_colour, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 
@@ -58,10 +58,8 @@ def load(
     """
     if root is None:
         raise ConfigError("data=folder needs data.root=<folder with a subfolder for each class>")
-    if modality not in POLICIES:
-        raise UnknownNameError("modality", modality, POLICIES)
-    if channels not in (1, 3):
-        raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
+    choice("modality", modality, POLICIES)
+    channels = gray_or_colour(channels)
     names = text_list(names, "names")
     folder = Path(root).expanduser()
     paths = list_files(folder, SUFFIXES)
@@ -95,7 +93,7 @@ def load(
     return Dataset(
         _info(f"folder/{folder.name}", folder.name, modality, space, unit, licence, notes),
         table.astype({"target": np.float64}),
-        FileReader(folder, channels=1 if channels == 1 else 3),
+        FileReader(folder, channels=channels),
         space,
     )
 

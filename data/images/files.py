@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +21,7 @@ from medzoo.data.images.decode import SUFFIXES, decode_image
 from medzoo.data.images.nifti import SUFFIXES as NIFTI
 from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
+from medzoo.data.images.reader import Reader
 
 Missing = Literal["error", "skip", "ignore"]
 NAMED = 3
@@ -27,7 +29,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
-class FileReader:
+class FileReader(Reader):
     """Reads one image file below a root.
 
     Attributes:
@@ -46,11 +48,6 @@ class FileReader:
     window: tuple[float, float] | None = None
     views: bool = False
 
-    @property
-    def shape(self) -> None:
-        """None: files differ in size and cost time to read."""
-        return
-
     def read(self, *values: Any) -> NDArray[Any]:
         """Return (C, H, W) pixels of the file at one relative path, or (1, D, H, W) voxels of a NIfTI file.
 
@@ -63,29 +60,28 @@ class FileReader:
         pixels = decode_image(path, channels=self.channels, dtype=self.dtype, window=self.window)
         return np.moveaxis(pixels, -1, 0)
 
+    def files(self, *values: Any) -> list[Path]:
+        """Return the file at one relative path; the files of several joined by `|`."""
+        return [self.root / path for joined in values if isinstance(joined, str) for path in joined.split("|")]
+
+    def identity(self, *values: Any) -> str | None:
+        """Return where the file lies, links to the root followed; None where the path is missing."""
+        return f"{self._resolved_root}/{values[0]}" if isinstance(values[0], str) else None
+
+    @cached_property
+    def _resolved_root(self) -> str:
+        return os.path.realpath(self.root)
+
 
 @dataclass(frozen=True)
-class StackReader:
+class StackReader(FileReader):
     """Reads one volume from several image files below a root, one a slice.
 
-    Attributes:
-        root: Folder that the paths of the table are relative to.
-        columns: The table column whose values are the paths of the slices in order, joined by `|`.
-        channels: 1 for gray sources, 3 for colour.
-        dtype: `uint8`, or `float32` (0..1) for sources of more than 8 bits; the dataset's `value_type`.
-        window: (low, high) that become 0 and 1, as in `FileReader`.
+    The table column (of several views: columns) holds the paths of the slices in order, joined by `|`.
     """
 
-    root: Path
     columns: tuple[str, ...] = ("paths",)
     channels: Literal[1, 3] = 1
-    dtype: PixelType = "uint8"
-    window: tuple[float, float] | None = None
-
-    @property
-    def shape(self) -> None:
-        """None: files differ in size and cost time to read."""
-        return
 
     def read(self, *values: Any) -> NDArray[Any]:
         """Return (C, D, H, W) pixels of the slices at relative paths joined by `|`.

@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.dataset import Dataset
+from medzoo.data.dataset import Dataset, Reader
+from medzoo.data.download import file_checksum
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
@@ -37,7 +38,7 @@ CHECKED = 64
 
 
 @dataclass(frozen=True)
-class PackedReader:
+class PackedReader(Reader):
     """Reads prepared images by position.
 
     Attributes:
@@ -50,7 +51,7 @@ class PackedReader:
     """
 
     root: Path
-    prepared: Preprocess
+    prepared: Preprocess = field()
     per_shard: int
     columns: tuple[str, ...] = ("packed_position",)
     views: bool = False
@@ -157,7 +158,7 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
             f"{folder} was prepared with {manifest['reader']}, the dataset now reads {_reader_card(dataset)}; prepare again"
         )
     _check_sources(folder, dataset, index)
-    views = bool(getattr(dataset.reader, "views", False))
+    views, window = dataset.reader.views, dataset.reader.window
     count = len(dataset.reader.columns) if views else 1
     columns = tuple(f"packed_position_{view + 1}" for view in range(count)) if views else ("packed_position",)
     table = dataset.table.copy()
@@ -178,7 +179,6 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
         notes = (*notes, f"{int(absent.sum())} samples were not prepared and are left out")
     if not views:
         table[columns[0]] = table[columns[0]].astype(np.int64)
-    window = getattr(dataset.reader, "window", None)
     reader = PackedReader(folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window)
     return replace(dataset, table=table, reader=reader, info=replace(dataset.info, notes=notes))
 
@@ -190,16 +190,13 @@ def shard_name(number: int) -> str:
 
 def _positions(dataset: Dataset) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
     """Return `sample_id, view, position` of every image, and the (row, view) that each position is read from."""
-    views = bool(getattr(dataset.reader, "views", False))
     columns = [dataset.table[c].to_numpy(dtype=object) for c in dataset.reader.columns]
     ids = dataset.table["sample_id"].to_numpy(dtype=object)
     seen: dict[Any, int] = {}
     order: list[tuple[int, int]] = []
     rows = []
     for row, values in enumerate(zip(*columns, strict=True)):
-        for view, key in enumerate(values if views else [values]):
-            if views and pd.isna(key):
-                continue
+        for view, key in dataset.reader.images(*values).items():
             if key not in seen:
                 seen[key] = len(order)
                 order.append((row, view))
@@ -210,10 +207,10 @@ def _positions(dataset: Dataset) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
 
 def _reader_card(dataset: Dataset) -> dict[str, Any]:
     """Return what decides the pixels a file becomes, beside the file."""
-    window = getattr(dataset.reader, "window", None)
+    window = dataset.reader.window
     return {
         "kind": type(dataset.reader).__name__,
-        "channels": getattr(dataset.reader, "channels", None),
+        "channels": dataset.reader.channels,
         "type": dataset.info.value_type,
         "window": None if window is None else [float(v) for v in window],
     }
@@ -221,12 +218,8 @@ def _reader_card(dataset: Dataset) -> dict[str, Any]:
 
 def _paths_of(dataset: Dataset, row: int, view: int) -> list[Path]:
     """Return the files an image is read from, as far as its reader says; empty if it does not."""
-    root = getattr(dataset.reader, "root", None)
-    if root is None:
-        return []
-    columns = dataset.reader.columns if not getattr(dataset.reader, "views", False) else dataset.reader.columns[view : view + 1]
-    values = [dataset.table[column].iloc[row] for column in columns]
-    return [Path(root) / part for value in values if isinstance(value, str) for part in value.split("|")]
+    values = [dataset.table[column].iloc[row] for column in dataset.reader.columns]
+    return dataset.reader.files(*dataset.reader.images(*values).get(view, ()))
 
 
 def _file_sizes(dataset: Dataset, places: list[tuple[int, int]]) -> list[int]:
@@ -277,14 +270,11 @@ def _write_shard(path: Path, images: NDArray[Any]) -> None:
     with temporary.open("wb") as file:
         np.save(file, images, allow_pickle=False)
     temporary.replace(path)
-    path.with_suffix(".sha256").write_text(_digest(path), encoding="ascii")
+    path.with_suffix(".sha256").write_text(file_checksum(path, "sha256"), encoding="ascii")
 
 
 def _is_whole(path: Path) -> bool:
     checksum = path.with_suffix(".sha256")
-    return path.is_file() and checksum.is_file() and checksum.read_text(encoding="ascii").strip() == _digest(path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_file() or not checksum.is_file():
+        return False
+    return checksum.read_text(encoding="ascii").strip() == file_checksum(path, "sha256")

@@ -77,7 +77,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         self._name = dataset.info.name
         self._reader = dataset.reader
         self._arguments = [self.rows[c].to_numpy() for c in dataset.reader.columns]
-        self.views = len(self._arguments) if getattr(dataset.reader, "views", False) else None
+        self.views = len(self._arguments) if dataset.reader.views else None
         self.concepts = None if dataset.concepts is None else concept_matrix(self.rows, dataset.concepts)
         self._captions = None
         if "caption" in self.rows.columns:
@@ -89,7 +89,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         if shape is not None and len(shape) != 1 + len(preprocess.size):
             raise ConfigError(f"{self._name}: {_kind(len(shape))} of shape {list(shape)} do not suit a model of size "
                               f"{list(preprocess.size)}; choose a model for {_kind(len(shape))}")  # fmt: skip
-        require_prepared(getattr(dataset.reader, "prepared", None), preprocess)
+        require_prepared(dataset.reader.prepared, preprocess)
         self.native = shape is not None and int(np.prod(shape[1:])) <= int(np.prod(preprocess.size))
         self._size = tuple(shape[1:]) if shape is not None and self.native else preprocess.size
 
@@ -158,7 +158,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         Of several views the first that is there.
         """
         values = self._values(index)
-        first = values if self.views is None else next(([v] for v in values if not pd.isna(v)), values)
+        first = next(iter(self._reader.images(*values).values()), values)
         return np.ascontiguousarray(np.moveaxis(self._conform(self._read(first, index), index), 0, -1))
 
     def fitted(self, index: int, view: int = 0) -> Tensor:

@@ -7,7 +7,6 @@ from, as hashes: it names no patient, and needs no earlier data to be there. Nam
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,10 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, DatasetError
-from medzoo.data.images.files import FileReader, StackReader
 from medzoo.data.seeding import stable_hash
 
 FILE = "learnt_from.safetensors"
 """Name of the record among a run's assets."""
-SPLITS = ("train", "val")
 NOT_RECORDED = (
     "the run it started from does not say which patients it has learnt from (an earlier medzoo wrote it): nothing was compared"
 )
@@ -93,7 +90,7 @@ def read_record(run: str | Path) -> LearntFrom:
 
 def record(dataset: Dataset) -> LearntFrom:
     """Return what a network learns from that is trained on a dataset's train split and validated on its val split."""
-    train, val = (np.unique(_keys(dataset, dataset.rows(split))) for split in SPLITS)
+    train, val = (np.unique(_keys(dataset, dataset.rows(split))) for split in ("train", "val"))
     return LearntFrom(train, val)
 
 
@@ -137,19 +134,19 @@ def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[st
 
 
 def _keys(dataset: Dataset, rows: pd.DataFrame) -> Keys:
-    """Return (N, J) hashes by which rows are known: their group, their name, and the files they lie in."""
+    """Return (N, J) hashes by which rows are known: their group, their name, and what makes their images the same."""
     population = dataset.info.population or str(dataset.options.get("name", dataset.info.name))
     names = [
         [f"{population}\x1fgroup\x1f{group}" for group in rows["group"]],
         [f"{population}\x1fsample\x1f{sample}" for sample in rows["sample_id"]],
     ]
     reader = dataset.reader
-    if isinstance(reader, FileReader | StackReader):  # of others, several samples may share a file
-        top = os.path.realpath(reader.root)
-        for column in reader.columns:
-            paths = rows[column]
+    seen = [reader.images(*values) for values in zip(*(rows[column] for column in reader.columns), strict=True)]
+    for view in range(len(reader.columns) if reader.views else 1):
+        places = [reader.identity(*images[view]) if view in images else None for images in seen]
+        if any(place is not None for place in places):
             # A view that is not there is known by its sample.
-            names.append([own if pd.isna(path) else f"{top}/{path}" for path, own in zip(paths, names[1], strict=True)])
+            names.append([own if place is None else place for place, own in zip(places, names[1], strict=True)])
     return np.stack([_hashes(part) for part in names], axis=1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medzoo.data.dataset import ArrayReader, Dataset, Reader, concept_matrix, input_columns, target_matrix
+from medzoo.data.dataset import ArrayReader, Dataset, concept_matrix, input_columns, target_matrix
 from medzoo.data.errors import DatasetError, MedzooError, UnknownNameError
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
@@ -108,11 +108,3 @@ def test_rows_of_a_split_keep_the_tables_order():
     assert len(dataset.rows("val")) == 0
     with pytest.raises(UnknownNameError, match="did you mean 'val'"):
         dataset.rows("vall")
-
-
-def test_an_array_is_a_reader():
-    arrays = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
-    reader = ArrayReader(arrays)
-    assert isinstance(reader, Reader)
-    assert reader.shape == (3, 4, 5)
-    np.testing.assert_array_equal(reader.read(1), arrays[1])

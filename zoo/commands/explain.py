@@ -48,10 +48,8 @@ def _image(run: RunDirectory, sample_id: str) -> np.ndarray | None:  # type: ign
     try:
         dataset = run_dataset(run, {})
         row = dataset.table.set_index("sample_id", drop=False).loc[sample_id]
-        values = [row[column] for column in dataset.reader.columns]
-        if getattr(dataset.reader, "views", False):
-            values = [value for value in values if value is not None and value == value][:1]
-        pixels = dataset.reader.read(*values)
+        images = dataset.reader.images(*(row[column] for column in dataset.reader.columns))
+        pixels = dataset.reader.read(*next(iter(images.values())))
     except (MedzooError, OSError):
         return None
     flat = pixels[:, pixels.shape[1] // 2] if pixels.ndim == 4 else pixels

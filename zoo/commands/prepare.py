@@ -24,7 +24,7 @@ def main(config: PrepareConfig) -> Path:
         raise ConfigError(f"workers={config.workers} must be at least 1")
     dataset = load_dataset(**config.data)
     size = (config.size,) * 2 if isinstance(config.size, int) else tuple(int(side) for side in config.size)
-    channels: int = config.channels if config.channels is not None else getattr(dataset.reader, "channels", 3)
+    channels: int = config.channels if config.channels is not None else dataset.reader.channels or 3
     preprocess = Preprocess(
         size=size,
         mode=config.mode,  # type: ignore[arg-type]  # checked by Preprocess

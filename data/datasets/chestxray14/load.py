@@ -21,6 +21,7 @@ from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.images.files import FileReader, Missing, list_files, paths_by_name, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
+from medzoo.data.options import choice
 
 # The order of the paper's tables, of CheXNet and of ChestMNIST; the first eight are ChestX-ray8.
 FINDINGS = (
@@ -79,6 +80,7 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
         DatasetError: If a file or column is missing, a row is bad, or lists, table and images do not agree; one line that
             names the file, the line or the image.
     """
+    choice("missing", missing, Missing)
     if labels not in (14, 8):
         raise ConfigError(f"{NAME}: labels={labels!r} is neither 14 nor 8")
     info, space = _info(labels), LabelSpace("multilabel", FINDINGS[:labels])

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import pandas as pd
 
@@ -37,6 +37,7 @@ from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
+from medzoo.data.options import choice
 
 Derm1MLabels = Literal["level1", "level2", "level3", "level4", "disease", "none"]
 Caption = Literal["full", "truncated", "none"]
@@ -91,8 +92,11 @@ def load(
         DatasetError: If a file or column is missing, a row is bad, images are not there, or pretrain and validation rows
             share a group; one line that names the file and line.
     """
-    _check_words(labels=(labels, Derm1MLabels), caption=(caption, Caption), validation=(validation, Validation))
-    _check_words(overlap=(overlap, Overlap), missing=(missing, Missing))
+    choice("labels", labels, Derm1MLabels)
+    choice("caption", caption, Caption)
+    choice("validation", validation, Validation)
+    choice("overlap", overlap, Overlap)
+    choice("missing", missing, Missing)
     if not isinstance(min_count, int) or min_count < 1:
         raise ConfigError(f"{NAME}: min_count={min_count!r} is not a whole number of at least 1")
     folder = Path(root).expanduser()
@@ -119,12 +123,6 @@ def load(
         concepts=concepts,
         subgroups=("source_type", "gender", "age_band"),
     )
-
-
-def _check_words(**words: tuple[Any, Any]) -> None:
-    for option, (given, known) in words.items():
-        if given not in get_args(known):
-            raise UnknownNameError(f"choice of data.{option}", given, get_args(known))
 
 
 def _chosen_rows(

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from medzoo.data.dataset import SPLITS, ArrayReader, Dataset, target_columns
 from medzoo.data.datasets.medmnist.sets import OLD_RELEASES, SETS, MedMnistSet
 from medzoo.data.download import fetch_file, verify_file
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.info import DatasetInfo, RemoteFile
 from medzoo.data.labels import LabelSpace
+from medzoo.data.options import choice
 
 DEFAULT_ROOT = "~/.medmnist"  # where the medmnist package keeps its files
 _URL = "https://zenodo.org/records/10519652/files/{name}?download=1"
@@ -63,8 +64,7 @@ def load(
         ConfigError: If the set does not come in this size.
         DatasetError: If the file is missing, damaged, of another release, or does not hold what it must.
     """
-    if set not in SETS:
-        raise UnknownNameError("MedMNIST set", set, SETS)
+    choice("set", set, SETS)
     described = SETS[set]
     if size not in described.sizes:
         known = ", ".join(map(str, described.sizes))

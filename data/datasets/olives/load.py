@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,10 @@ from medzoo.data.dataset import Dataset, Reader, concept_columns, target_columns
 from medzoo.data.datasets.olives.files import fundus_samples, hash_files, join_identical, scan_samples, volume_samples
 from medzoo.data.datasets.olives.labels import BIOMARKERS, CONCEPTS, LABELS, locate_csv, read_labels
 from medzoo.data.datasets.olives.parquet import ParquetReader, read_shards
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import FileReader, Missing, StackReader, list_files
 from medzoo.data.info import DatasetInfo
+from medzoo.data.options import choice
 from medzoo.data.splits.groups import hash_split
 
 Target = Literal["biomarkers", "disease", "clinical"]
@@ -78,9 +79,10 @@ def load(
         ConfigError: If options do not go together.
         DatasetError: If files are missing or damaged, or hold what they must not.
     """
-    for option, value, choices in (("target", target, Target), ("images", images, Images), ("source", source, Source)):
-        if value not in get_args(choices):
-            raise UnknownNameError(f"choice of data.{option}", value, get_args(choices))
+    choice("target", target, Target)
+    choice("images", images, Images)
+    choice("source", source, Source)
+    choice("missing", missing, Missing)
     folder = Path(root).expanduser()
     table, reader, notes = _from_parquet(folder, target, images, disease_names) if source == "parquet" else (
         _from_csv(folder, images, disease_names, missing)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.dataset import UnknownColumnError
+from medzoo.data.dataset import Reader, UnknownColumnError
 from medzoo.data.datasets.olives.labels import BIOMARKERS, LABELS, OTHER_COLUMNS, match_columns
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from medzoo.data.images.decode import decode_image
@@ -33,7 +33,7 @@ _KEPT_GROUPS = 4  # row groups held in memory by each process; one of 100 B-scan
 
 
 @dataclass(frozen=True)
-class ParquetReader:
+class ParquetReader(Reader):
     """Reads an image from its shard, row group and row.
 
     A row group is the least that can be read of a shard: the last few are kept.
@@ -48,11 +48,6 @@ class ParquetReader:
     image: str = "Image"
     channels: Literal[1, 3] = 1
     columns: tuple[str, ...] = ("shard", "row_group", "row")
-
-    @property
-    def shape(self) -> None:
-        """None: images are encoded and cost time to read."""
-        return
 
     def read(self, *values: Any) -> NDArray[Any]:
         """Return (C, H, W) uint8 pixels of the image in one row of a row group of a shard.
@@ -72,6 +67,10 @@ class ParquetReader:
             return np.moveaxis(decode_image(data, channels=self.channels, dtype="uint8"), -1, 0)
         except ImageError as error:
             raise ImageError(f"{where}: {error}") from None
+
+    def files(self, *values: Any) -> list[Path]:
+        """Return the shard."""
+        return [self.root / str(values[0])] if values else []
 
     def hashes(self, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         """Return the SHA-256 of the image bytes of each row of a table, row group by row group.

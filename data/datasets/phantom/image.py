@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.data.dataset import Reader
 from medzoo.data.seeding import generator
 
 CONCEPTS = ("lesion", "irregular border", "bright spots", "dark halo", "vessel")
@@ -32,7 +33,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass
-class PhantomReader:
+class PhantomReader(Reader):
     """Draws images; keeps what it has drawn, up to 256 MiB.
 
     Attributes:
@@ -46,7 +47,7 @@ class PhantomReader:
     seed: int
     size: int
     dims: int
-    channels: int
+    channels: int = field()
     noise: float
     columns: tuple[str, ...] = ("sample_id", "group", "site", "drawn", "diameter")
     _cache: dict[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)

@@ -22,7 +22,7 @@ A patient has several images, which share organ, texture, sex, age and site, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset, concept_columns, target_columns
 from medzoo.data.datasets.phantom.image import CONCEPTS, SITES, STRIPES, PhantomReader
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.options import choice, gray_or_colour
 from medzoo.data.seeding import generator
 from medzoo.data.splits.groups import hash_split
 
@@ -94,14 +95,12 @@ def load(
         UnknownNameError: On an unknown label kind.
         ConfigError: If a number is out of range.
     """
-    if labels not in get_args(PhantomLabels):
-        raise UnknownNameError("phantom labels", labels, get_args(PhantomLabels))
+    choice("labels", labels, PhantomLabels)
+    gray_or_colour(channels)
     size = (28 if dims == 3 else 64) if size is None else size
     missing = (_MISSING_MULTILABEL if labels == "multilabel" else 0.0) if missing is None else missing
-    _check_whole(dims=(dims, 2, 3), size=(size, 16, 1024), channels=(channels, 1, 3), seed=(seed, 0, 2**63 - 1))
+    _check_whole(dims=(dims, 2, 3), size=(size, 16, 1024), seed=(seed, 0, 2**63 - 1))
     _check_whole(patients=(patients, 4, 100_000), images_per_patient=(images_per_patient, 1, 50))
-    if channels == 2:
-        raise ConfigError("phantom: channels=2 is neither 1 (gray) nor 3 (RGB)")
     if not isinstance(stripes, bool):
         raise ConfigError(f"phantom: stripes={stripes!r} is not true or false")
     for name, share, top in (("noise", noise, 1.0), ("missing", missing, 0.99), ("confounder", confounder, 1.0)):

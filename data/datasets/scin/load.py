@@ -38,10 +38,11 @@ from medzoo.data.datasets.scin.labels import (
     ungradable_note,
 )
 from medzoo.data.datasets.scin.tables import CASES, RELEASE, check_values, find_folder, read_tables, release_note
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import FileReader, Missing, check_paths, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
+from medzoo.data.options import choice
 from medzoo.data.splits.groups import hash_split, merge_groups
 
 NAME = "scin"
@@ -109,8 +110,12 @@ def load(
         DatasetError: If a file or column is missing, the files differ in their cases, a value is not one the authors list,
             a path leaves the root, or photographs are not there; one line that names the file and the line.
     """
-    _check_options(labels=(labels, ScinLabels), rest=(rest, Rest), views=(views, Views),
-                   ungradable=(ungradable, Ungradable), caption=(caption, Caption), missing=(missing, Missing))  # fmt: skip
+    choice("labels", labels, ScinLabels)
+    choice("rest", rest, Rest)
+    choice("views", views, Views)
+    choice("ungradable", ungradable, Ungradable)
+    choice("caption", caption, Caption)
+    choice("missing", missing, Missing)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"{NAME}: seed={seed!r} is not a whole number")
     base, folder = Path(root).expanduser(), find_folder(root)
@@ -156,12 +161,6 @@ def load(
         concepts=CONCEPT_SPACE,
         subgroups=(*SUBGROUPS, "shot_type") if views == "image" else SUBGROUPS,
     )
-
-
-def _check_options(**options: tuple[str, Any]) -> None:
-    for name, (value, known) in options.items():
-        if value not in get_args(known):
-            raise UnknownNameError(f"choice of data.{name}", value, get_args(known))
 
 
 def _written_paths(cases: pd.DataFrame) -> dict[str, pd.Series]:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import SPLIT_WORDS, Dataset
 from medzoo.data.datasets.table.targets import Kind, make_targets
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import FileReader, Missing, check_paths, list_files, with_files
 from medzoo.data.images.nifti import SUFFIXES as NIFTI
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.options import one_text, text_list
+from medzoo.data.options import choice, gray_or_colour, one_text, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.tables import read_table, read_yes_no, require
@@ -94,10 +94,9 @@ def load(
     """
     if file is None:
         raise ConfigError("data=table needs data.file=<your table>.csv (or .parquet, .jsonl) and data.target=<column>")
-    if modality not in POLICIES:
-        raise UnknownNameError("modality", modality, POLICIES)
-    if channels not in (1, 3):
-        raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
+    choice("modality", modality, POLICIES)
+    choice("missing", missing, Missing)
+    channels = gray_or_colour(channels)
     names, units, empty_words = text_list(names, "names"), text_list(units, "units"), text_list(empty_words, "empty_words")
     concepts, subgroups, inputs = text_list(concepts, "concepts"), text_list(subgroups, "subgroups"), text_list(inputs, "inputs")
     id, caption = one_text(id, "id"), one_text(caption, "caption")  # noqa: A001  # the option's name
@@ -154,7 +153,7 @@ def load(
         _info(source.stem, modality, space, "image" if group is None else group, notes, value_type, licence),
         table.reset_index(drop=True),
         FileReader(
-            folder, tuple(paths), channels=1 if channels == 1 else 3, dtype=value_type,
+            folder, tuple(paths), channels=channels, dtype=value_type,
             window=None if window is None else _pair(window), views=views,
         ),
         space,

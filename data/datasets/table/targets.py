@@ -10,10 +10,10 @@ import pandas as pd
 
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.labels import LabelSpace
+from medzoo.data.options import choice
 from medzoo.data.tables import is_missing, plain_number, read_yes_no, require
 
 Kind = Literal["auto", "multiclass", "ordinal", "multilabel", "regression"]
-KINDS = ("auto", "multiclass", "ordinal", "multilabel", "regression")
 MOST_CLASSES = 1000
 """Above which a single column without given names is taken for a mistake (an identifier, a quantity)."""
 
@@ -48,8 +48,7 @@ def make_targets(
         ConfigError: If the options contradict each other.
         DatasetError: If a cell is not of the kind; names its line.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("data.kind", kind, KINDS)
+    choice("kind", kind, Kind)
     several = not isinstance(target, str)
     columns = [target] if isinstance(target, str) else list(target)
     if not columns:

@@ -28,7 +28,7 @@ SIZE = Preprocess((24, 24))
 
 
 @dataclass
-class FussyReader:
+class FussyReader(Reader):
     """Reads images of any size; fails in one of several ways on the sample named so."""
 
     columns: tuple[str, ...] = ("sample_id",)

@@ -25,7 +25,7 @@ SIGNS = ConceptSpace(("round", "dark"))
 
 
 @dataclass
-class DrawnReader:
+class DrawnReader(Reader):
     """As files are: any size, and one that cannot be read."""
 
     columns: tuple[str, ...] = ("height", "width", "channels", "path")

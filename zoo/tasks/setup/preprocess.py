@@ -41,7 +41,7 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     if channels is None:
         # A 2.5D network makes its own channels of neighbouring slices.
         channels = 3 if weights and not volume else (shape[0] if shape is not None else 1 if volume else 3)
-    prepared: Preprocess | None = getattr(dataset.reader, "prepared", None)
+    prepared = dataset.reader.prepared
     interpolation = asked.interpolation or weights.get("interpolation") or (prepared.interpolation if prepared else "bilinear")
     chosen = Preprocess(
         size=tuple(int(s) for s in size),

@@ -254,7 +254,7 @@ def check_images(spec: ModelSpec, dataset: Dataset, preprocess: Preprocess | Non
         CheckpointError: If one takes volumes and the other has images.
     """
     preprocess, shape = preprocess or spec.preprocess, dataset.reader.shape
-    require_prepared(getattr(dataset.reader, "prepared", None), preprocess)
+    require_prepared(dataset.reader.prepared, preprocess)
     dtype = "uint8" if dataset.info.value_type == "uint8" else "float32"
     if preprocess.dtype != dtype:
         raise ConfigError(f"the trained run takes {preprocess.dtype} images, {dataset.info.name} has {dtype} ones")

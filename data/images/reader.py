@@ -1,0 +1,92 @@
+"""What turns a row of a dataset's table into pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from medzoo.data.samples.preprocess import Preprocess
+
+
+class Reader(ABC):
+    """Turns the reader columns of one row into pixels. What a reader does not say of itself has the default below.
+
+    A dataclass gives its fields the names below with a default of its own, or as `name: type = field()`: without either it
+    would take the default below.
+
+    Attributes:
+        columns: Table columns whose values `read` takes, in that order.
+        views: True when each column is one view of the case, and `read` is called with one of them. A view that is
+            missing is a missing value in its column.
+        channels: What `read` gives, where it is the same for every image; None: not known before reading.
+        window: (low, high) of the source that become black and white, where it was declared; None: it was not.
+        prepared: How the images were made where they are prepared already: the model's own preprocessing must be the same.
+            None: they are as their source has them.
+    """
+
+    columns: tuple[str, ...]
+    views: bool = False
+    channels: int | None = None
+    window: tuple[float, float] | None = None
+    prepared: Preprocess | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """(C, H, W) or (C, D, H, W) when every image has this one shape and costs next to nothing to read; None for files.
+
+        Such images (an array in memory) are augmented at native size and resized on the device.
+        """
+        return None
+
+    @abstractmethod
+    def read(self, *values: Any) -> NDArray[Any]:
+        """Return (C, H, W) or (C, D, H, W), uint8, or float32 in 0..1 scaled from a declared range."""
+
+    def images(self, *values: Any) -> dict[int, tuple[Any, ...]]:
+        """Return view → what `read` takes for it, of the views that are there; of a reader without views all values as view 0.
+
+        Args:
+            *values: Of `columns`, in one row.
+        """
+        if not self.views:
+            return {0: values}
+        return {view: (value,) for view, value in enumerate(values) if not pd.isna(value)}
+
+    def files(self, *values: Any) -> list[Path]:
+        """Return the files that `read` would open for these values; empty for a reader that has none, or does not say."""
+        return []
+
+    def identity(self, *values: Any) -> str | None:
+        """Return what makes two images the same one, whatever table lists them, for the values that `read` takes.
+
+        None where only the dataset's own names tell: several images may lie in one file.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class ArrayReader(Reader):
+    """Reads from one array held in memory, by the position in column `array_index`.
+
+    Attributes:
+        arrays: (N, C, H, W) or (N, C, D, H, W), uint8, or float32 in 0..1.
+    """
+
+    arrays: NDArray[Any]
+    columns: tuple[str, ...] = ("array_index",)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The one shape of every image, channels first."""
+        return tuple(self.arrays.shape[1:])
+
+    def read(self, *values: Any) -> NDArray[Any]:
+        """Return a view of the image at one position."""
+        image: NDArray[Any] = self.arrays[int(values[0])]
+        return image

@@ -34,7 +34,7 @@ from medzoo.train.display import Display
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
 from medzoo.train.progress import plot_history, start_trackers, write_history
-from medzoo.train.state import Progress, restore_state, save_state
+from medzoo.train.state import Progress, Resumable
 
 SAMPLINGS = ("shuffle", "balanced")
 
@@ -103,9 +103,10 @@ class Trainer:
         optimizer = make_optimizer(task.model, self.config)
         self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
         self.progress = Progress()
+        average = self.average.module.model if self.average is not None else None
+        self.resumable = Resumable(run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash)
         if resume:
-            average = self.average.module.model if self.average is not None else None
-            self.progress = restore_state(run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash)
+            self.progress = self.resumable.restore()
         self.task = task
         if cache:
             self._cache_features()
@@ -287,14 +288,4 @@ class Trainer:
                     f"good state is kept in {self.run.state}: lower trainer.learning_rate or set trainer.clip"
                 )
         if self.accelerator.is_main_process:
-            average = self.average.module.model if self.average is not None else None
-            optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-            save_state(
-                self.run.state,
-                self.progress,
-                self.task.model,
-                optimizer,
-                average,
-                self.accelerator.scaler,
-                self.task.spec.hash,
-            )
+            self.resumable.save(self.progress)

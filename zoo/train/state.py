@@ -51,77 +51,83 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save_state(
-    folder: Path,
-    progress: Progress,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: nn.Module | None,
-    scaler: torch.amp.GradScaler | None,
-    spec_hash: str,
-) -> None:
-    """Write a resumable state and point to it; the one before is removed only then.
+@dataclass(frozen=True)
+class Resumable:
+    """What a training goes on with.
 
-    Raises:
-        TrainingError: If it cannot be written; the last state stands.
+    Attributes:
+        folder: Where states are kept.
+        model: The network.
+        optimizer: Its optimizer.
+        average: The network's moving average, or None.
+        scaler: Of fp16, or None.
+        spec_hash: Of the model: a state of another is refused.
     """
-    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
-    if average is not None:
-        tensors.update({f"average.{name}": t for name, t in average.state_dict().items()})
-    described = optimizer.state_dict()
-    scalars: dict[str, dict[str, Any]] = {}
-    for index, values in described["state"].items():
-        for key, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value
-            else:
-                scalars.setdefault(str(index), {})[key] = value
-    content = {
-        "spec": spec_hash,
-        "progress": asdict(progress),
-        "optimizer": {"groups": described["param_groups"], "scalars": scalars},
-        "scaler": scaler.state_dict() if scaler is not None else None,
-    }
-    files = {TENSORS: tensors_to_bytes(tensors), SCALARS: json.dumps(content, indent=1).encode("utf-8")}
-    write_folder(folder, f"step-{progress.step:08d}-{progress.epoch:05d}-{progress.batch:06d}", files, POINTER)
-    prune(folder, [POINTER])
 
+    folder: Path
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: nn.Module | None
+    scaler: torch.amp.GradScaler | None
+    spec_hash: str
 
-def restore_state(
-    folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: nn.Module | None,
-    scaler: torch.amp.GradScaler | None,
-    spec_hash: str,
-) -> Progress:
-    """Load the latest state into a model, its optimizer, its average and the fp16 scaler.
+    def save(self, progress: Progress) -> None:
+        """Write a resumable state and point to it; the one before is removed only then.
 
-    Raises:
-        CheckpointError: If there is none, it is damaged, or it is of another model.
-    """
-    state = pointed_folder(folder, POINTER)
-    if state is None:
-        raise CheckpointError(f"nothing to resume in {folder.parent}: no state was saved; start anew with another run=...")
-    try:
-        content = json.loads((state / SCALARS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{state / SCALARS} is damaged: {error}") from error
-    if content["spec"] != spec_hash:
-        raise CheckpointError(f"the state in {state} is of another model than {folder.parent / 'spec.json'}")
-    tensors = tensors_from_file(state / TENSORS)
-    load_weights(model, _under(tensors, "model."), state)
-    if average is not None:
-        load_weights(average, _under(tensors, "average."), state)
-    values: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in content["optimizer"]["scalars"].items()}
-    for name, tensor in _under(tensors, "optimizer.").items():
-        index, _, key = name.partition(".")
-        values.setdefault(int(index), {})[key] = tensor
-    groups = [_tuples(group) for group in content["optimizer"]["groups"]]
-    optimizer.load_state_dict({"state": values, "param_groups": groups})
-    if scaler is not None and content["scaler"]:
-        scaler.load_state_dict(content["scaler"])
-    return Progress(**content["progress"])
+        Raises:
+            TrainingError: If it cannot be written; the last state stands.
+        """
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors.update({f"average.{name}": t for name, t in self.average.state_dict().items()})
+        described = self.optimizer.state_dict()
+        scalars: dict[str, dict[str, Any]] = {}
+        for index, values in described["state"].items():
+            for key, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{index}.{key}"] = value
+                else:
+                    scalars.setdefault(str(index), {})[key] = value
+        content = {
+            "spec": self.spec_hash,
+            "progress": asdict(progress),
+            "optimizer": {"groups": described["param_groups"], "scalars": scalars},
+            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
+        }
+        files = {TENSORS: tensors_to_bytes(tensors), SCALARS: json.dumps(content, indent=1).encode("utf-8")}
+        write_folder(self.folder, f"step-{progress.step:08d}-{progress.epoch:05d}-{progress.batch:06d}", files, POINTER)
+        prune(self.folder, [POINTER])
+
+    def restore(self) -> Progress:
+        """Load the latest state into model, optimizer, average and scaler.
+
+        Raises:
+            CheckpointError: If there is none, it is damaged, or it is of another model.
+        """
+        state = pointed_folder(self.folder, POINTER)
+        if state is None:
+            raise CheckpointError(
+                f"nothing to resume in {self.folder.parent}: no state was saved; start anew with another run=..."
+            )
+        try:
+            content = json.loads((state / SCALARS).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{state / SCALARS} is damaged: {error}") from error
+        if content["spec"] != self.spec_hash:
+            raise CheckpointError(f"the state in {state} is of another model than {self.folder.parent / 'spec.json'}")
+        tensors = tensors_from_file(state / TENSORS)
+        load_weights(self.model, _under(tensors, "model."), state)
+        if self.average is not None:
+            load_weights(self.average, _under(tensors, "average."), state)
+        values: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in content["optimizer"]["scalars"].items()}
+        for name, tensor in _under(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            values.setdefault(int(index), {})[key] = tensor
+        groups = [_tuples(group) for group in content["optimizer"]["groups"]]
+        self.optimizer.load_state_dict({"state": values, "param_groups": groups})
+        if self.scaler is not None and content["scaler"]:
+            self.scaler.load_state_dict(content["scaler"])
+        return Progress(**content["progress"])
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -39,7 +39,18 @@ def build_network(
         backbone: nn.Module = build_clip_image(spec.arguments["open_clip"], spec.arguments["outputs"], seed)
     else:
         backbone = model_from_spec(spec, seed=seed, pretrained=pretrained, checkpoint_path=checkpoint_path)
-    return HEADS[spec.head](backbone, spec, seed)
+    return HEADS[head_of(spec)](backbone, spec, seed)
+
+
+def head_of(spec: ModelSpec) -> str:
+    """Return which of `HEADS` a spec is of: the one that it names, else what its task, arguments and loss say."""
+    if spec.head is not None:
+        return spec.head
+    if spec.task == "bottleneck":
+        return "bottleneck"
+    if "neighbours" in spec.arguments:
+        return "neighbours"
+    return "ordinal" if spec.objective.get("loss") in ("corn", "cumulative") else "linear"
 
 
 def _linear(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
@@ -79,7 +90,7 @@ HEADS: Mapping[str, Callable[[nn.Module, ModelSpec, int], nn.Module]] = {
     "neighbours": _neighbours,
     "bottleneck": _bottleneck,
 }
-"""`ModelSpec.head` → what puts it around a backbone, its random weights a function of the seed."""
+"""Name of a head → what puts it around a backbone, its random weights a function of the seed."""
 
 
 def _feature_width(model: nn.Module, spec: ModelSpec) -> int:

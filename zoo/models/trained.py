@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.models.backbones.contract import Around, head_modules
-from medzoo.models.build import build_network
+from medzoo.models.build import build_network, head_of
 from medzoo.models.clip.image import image_config
 from medzoo.models.clip.model import ClipSource, build_clip, find_clip, load_clip_weights
 from medzoo.models.heads.bottleneck import FROZEN
@@ -95,7 +95,7 @@ def read_start(run: str | Path) -> Start:
     backbone = bare_network(network)
     weights = {name: t for name, t in backbone.state_dict().items() if name not in head_names(backbone)}
     arguments = {k: v for k, v in spec.arguments.items() if k not in ("outputs", "neighbours")}
-    whole = (backbone if spec.head == "bottleneck" else network).state_dict()
+    whole = (backbone if head_of(spec) == "bottleneck" else network).state_dict()
     head = {name: tensor for name, tensor in whole.items() if name.removeprefix("backbone.") not in weights}
     return Start(spec.family, spec.architecture, arguments, spec, weights, head)
 
@@ -118,7 +118,7 @@ def fill_from_start(network: nn.Module, spec: ModelSpec, start: Start) -> None:
         weights = resampled(backbone, start)
     load_backbone(backbone, weights, spec.architecture)
     if has_same_outputs(spec, start.spec):
-        (backbone if spec.head == "bottleneck" else network).load_state_dict(dict(start.head), strict=False)
+        (backbone if head_of(spec) == "bottleneck" else network).load_state_dict(dict(start.head), strict=False)
 
 
 def resampled(backbone: nn.Module, start: Start) -> dict[str, Tensor]:
@@ -152,9 +152,9 @@ def describe_start(name: str, spec: ModelSpec) -> str:
 
 def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
     """Whether the last layer before a network's outputs, or its concepts, answers the same question in the same units."""
-    if one.task != other.task or "neighbours" in (one.head, other.head):
+    if one.task != other.task or "neighbours" in (head_of(one), head_of(other)):
         return False
-    if one.head == "bottleneck":
+    if head_of(one) == "bottleneck":
         trained = not {one.objective["regime"], other.objective["regime"]} & set(FROZEN)
         return trained and one.objective["concepts"] == other.objective["concepts"]
     asked = [spec.data.get("options", {}).get("target") for spec in (one, other)]  # columns of 0 and 1 have the same labels

@@ -31,7 +31,8 @@ class ModelSpec:
         objective: What it was trained for, with the target statistics that decode its outputs (task's own form).
         data: Card of the training data (`DatasetInfo.to_dict`), its options and split sizes.
         versions: Library → version at training.
-        named_head: What stands around the backbone, of `medzoo.models.build.HEADS`, where it does not follow from the rest.
+        head: What stands around the backbone, of `medzoo.models.build.HEADS`; None where it follows from the rest, as in
+            specs that name none (`medzoo.models.build.head_of`).
     """
 
     family: str
@@ -44,18 +45,7 @@ class ModelSpec:
     objective: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    named_head: str | None = None
-
-    @property
-    def head(self) -> str:
-        """The head around the backbone: the one named, else what task, arguments and loss say, as in specs that name none."""
-        if self.named_head is not None:
-            return self.named_head
-        if self.task == "bottleneck":
-            return "bottleneck"
-        if "neighbours" in self.arguments:
-            return "neighbours"
-        return "ordinal" if self.objective.get("loss") in ("corn", "cumulative") else "linear"
+    head: str | None = None
 
     @property
     def label_space(self) -> LabelSpace:
@@ -82,7 +72,7 @@ class ModelSpec:
             "objective": dict(self.objective),
             "data": dict(self.data),
             "versions": dict(self.versions),
-            **({"head": self.named_head} if self.named_head is not None else {}),
+            **({"head": self.head} if self.head is not None else {}),
         }
 
     @classmethod
@@ -106,7 +96,7 @@ class ModelSpec:
                 objective=described["objective"],
                 data=described["data"],
                 versions=described["versions"],
-                named_head=described.get("head"),
+                head=described.get("head"),
             )
         except (KeyError, TypeError, MedzooError) as error:
             raise CheckpointError(f"the model's spec is damaged: {type(error).__name__}: {error}") from error

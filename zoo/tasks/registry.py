@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import metadata
 
 from medzoo.data.errors import CheckpointError
+from medzoo.models.build import head_of
 from medzoo.models.heads.bottleneck import FROZEN
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Task
@@ -36,9 +37,9 @@ def task_class(spec: ModelSpec) -> type[Task]:
     if spec.task not in _OWN or (spec.task != "contrast" and spec.labels is None):
         raise CheckpointError(f"this medzoo has no task {spec.task!r}; update it, or install the package that brings it")
     kind = spec.task
-    if spec.head == "neighbours":
+    if head_of(spec) == "neighbours":
         kind = "neighbours"
-    elif spec.head == "bottleneck" and spec.objective["regime"] in FROZEN:
+    elif head_of(spec) == "bottleneck" and spec.objective["regime"] in FROZEN:
         kind = "frozen bottleneck"
     own: type[Task] = metadata.EntryPoint(kind, _OWN[kind], ENTRY_POINTS).load()
     return own

@@ -52,13 +52,9 @@ class TrainedModel:
         return () if self.task.spec.concepts is None else self.task.spec.concepts.names
 
     def predict(
-        self,
-        images: Sequence[Image] | NDArray[Any],
-        *,
-        batch_size: int = 32,
-        concept_values: Corrections | None = None,
-        concept_mask: Corrections | None = None,
-    ) -> dict[str, NDArray[Any]]:
+        self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32, concept_values: Corrections | None = None,
+        concept_mask: Corrections | None = None
+    ) -> dict[str, NDArray[Any]]:  # fmt: skip
         """Return `logits` and `probabilities`, (N, K) float32, in the order of the images.
 
         Args:
@@ -109,12 +105,9 @@ class TrainedModel:
         return self._run(images, batch_size, lambda batch: {"features": self.task.features(batch)})["features"]
 
     def _run(
-        self,
-        images: Sequence[Image] | NDArray[Any],
-        batch_size: int,
-        step: Callable[[dict[str, Any]], dict[str, Tensor]],
-        further: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> dict[str, NDArray[Any]]:
+        self, images: Sequence[Image] | NDArray[Any], batch_size: int, step: Callable[[dict[str, Any]], dict[str, Tensor]],
+        further: Mapping[str, NDArray[np.float32]] | None = None
+    ) -> dict[str, NDArray[Any]]:  # fmt: skip
         wanted, window = self.task.spec.preprocess, self.task.spec.data.get("window")
         given = None if window is None else (float(window[0]), float(window[1]))
         pixels = [

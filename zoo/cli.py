@@ -103,10 +103,16 @@ def _train(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _search(arguments: Sequence[str]) -> int:
-    from medzoo.commands.search import main as search
+def _own(module: str) -> Callable[[Sequence[str]], int]:
+    """Return a verb whose command line is its own: the `main` of a module reads it."""
 
-    return search(arguments)
+    def run(arguments: Sequence[str]) -> int:
+        from importlib import import_module
+
+        status: int = import_module(module).main(arguments)
+        return status
+
+    return run
 
 
 def _composed(name: str, schema: str, module: str) -> Callable[[Sequence[str]], int]:
@@ -124,24 +130,6 @@ def _composed(name: str, schema: str, module: str) -> Callable[[Sequence[str]], 
         return status if type(status) is int else 0
 
     return run
-
-
-def _predict(arguments: Sequence[str]) -> int:
-    from medzoo.export.commands.predict import main as predict
-
-    return predict(arguments)
-
-
-def _doctor(arguments: Sequence[str]) -> int:
-    from medzoo.export.commands.doctor import main as doctor
-
-    return doctor(arguments)
-
-
-def _compare(arguments: Sequence[str]) -> int:
-    from medzoo.commands.compare import main as compare
-
-    return compare(arguments)
 
 
 def _show(arguments: Sequence[str]) -> int:
@@ -231,14 +219,14 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": _composed("evaluate", "medzoo.settings.verbs:EvaluateConfig", "medzoo.commands.evaluate"),
     "verify": _composed("verify", "medzoo.settings.verbs:VerifyConfig", "medzoo.commands.verify"),
     "prepare": _composed("prepare", "medzoo.settings.verbs:PrepareConfig", "medzoo.commands.prepare"),
-    "compare": _compare,
+    "compare": _own("medzoo.commands.compare"),
     "zeroshot": _composed("zeroshot", "medzoo.settings.verbs:ZeroshotConfig", "medzoo.commands.zeroshot"),
     "intervene": _composed("intervene", "medzoo.settings.verbs:InterveneConfig", "medzoo.commands.intervene"),
     "explain": _composed("explain", "medzoo.settings.verbs:ExplainConfig", "medzoo.commands.explain"),
-    "search": _search,
+    "search": _own("medzoo.commands.search"),
     "export": _composed("export", "medzoo.export.settings:ExportConfig", "medzoo.export.commands.export"),
-    "predict": _predict,
+    "predict": _own("medzoo.export.commands.predict"),
     "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.commands.bench"),
-    "doctor": _doctor,
+    "doctor": _own("medzoo.export.commands.doctor"),
     "show": _show,
 }

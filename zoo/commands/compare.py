@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.evaluation.bootstrap import value_text
 from medzoo.models.heads.bottleneck import FROZEN
 from medzoo.models.trained import is_run
 from medzoo.store.directory import RunDirectory
@@ -107,13 +108,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def comparison(
-    results: Sequence[Result],
-    *,
-    split: str = "test",
-    metrics: Sequence[str] | None = None,
-    title: str = "Results",
-    notes: Sequence[str] = (),
-) -> str:
+    results: Sequence[Result], *, split: str = "test", metrics: Sequence[str] | None = None, title: str = "Results",
+    notes: Sequence[str] = ()
+) -> str:  # fmt: skip
     """Return a Markdown page: a section a dataset, a row a setting, with mean and spread over seeds, then every run.
 
     Args:
@@ -173,9 +170,7 @@ def _single(members: Sequence[Result], split: str, columns: Sequence[str]) -> li
         row = [result.name, str(result.config["seed"])]
         for column in columns:
             metric = result.metric(split, column)
-            value = "undefined" if metric["value"] is None else f"{metric['value']:.3f}"
-            bounds = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
-            row.append(value + bounds)
+            row.append(value_text(metric["value"], metric["low"], metric["high"]))
         rows.append(row)
     return rows
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.seeding import generator
+from medzoo.evaluation.bootstrap import value_text
 from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.inference.bottleneck_run import open_bottleneck
 from medzoo.inference.intervene import POLICIES, check_interval, class_logits, intervention_curve, parse_concepts
@@ -32,22 +33,20 @@ def main(config: InterveneConfig) -> dict[str, Any]:
         raise ConfigError(f"policies is empty; choose of {', '.join(POLICIES)}")
     check_interval(config.replicates, config.level)
     run, task, predictions = open_bottleneck(config.run)
-    assert task.spec.labels is not None
-    assert task.spec.concepts is not None
-    predictions = predictions.of_split(config.split)
+    labels, predictions = task.spec.label_space, predictions.of_split(config.split)
     chosen = _chosen(config, task, len(predictions)) if config.set or config.randomise else None
-    name = config.metric or METRICS[task.spec.labels.kind][0]
-    before = monitor_value(task.spec.labels, predictions.targets, predictions.logits, name)
-    never = monitorable(task.spec.labels, predictions.targets, name)
+    name = config.metric or METRICS[labels.kind][0]
+    before = monitor_value(labels, predictions.targets, predictions.logits, name)
+    never = monitorable(labels, predictions.targets, name)
     if never is not None:
         raise EvaluationError(f"{name} is undefined on the {config.split} split ({never}); give another metric=... or split=...")
     result: dict[str, Any] = {"split": config.split, "metric": name, "before": before}
-    print(f"{config.split}: {name} {_shown(before)} as predicted")
+    print(f"{config.split}: {name} {value_text(before)} as predicted")
     if chosen is not None:
         logits = class_logits(task, predictions, *chosen)
-        result["after"] = monitor_value(task.spec.labels, predictions.targets, logits, name)
+        result["after"] = monitor_value(labels, predictions.targets, logits, name)
         result["set"], result["randomised"] = dict(config.set), list(config.randomise)
-        print(f"{config.split}: {name} {_shown(result['after'])} with {_words(config)}")
+        print(f"{config.split}: {name} {value_text(result['after'])} with {_words(config)}")
     else:
         for policy in config.policies:
             rows = intervention_curve(
@@ -56,8 +55,8 @@ def main(config: InterveneConfig) -> dict[str, Any]:
             )  # fmt: skip
             result.setdefault("curves", {})[policy] = rows
             for row in rows:
-                bounds = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-                print(f"  {policy:<12} {row['corrected']:>2} corrected  {name} {_shown(row['value'])}{bounds}")
+                text = value_text(row["value"], row["low"], row["high"])
+                print(f"  {policy:<12} {row['corrected']:>2} corrected  {name} {text}")
         write_file(run.plots / f"interventions_{config.split}.png", _plot(result["curves"], name))
     name_of_file = "interventions.json" if chosen is None else "interventions_set.json"
     write_file(run.path / name_of_file, json.dumps(result, indent=2, allow_nan=False).encode("utf-8"))
@@ -84,10 +83,6 @@ def _chosen(config: InterveneConfig, task: Bottleneck, samples: int) -> tuple[np
 def _words(config: InterveneConfig) -> str:
     said = [f"{name} = {value:g}" for name, value in config.set.items()] + [f"{name} at random" for name in config.randomise]
     return ", ".join(said)
-
-
-def _shown(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _plot(curves: dict[str, list[dict[str, Any]]], metric: str) -> bytes:

@@ -104,18 +104,13 @@ def search_vector(
         other, place = "other " if passed else "", f" in split {split}" if split else ""
         raise EvaluationError(f"k={k}: there are {len(images) - passed} {other}images{place}; choose a k from 1 to that")
     rows, similarities = gallery.nearest(np.asarray(vector)[None], k + passed)
-    kept = [n for n, row in enumerate(rows[0]) if gallery.image_key[row] != without][:k]
-    return [
-        Neighbour(
-            rank=rank,
-            sample_id=str(gallery.sample_id[rows[0, n]]),
-            similarity=float(similarities[0, n]),
-            image_key=str(gallery.image_key[rows[0, n]]),
-            split=str(gallery.split[rows[0, n]]),
-            text=str(gallery.text[rows[0, n]]),
-        )
-        for rank, n in enumerate(kept, start=1)
-    ]
+    kept = [(row, alike) for row, alike in zip(rows[0], similarities[0], strict=True) if gallery.image_key[row] != without][:k]
+    found = []
+    for rank, (row, alike) in enumerate(kept, start=1):
+        columns = (gallery.sample_id, gallery.image_key, gallery.split, gallery.text)
+        sample_id, image_key, part, text = (str(column[row]) for column in columns)
+        found.append(Neighbour(rank, sample_id, float(alike), image_key, part, text))
+    return found
 
 
 def read_vector(path: Path) -> NDArray[Any]:

@@ -146,15 +146,10 @@ def _fit_at_once(
 def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details: dict[str, Any]) -> None:
     folder = find_checkpoint(run.path, "best")
     predict_run(
-        run,
-        load_checkpoint(folder),
-        dataset,
-        settings.evaluation,
+        run, load_checkpoint(folder), dataset, settings.evaluation,
         Runner(make_accelerator(settings.device), settings.evaluation.batch_size or 64),
-        {**details, "weights": weights_checksum(folder)},
-        augment=settings.trainer.augment,
-        captions=settings.model.captions,
-    )
+        {**details, "weights": weights_checksum(folder)}, augment=settings.trainer.augment, captions=settings.model.captions,
+    )  # fmt: skip
     if PartialState().is_main_process:
         report_run(run, settings.evaluation)
 

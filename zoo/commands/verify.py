@@ -35,13 +35,9 @@ def main(config: VerifyConfig) -> int:
     dataset = load_dataset(**data)
     with Display().bar("images", len(dataset) if limit is None else limit) as move:
         report = audit(
-            dataset,
-            images=limit,
-            deep=config.deep,
-            partial=config.data.get("missing") == "skip",
-            workers=config.workers,
+            dataset, images=limit, deep=config.deep, partial=config.data.get("missing") == "skip", workers=config.workers,
             advance=lambda n: move(advance=n),
-        )
+        )  # fmt: skip
     for line in as_lines(report):
         print(line)
     if config.output is not None:

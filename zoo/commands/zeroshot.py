@@ -49,12 +49,8 @@ def main(config: ZeroshotConfig) -> Path | None:
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels; give images=[folder] and classes=[...] for images without")
     classifier, prompts = _classifier(task, config, dataset, dataset.labels)
-    path = (
-        Path(config.run)
-        if config.run is not None
-        else default_run_path(f"zeroshot-{config.data['name']}", task.spec.architecture)
-    )
-    run = RunDirectory(path)
+    default = default_run_path(f"zeroshot-{config.data['name']}", task.spec.architecture)
+    run = RunDirectory(default if config.run is None else Path(config.run))
     run.require_empty()
     embeddings = embed_dataset(task, dataset, config.evaluation.splits, Runner(accelerator, config.evaluation.batch_size or 64))
     details = {"model": task.spec.architecture, "zero-shot": prompt_card(prompts, classifier)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,10 +57,24 @@ class Interval:
         low, high = np.quantile(defined, [(1 - self.level) / 2, (1 + self.level) / 2])
         return float(low), float(high)
 
+    def described(self, value: float | None, drawn: Floats | None) -> dict[str, Any]:
+        """Return `value`, `low` and `high` of a metric and its (B,) replicates, JSON-ready; None where it is undefined."""
+        if value is None or np.isnan(value):
+            return {"value": None, "low": None, "high": None}
+        low, high = self.bounds(drawn)
+        return {"value": float(value), "low": low, "high": high}
+
 
 DEFAULT_INTERVAL = Interval()
 NO_INTERVAL = Interval(replicates=0)
 """For a value alone."""
+
+
+def value_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Return a metric as text: `0.912 [0.870, 0.951]`, `0.912` without an interval, or `undefined`."""
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def group_codes(groups: Sequence[str]) -> NDArray[np.int64]:

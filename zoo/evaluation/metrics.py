@@ -6,6 +6,7 @@ without positives or without negatives, a quantity without spread). Ones give th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,17 +209,16 @@ def macro_mean(values: Floats) -> float | None:
 def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
     known = weights * data.observed[:, 0]
     chosen, truth = data.probabilities.argmax(axis=1), data.truth.argmax(axis=1)
-    columns: dict[str, list[Floats]] = {"auroc": [], "ap": [], "f1": [], "recall": [], "precision": []}
+    parts = []
     for k in range(data.labels.width):
         positive = data.truth[:, k] == 1
-        columns["auroc"].append(auroc(data.scores[:, k], positive, known))
-        columns["ap"].append(average_precision(data.scores[:, k], positive, known))
-        _threshold_metrics(columns, chosen == k, positive, known)
+        hit, false, missed, _ = confusion(chosen == k, positive, known)
+        parts.append({**_ranking_metrics(data.scores[:, k], positive, known), **_threshold_metrics(hit, false, missed)})
     right = (chosen == truth).astype(np.float64)
     errors = ((data.probabilities - data.truth) ** 2).sum(axis=1)
     surprise = -np.log(np.maximum(np.take_along_axis(data.probabilities, truth[:, None], axis=1)[:, 0], 1e-300))
     total = known.sum(axis=1)
-    classes = {name: np.stack(values, axis=1) for name, values in columns.items()}
+    classes = _side_by_side(parts)
     overall = {
         "accuracy": _ratio(known @ right, total),
         "balanced_accuracy": macro_means(classes["recall"]),
@@ -241,46 +241,59 @@ def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floa
 
 
 def _multilabel(data: Scored, weights: Floats, bins: int) -> dict[str, Floats]:
-    names = ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "recall", "precision", "ece", "brier")
-    columns: dict[str, list[Floats]] = {name: [] for name in names}
+    parts = []
     for k in range(data.labels.width):
         known, positive, p = weights * data.observed[:, k], data.truth[:, k] == 1, data.probabilities[:, k]
-        columns["auroc"].append(auroc(data.scores[:, k], positive, known))
-        columns["ap"].append(average_precision(data.scores[:, k], positive, known))
-        flagged = p > 0.5
-        hit, false, missed, passed = _threshold_metrics(columns, flagged, positive, known)
-        columns["accuracy"].append(_ratio(hit + passed, known.sum(axis=1)))
-        columns["balanced_accuracy"].append(0.5 * (_ratio(hit, hit + missed) + _ratio(passed, passed + false)))
-        columns["ece"].append(calibration_error(p, positive.astype(np.float64), known, bins))
-        columns["brier"].append(_ratio(known @ (p - positive) ** 2, known.sum(axis=1)))
-    return {name: np.stack(values, axis=1) for name, values in columns.items()}
+        hit, false, missed, passed = confusion(p > 0.5, positive, known)
+        parts.append(
+            {
+                **_ranking_metrics(data.scores[:, k], positive, known),
+                "accuracy": _ratio(hit + passed, known.sum(axis=1)),
+                "balanced_accuracy": 0.5 * (_ratio(hit, hit + missed) + _ratio(passed, passed + false)),
+                **_threshold_metrics(hit, false, missed),
+                "ece": calibration_error(p, positive.astype(np.float64), known, bins),
+                "brier": _ratio(known @ (p - positive) ** 2, known.sum(axis=1)),
+            }
+        )
+    return _side_by_side(parts)
 
 
 def _regression(data: Scored, weights: Floats) -> dict[str, Floats]:
-    columns: dict[str, list[Floats]] = {"mae": [], "rmse": [], "r2": [], "spearman": []}
+    parts = []
     for k in range(data.labels.width):
         known, truth = weights * data.observed[:, k], data.truth[:, k]
         error, total = data.scores[:, k] - truth, known.sum(axis=1)
         mean = _ratio(known @ truth, total)
         spread = np.maximum(known @ truth**2 - total * np.nan_to_num(mean) ** 2, 0)
-        columns["mae"].append(_ratio(known @ np.abs(error), total))
-        columns["rmse"].append(np.sqrt(_ratio(known @ error**2, total)))
         several = np.array([len(np.unique(truth[row > 0])) > 1 for row in known])
-        columns["r2"].append(np.where(several, 1 - _ratio(known @ error**2, np.where(several, spread, 0)), np.nan))
-        columns["spearman"].append(spearman(data.scores[:, k], truth, known))
-    return {name: np.stack(values, axis=1) for name, values in columns.items()}
+        parts.append(
+            {
+                "mae": _ratio(known @ np.abs(error), total),
+                "rmse": np.sqrt(_ratio(known @ error**2, total)),
+                "r2": np.where(several, 1 - _ratio(known @ error**2, np.where(several, spread, 0)), np.nan),
+                "spearman": spearman(data.scores[:, k], truth, known),
+            }
+        )
+    return _side_by_side(parts)
 
 
-def _threshold_metrics(
-    columns: dict[str, list[Floats]], flagged: NDArray[np.bool_], positive: NDArray[np.bool_], known: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Append F1, recall and precision of one class; undefined without positives. Returns the confusion counts."""
-    hit, false, missed, passed = confusion(flagged, positive, known)
+def _side_by_side(parts: Sequence[dict[str, Floats]]) -> dict[str, Floats]:
+    """Return (B, K) by metric, of (B,) by metric for each class."""
+    return {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}
+
+
+def _ranking_metrics(score: Floats, positive: NDArray[np.bool_], known: Floats) -> dict[str, Floats]:
+    return {"auroc": auroc(score, positive, known), "ap": average_precision(score, positive, known)}
+
+
+def _threshold_metrics(hit: Floats, false: Floats, missed: Floats) -> dict[str, Floats]:
+    """Return F1, recall and precision of one class from its confusion counts; undefined without positives."""
     some = hit + missed > 0
-    columns["f1"].append(np.where(some, _ratio(2 * hit, 2 * hit + false + missed), np.nan))
-    columns["recall"].append(_ratio(hit, hit + missed))
-    columns["precision"].append(np.where(some, np.nan_to_num(_ratio(hit, hit + false)), np.nan))
-    return hit, false, missed, passed
+    return {
+        "f1": np.where(some, _ratio(2 * hit, 2 * hit + false + missed), np.nan),
+        "recall": _ratio(hit, hit + missed),
+        "precision": np.where(some, np.nan_to_num(_ratio(hit, hit + false)), np.nan),
+    }
 
 
 def _within_top(probabilities: Floats, truth: NDArray[np.int64], k: int) -> Floats:

@@ -26,6 +26,15 @@ from medzoo.data.labels import ConceptSpace, LabelSpace, sigmoid
 from medzoo.store.storage import write_file
 
 FORMAT = 1
+_MATRICES = (
+    ("target", "targets", "labels"),
+    ("logit", "logits", "labels"),
+    ("prob", "probabilities", "labels"),
+    ("concept", "concept_targets", "concepts"),
+    ("concept_logit", "concept_logits", "concepts"),
+    ("residual_logit", "residual_logits", "labels"),
+)
+"""Prefix of the columns, field, and the field that names the columns; in the file's order."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +95,8 @@ class Predictions:
 
     def take(self, keep: NDArray[np.bool_]) -> Predictions:
         """Return the rows where `keep` holds."""
-        rows = ("sample_id", "split", "group", "targets", "logits", "probabilities")
-        further = ("concept_targets", "concept_logits", "residual_logits")
-        chosen: dict[str, Any] = {name: getattr(self, name)[keep] for name in rows}
-        chosen |= {name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in further}
+        names = ("sample_id", "split", "group", *(field_name for _, field_name, _ in _MATRICES))
+        chosen: dict[str, Any] = {name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in names}
         return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True))
 
     def as_concepts(self) -> Predictions:
@@ -101,16 +108,10 @@ class Predictions:
         if self.concepts is None or self.concept_targets is None or self.concept_logits is None:
             raise EvaluationError("these predictions are of a model without concepts")
         return replace(
-            self,
-            labels=LabelSpace("multilabel", self.concepts.names),
-            targets=self.concept_targets,
-            logits=self.concept_logits,
-            probabilities=sigmoid(self.concept_logits.astype(np.float64)).astype(np.float32),
-            concepts=None,
-            concept_targets=None,
-            concept_logits=None,
-            residual_logits=None,
-        )
+            self, labels=LabelSpace("multilabel", self.concepts.names), targets=self.concept_targets, logits=self.concept_logits,
+            probabilities=sigmoid(self.concept_logits.astype(np.float64)).astype(np.float32), concepts=None, concept_targets=None,
+            concept_logits=None, residual_logits=None,
+        )  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Write the file in one step.
@@ -119,14 +120,10 @@ class Predictions:
             TrainingError: If it cannot be written.
         """
         columns: dict[str, Any] = {"sample_id": self.sample_id, "split": self.split, "group": self.group}
-        for prefix, values in (("target", self.targets), ("logit", self.logits), ("prob", self.probabilities)):
-            for k, name in enumerate(self.labels.names):
-                columns[f"{prefix}.{name}"] = values[:, k]
-        for prefix, extra in (("concept", self.concept_targets), ("concept_logit", self.concept_logits)):
-            if self.concepts is not None and extra is not None:
-                columns |= {f"{prefix}.{name}": extra[:, m] for m, name in enumerate(self.concepts.names)}
-        if self.residual_logits is not None:
-            columns |= {f"residual_logit.{name}": self.residual_logits[:, k] for k, name in enumerate(self.labels.names)}
+        for prefix, field_name, space in _MATRICES:
+            values, named = getattr(self, field_name), getattr(self, space)
+            if values is not None and named is not None:
+                columns |= {f"{prefix}.{name}": values[:, place] for place, name in enumerate(named.names)}
         for name in self.subgroups.columns:
             columns[f"subgroup.{name}"] = self.subgroups[name].to_numpy()
         about = {
@@ -159,37 +156,18 @@ class Predictions:
             about = json.loads((table.schema.metadata or {})[b"medzoo"])
             labels = LabelSpace.from_dict(about["labels"])
             frame = table.to_pandas()
-            matrices = [
-                frame[[f"{prefix}.{name}" for name in labels.names]].to_numpy(dtype=np.float32)
-                for prefix in ("target", "logit", "prob")
-            ]
-            texts = [frame[name].to_numpy(dtype=object) for name in ("sample_id", "split", "group")]
+            concepts = None if about.get("concepts") is None else ConceptSpace.from_dict(about["concepts"])
+            read: dict[str, Any] = {name: frame[name].to_numpy(dtype=object) for name in ("sample_id", "split", "group")}
+            for prefix, field_name, space in _MATRICES:
+                named = labels if space == "labels" else concepts
+                names = [] if named is None else [f"{prefix}.{name}" for name in named.names]
+                if names and (prefix != "residual_logit" or set(names) <= set(frame.columns)):
+                    read[field_name] = frame[names].to_numpy(dtype=np.float32)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise EvaluationError(f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}") from error
-        concepts = None if about.get("concepts") is None else ConceptSpace.from_dict(about["concepts"])
-        further: dict[str, Any] = {}
-        if concepts is not None:
-            for field_name, prefix in (("concept_targets", "concept"), ("concept_logits", "concept_logit")):
-                further[field_name] = frame[[f"{prefix}.{n}" for n in concepts.names]].to_numpy(dtype=np.float32)
-        residual = [f"residual_logit.{name}" for name in labels.names]
-        if set(residual) <= set(frame.columns):
-            further["residual_logits"] = frame[residual].to_numpy(dtype=np.float32)
         kept = [c for c in frame.columns if c.startswith("subgroup.")]
         subgroups = frame[kept].rename(columns=lambda c: c.removeprefix("subgroup."))
         return cls(
-            labels=labels,
-            sample_id=texts[0],
-            split=texts[1],
-            group=texts[2],
-            targets=matrices[0],
-            logits=matrices[1],
-            probabilities=matrices[2],
-            subgroups=subgroups,
-            concepts=concepts,
-            concept_scale=about.get("concept_scale", "logit"),
-            **further,
-            spec_hash=about["spec"],
-            split_unit=about["split_unit"],
-            notes=tuple(about["notes"]),
-            details=about["details"],
-        )
+            **read, labels=labels, subgroups=subgroups, concepts=concepts, concept_scale=about.get("concept_scale", "logit"),
+            spec_hash=about["spec"], split_unit=about["split_unit"], notes=tuple(about["notes"]), details=about["details"],
+        )  # fmt: skip

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from medzoo.data.splits.subgroups import level_names
-from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, bootstrap
-from medzoo.evaluation.metrics import Floats, Scored, all_metrics, macro_mean, macro_means, scored
+from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, bootstrap, value_text
+from medzoo.evaluation.metrics import Scored, all_metrics, macro_mean, macro_means, scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.store.storage import write_file
 
@@ -23,11 +21,7 @@ RANKING = ("auroc", "ap")
 
 
 def evaluate(
-    predictions: Predictions,
-    *,
-    splits: Sequence[str] = ("val", "test"),
-    interval: Interval = DEFAULT_INTERVAL,
-    bins: int = 15,
+    predictions: Predictions, *, splits: Sequence[str] = ("val", "test"), interval: Interval = DEFAULT_INTERVAL, bins: int = 15
 ) -> dict[str, Any]:
     """Score predictions.
 
@@ -114,15 +108,14 @@ def _report_split(predictions: Predictions, interval: Interval, bins: int) -> di
             measured = {name: value for name, value in measured.items() if name in RANKING}
         part["concepts"] = measured
     for column in predictions.subgroups.columns:
-        levels = _levels(predictions.subgroups[column])
-        part["subgroups"][str(column)] = {
-            name: {
-                "samples": int(keep.sum()),
-                "groups": len(set(predictions.group[keep])),
-                "metrics": _with_intervals(predictions.take(keep), _scored(predictions.take(keep)), interval, bins, detail=False),
-            }
-            for name, keep in levels.items()
-        }
+        # Numbers of many values are banded, an empty value is a level of its own.
+        text = level_names(predictions.subgroups[column])
+        levels: dict[str, Any] = {}
+        for level in sorted(set(text)):
+            rows = predictions.take(text == level)
+            measured = _with_intervals(rows, _scored(rows), interval, bins, detail=False)
+            levels[str(level)] = {"samples": len(rows), "groups": len(set(rows.group)), "metrics": measured}
+        part["subgroups"][str(column)] = levels
     return part
 
 
@@ -133,31 +126,24 @@ def _with_intervals(predictions: Predictions, data: Scored, interval: Interval, 
     result: dict[str, Any] = {}
     for metric, values in {**classes, **overall}.items():
         if metric in overall:
-            result[metric] = _described(values[0], drawn_overall.get(metric), interval)
+            result[metric] = interval.described(values[0], drawn_overall.get(metric))
             continue
         defined = ~np.isnan(values[0])
         drawn = drawn_classes.get(metric)
         macro = None if drawn is None or not defined.any() else macro_means(drawn[:, defined])
-        described = _described(macro_mean(values[0]), macro, interval)
+        described = interval.described(macro_mean(values[0]), macro)
         if not defined.all():
             described["undefined"] = {names[k]: _reason(data, int(k)) for k in np.flatnonzero(~defined)}
         if detail:
             described["classes"] = {
                 name: {
-                    **_described(values[0, k], None if drawn is None else drawn[:, k], interval),
+                    **interval.described(values[0, k], None if drawn is None else drawn[:, k]),
                     **({"positives": int(data.truth[:, k].sum())} if data.labels.kind != "regression" else {}),
                 }
                 for k, name in enumerate(names)
             }
         result[metric] = described
     return result
-
-
-def _described(value: float | None, drawn: Floats | None, interval: Interval) -> dict[str, Any]:
-    if value is None or np.isnan(value):
-        return {"value": None, "low": None, "high": None}
-    low, high = interval.bounds(drawn)
-    return {"value": float(value), "low": low, "high": high}
 
 
 def _reason(data: Scored, k: int) -> str:
@@ -190,19 +176,12 @@ def _reliability(data: Scored, bins: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _levels(column: pd.Series) -> dict[str, NDArray[np.bool_]]:
-    """Return the rows of each level: numbers of many values are banded, an empty value is a level of its own."""
-    text = level_names(column)
-    return {str(level): text == level for level in sorted(set(text))}
-
-
 def _scored(predictions: Predictions) -> Scored:
     return scored(predictions.labels, predictions.targets, predictions.logits)
 
 
 def _shown(metric: dict[str, Any]) -> str:
-    if metric["value"] is None:
-        return "undefined"
-    bounds = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
-    left_out = f"  (without {', '.join(metric['undefined'])}: undefined)" if metric.get("undefined") else ""
-    return f"{metric['value']:.3f}{bounds}{left_out}"
+    text = value_text(metric["value"], metric["low"], metric["high"])
+    if metric["value"] is None or not metric.get("undefined"):
+        return text
+    return f"{text}  (without {', '.join(metric['undefined'])}: undefined)"

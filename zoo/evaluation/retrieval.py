@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
 from medzoo.data.splits.groups import merge_groups
-from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, group_codes, replicate_weights
+from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, group_codes, replicate_weights, value_text
 from medzoo.evaluation.embeddings import TILE, Embeddings, unit_rows
 from medzoo.evaluation.metrics import Floats
 
@@ -101,11 +101,7 @@ def retrieval_metrics(
         "spec": embeddings.spec_hash,
         "interval": {"method": f"percentile bootstrap over {unit or 'all'} groups", "unit": unit, **asdict(interval)},
         "ties": f"pessimistic: a wrong item within {TIE:g} of the best right one counts as ahead",
-        "image_to_text": {
-            "queries": images,
-            "gallery": captions,
-            **_summary(image_ranks, codes, wanted, interval),
-        },
+        "image_to_text": {"queries": images, "gallery": captions, **_summary(image_ranks, codes, wanted, interval)},
         "text_to_image": {
             "queries": len(pairs.text),
             "gallery": images,
@@ -137,13 +133,9 @@ def caption_pairs(embeddings: Embeddings) -> CaptionPairs:
     groups = merge_groups(names, [list(map(int, members)) for _, members in shared])
     image_rows = embeddings.first_rows[captioned]
     return CaptionPairs(
-        image_rows=image_rows,
-        text_rows=first_text,
-        image=pair // len(texts),
-        text=pair % len(texts),
-        groups=tuple(groups[row] for row in image_rows),
-        joined=len(set(names)) - len(set(groups)),
-    )
+        image_rows=image_rows, text_rows=first_text, image=pair // len(texts), text=pair % len(texts),
+        groups=tuple(groups[row] for row in image_rows), joined=len(set(names)) - len(set(groups)),
+    )  # fmt: skip
 
 
 def retrieval_ranks(
@@ -194,11 +186,7 @@ def _summary(ranks: Indices, codes: Indices, ks: Sequence[int], interval: Interv
         drawings = replicate_weights(codes, interval.replicates, interval.seed)
         parts = [_weighted(ranks, ks, weights) for weights in drawings]
         drawn = {name: np.concatenate([part[name] for part in parts]) for name in values}
-    summary: dict[str, Any] = {}
-    for name, value in values.items():
-        low, high = interval.bounds(drawn.get(name))
-        summary[name] = {"value": float(value[0]), "low": low, "high": high}
-    return summary
+    return {name: interval.described(value[0], drawn.get(name)) for name, value in values.items()}
 
 
 def _weighted(ranks: Indices, ks: Sequence[int], weights: Floats) -> dict[str, Floats]:
@@ -230,7 +218,7 @@ def format_retrieval(report: Mapping[str, Any]) -> list[str]:
         for direction in ("image_to_text", "text_to_image"):
             found = directions[direction]
             shown = "  ".join(
-                f"{name} {value['value']:.3f}" + ("" if value["low"] is None else f" [{value['low']:.3f}, {value['high']:.3f}]")
+                f"{name} {value_text(value['value'], value['low'], value['high'])}"
                 for name, value in found.items()
                 if isinstance(value, dict)
             )

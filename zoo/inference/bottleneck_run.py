@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medzoo.data.errors import ConfigError, EvaluationError
+from medzoo.data.labels import ConceptSpace
 from medzoo.evaluation.predictions import Predictions
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.directory import RunDirectory
@@ -12,6 +16,7 @@ from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.load import load_checkpoint
 
+Floats = NDArray[np.float32]
 CHECKPOINTS = ("best", "last")
 """What `medzoo evaluate` predicts with."""
 
@@ -42,16 +47,17 @@ def open_bottleneck(path: str | Path) -> tuple[RunDirectory, Bottleneck, Predict
         )
     task = load_checkpoint(find_checkpoint(run.path, which)).bottleneck
     assert task is not None
-    require_same_model(task, predictions)
+    concept_outputs(task, predictions)
     return run, task, predictions
 
 
-def require_same_model(task: Bottleneck, predictions: Predictions) -> None:
-    """Check that predictions are of a bottleneck.
+def concept_outputs(task: Bottleneck, predictions: Predictions) -> tuple[ConceptSpace, Floats, Floats]:
+    """Return concepts, their logits and their truth (N, M; NaN where missing) from a bottleneck's own predictions.
 
     Raises:
         EvaluationError: If they have no concepts, or are of a model with another spec.
     """
-    lacking = predictions.concepts is None or predictions.concept_logits is None or predictions.concept_targets is None
-    if lacking or predictions.spec_hash != task.spec.hash:
+    concepts, logits, truth = predictions.concepts, predictions.concept_logits, predictions.concept_targets
+    if concepts is None or logits is None or truth is None or predictions.spec_hash != task.spec.hash:
         raise EvaluationError("the predictions are not of this concept bottleneck; make them with medzoo evaluate run=...")
+    return concepts, logits, truth

@@ -41,8 +41,6 @@ def make_accelerator(
     # accelerate keeps one state a process; a sweep, or evaluation in float32 after bf16 training, needs another.
     AcceleratorState._reset_state()
     return Accelerator(
-        cpu=device == "cpu",
-        mixed_precision=precision,
-        log_with=trackers or None,
+        cpu=device == "cpu", mixed_precision=precision, log_with=trackers or None,
         project_dir=str(run.path) if run is not None and trackers else None,
-    )
+    )  # fmt: skip

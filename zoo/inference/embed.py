@@ -22,12 +22,7 @@ from medzoo.tasks.prepare import caption_prompts, write_captions
 
 
 def embed_dataset(
-    task: Contrast,
-    dataset: Dataset,
-    splits: Sequence[str],
-    runner: Runner,
-    *,
-    captions: str | None = None,
+    task: Contrast, dataset: Dataset, splits: Sequence[str], runner: Runner, *, captions: str | None = None
 ) -> Embeddings:
     """Embed the splits of a dataset.
 
@@ -69,19 +64,11 @@ def zero_shot_predictions(
             f"{len(classifier.truncated)} prompts were cut to the context length, such as {classifier.truncated[0][:60]!r}"
         )
     return Predictions(
-        labels=classifier.labels,
-        sample_id=embeddings.sample_id,
-        split=embeddings.split,
-        group=embeddings.group,
-        targets=target_matrix(rows, classifier.labels),
-        logits=logits,
-        probabilities=probabilities(logits, classifier.labels),
-        subgroups=rows[list(dataset.subgroups)].reset_index(drop=True),
-        spec_hash=embeddings.spec_hash,
-        split_unit=dataset.info.split_unit,
-        notes=tuple(notes),
-        details=dict(details),
-    )
+        labels=classifier.labels, sample_id=embeddings.sample_id, split=embeddings.split, group=embeddings.group,
+        targets=target_matrix(rows, classifier.labels), logits=logits, probabilities=probabilities(logits, classifier.labels),
+        subgroups=rows[list(dataset.subgroups)].reset_index(drop=True), spec_hash=embeddings.spec_hash,
+        split_unit=dataset.info.split_unit, notes=tuple(notes), details=dict(details),
+    )  # fmt: skip
 
 
 def dataset_notes(dataset: Dataset) -> tuple[str, ...]:

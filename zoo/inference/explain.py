@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import UnknownNameError
 from medzoo.evaluation.predictions import Predictions
-from medzoo.inference.bottleneck_run import require_same_model
+from medzoo.inference.bottleneck_run import concept_outputs
 from medzoo.store.figures import figure_png
 from medzoo.tasks.bottleneck import Bottleneck
 
@@ -40,10 +40,8 @@ class Explanation:
 
 def concept_weights(task: Bottleneck) -> pd.DataFrame:
     """Return the class layer: one row a concept and `(bias)`, one column a class."""
-    assert task.spec.labels is not None
-    assert task.spec.concepts is not None
     weight, bias = task.model.head.weight.detach().numpy(), task.model.head.bias.detach().numpy()
-    rows = pd.DataFrame(weight.T, index=list(task.spec.concepts.names), columns=list(task.spec.labels.names))
+    rows = pd.DataFrame(weight.T, index=list(task.concept_labels.names), columns=list(task.spec.label_space.names))
     rows.loc[BIAS] = bias
     return rows
 
@@ -60,17 +58,13 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
         UnknownNameError: If there is no such sample.
         EvaluationError: If the predictions are of another model.
     """
-    require_same_model(task, predictions)
-    assert task.spec.labels is not None
-    assert task.spec.concepts is not None
-    assert predictions.concept_logits is not None
-    assert predictions.concept_targets is not None
+    concepts, logits, known = concept_outputs(task, predictions)
     places = np.flatnonzero(predictions.sample_id == sample_id)
     if not len(places):
         raise UnknownNameError("sample", sample_id, map(str, predictions.sample_id))
     place = int(places[0])
-    classes, names = list(task.spec.labels.names), list(task.spec.concepts.names)
-    given = torch.from_numpy(predictions.concept_logits[[place]])
+    classes, names = list(task.spec.label_space.names), list(concepts.names)
+    given = torch.from_numpy(logits[[place]])
     with torch.no_grad():
         shown = task.model.eval().shown(given)[0].numpy()
     weights = concept_weights(task)
@@ -79,7 +73,7 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
         spread = np.ones(len(classes)) if task.objective.std is None else np.array(task.objective.std)
         rows.loc[RESIDUAL] = predictions.residual_logits[place] / spread
     rows.loc[BIAS] = weights.loc[BIAS]
-    probability, truth = task.model.values(given)[0].numpy(), predictions.concept_targets[place]
+    probability, truth = task.model.values(given)[0].numpy(), known[place]
     rows.insert(0, TRUTH, [*truth, *[np.nan] * (len(rows) - len(names))])
     rows.insert(0, PROBABILITY, [*probability, *[np.nan] * (len(rows) - len(names))])
     return Explanation(sample_id, rows, {name: float(rows[name].sum()) for name in classes})

@@ -20,7 +20,7 @@ from medzoo.evaluation.bootstrap import Interval, bootstrap
 from medzoo.evaluation.metrics import all_metrics, macro_means, scored
 from medzoo.evaluation.monitor import METRICS
 from medzoo.evaluation.predictions import Predictions
-from medzoo.inference.bottleneck_run import require_same_model
+from medzoo.inference.bottleneck_run import concept_outputs
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import in_units
 
@@ -43,16 +43,14 @@ def class_logits(
     Raises:
         EvaluationError: If the predictions are of another model, or values and mask have the wrong width.
     """
-    require_same_model(task, predictions)
-    assert predictions.concept_logits is not None
-    width = predictions.concept_logits.shape[1]
+    concepts, concept_logits, _ = concept_outputs(task, predictions)
     for name, given in (("concept_values", values), ("concept_mask", mask)):
-        if given is not None and (given.ndim != 2 or given.shape[1] != width):
-            raise EvaluationError(f"{name} has shape {list(given.shape)}, the model has {width} concepts")
+        if given is not None and (given.ndim != 2 or given.shape[1] != concepts.width):
+            raise EvaluationError(f"{name} has shape {list(given.shape)}, the model has {concepts.width} concepts")
     with torch.no_grad():
         corrected = None if values is None else torch.from_numpy(np.nan_to_num(values).astype(np.float32))
         chosen = None if mask is None else torch.from_numpy(np.asarray(mask, dtype=np.float32))
-        outputs = task.model.eval().classes(torch.tensor(predictions.concept_logits), None, corrected, chosen)
+        outputs = task.model.eval().classes(torch.tensor(concept_logits), None, corrected, chosen)
         logits: NDArray[np.float32] = in_units(outputs, task.objective).numpy()
     return logits if predictions.residual_logits is None else logits + predictions.residual_logits
 
@@ -76,11 +74,7 @@ def correction_order(
         UnknownNameError: If there is no such policy.
         EvaluationError: If the predictions are of another model.
     """
-    require_same_model(task, predictions)
-    assert predictions.concepts is not None
-    assert predictions.concept_logits is not None
-    assert predictions.concept_targets is not None
-    logits, known = predictions.concept_logits, ~np.isnan(predictions.concept_targets)
+    concepts, logits, truth = concept_outputs(task, predictions)
     if policy == "random":
         score = generator(seed, "interventions").random(logits.shape)
     elif policy == "uncertainty":
@@ -91,24 +85,17 @@ def correction_order(
     else:
         raise UnknownNameError("policy", policy, POLICIES)
     # What cannot be corrected must not use up a step.
-    place = np.where(known, -score, np.inf).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    place = np.where(~np.isnan(truth), -score, np.inf).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     if groups:
-        place = _grouped(place, predictions.concepts)
+        place = _grouped(place, concepts)
     ordered: NDArray[np.int64] = place.astype(np.int64)
     return ordered
 
 
 def intervention_curve(
-    task: Bottleneck,
-    predictions: Predictions,
-    *,
-    policy: str = "random",
-    seed: int = 0,
-    groups: bool = False,
-    metric: str | None = None,
-    replicates: int = 1000,
-    level: float = 0.95,
-) -> list[dict[str, Any]]:
+    task: Bottleneck, predictions: Predictions, *, policy: str = "random", seed: int = 0, groups: bool = False,
+    metric: str | None = None, replicates: int = 1000, level: float = 0.95
+) -> list[dict[str, Any]]:  # fmt: skip
     """Return the class metric after 0, 1, ... corrected concepts a sample, up to the most that are known of any sample.
 
     After k steps min(k, number known) concepts (or groups) of each sample are corrected.
@@ -133,13 +120,12 @@ def intervention_curve(
         EvaluationError: If the predictions are of another model, or no truth is known.
     """
     check_interval(replicates, level)
-    require_same_model(task, predictions)
-    assert predictions.concept_targets is not None
+    _, _, truth = concept_outputs(task, predictions)
     labels = predictions.labels
     name = metric or METRICS[labels.kind][0]
     if name not in METRICS[labels.kind]:
         raise UnknownNameError("metric", name, METRICS[labels.kind], where=f" for {labels.kind} labels")
-    known = ~np.isnan(predictions.concept_targets)
+    known = ~np.isnan(truth)
     if not known.any():
         split = " and ".join(sorted(set(map(str, predictions.split))))
         raise EvaluationError(
@@ -149,19 +135,12 @@ def intervention_curve(
     rows = []
     for step in range(int(place[known].max()) + 2):
         mask = (place < step) & known
-        logits = class_logits(task, predictions, predictions.concept_targets, mask)
+        logits = class_logits(task, predictions, truth, mask)
         data = scored(labels, predictions.targets, logits)
-        classes, overall = all_metrics(data, np.ones((1, len(predictions))))
-        drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), interval)
-        value, drawn = (
-            _macro(name, classes, overall),
-            _macro(name, drawn_classes, drawn_overall) if drawn_classes or drawn_overall else None,
-        )
-        low, high = interval.bounds(drawn)
-        rows.append({
-            "corrected": step, "share": float(mask.mean()), "value": None if np.isnan(value[0]) else float(value[0]),
-            "low": low, "high": high,
-        })  # fmt: skip
+        value = _macro(name, *all_metrics(data, np.ones((1, len(predictions)))))
+        replicates_by_metric = bootstrap(data, list(predictions.group), interval)
+        drawn = _macro(name, *replicates_by_metric) if any(replicates_by_metric) else None
+        rows.append({"corrected": step, "share": float(mask.mean()), **interval.described(value[0], drawn)})
     return rows
 
 

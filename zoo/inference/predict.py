@@ -32,16 +32,9 @@ def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:
 
 
 def predict_run(
-    run: RunDirectory,
-    task: Task,
-    dataset: Dataset,
-    config: EvaluationConfig,
-    runner: Runner,
-    details: Mapping[str, Any],
-    *,
-    augment: Any = "auto",
-    captions: str = "auto",
-) -> Predictions | None:
+    run: RunDirectory, task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, details: Mapping[str, Any], *,
+    augment: Any = "auto", captions: str = "auto"
+) -> Predictions | None:  # fmt: skip
     """Predict the splits of a run and write its predictions file; of an image–text model its embeddings, too.
 
     Args:
@@ -100,19 +93,12 @@ def _predictions(task: Task, dataset: Dataset, config: EvaluationConfig, runner:
     joined = {name: np.concatenate(values) for name, values in parts.items()}
     table = pd.concat(rows, ignore_index=True)
     return Predictions(
-        labels=task.spec.label_space,
-        sample_id=table["sample_id"].to_numpy(dtype=object),
-        split=table["split"].to_numpy(dtype=object),
-        group=table["group"].to_numpy(dtype=object),
-        targets=joined["targets"],
-        logits=joined["logits"],
-        probabilities=joined["probabilities"],
-        subgroups=table[list(dataset.subgroups)],
-        **task.predictions(joined, joined.get("concepts")),
-        spec_hash=task.spec.hash,
-        split_unit=dataset.info.split_unit,
+        labels=task.spec.label_space, sample_id=table["sample_id"].to_numpy(dtype=object),
+        split=table["split"].to_numpy(dtype=object), group=table["group"].to_numpy(dtype=object), targets=joined["targets"],
+        logits=joined["logits"], probabilities=joined["probabilities"], subgroups=table[list(dataset.subgroups)],
+        **task.predictions(joined, joined.get("concepts")), spec_hash=task.spec.hash, split_unit=dataset.info.split_unit,
         notes=dataset_notes(dataset),
-    )
+    )  # fmt: skip
 
 
 def _with_copies(

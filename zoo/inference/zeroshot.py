@@ -9,7 +9,7 @@ probabilities of the leaves below it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -181,8 +181,6 @@ def choose_prompts(config: ZeroshotConfig, dataset: Dataset | None, labels: Labe
 
 def _renamed(prompts: Prompts, labels: LabelSpace) -> Prompts:
     """Put class names given by the user under the dataset's own, in its order."""
-    from dataclasses import replace
-
     words = list(prompts.classes.values())
     if labels.kind == "multilabel":
         pairs = {name: (found, ()) for name, found in zip(labels.names, words, strict=True)}

@@ -24,11 +24,7 @@ LOSSES: dict[str, dict[str, losses.Loss]] = {
         "cumulative": losses.cross_entropy,  # of the cumulative link's log-probabilities
         "corn": losses.conditional_cross_entropy,
     },
-    "multilabel": {
-        "binary_cross_entropy": losses.binary_cross_entropy,
-        "asymmetric": losses.asymmetric,
-        "focal": losses.focal,
-    },
+    "multilabel": {"binary_cross_entropy": losses.binary_cross_entropy, "asymmetric": losses.asymmetric, "focal": losses.focal},
     "regression": {"smooth_l1": losses.smooth_l1, "squared_error": losses.squared_error},
 }
 """Losses by label kind; the first is the default."""
@@ -136,14 +132,11 @@ def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArr
     if labels.kind == "regression":
         mean, std = _location(targets)
     return Objective(
-        loss=name,
-        label_smoothing=config.label_smoothing,
+        loss=name, label_smoothing=config.label_smoothing,
         class_weights=_weights(config.class_weights, "class_weights", labels, lambda: _balanced_classes(targets)),
         positive_weights=_weights(config.positive_weights, "positive_weights", labels, lambda: _balanced_positives(targets)),
-        mean=mean,
-        std=std,
-        arguments=dict(config.arguments),
-    )
+        mean=mean, std=std, arguments=dict(config.arguments),
+    )  # fmt: skip
 
 
 def _weights(given: Any, name: str, labels: LabelSpace, balanced: Any) -> tuple[float, ...] | None:

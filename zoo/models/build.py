@@ -23,13 +23,7 @@ from medzoo.store.spec import ModelSpec
 def build_network(
     spec: ModelSpec, *, seed: int = 0, pretrained: bool = False, checkpoint_path: str | Path | None = None
 ) -> nn.Module:
-    """Build a spec's network; without `pretrained` and `checkpoint_path` nothing but the spec is read.
-
-    Args:
-        spec: What to build.
-        seed: Of the initial weights.
-        pretrained: Fetch the backbone's published weights.
-        checkpoint_path: Start the backbone from a local weights file instead.
+    """Build a spec's network, its backbone and its head; arguments are those of `medzoo.models.registry.model_from_spec`.
 
     Raises:
         UnknownNameError: If the architecture is not known.

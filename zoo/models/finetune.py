@@ -75,11 +75,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float) 
         decays = parameter.ndim > 1 and not name.endswith(".bias") and name not in unwanted
         entry = made.setdefault(
             (level, decays),
-            {
-                "params": [],
-                "weight_decay": weight_decay if decays else 0.0,
-                "lr_scale": layer_decay ** (len(groups) - level),
-            },
+            {"params": [], "weight_decay": weight_decay if decays else 0.0, "lr_scale": layer_decay ** (len(groups) - level)},
         )
         entry["params"].append(parameter)
     return list(made.values())

@@ -96,15 +96,17 @@ def create_model(
     """Create a model by name, its initial weights a function of `seed`.
 
     Args:
-        name: Architecture, such as `resnet18`, `vit_tiny_patch16_224` or `resnet18_3d`; see `list_models`.
+        name: Architecture, such as `resnet18`, `vit_tiny_patch16_224` or `resnet18_3d`, a timm name with or without a tag; see
+            `list_models`.
         outputs: Number of logits, K.
         family: `slices` puts a timm backbone over the slices of a volume; the others differ in name alone.
-        channels: Input channels, 1 or 3.
+        channels: Input channels, 1 or 3. Pretrained first layers are adapted as timm does (summed for 1).
         size: (H, W) or (D, H, W) of the input, for models that depend on it.
-        small_stem: A 3×3 stem for small images (timm's ResNet family).
-        pretrained: Fetch the published weights of the name (timm).
-        checkpoint_path: Start from a local weights file instead (timm).
-        arguments: Further arguments of the architecture.
+        small_stem: A 3×3 stride-1 stem in place of a ResNet's 7×7 stride-2 stem and max-pool (timm's ResNet family).
+        pretrained: Fetch timm's weights of the name's tag (its default tag if it has none).
+        checkpoint_path: A local weights file for the backbone instead (`.safetensors`, or `.pth` read with `weights_only`; timm);
+            its head is left out where its width differs from timm's for the name.
+        arguments: Further keyword arguments of the architecture, such as `drop_rate` or `patch_size`.
         seed: Seed of the initial weights; the global generator is left as it was.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_loader import ConfigLoader
@@ -148,15 +148,13 @@ def typed(schema: type[T], config: DictConfig) -> T:
     """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), config)
-        result: Any = OmegaConf.to_object(merged)
+        return cast(T, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         reason = str(error).splitlines()[0]
         if f"Key '{str(key).rsplit('.', 1)[-1]}' not in" in reason:
             raise UnknownNameError("setting", key, _keys(OmegaConf.structured(schema))) from error
         raise ConfigError(f"{key}: {reason}") from error
-    checked: T = result
-    return checked
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
@@ -172,9 +170,7 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
 
 def _bad(override: str, keys: Sequence[str]) -> bool:
     key = override.split("=")[0]
-    if key.startswith(("+", "~", "hydra")):
-        return False
-    return key not in keys
+    return not key.startswith(("+", "~", "hydra")) and key not in keys
 
 
 def _unknown_option(error: MissingConfigException) -> ConfigError:

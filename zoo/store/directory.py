@@ -13,64 +13,45 @@ from medzoo.store.storage import write_file
 
 
 @dataclass(frozen=True)
+class _Inside:
+    """A path in a run directory, by its name there."""
+
+    name: str
+
+    def __get__(self, run: RunDirectory, owner: type[RunDirectory] | None = None) -> Path:
+        return run.path / self.name
+
+
+@dataclass(frozen=True)
 class RunDirectory:
     """Paths of one run.
 
     Attributes:
         path: The directory.
+        config: The composed configuration, YAML.
+        spec: The model's spec, frozen when training started.
+        checkpoints: Checkpoint folders and the pointer files `best` and `last`.
+        state: Resumable training states and the pointer file `latest`.
+        history: One row an epoch: rates, losses, the monitored metric.
+        predictions: Targets, logits and probabilities of the evaluated splits.
+        embeddings: Image and text embeddings of the evaluated splits, of image–text models.
+        metrics: Every metric with its interval.
+        plots: Learning curves, calibration and ROC curves, PNG.
+        onnx: Where `medzoo export` writes unless told otherwise.
     """
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        """The composed configuration, YAML."""
-        return self.path / "config.yaml"
-
-    @property
-    def spec(self) -> Path:
-        """The model's spec, frozen when training started."""
-        return self.path / "spec.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Checkpoint folders and the pointer files `best` and `last`."""
-        return self.path / "checkpoints"
-
-    @property
-    def state(self) -> Path:
-        """Resumable training states and the pointer file `latest`."""
-        return self.path / "state"
-
-    @property
-    def history(self) -> Path:
-        """One row an epoch: rates, losses, the monitored metric."""
-        return self.path / "history.csv"
-
-    @property
-    def predictions(self) -> Path:
-        """Targets, logits and probabilities of the evaluated splits."""
-        return self.path / "predictions.parquet"
-
-    @property
-    def embeddings(self) -> Path:
-        """Image and text embeddings of the evaluated splits, of image–text models."""
-        return self.path / "embeddings.parquet"
-
-    @property
-    def metrics(self) -> Path:
-        """Every metric with its interval."""
-        return self.path / "metrics.json"
-
-    @property
-    def plots(self) -> Path:
-        """Learning curves, calibration and ROC curves, PNG."""
-        return self.path / "plots"
-
-    @property
-    def onnx(self) -> Path:
-        """Where `medzoo export` writes unless told otherwise."""
-        return self.path / "model.onnx"
+    config = _Inside("config.yaml")
+    spec = _Inside("spec.json")
+    checkpoints = _Inside("checkpoints")
+    state = _Inside("state")
+    history = _Inside("history.csv")
+    predictions = _Inside("predictions.parquet")
+    embeddings = _Inside("embeddings.parquet")
+    metrics = _Inside("metrics.json")
+    plots = _Inside("plots")
+    onnx = _Inside("model.onnx")
 
     def require_empty(self) -> None:
         """Check that nothing would be written over.

@@ -14,6 +14,8 @@ from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.samples.preprocess import Preprocess
 
 FORMAT = 1
+NAMES, MAPPINGS = ("family", "task", "architecture"), ("arguments", "objective", "data", "versions")
+"""Fields that JSON holds as they are."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,11 @@ class ModelSpec:
         """Return the JSON-ready content of `spec.json`."""
         return {
             "format": FORMAT,
-            "family": self.family,
-            "task": self.task,
-            "architecture": self.architecture,
-            "arguments": dict(self.arguments),
+            **{name: getattr(self, name) for name in NAMES},
+            **{name: dict(getattr(self, name)) for name in MAPPINGS},
             "preprocess": self.preprocess.to_dict(),
             "labels": None if self.labels is None else self.labels.to_dict(),
             "concepts": None if self.concepts is None else self.concepts.to_dict(),
-            "objective": dict(self.objective),
-            "data": dict(self.data),
-            "versions": dict(self.versions),
             **({"head": self.head} if self.head is not None else {}),
         }
 
@@ -86,16 +83,10 @@ class ModelSpec:
             raise CheckpointError(f"spec format {described.get('format')!r} is not {FORMAT}; update medzoo")
         try:
             return cls(
-                family=described["family"],
-                task=described["task"],
-                architecture=described["architecture"],
-                arguments=described["arguments"],
+                **{name: described[name] for name in (*NAMES, *MAPPINGS)},
                 preprocess=Preprocess.from_dict(described["preprocess"]),
                 labels=None if described["labels"] is None else LabelSpace.from_dict(described["labels"]),
                 concepts=None if described["concepts"] is None else ConceptSpace.from_dict(described["concepts"]),
-                objective=described["objective"],
-                data=described["data"],
-                versions=described["versions"],
                 head=described.get("head"),
             )
         except (KeyError, TypeError, MedzooError) as error:

@@ -226,13 +226,9 @@ def embeddings_of(
     """Return what a model made of a split, from its outputs in table order."""
     texts = np.array([samples.text(index) for index in range(len(samples))], dtype=object)
     return Embeddings(
-        sample_id=samples.sample_ids,
-        split=np.full(len(samples), samples.split, dtype=object),
-        group=samples.rows["group"].astype(str).to_numpy(dtype=object),
-        image=outputs["image_embedding"].astype(np.float32),
-        image_key=np.array([str(key) for key in samples.image_keys], dtype=object),
-        text=texts,
-        text_embedding=outputs["text_embedding"].astype(np.float32) if texts.astype(bool).any() else None,
-        spec_hash=spec_hash,
+        sample_id=samples.sample_ids, split=np.full(len(samples), samples.split, dtype=object),
+        group=samples.rows["group"].astype(str).to_numpy(dtype=object), image=outputs["image_embedding"].astype(np.float32),
+        image_key=np.array([str(key) for key in samples.image_keys], dtype=object), text=texts,
+        text_embedding=outputs["text_embedding"].astype(np.float32) if texts.astype(bool).any() else None, spec_hash=spec_hash,
         details={"split_unit": split_unit},
-    )
+    )  # fmt: skip

@@ -31,9 +31,8 @@ def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config
 def write_captions(samples: SampleDataset, dataset: Dataset, choice: str) -> None:
     """Let a split's samples bear captions made from labels, where the dataset's own are not used."""
     prompts = caption_prompts(dataset, choice)
-    if prompts is None:
-        return
-    samples.writer = CaptionWriter(dataset, prompts, split=samples.split).write
+    if prompts is not None:
+        samples.writer = CaptionWriter(dataset, prompts, split=samples.split).write
 
 
 def caption_prompts(dataset: Dataset, choice: str) -> Prompts | None:

@@ -14,6 +14,11 @@ from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
 
 
+def write_checkpoint(run: RunDirectory, task: Task, yaml: str, name: str, pointer: str) -> None:
+    """Write a checkpoint folder of a run, and let a pointer name it; see `medzoo.store.storage.write_folder`."""
+    write_folder(run.checkpoints, name, checkpoint_files(task.spec, task.model.state_dict(), yaml, task.assets()), pointer)
+
+
 def fit_at_once(
     task: Task, dataset: Dataset, config: ModelConfig, run: RunDirectory, yaml: str, assets: Mapping[str, bytes], runner: Runner
 ) -> list[str]:
@@ -34,8 +39,7 @@ def fit_at_once(
     task, notes = task.fit(dataset, config, runner)
     if runner.accelerator.is_main_process:  # only now: a mistake found above leaves no half-made run directory
         RunDirectory.create(run.path, yaml, task.spec, assets)
-        files = checkpoint_files(task.spec, task.model.state_dict(), yaml, task.assets())
-        write_folder(run.checkpoints, "fitted", files, "best")
+        write_checkpoint(run, task, yaml, "fitted", "best")
     runner.accelerator.wait_for_everyone()
     return notes
 
@@ -55,9 +59,7 @@ def complete_checkpoints(run: RunDirectory, dataset: Dataset, config: ModelConfi
         task = load_checkpoint(folder, unfinished=True)
         task.complete(dataset, config, runner)
         if runner.accelerator.is_main_process:
-            name = folder.name.removesuffix("-finished") + "-finished"
-            files = checkpoint_files(task.spec, task.model.state_dict(), yaml, task.assets())
-            write_folder(run.checkpoints, name, files, pointer)
+            write_checkpoint(run, task, yaml, folder.name.removesuffix("-finished") + "-finished", pointer)
         runner.accelerator.wait_for_everyone()
     if runner.accelerator.is_main_process:
         prune(run.checkpoints, ["best", "last"])

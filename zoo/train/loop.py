@@ -25,12 +25,12 @@ from medzoo.data.seeding import derived_seed, generator
 from medzoo.data.splits.draws import balanced_weights
 from medzoo.inference.run import Runner, to_device
 from medzoo.settings.schema import TrainConfig
-from medzoo.store.checkpoint import checkpoint_files
 from medzoo.store.directory import RunDirectory
-from medzoo.store.storage import prune, write_folder
+from medzoo.store.storage import prune
 from medzoo.tasks.prepare import prepare_samples
 from medzoo.tasks.task import Batch, Task
 from medzoo.train.display import Display
+from medzoo.train.fit import write_checkpoint
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
 from medzoo.train.progress import plot_history, start_trackers, write_history
@@ -56,15 +56,9 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        task: Task,
-        dataset: Dataset,
-        config: TrainConfig,
-        yaml: str,
-        run: RunDirectory,
-        resume: bool,
-        accelerator: Accelerator,
-    ) -> None:
+        self, task: Task, dataset: Dataset, config: TrainConfig, yaml: str, run: RunDirectory, resume: bool,
+        accelerator: Accelerator
+    ) -> None:  # fmt: skip
         self.config, self.run, self.accelerator = config.trainer, run, accelerator
         self.seed, self.yaml = config.seed, yaml
         self.display = Display(accelerator.is_main_process)
@@ -175,14 +169,10 @@ class Trainer:
                 "trainer.learning_rate, set trainer.clip, or use trainer.precision=no"
             )
         rate = learning_rate(
-            progress.step,
-            steps=self.config.epochs * self.steps_per_epoch,
-            warmup=round(self.config.warmup_epochs * self.steps_per_epoch),
-            peak=self.config.learning_rate,
-            final=self.config.final_learning_rate,
-            schedule=self.config.schedule,
-            milestones=self.config.milestones,
-        )
+            progress.step, steps=self.config.epochs * self.steps_per_epoch,
+            warmup=round(self.config.warmup_epochs * self.steps_per_epoch), peak=self.config.learning_rate,
+            final=self.config.final_learning_rate, schedule=self.config.schedule, milestones=self.config.milestones,
+        )  # fmt: skip
         set_learning_rate(self.optimizer, rate)
         if count:  # a step over missing labels alone changes nothing
             gradients = [p.grad for p in self.task.model.parameters() if p.grad is not None]
@@ -274,11 +264,9 @@ class Trainer:
         return balanced_weights(self.train.targets, labels)
 
     def _save_checkpoint(self, task: Task, pointer: str) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        files = checkpoint_files(task.spec, task.model.state_dict(), self.yaml, task.assets())
-        name = f"epoch-{self.progress.epoch:04d}" + ("-last" if pointer == "last" else "")
-        write_folder(self.run.checkpoints, name, files, pointer)
+        if self.accelerator.is_main_process:
+            name = f"epoch-{self.progress.epoch:04d}" + ("-last" if pointer == "last" else "")
+            write_checkpoint(self.run, task, self.yaml, name, pointer)
 
     def _save_state(self) -> None:
         for name, tensor in self.task.model.state_dict().items():

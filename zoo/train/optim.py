@@ -35,11 +35,7 @@ def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optim
     if config.layer_decay is not None:
         parameters = parameter_groups(model, config.weight_decay, config.layer_decay)
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        parameters,
-        opt=config.optimizer,
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        momentum=config.momentum,
+        parameters, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=config.momentum
     )
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)
@@ -64,15 +60,9 @@ def _part_faster_layers(optimizer: torch.optim.Optimizer, model: nn.Module) -> N
 
 
 def learning_rate(
-    step: int,
-    *,
-    steps: int,
-    warmup: int,
-    peak: float,
-    final: float = 0.0,
-    schedule: str = "cosine",
-    milestones: Sequence[float] = (),
-) -> float:
+    step: int, *, steps: int, warmup: int, peak: float, final: float = 0.0, schedule: str = "cosine",
+    milestones: Sequence[float] = ()
+) -> float:  # fmt: skip
     """Return the learning rate of one optimizer step.
 
     Args:

@@ -12,16 +12,7 @@ from typing import Any
 class Blueprint:
     """A network by name and what changes its shape or its first weights.
 
-    Attributes:
-        name: Architecture, such as `resnet18`, `vit_tiny_patch16_224` or `resnet18_3d`; a timm name with or without a tag.
-        outputs: Number of logits, K.
-        channels: Input channels, 1 or 3. Pretrained first layers are adapted as timm does (summed for 1).
-        size: (H, W) or (D, H, W) of the input, for models that depend on it.
-        small_stem: A 3×3 stride-1 stem in place of a ResNet's 7×7 stride-2 stem and max-pool (timm's ResNet family).
-        pretrained: Fetch timm's weights of the name's tag (its default tag if it has none).
-        checkpoint_path: A local weights file for the backbone instead (`.safetensors`, or `.pth` read with `weights_only`); its
-            head is left out where its width differs from timm's for the name.
-        arguments: Further keyword arguments of the architecture, such as `drop_rate` or `patch_size`.
+    Its attributes are the arguments of `medzoo.models.registry.create_model`.
     """
 
     name: str

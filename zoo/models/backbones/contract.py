@@ -13,6 +13,15 @@ from torch import Tensor, nn
 from medzoo.data.errors import ConfigError
 
 
+class Parted(nn.Module):
+    """A network whose whole is its two parts, `forward_features` and then `forward_head`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (N, K) outputs of normalised images, or volumes."""
+        outputs: Tensor = self.forward_head(self.forward_features(images))  # type: ignore[operator]
+        return outputs
+
+
 class Around(nn.Module):
     """What stands around a backbone, with the backbone's own interface: a derived class writes its difference.
 

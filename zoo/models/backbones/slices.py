@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.models.backbones.blueprint import Blueprint
-from medzoo.models.backbones.contract import Around
+from medzoo.models.backbones.contract import Around, Parted
 from medzoo.models.backbones.timm_backbone import create_timm_model
 
 POOLS = ("mean", "max")
 
 
-class SliceNetwork(Around):
+class SliceNetwork(Parted, Around):
     """(N, C, D, H, W) → (N, K) by way of a 2D backbone over D slices.
 
     Args:
@@ -50,10 +50,6 @@ class SliceNetwork(Around):
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Return the features themselves, or their logits."""
         return features if pre_logits else self.get_classifier()(features)
-
-    def forward(self, volumes: Tensor) -> Tensor:
-        """Return (N, K) logits."""
-        return self.forward_head(self.forward_features(volumes))
 
 
 def create_slice_model(blueprint: Blueprint) -> nn.Module:

@@ -14,11 +14,12 @@ from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError
+from medzoo.models.backbones.contract import Parted
 
 WIDTHS = [64, 128, 256, 512]
 
 
-class VolumeResNet(ResNet):
+class VolumeResNet(Parted, ResNet):
     """MONAI's 3D ResNet with its features apart from its head. (N, C, D, H, W) → (N, K)."""
 
     def forward_features(self, volumes: Tensor) -> Tensor:
@@ -37,10 +38,6 @@ class VolumeResNet(ResNet):
         logits: Tensor = self.fc(pooled)
         return logits
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, K) logits."""
-        return self.forward_head(self.forward_features(x))
-
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer."""
         assert self.fc is not None
@@ -51,7 +48,7 @@ class VolumeResNet(ResNet):
         return {"stem": r"^conv1|bn1", "blocks": r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"}
 
 
-class VolumeDenseNet(DenseNet):
+class VolumeDenseNet(Parted, DenseNet):
     """MONAI's 3D DenseNet with its features apart from its head. (N, C, D, H, W) → (N, K)."""
 
     def forward_features(self, volumes: Tensor) -> Tensor:
@@ -67,10 +64,6 @@ class VolumeDenseNet(DenseNet):
             return pooled
         logits: Tensor = head.out(pooled)
         return logits
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, K) logits."""
-        return self.forward_head(self.forward_features(x))
 
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer."""
@@ -95,17 +88,9 @@ def resnet50_3d(outputs: int, channels: int, size: tuple[int, ...], **arguments:
 
 
 def resnet_3d(
-    block: str,
-    layers: list[int],
-    outputs: int,
-    channels: int,
-    size: tuple[int, ...],
-    *,
-    stem_kernel: int = 7,
-    stem_stride: int = 1,
-    stem_pool: bool = True,
-    width: float = 1.0,
-) -> nn.Module:
+    block: str, layers: list[int], outputs: int, channels: int, size: tuple[int, ...], *, stem_kernel: int = 7,
+    stem_stride: int = 1, stem_pool: bool = True, width: float = 1.0
+) -> nn.Module:  # fmt: skip
     """Create a 3D ResNet.
 
     Args:
@@ -130,15 +115,9 @@ def resnet_3d(
 
 
 def densenet121_3d(
-    outputs: int,
-    channels: int,
-    size: tuple[int, ...],
-    *,
-    stem_kernel: int = 7,
-    stem_stride: int = 2,
-    stem_pool: bool = True,
-    drop_rate: float = 0.0,
-) -> nn.Module:
+    outputs: int, channels: int, size: tuple[int, ...], *, stem_kernel: int = 7, stem_stride: int = 2, stem_pool: bool = True,
+    drop_rate: float = 0.0
+) -> nn.Module:  # fmt: skip
     """Create a 3D DenseNet-121 (Huang et al. 2017); arguments as for `resnet_3d`, and `drop_rate` after each dense layer.
 
     Raises:

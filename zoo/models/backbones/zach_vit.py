@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError
+from medzoo.models.backbones.contract import Parted
 
 EPSILON = 1e-6
 
@@ -51,7 +52,7 @@ class Block(nn.Module):
         return result
 
 
-class ZachViT(nn.Module):
+class ZachViT(Parted):
     """(N, C, H, W) → (N, K); see the module's text for the design and `zach_vit` for the arguments."""
 
     def __init__(
@@ -87,10 +88,6 @@ class ZachViT(nn.Module):
         pooled: Tensor = self.pre_logits(tokens.mean(dim=1))
         return pooled if pre_logits else self.head(pooled)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (N, K) logits."""
-        return self.forward_head(self.forward_features(images))
-
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer."""
         return self.head
@@ -101,16 +98,9 @@ class ZachViT(nn.Module):
 
 
 def zach_vit(
-    outputs: int,
-    channels: int,
-    size: tuple[int, ...],
-    *,
-    patch_size: int = 16,
-    widths: Sequence[int] = (128, 64),
-    head: Sequence[int] = (128, 64),
-    heads: int = 8,
-    drop_rate: float = 0.1,
-) -> nn.Module:
+    outputs: int, channels: int, size: tuple[int, ...], *, patch_size: int = 16, widths: Sequence[int] = (128, 64),
+    head: Sequence[int] = (128, 64), heads: int = 8, drop_rate: float = 0.1
+) -> nn.Module:  # fmt: skip
     """Create a ZACH-ViT; the defaults are the authors' (224-pixel images).
 
     Args:

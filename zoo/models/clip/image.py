@@ -9,13 +9,14 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medzoo.models.backbones.contract import Parted
 from medzoo.models.clip.model import build_clip
 
 _NO_TEXT = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
 """Stands in for the text tower, which a backbone does not have."""
 
 
-class ClipImageNetwork(nn.Module):
+class ClipImageNetwork(Parted):
     """Unit image embeddings and a linear layer. (N, C, H, W) → (N, K).
 
     Args:
@@ -36,10 +37,6 @@ class ClipImageNetwork(nn.Module):
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Return the embeddings themselves, or their logits."""
         return features if pre_logits else self.fc(features)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (N, K) logits."""
-        return self.forward_head(self.forward_features(images))
 
     def get_classifier(self) -> nn.Module:
         """Return the last linear layer."""

@@ -36,13 +36,7 @@ TINY_CONFIG: dict[str, Any] = {
     "vision_cfg": {"layers": [1, 1, 1, 1], "width": 16, "head_width": 64, "image_size": 64},
     "text_cfg": {"context_length": 64, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3},
 }
-TINY_PREPROCESS = {
-    "size": 64,
-    "mean": (0.5, 0.5, 0.5),
-    "std": (0.5, 0.5, 0.5),
-    "interpolation": "bilinear",
-    "resize_mode": "squash",
-}
+TINY_PREPROCESS = {"size": 64, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bilinear", "resize_mode": "squash"}
 RESIZE_MODES = {"shortest": "crop", "longest": "pad", "squash": "stretch"}
 """open_clip's resize modes → ours."""
 

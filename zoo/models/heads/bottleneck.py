@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import UnknownNameError
-from medzoo.models.backbones.contract import Around, classify_features, pooled_features
+from medzoo.models.backbones.contract import Around, Parted, classify_features, pooled_features
 
 BottleneckKind = Literal["soft", "hard", "logit", "score"]
 Regime = Literal["joint", "sequential", "independent", "posthoc", "language"]
@@ -22,7 +22,7 @@ FROZEN = ("posthoc", "language")
 """Regimes whose network stays as it is."""
 
 
-class BottleneckNetwork(Around):
+class BottleneckNetwork(Parted, Around):
     """Images → concept logits → class outputs.
 
     Args:
@@ -48,15 +48,9 @@ class BottleneckNetwork(Around):
     high: Tensor
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        *,
-        concepts: int,
-        outputs: int,
-        kind: BottleneckKind,
-        features: int | None = None,
-        class_layer_rate: float = 1.0,
-    ) -> None:
+        self, backbone: nn.Module, *, concepts: int, outputs: int, kind: BottleneckKind, features: int | None = None,
+        class_layer_rate: float = 1.0
+    ) -> None:  # fmt: skip
         super().__init__(backbone)
         if kind not in get_args(BottleneckKind):
             raise UnknownNameError("model.bottleneck.kind", kind, get_args(BottleneckKind))
@@ -121,11 +115,6 @@ class BottleneckNetwork(Around):
         if self.kind == "score":
             return ((concept_logits - self.low) / (self.high - self.low)).clamp(0, 1)
         return concept_logits.sigmoid()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (N, K) class outputs of normalised images."""
-        concept_logits, features = self.concepts_and_features(images)
-        return self.classes(concept_logits, features)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool features and, unless `pre_logits`, return class outputs."""

@@ -41,15 +41,9 @@ def set_intervention_scale(network: BottleneckNetwork, concept_logits: Tensor) -
 
 @torch.no_grad()
 def fit_class_layer(
-    network: BottleneckNetwork,
-    train: ConceptData,
-    val: ConceptData | None,
-    *,
-    kind: str,
-    on_truth: bool,
-    penalty: float | None,
-    l1_ratio: float,
-) -> float:
+    network: BottleneckNetwork, train: ConceptData, val: ConceptData | None, *, kind: str, on_truth: bool, penalty: float | None,
+    l1_ratio: float
+) -> float:  # fmt: skip
     """Fit the layer from concepts to classes in place, then a residual path to what it left over.
 
     Args:

@@ -75,13 +75,9 @@ def with_concept_scores(network: ClipImageNetwork, concepts: int) -> ClipImageNe
 
 
 def redundant_concepts(
-    names: Sequence[str],
-    concepts: NDArray[np.float32],
-    classes: NDArray[np.float32],
-    *,
-    class_similarity: float,
-    concept_similarity: float,
-) -> dict[str, str]:
+    names: Sequence[str], concepts: NDArray[np.float32], classes: NDArray[np.float32], *, class_similarity: float,
+    concept_similarity: float
+) -> dict[str, str]:  # fmt: skip
     """Return the concepts whose wording says too little of its own, with the reason.
 
     Args:

@@ -20,6 +20,8 @@ from medzoo.data.errors import ConfigError
 
 PENALTIES = tuple(float(10**exponent) for exponent in np.arange(-1.5, 3.5, 0.5))
 """What `choose_penalty` tries, from hardly any to nearly all weights gone at a thousand samples."""
+EXCLUSIVE = ("multiclass", "ordinal")
+"""Label kinds of which one class is true."""
 TOLERANCE, ROUNDS = 1e-4, 5000
 """Where SAGA stops: relative change of a weight, passes over the samples."""
 
@@ -47,10 +49,8 @@ def fit_linear(
     Raises:
         ConfigError: If the penalty is negative or nothing is labelled.
     """
-    exclusive = kind in ("multiclass", "ordinal")
-    rows = _labelled(targets, exclusive, penalty)
-    observed = ~targets.isnan()
-    x, y, seen = inputs[rows].double(), targets[rows].double().nan_to_num(0.0), observed[rows].double()
+    rows = _labelled(targets, kind, penalty)
+    x, y, seen = inputs[rows].double(), targets[rows].double().nan_to_num(0.0), (~targets[rows].isnan()).double()
     start = torch.zeros(len(x), targets.shape[1], dtype=torch.float64) if offset is None else offset[rows].double()
     weight = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64, requires_grad=True)
     shift = torch.zeros(targets.shape[1], dtype=torch.float64, requires_grad=bias)
@@ -59,15 +59,11 @@ def fit_linear(
         history_size=50, line_search_fn="strong_wolfe",
     )  # fmt: skip
 
-    def objective() -> Tensor:
-        outputs = start + x @ weight.T + shift
-        loss = _loss(outputs, y, seen, kind)
-        # Divided by the number of rows for the solver's sake alone: the minimum stays where it is.
-        return (loss + penalty / 2 * (weight**2).sum()) / len(x)
-
     def closure() -> Tensor:
         solver.zero_grad()
-        value = objective()
+        loss = _loss(start + x @ weight.T + shift, y, seen, kind)
+        # Divided by the number of rows for the solver's sake alone: the minimum stays where it is.
+        value = (loss + penalty / 2 * (weight**2).sum()) / len(x)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
@@ -85,7 +81,7 @@ def fit_sparse_linear(inputs: Tensor, targets: Tensor, kind: str, *, penalty: fl
 
     Args:
         inputs: (N, M).
-        targets: (N, K) one-hot, soft or multi-hot targets, or values; NaN where missing.
+        targets: As for `fit_linear`; values need not be standardised.
         kind: Label kind.
         penalty: Above 0.
         l1_ratio: Share of the L1 norm in the penalty, above 0 to 1 (elastic net, Zou and Hastie 2005, section 2).
@@ -96,8 +92,7 @@ def fit_sparse_linear(inputs: Tensor, targets: Tensor, kind: str, *, penalty: fl
     Raises:
         ConfigError: If the penalty or the ratio is out of range, nothing is labelled, or the solver does not converge.
     """
-    exclusive = kind in ("multiclass", "ordinal")
-    rows = _labelled(targets, exclusive, penalty)
+    rows = _labelled(targets, kind, penalty)
     if penalty == 0 or not 0 < l1_ratio <= 1:
         raise ConfigError(
             f"a sparse layer needs a penalty above 0 and an l1_ratio above 0 to 1, not {penalty:g} and {l1_ratio:g}"
@@ -108,7 +103,7 @@ def fit_sparse_linear(inputs: Tensor, targets: Tensor, kind: str, *, penalty: fl
     if not varies.any():
         raise ConfigError("none of the inputs varies over the training samples: there is nothing to fit a linear layer on")
     x = (x - mean)[:, varies] / spread[varies]
-    if exclusive:
+    if kind in EXCLUSIVE:
         found, bias = _softmax_layer(x, y, penalty, l1_ratio)
     else:
         fit = _quantity_layer if kind == "regression" else _finding_layer
@@ -121,13 +116,9 @@ def fit_sparse_linear(inputs: Tensor, targets: Tensor, kind: str, *, penalty: fl
 
 
 def choose_penalty(
-    fit: Callable[[float], tuple[Tensor, Tensor]],
-    inputs: Tensor,
-    targets: Tensor,
-    kind: str,
-    penalties: Sequence[float] = PENALTIES,
-    offset: Tensor | None = None,
-) -> float:
+    fit: Callable[[float], tuple[Tensor, Tensor]], inputs: Tensor, targets: Tensor, kind: str,
+    penalties: Sequence[float] = PENALTIES, offset: Tensor | None = None
+) -> float:  # fmt: skip
     """Return the penalty whose fit has the smallest loss on validation samples; of equals the larger.
 
     Args:
@@ -141,8 +132,7 @@ def choose_penalty(
     Raises:
         ConfigError: If no validation sample is labelled.
     """
-    exclusive = kind in ("multiclass", "ordinal")
-    rows = _labelled(targets, exclusive, 0.0)
+    rows = _labelled(targets, kind, 0.0)
     x, y = inputs[rows].double(), targets[rows].double()
     losses, failures = {}, []
     for penalty in penalties:
@@ -163,18 +153,18 @@ def choose_penalty(
 
 def _loss(outputs: Tensor, targets: Tensor, seen: Tensor, kind: str) -> Tensor:
     """Return the sum of the losses of (N, K) outputs over what is observed."""
-    if kind in ("multiclass", "ordinal"):
+    if kind in EXCLUSIVE:
         return -(targets * outputs.log_softmax(dim=1)).sum()
     if kind == "multilabel":
         return (seen * nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")).sum()
     return (seen * (outputs - targets) ** 2).sum() / 2
 
 
-def _labelled(targets: Tensor, exclusive: bool, penalty: float) -> Tensor:
+def _labelled(targets: Tensor, kind: str, penalty: float) -> Tensor:
     if penalty < 0:
         raise ConfigError(f"penalty {penalty:g} must be at least 0")
     observed = ~targets.isnan()
-    rows = observed.all(dim=1) if exclusive else observed.any(dim=1)
+    rows = observed.all(dim=1) if kind in EXCLUSIVE else observed.any(dim=1)
     if not rows.any():
         raise ConfigError("no labelled sample to fit a linear layer on")
     return rows

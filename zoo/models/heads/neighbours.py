@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medzoo.models.backbones.contract import Around, pooled_features
+from medzoo.models.backbones.contract import Around, Parted, pooled_features
 
 SMOOTHING = 0.01
 """Votes added to each class, so that a class without a vote has a finite logit."""
 
 
-class NeighbourNetwork(Around):
+class NeighbourNetwork(Parted, Around):
     """Answers with what the k nearest training samples were labelled, by cosine similarity of pooled features.
 
     Votes count alike (Doerrich et al. 2025, MedMNIST+ benchmark, with k = 11). For exclusive labels the outputs are
@@ -71,10 +71,6 @@ class NeighbourNetwork(Around):
             odds = (total + SMOOTHING).log() - (count - total + SMOOTHING).log()
             return torch.where(known, odds, torch.logit(self.usual, eps=SMOOTHING))
         return ((total + SMOOTHING) / (count + SMOOTHING * self.targets.shape[1])).log()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return (N, K) outputs."""
-        return self.forward_head(self.forward_features(images))
 
     def get_classifier(self) -> nn.Module:
         """Return the memory itself, which is no linear layer."""

@@ -21,16 +21,8 @@ PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_e
 def bottleneck_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Bottleneck:
     """Build a concept bottleneck whose network is trained.
 
-    Args:
-        config: With `bottleneck`.
-        loss: Of the class layer.
-        dataset: With labels.
-        seed: Of the initial weights.
-
-    Raises:
-        ConfigError: If settings, network and data do not go together.
-        UnknownNameError: If a name is not known.
-        CheckpointError: If a run or weights do not fit.
+    Arguments and errors are those of `medzoo.tasks.setup.families.task_from_config`: `config` with `bottleneck`, the loss of the
+    class layer, a dataset with labels.
     """
     asked = config.bottleneck
     assert asked is not None

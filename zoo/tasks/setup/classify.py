@@ -18,16 +18,7 @@ from medzoo.tasks.task import Task
 def classify_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Task:
     """Build the task that trains a network on a dataset's labels, or answers by its neighbours.
 
-    Args:
-        config: Which network.
-        loss: What it minimises.
-        dataset: With labels.
-        seed: Of the initial weights.
-
-    Raises:
-        ConfigError: If the model and the dataset do not go together.
-        UnknownNameError: If a name is not known.
-        CheckpointError: If a run or weights do not fit.
+    Arguments and errors are those of `medzoo.tasks.setup.families.task_from_config`; the dataset has labels.
     """
     assert dataset.labels is not None
     source = find_source(config, dataset)

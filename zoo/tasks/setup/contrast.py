@@ -12,17 +12,10 @@ import numpy as np
 from medzoo.data.dataset import Dataset, data_card
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.samples.preprocess import Preprocess
-from medzoo.losses.contrastive import LOSSES
+from medzoo.losses.contrastive import contrastive_loss
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.backbones.timm_backbone import check_name as check_timm
-from medzoo.models.clip.model import (
-    ClipSource,
-    build_clip,
-    find_clip,
-    find_tokenizer,
-    load_clip_weights,
-    load_timm_tower,
-)
+from medzoo.models.clip.model import ClipSource, build_clip, find_clip, find_tokenizer, load_clip_weights, load_timm_tower
 from medzoo.models.trained import is_run, run_cards
 from medzoo.settings.schema import LossConfig, ModelConfig
 from medzoo.store.checkpoint import find_checkpoint
@@ -58,8 +51,7 @@ def contrast_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset
         CheckpointError: If weights do not fit.
     """
     name = "clip" if loss.name == "auto" else loss.name
-    if name not in LOSSES:
-        raise UnknownNameError("loss", name, ["auto", *LOSSES], where=" for image–text models")
+    contrastive_loss(name)  # raises for a name that is none
     if loss.label_smoothing or loss.class_weights or loss.positive_weights or loss.arguments:
         raise ConfigError("image–text losses take no label smoothing, weights or arguments")
     for tower in config.freeze:
@@ -164,21 +156,11 @@ def clip_source(config: ModelConfig) -> ClipSource:
 
 
 def clip_spec(
-    source: ClipSource,
-    model_config: Mapping[str, Any],
-    preprocess: Preprocess,
-    *,
-    data: Mapping[str, Any],
-    objective: Mapping[str, Any],
-) -> ModelSpec:
+    source: ClipSource, model_config: Mapping[str, Any], preprocess: Preprocess, *, data: Mapping[str, Any],
+    objective: Mapping[str, Any]
+) -> ModelSpec:  # fmt: skip
     """Return the spec of an image–text model."""
     return ModelSpec(
-        family="clip",
-        task="contrast",
-        architecture=source.name,
-        arguments={"open_clip": dict(model_config)},
-        preprocess=preprocess,
-        objective=objective,
-        data=data,
-        versions=library_versions("open_clip_torch"),
-    )
+        family="clip", task="contrast", architecture=source.name, arguments={"open_clip": dict(model_config)},
+        preprocess=preprocess, objective=objective, data=data, versions=library_versions("open_clip_torch"),
+    )  # fmt: skip

@@ -28,15 +28,8 @@ from medzoo.tasks.setup.source import OF_OTHER_MODELS, WEIGHTS, check_images, li
 def frozen_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> FrozenBottleneck:
     """Build a post-hoc or language bottleneck on the network that it stands on; its layers are fitted later.
 
-    Args:
-        config: `backbone` is a run directory or an image–text model.
-        loss: Of the class layer.
-        dataset: With labels.
-        seed: Of what is not fitted.
-
-    Raises:
-        ConfigError: If settings, network and data do not go together.
-        CheckpointError: If a run or weights cannot be read.
+    Arguments and errors are those of `medzoo.tasks.setup.families.task_from_config`: `config.backbone` is a run directory or an
+    image–text model, the loss that of the class layer; the dataset has labels, and the seed is of what is not fitted.
     """
     asked = config.bottleneck
     assert asked is not None

@@ -145,16 +145,9 @@ def from_run(config: ModelConfig, dataset: Dataset) -> Source:
 
 
 def build_source(
-    source: Source,
-    config: ModelConfig,
-    dataset: Dataset,
-    seed: int,
-    *,
-    task: str,
-    objective: Mapping[str, Any],
-    arguments: Mapping[str, Any],
-    concepts: ConceptSpace | None = None,
-) -> tuple[ModelSpec, nn.Module]:
+    source: Source, config: ModelConfig, dataset: Dataset, seed: int, *, task: str, objective: Mapping[str, Any],
+    arguments: Mapping[str, Any], concepts: ConceptSpace | None = None
+) -> tuple[ModelSpec, nn.Module]:  # fmt: skip
     """Return the spec of a task on a source's network, frozen from here on, and the network with its first weights.
 
     Args:

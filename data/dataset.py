@@ -193,12 +193,21 @@ def _within_zero_one(name: str, table: pd.DataFrame, columns: Sequence[str]) -> 
 
 
 class UnknownColumnError(DatasetError):
-    """A table lacks a column it must have; the message offers the nearest that it has."""
+    """A table lacks a column it must have; the message offers the nearest that it has.
 
-    def __init__(self, dataset: str, column: str, columns: Sequence[str]) -> None:
+    Args:
+        dataset: Name that the message begins with.
+        column: The column.
+        columns: Those that there are.
+        also: Other names it may have.
+        remedy: Ends the message.
+    """
+
+    def __init__(self, dataset: str, column: str, columns: Sequence[str], also: Sequence[str] = (), remedy: str = "") -> None:
         hint = UnknownNameError("column", column, columns)
-        near = f"; the nearest is {hint.nearest[0]!r}" if hint.nearest else f"; it has {', '.join(columns[:12])}"
-        super().__init__(f"{dataset}: the table has no column {column!r}{near}")
+        near = f"the nearest is {hint.nearest[0]!r}" if hint.nearest else f"it has {', '.join(columns[:12]) or 'none'}"
+        wanted = " or ".join(map(repr, (column, *also)))
+        super().__init__(f"{dataset}: the table has no column {wanted}; {near}" + f"; {remedy}" * bool(remedy))
 
 
 SPLIT_WORDS = {

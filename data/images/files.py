@@ -146,25 +146,6 @@ def paths_by_name(paths: Iterable[str], wanted: set[str], dataset: str) -> dict[
     return places
 
 
-def check_paths(paths: pd.Series, dataset: str, source: str = "") -> None:
-    """Refuse paths that are absolute or leave the root.
-
-    Args:
-        paths: Relative paths; missing values are passed over.
-        dataset: Name for the message.
-        source: File the paths were read from, for the message.
-
-    Raises:
-        DatasetError: Names the first such path, and its line in the source.
-    """
-    text = paths.dropna().astype(str)
-    bad = text.str.match(r"^(?:/|\\|[A-Za-z]:)") | text.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
-    if bad.any():
-        place = int(np.flatnonzero(paths.index == text.index[bad][0])[0])
-        where = f" (line {place + 2} of {source})" if source else ""
-        raise DatasetError(f"{dataset}: path {text[bad].iloc[0]!r}{where} leaves the dataset's folder; paths must lie below it")
-
-
 def with_files(
     table: pd.DataFrame, present: Iterable[str], columns: Sequence[str], missing: Missing, dataset: str
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:

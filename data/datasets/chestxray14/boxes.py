@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from medzoo.data.datasets.chestxray14.tables import METADATA, NAME, find_file, read_rows, refuse_rows
-from medzoo.data.errors import DatasetError, nearest
+from medzoo.data.datasets.chestxray14.tables import METADATA, NAME, find_file, read_rows
+from medzoo.data.errors import UnknownNameError
 
 FILES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
 SIDE = 1024
@@ -61,27 +60,19 @@ def load_boxes(root: str | Path = "~/data/chestxray14") -> pd.DataFrame:
     """
     folder = Path(root).expanduser()
     source, _ = find_file(folder, FILES)
-    rows, file = read_rows(source, _COLUMNS), source.name
+    rows = read_rows(source, _COLUMNS)
     metadata, _ = find_file(folder, METADATA)
     known = read_rows(metadata, {"image": ("Image Index",)})["image"]
-    refuse_rows(file, ~rows["image"].isin(known), rows["image"], "has the image", f", which is not in {metadata.name}")
-    _check_labels(rows["label"], file)
+    rows.refuse(~rows["image"].isin(known), "image", f"which is not in {metadata.name}")
+    for place, label in rows["label"].items():
+        if label not in BOXED:
+            raise rows.error(place, UnknownNameError("finding", label, BOXED))
     boxes = pd.DataFrame({"sample_id": f"{NAME}/" + rows["image"].str[:-4], "label": rows["label"].map(BOXED)})
     for name in _NUMBERS:
-        boxes[name] = pd.to_numeric(rows[name], errors="coerce").astype(np.float64)
-        refuse_rows(file, ~np.isfinite(boxes[name]), rows[name], f"has the {name}", ", not a number of pixels")
+        rows.refuse(rows[name] == "", name)
+        boxes[name] = rows.numbers(name)
     x, y, width, height = (boxes[name] for name in _NUMBERS)
     inside = (x >= 0) & (y >= 0) & (width > 0) & (height > 0) & (x + width <= SIDE) & (y + height <= SIDE)
-    written = rows[list(_NUMBERS)].agg(",".join, axis=1)
-    refuse_rows(file, ~inside, written, "has the box (x,y,w,h)", f", which is empty or leaves the {SIDE} x {SIDE} film")
-    refuse_rows(file, boxes.duplicated(), rows["image"], "repeats a box of", "; remove one of the two lines")
+    rows.refuse(~inside, _NUMBERS, f"a box that is empty or leaves the {SIDE} x {SIDE} film")
+    rows.refuse(boxes.duplicated(), ["image", *_NUMBERS], "as on an earlier line", "remove one of the two lines")
     return boxes.reset_index(drop=True)
-
-
-def _check_labels(labels: pd.Series, file: str) -> None:
-    strange = ~labels.isin(list(BOXED))
-    if strange.any():
-        label = labels[strange].iloc[0]
-        near = nearest(label, BOXED, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(BOXED)}"
-        raise DatasetError(f"{NAME}: {file} line {labels.index[strange][0]} has the unknown finding {label!r}; {hint}")

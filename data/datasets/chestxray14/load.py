@@ -16,12 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset, target_columns
-from medzoo.data.datasets.chestxray14.tables import HOMEPAGE, METADATA, NAME, find_file, read_rows, read_split, refuse_rows
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.datasets.chestxray14.tables import HOMEPAGE, METADATA, NAME, find_file, read_rows, read_split
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.images.files import FileReader, Missing, list_files, paths_by_name, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
+from medzoo.data.tables import TextTable, counted
 
 # The order of the paper's tables, of CheXNet and of ChestMNIST; the first eight are ChestX-ray8.
 FINDINGS = (
@@ -87,9 +88,9 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
     folder = Path(root).expanduser()
     source, notes = find_file(folder, METADATA)
     rows = read_rows(source, _COLUMNS)
-    table, more = _table(rows, source.name, space)
+    table, more = _table(rows, space)
     notes += more
-    table["split"], more = read_split(rows["image"], source.name, folder)
+    table["split"], more = read_split(rows, folder)
     notes += more
     found = {split: int((table["split"] == split).sum()) for split in _COUNTS}
     if found != _COUNTS:
@@ -109,74 +110,67 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
     )
 
 
-def _table(rows: pd.DataFrame, file: str, space: LabelSpace) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the table without split and path, indexed by line number, and notes."""
+def _table(rows: TextTable, space: LabelSpace) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the table without split and path, indexed as the rows, and notes."""
     image, patient = rows["image"], rows["patient"]
-    named = image.str.fullmatch(r"\d{8}_\d{3}\.png")
-    refuse_rows(file, ~named, image, "names the image", ", not like 00000001_000.png")
-    repeated = image.duplicated(keep=False)
-    if repeated.any():
-        first = image[repeated].iloc[0]
-        lines = " and ".join(map(str, image.index[image == first]))
-        raise DatasetError(f"{NAME}: image {first!r} stands on lines {lines} of {file}; keep one line an image")
-    refuse_rows(file, ~patient.str.fullmatch(r"\d{1,8}"), patient, "has Patient ID", ", not a whole number")
+    rows.refuse(~image.str.fullmatch(r"\d{8}_\d{3}\.png"), "image", "not like 00000001_000.png")
+    rows.refuse_repeats(image, "image", "keep one line an image")
+    rows.refuse(~patient.str.fullmatch(r"\d{1,8}"), "patient", "not a whole number")
     group = patient.str.zfill(8)
-    refuse_rows(file, group != image.str[:8], image + " and Patient ID " + patient, "does not fit together:")
+    rows.refuse(group != image.str[:8], ["image", "patient"], "which do not fit together")
     # The follow-up number is not the number in the file's name: 24,106 rows of v2020 differ.
-    refuse_rows(file, ~rows["follow_up"].str.fullmatch(r"\d{1,9}"), rows["follow_up"], "has Follow-up #", ", not a whole number")
-    targets = _targets(rows["labels"], file)
-    age, notes = _ages(rows["age"], file)
+    rows.refuse(~rows["follow_up"].str.fullmatch(r"\d{1,9}"), "follow_up", "not a whole number")
+    targets = _targets(rows)
+    age, notes = _ages(rows)
     table = pd.DataFrame(
         {
             "sample_id": f"{NAME}/" + image.str[:-4],
             "group": group,
-            "sex": _coded(rows["sex"], {"F": "female", "M": "male"}, "the patient's sex", file),
+            "sex": _coded(rows, "sex", {"F": "female", "M": "male"}),
             "age": age,
-            "view": _coded(rows["view"], {"PA": "PA", "AP": "AP"}, "View Position", file),
+            "view": _coded(rows, "view", {"PA": "PA", "AP": "AP"}),
             "follow_up": rows["follow_up"].astype(np.int64),
         }
     )
     for column in ("sex", "view"):
-        empty = int(table[column].isna().sum())
-        notes += (f"{empty} of {len(table)} films have no {column}",) * (empty > 0)
+        notes += counted(table[column].isna(), f"films have no {column}")
     other = ~targets[:, : space.width].any(axis=1) & targets.any(axis=1)
-    if other.any():
-        notes += (f"{int(other.sum())} of {len(table)} films have findings outside the {space.width} alone: all zero",)
+    notes += counted(other, f"films have findings outside the {space.width} alone: all zero")
     chosen = pd.DataFrame(targets[:, : space.width], index=table.index, columns=target_columns(space))
     return pd.concat([table, chosen], axis=1), notes
 
 
-def _targets(labels: pd.Series, file: str) -> NDArray[np.float32]:
+def _targets(rows: TextTable) -> NDArray[np.float32]:
     """Return (N, 14) zeros and ones; each distinct text is looked at once (836 of them in v2020)."""
-    codes, texts = pd.factorize(labels)
+    codes, texts = pd.factorize(rows["labels"])
     known = (*FINDINGS, NO_FINDING)
     found = np.zeros((len(texts), len(FINDINGS)), dtype=np.float32)
     for place, text in enumerate(texts):
         parts = text.split("|")
         if parts != [NO_FINDING] and not set(parts) <= set(FINDINGS):
-            line = f"{file} line {labels.index[int(np.argmax(codes == place))]}"
             unknown = [part for part in parts if part not in known]
             if unknown:
-                raise DatasetError(f"{NAME}: {UnknownNameError('finding', unknown[0], known, where=f' on {line}')}")
-            raise DatasetError(f"{NAME}: {line} has {text!r}: {NO_FINDING!r} stands alone or not at all; correct the line")
+                first = rows.rows.index[int(np.argmax(codes == place))]
+                raise rows.error(first, UnknownNameError("finding", unknown[0], known))
+            rows.refuse(codes == place, "labels", f"where {NO_FINDING!r} stands alone or not at all", "correct the line")
         found[place] = [finding in parts for finding in FINDINGS]
     return found[codes]
 
 
-def _ages(ages: pd.Series, file: str) -> tuple[pd.Series, tuple[str, ...]]:
+def _ages(rows: TextTable) -> tuple[pd.Series, tuple[str, ...]]:
     """Return ages in years, NaN where not given or over 120, and notes that count those."""
+    ages = rows["age"]
     parts = ages.str.extract(r"^(\d+(?:\.\d+)?)([DWMY]?)$")
-    refuse_rows(file, parts[0].isna() & (ages != ""), ages, "has Patient Age", ", not like 58, 058Y, 011M or 001D")
+    rows.refuse(parts[0].isna() & (ages != ""), "age", "not like 58, 058Y, 011M or 001D")
     years = parts[0].astype(np.float64) / parts[1].map(_UNITS_A_YEAR)
-    counted = {"not given": years.isna(), f"over {OLDEST:g} years and count as missing": years > OLDEST}
-    notes = tuple(f"{int(rows.sum())} of {len(ages)} ages are {what}" for what, rows in counted.items() if rows.any())
-    return years.where(years <= OLDEST), notes
+    old = counted(years > OLDEST, f"ages are over {OLDEST:g} years and count as missing")
+    return years.where(years <= OLDEST), counted(years.isna(), "ages are not given") + old
 
 
-def _coded(values: pd.Series, codes: Mapping[str, str], what: str, file: str) -> pd.Series:
+def _coded(rows: TextTable, column: str, codes: Mapping[str, str]) -> pd.Series:
     """Return plain words for a column's codes; missing where the cell is empty."""
-    refuse_rows(file, ~values.isin([*codes, ""]), values, f"has {what}", f", not one of {', '.join(codes)}")
-    return values.map(codes)
+    rows.refuse_others(column, [*codes, ""])
+    return rows[column].map(codes)
 
 
 def _info(labels: int) -> DatasetInfo:

@@ -9,18 +9,16 @@ trial may be nested in itself, and its case and the file's extension may differ 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
-from medzoo.data.images.files import check_paths
 from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.tables import TextTable, leaves_root
 
 # In the order of the file's columns.
 BIOMARKERS = (
@@ -144,43 +142,58 @@ def read_labels(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     Raises:
         DatasetError: If the file is damaged, lacks a column, or a row holds what it must not; names the line.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's; empty ones pass
-            raw = pd.read_csv(file, dtype=object, keep_default_na=False, encoding="utf-8-sig", index_col=False).fillna("")
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # a parser's errors and wrong encodings are ValueErrors
-        raise DatasetError(f"{file} cannot be read ({str(error).splitlines()[0]})") from None
-    columns = [str(c) for c in raw.columns]
+    rows = TextTable.read(file, dataset="olives", remedy="download it again from zenodo.org/records/7105232")
+    columns = list(rows.rows.columns)
     path_column = next((c for c in columns if _plain(c).startswith("path")), None)
     if path_column is None:
         raise UnknownColumnError(f"olives: {file.name}", "Path (Trial/Arm/Folder/Visit/Eye/Image Name)", columns)
     names = match_columns((*OTHER_COLUMNS, *BIOMARKERS), columns, file.name)
-    text = raw[path_column].str.strip()
+    text = rows[path_column].str.strip()
     places = parse_places(text)
-    _refuse(file, places["folder"].isna(), text, "Path is not .../Prime_FULL/<subject>/W<week>/<OD|OS>/<file> or "
-            ".../TREX DME/<arm>/<subject>/V<n>/<OD|OS>/<file>")  # fmt: skip
-    _refuse(file, places["key"].duplicated(), text, "this scan stands in an earlier line already")
-    table = pd.concat([text.str.lstrip("/").rename("path"), places], axis=1)
-    check_paths(table["path"], "olives", file.name)
-    table["scan"] = _numbers(file, raw[names["Scan (n/49)"]], "Scan (n/49)", whole=True).astype(np.int64)
-    for name in BIOMARKERS:
-        values = _numbers(file, raw[names[name]], name)
-        _refuse(file, ~(np.isnan(values) | (values == 0) | (values == 1)), raw[names[name]], f"{name!r} is not 0, 1 or empty")
-        table[name] = values
-    table["bcva"] = _numbers(file, raw[names["BCVA"]], "BCVA")
-    table["cst"] = _numbers(file, raw[names["CST"]], "CST")
-    for column, name in (("eye_id", "Eye_ID"), ("patient", "Patient_ID")):
-        table[column] = raw[names[name]].str.strip().str.replace(r"\.0$", "", regex=True)
-        _refuse(file, table[column] == "", text, f"{name} is empty")
+    rows.refuse(places["folder"].isna(), path_column, "not .../Prime_FULL/<subject>/W<week>/<OD|OS>/<file> or "
+                ".../TREX DME/<arm>/<subject>/V<n>/<OD|OS>/<file>")  # fmt: skip
+    rows.refuse_repeats(places["key"], "scan", "keep one line a scan")
+    table = pd.concat([text.str.lstrip("/").rename("path"), places, read_values(rows, names)], axis=1)
+    rows.refuse(leaves_root(table["path"]), path_column, "which leaves the dataset's folder", "paths must lie below it")
+    scan = names["Scan (n/49)"]
+    rows.refuse(~(table["scan"] >= 1) | (table["scan"] % 1 != 0), scan, "not a whole number")
+    table["scan"] = table["scan"].astype(np.int64)
     table["disease"] = table["trial"].map({"PRIME": "DR", "TREX": "DME"})  # README of olivesgatech/OLIVES_Dataset
     table["week"] = table["number"].where(table["trial"] == "PRIME").astype(np.float32)
     eye = table["folder"].str.replace(r"/[^/]*(?=/[^/]*$)", "", regex=True)  # the folder without its visit
     table["visit"] = table.groupby(eye)["number"].rank(method="dense").astype(np.int64) - 1
     _refuse_shared_patients(file, table)
     used = {path_column, *names.values()}
-    others = [c for c in columns if c not in used and not (c.startswith("Unnamed:") and (raw[c] == "").all())]
+    others = [c for c in columns if c not in used]
     notes = (f"{len(others)} other columns of {file.name} are ignored: {', '.join(others)}",) if others else ()
-    return table, notes
+    return table.reset_index(drop=True), notes
+
+
+def read_values(rows: TextTable, names: Mapping[str, str]) -> pd.DataFrame:
+    """Read what the label file and the parquet shards both hold.
+
+    Args:
+        rows: Text.
+        names: Name → the file's own column, of `OTHER_COLUMNS` and `BIOMARKERS`.
+
+    Returns:
+        `scan`, the 16 biomarkers by name (0, 1 or NaN), `bcva` and `cst`, float32, NaN where the cell is empty; `eye_id` and
+        `patient`, text.
+
+    Raises:
+        DatasetError: If a cell holds what it must not; names its place.
+    """
+    values: dict[str, pd.Series] = {}
+    for name, wanted in (("scan", "Scan (n/49)"), *((name, name) for name in BIOMARKERS), ("bcva", "BCVA"), ("cst", "CST")):
+        column = names[wanted]
+        numbers = rows.numbers(column, rows[column].str.strip().str.lower().isin(["", "nan", "na"]))
+        if name in BIOMARKERS:
+            rows.refuse(~(numbers.isna() | numbers.isin([0, 1])), column, "not 0, 1 or empty")
+        values[name] = numbers.astype(np.float32)
+    for name, wanted in (("eye_id", "Eye_ID"), ("patient", "Patient_ID")):
+        values[name] = rows[names[wanted]].str.strip().str.removesuffix(".0")
+        rows.refuse(values[name] == "", names[wanted])
+    return pd.DataFrame(values)
 
 
 def _refuse_shared_patients(file: Path, table: pd.DataFrame) -> None:
@@ -190,24 +203,6 @@ def _refuse_shared_patients(file: Path, table: pd.DataFrame) -> None:
     if len(shared):
         raise DatasetError(f"olives: {file.name}: Patient_ID {shared[0]} stands in both Prime_FULL and TREX DME "
                            f"({len(shared)} such); give the patients of the two trials different numbers")  # fmt: skip
-
-
-def _numbers(file: Path, text: pd.Series, name: str, *, whole: bool = False) -> NDArray[np.float32]:
-    text = text.str.strip()
-    empty = text.str.lower().isin(["", "nan", "na"])
-    values = pd.to_numeric(text.where(~empty), errors="coerce").astype(np.float64)
-    bad = (values.isna() & ~empty) | np.isinf(values)
-    if whole:
-        bad |= values.isna() | (values != np.floor(values)) | (values < 1)
-    _refuse(file, bad, text, f"{name!r} is not a {'whole ' if whole else ''}number")
-    return values.to_numpy(dtype=np.float32)
-
-
-def _refuse(file: Path, bad: pd.Series | NDArray[np.bool_], text: pd.Series, reason: str) -> None:
-    rows = np.flatnonzero(np.asarray(bad))
-    if len(rows):
-        more = f" ({len(rows)} such rows)" if len(rows) > 1 else ""
-        raise DatasetError(f"olives: {file.name} line {rows[0] + 2}: {reason}: {text.iloc[rows[0]]!r}{more}")
 
 
 def _plain(name: str) -> str:

@@ -20,10 +20,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Reader, UnknownColumnError
-from medzoo.data.datasets.olives.labels import BIOMARKERS, LABELS, OTHER_COLUMNS, match_columns
+from medzoo.data.datasets.olives.labels import BIOMARKERS, LABELS, OTHER_COLUMNS, match_columns, read_values
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from medzoo.data.images.decode import decode_image
 from medzoo.data.images.files import list_files
+from medzoo.data.tables import TextTable, as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,32 +159,14 @@ def _rows(labels: pd.DataFrame, columns: Mapping[str, str], shard: str, sizes: l
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     stem = shard.rpartition("/")[2].removesuffix(".parquet")
     positions = np.arange(len(labels))
-    table = pd.DataFrame(
-        {
-            "sample_id": [f"{stem}/{position:05d}" for position in positions],
-            "shard": shard,
-            "row_group": np.repeat(np.arange(len(counts)), counts),
-            "row": positions - starts,
-        }
+    rows = TextTable(shard, as_text(labels), "olives", "row", remedy="download it again")
+    table = read_values(rows, columns)
+    table.insert(0, "sample_id", [f"{stem}/{position:05d}" for position in positions])
+    disease = rows[columns[DISEASE]].str.removesuffix(".0")
+    row_groups = np.repeat(np.arange(len(counts)), counts)
+    return table.assign(
+        shard=shard, row_group=row_groups, row=positions - starts, disease_label=disease.where(disease != "", None)
     )
-    for name, column in (("patient", "Patient_ID"), ("eye_id", "Eye_ID"), ("disease_label", DISEASE)):
-        table[name] = _text(labels[columns[column]])
-    for name in ("patient", "eye_id"):
-        _refuse(shard, table[name].isna(), labels[columns["Patient_ID" if name == "patient" else "Eye_ID"]], f"{name} is empty")
-    for name, column in (("scan", "Scan (n/49)"), ("bcva", "BCVA"), ("cst", "CST"), *((b, b) for b in BIOMARKERS)):
-        source = labels[columns[column]]
-        values = pd.to_numeric(source, errors="coerce").astype(np.float32)
-        _refuse(shard, values.isna() & source.notna() | np.isinf(values), source, f"{column!r} is not a number")
-        if name in BIOMARKERS:
-            _refuse(shard, ~(values.isna() | (values == 0) | (values == 1)), source, f"{column!r} is not 0, 1 or null")
-        table[name] = values
-    return table
-
-
-def _text(values: pd.Series) -> pd.Series:
-    """Whole numbers as text without a point, whatever type a shard stores them in."""
-    text = values.astype(object).where(values.notna(), None)
-    return text.map(lambda value: str(value).strip().removesuffix(".0"), na_action="ignore")
 
 
 def _disease_names(given: Mapping[Any, str] | None) -> dict[str, str] | None:
@@ -200,13 +183,6 @@ def _check_image(kind: pa.DataType, file: Path, image: str) -> None:
 
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         raise DatasetError(f"{file}: column {image!r} is {kind}, not a struct with bytes and path")
-
-
-def _refuse(shard: str, bad: pd.Series, values: pd.Series, reason: str) -> None:
-    rows = np.flatnonzero(bad.to_numpy(dtype=bool))
-    if len(rows):
-        more = f" ({len(rows)} such rows)" if len(rows) > 1 else ""
-        raise DatasetError(f"olives: {shard} row {rows[0]}: {reason}: {values.iloc[rows[0]]}{more}")
 
 
 @lru_cache(maxsize=_KEPT_GROUPS)

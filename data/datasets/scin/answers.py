@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.datasets.scin.tables import CASES, LABELS, check_values
-from medzoo.data.errors import DatasetError
 from medzoo.data.labels import ConceptSpace
+from medzoo.data.tables import TextTable
 
 
 @dataclass(frozen=True)
@@ -137,21 +136,21 @@ CASE_COLUMNS = (*_SENTINELS, "combined_race", *(column for question in QUESTIONS
 LABEL_COLUMNS = (*_FITZPATRICK, *_FITZPATRICK_GRADABLE, *_MONK.values())
 
 
-def read_boxes(cases: pd.DataFrame, question: Question) -> NDArray[np.float32]:
+def read_boxes(cases: TextTable, question: Question) -> NDArray[np.float32]:
     """Return the items of one question: (N, items) float32, 1 ticked, 0 not, NaN where no box of the question is ticked.
 
     Raises:
         DatasetError: If a box holds neither `YES` nor nothing; names its line.
     """
     for column in question.columns:
-        check_values(cases[column], ("YES", ""), CASES)
-    ticked = cases[question.columns].isin(["YES"]).to_numpy()
+        cases.refuse_others(column, ("YES", ""))
+    ticked = cases.rows[question.columns].isin(["YES"]).to_numpy()
     items = ticked[:, : len(question.items)].astype(np.float32)
     items[~ticked.any(axis=1)] = np.nan
     return items
 
 
-def make_concepts(cases: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
+def make_concepts(cases: TextTable) -> dict[str, NDArray[np.float32]]:
     """Return the columns `concept.<name>` of `CONCEPT_SPACE`, each (N,) float32 of 0, 1 or NaN."""
     return {
         f"concept.{name}": values
@@ -160,7 +159,7 @@ def make_concepts(cases: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def make_inputs(cases: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
+def make_inputs(cases: TextTable) -> dict[str, NDArray[np.float32]]:
     """Return the columns `input.<name>`, each (N,) float32, NaN where missing.
 
     `input.age` 0 (18 to 29) to 6 (80 or above); `input.sex` 0 female, 1 male; `input.fitzpatrick` 1 to 6, as the
@@ -182,7 +181,7 @@ def make_inputs(cases: pd.DataFrame) -> dict[str, NDArray[np.float32]]:
     return inputs
 
 
-def make_subgroups(cases: pd.DataFrame, labels: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
+def make_subgroups(cases: TextTable, labels: TextTable) -> dict[str, NDArray[np.object_]]:
     """Return the columns of `SUBGROUPS`, each (N,) text or None.
 
     `fitzpatrick`: FST1 to FST6, the median over the dermatologists who could grade it; a median of 2.5 counts as 3 (halves
@@ -194,16 +193,16 @@ def make_subgroups(cases: pd.DataFrame, labels: pd.DataFrame) -> dict[str, NDArr
         DatasetError: On a value the authors do not list; names its line.
     """
     for column in _FITZPATRICK:
-        check_values(labels[column], ("", *SKIN_TYPES), LABELS)
+        labels.refuse_others(column, ("", *SKIN_TYPES))
     for column in _FITZPATRICK_GRADABLE:
-        check_values(labels[column], ("", "YES", "NO"), LABELS)
-    grades = labels[list(_FITZPATRICK)].apply(lambda column: pd.to_numeric(column.str.removeprefix("FST")))
-    gradable = labels[list(_FITZPATRICK_GRADABLE)].isin(["YES"]).to_numpy()
+        labels.refuse_others(column, ("", "YES", "NO"))
+    grades = labels.rows[list(_FITZPATRICK)].apply(lambda column: pd.to_numeric(column.str.removeprefix("FST")))
+    gradable = labels.rows[list(_FITZPATRICK_GRADABLE)].isin(["YES"]).to_numpy()
     median = np.floor(grades.where(gradable).median(axis=1) + 0.5)
     race = cases["combined_race"].where(cases["combined_race"] != _UNTOLD, "")
     return {
         "fitzpatrick": _text(median.map({float(i): name for i, name in enumerate(SKIN_TYPES, start=1)})),
-        **{name: _monk(labels[column]) for name, column in _MONK.items()},
+        **{name: _monk(labels, column) for name, column in _MONK.items()},
         "age_group": _text(cases["age_group"].map(AGES)),
         "sex": _text(cases["sex_at_birth"].map(SEXES)),
         "race": _text(race.str.lower().str.replace("_", " ").str.replace(",", ", ").where(race != "")),
@@ -224,19 +223,15 @@ def missing_notes(table: pd.DataFrame) -> tuple[str, str]:
     )
 
 
-def _positions(cases: pd.DataFrame, column: str, levels: tuple[str, ...]) -> NDArray[np.float32]:
-    check_values(cases[column], (*levels, _SENTINELS[column], ""), CASES)
+def _positions(cases: TextTable, column: str, levels: tuple[str, ...]) -> NDArray[np.float32]:
+    cases.refuse_others(column, (*levels, _SENTINELS[column], ""))
     return cases[column].map({level: float(i) for i, level in enumerate(levels)}).to_numpy(dtype=np.float32, na_value=np.nan)
 
 
-def _monk(column: pd.Series) -> NDArray[np.object_]:
-    tones = pd.to_numeric(column.where(column != ""), errors="coerce")
-    strange = (column != "") & ~tones.isin(range(1, 11))
-    if strange.any():
-        raise DatasetError(
-            f"scin: line {column.index[strange][0]} of {LABELS}: {column.name} is {column[strange].iloc[0]!r}, not 1 to 10 "
-            f"({int(strange.sum())} such rows); correct it, or download the file again"
-        )
+def _monk(labels: TextTable, column: str) -> NDArray[np.object_]:
+    told = labels[column] != ""
+    tones = pd.to_numeric(labels[column].where(told), errors="coerce")
+    labels.refuse(told & ~tones.isin(range(1, 11)), column, "not 1 to 10")
     return _text(tones.map({float(i): str(i) for i in range(1, 11)}))
 
 

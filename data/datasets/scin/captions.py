@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.datasets.scin.answers import DURATIONS, QUESTIONS, read_boxes
 from medzoo.data.datasets.scin.labels import Differentials
+from medzoo.data.tables import TextTable
 
 Caption = Literal["none", "metadata", "diagnosis"]
 _SPOKEN = {"other body part": "another part of the body"}  # the others take an article
 
 
-def make_captions(cases: pd.DataFrame, noun: str, differentials: Differentials | None = None) -> NDArray[np.object_]:
+def make_captions(cases: TextTable, noun: str, differentials: Differentials | None = None) -> NDArray[np.object_]:
     """Return one sentence a case.
 
     The sentence holds body parts, textures, symptoms, other symptoms and duration, in that order, each only where it was
@@ -24,7 +24,7 @@ def make_captions(cases: pd.DataFrame, noun: str, differentials: Differentials |
     one day." Age, sex, race and skin type are left out, and so is `related_category`, which can name the diagnosis (ACNE).
 
     Args:
-        cases: N rows of `scin_cases.csv` as text.
+        cases: The N rows of `scin_cases.csv`.
         noun: What the sentence begins with, such as `A photograph`.
         differentials: Of the same cases, to name the diagnosis as well: the condition of the largest weight, or all that tie.
 

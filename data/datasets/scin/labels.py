@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.datasets.scin.tables import LABELS, check_values
+from medzoo.data.datasets.scin.tables import LABELS
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.labels import LabelSpace
+from medzoo.data.tables import TextTable
 
 ScinLabels = Literal["soft", "top1", "multilabel"]
 Rest = Literal["other", "mask"]
@@ -88,16 +88,21 @@ class Differentials:
         return tuple(notes)
 
 
-def read_differentials(column: pd.Series) -> Differentials:
+def read_differentials(graded: TextTable) -> Differentials:
     """Parse the weighted differentials.
 
     Args:
-        column: (N,) text, indexed by the line of `scin_labels.csv`; an empty cell reads as `{}`.
+        graded: The rows of `scin_labels.csv`; an empty cell reads as `{}`.
 
     Raises:
         DatasetError: On text that is no Python literal of names and positive weights; names the line. If no case has one.
     """
-    parsed = [_parse(str(text), int(str(line))) for line, text in column.items()]
+    parsed = []
+    for row, text in graded[WEIGHTS].items():
+        try:
+            parsed.append(_parse(text))
+        except ValueError as error:
+            graded.refuse(graded.rows.index == row, WEIGHTS, str(error))
     names = sorted({name for differential in parsed for name in differential})
     if not names:
         raise DatasetError(f"scin: no case of {LABELS} has a differential in column {WEIGHTS}")
@@ -181,44 +186,44 @@ def make_targets(
     return space, values.astype(np.float32), tuple(notes)
 
 
-def ungradable_note(grades: pd.DataFrame, labelled: NDArray[np.bool_], kept: bool) -> str:
+def ungradable_note(graded: TextTable, labelled: NDArray[np.bool_], kept: bool) -> str:
     """Say how many cases have no differential, and why.
 
     Args:
-        grades: (N, 3) text, what up to three dermatologists said of gradability.
+        graded: The rows of `scin_labels.csv`.
         labelled: (N,) whether a case has a differential.
         kept: Whether such cases stay, without a target.
 
     Raises:
         DatasetError: On a grade the authors do not list; names its line.
     """
-    for column in grades.columns:
-        check_values(grades[column], ("", _SUFFICIENT, _INSUFFICIENT, _NO_PATHOLOGY), LABELS)
-    given = grades[~labelled]
+    for column in GRADES:
+        graded.refuse_others(column, ("", _SUFFICIENT, _INSUFFICIENT, _NO_PATHOLOGY))
+    given = graded.rows.loc[~labelled, list(GRADES)]
     poor = given.isin([_INSUFFICIENT, ""]).all(axis=1) & given.isin([_INSUFFICIENT]).any(axis=1)
     normal = given.isin([_NO_PATHOLOGY]).any(axis=1)
     others = int((~poor & ~normal).sum())
     fate = "kept without a target" if kept else "left out"
     return (
-        f"{len(given)} of {len(grades)} cases have no differential diagnosis and are {fate}: {int(poor.sum())} of insufficient "
+        f"{len(given)} of {len(graded)} cases have no differential diagnosis and are {fate}: {int(poor.sum())} of insufficient "
         f"image quality by all who graded them, {int(normal.sum())} without discernible pathology by one or more, {others} others"
     )
 
 
-def _parse(text: str, line: int) -> dict[str, float]:
-    where = f"scin: line {line} of {LABELS}: {WEIGHTS} {text[:60]!r}"
+def _parse(text: str) -> dict[str, float]:
+    """Return condition → weight; what is wrong with the text is the message of a ValueError."""
     try:
         node = ast.parse(text.strip() or "{}", mode="eval")
         value = ast.literal_eval(node)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        raise DatasetError(f"{where} is not a Python literal like {{'Eczema': 0.67, 'Psoriasis': 0.33}}") from None
+        raise ValueError("not a Python literal like {'Eczema': 0.67, 'Psoriasis': 0.33}") from None
     if not isinstance(value, dict) or not isinstance(node.body, ast.Dict):
-        raise DatasetError(f"{where} is not a dict of conditions and weights")
+        raise ValueError("not a dict of conditions and weights")
     if len(node.body.keys) != len(value):
-        raise DatasetError(f"{where} names a condition twice")
+        raise ValueError("which names a condition twice")
     for name, weight in value.items():
         if not isinstance(name, str) or not name.strip():
-            raise DatasetError(f"{where} has a condition {name!r} that is not a name")
+            raise ValueError(f"with a condition {name!r} that is not a name")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not (weight > 0 and math.isfinite(weight)):
-            raise DatasetError(f"{where} gives {name!r} the weight {weight!r}, not a positive number")
+            raise ValueError(f"which gives {name!r} the weight {weight!r}, not a positive number")
     return {name: float(weight) for name, weight in value.items()}

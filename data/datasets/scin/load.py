@@ -37,13 +37,14 @@ from medzoo.data.datasets.scin.labels import (
     read_differentials,
     ungradable_note,
 )
-from medzoo.data.datasets.scin.tables import CASES, RELEASE, check_values, find_folder, read_tables, release_note
+from medzoo.data.datasets.scin.tables import CASES, RELEASE, find_folder, read_tables, release_note
 from medzoo.data.errors import ConfigError, DatasetError
-from medzoo.data.images.files import FileReader, Missing, check_paths, list_files, with_files
+from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
 from medzoo.data.splits.groups import hash_split, merge_groups
+from medzoo.data.tables import TextTable, leaves_root
 
 NAME = "scin"
 Views = Literal["image", "case"]
@@ -121,9 +122,9 @@ def load(
     base, folder = Path(root).expanduser(), find_folder(root)
     case_columns = (*CASE_COLUMNS, *(f"image_{n}_{what}" for n in _SLOTS for what in ("path", "shot_type")))
     cases, graded = read_tables(folder, case_columns, (*LABEL_COLUMNS, WEIGHTS, *GRADES))
-    differentials = read_differentials(graded[WEIGHTS])
+    differentials = read_differentials(graded)
     space, targets, notes = make_targets(differentials, labels, top, rest)
-    grades = ungradable_note(graded[list(GRADES)], differentials.labelled, ungradable == "keep")
+    grades = ungradable_note(graded, differentials.labelled, ungradable == "keep")
     notes = (*release_note(folder), grades, *differentials.notes(), *notes)
     paths = _written_paths(cases)
     groups, more = _groups(cases["case_id"].tolist(), paths)
@@ -134,7 +135,7 @@ def load(
         "group": groups,
         "case_id": cases["case_id"].to_numpy(),
         **{column: _located(paths[column], folder == base, set(present)).to_numpy(dtype=object) for column in paths},
-        **{f"shot_{n}": _shot_types(cases[f"image_{n}_shot_type"]) for n in _SLOTS},
+        **{f"shot_{n}": _shot_types(cases, f"image_{n}_shot_type") for n in _SLOTS},
         **make_subgroups(cases, graded),
         **make_concepts(cases),
         **make_inputs(cases),
@@ -163,13 +164,14 @@ def load(
     )
 
 
-def _written_paths(cases: pd.DataFrame) -> dict[str, pd.Series]:
+def _written_paths(cases: TextTable) -> dict[str, pd.Series]:
     """Return `path_1` to `path_3` as the file has them, missing where there is no photograph."""
     paths = {}
     for n in _SLOTS:
         written = cases[f"image_{n}_path"].astype(object)
         paths[f"path_{n}"] = written.where(written != "", None)
-        check_paths(paths[f"path_{n}"], NAME, CASES)
+        leaves = leaves_root(paths[f"path_{n}"])
+        cases.refuse(leaves, f"image_{n}_path", "which leaves the dataset's folder", "paths must lie below it")
     return paths
 
 
@@ -197,9 +199,9 @@ def _groups(case_ids: Sequence[str], paths: Mapping[str, pd.Series]) -> tuple[li
     )
 
 
-def _shot_types(column: pd.Series) -> pd.Series:
-    check_values(column, ("", *_SHOTS), CASES)
-    return column.map(_SHOTS).reset_index(drop=True)
+def _shot_types(cases: TextTable, column: str) -> pd.Series:
+    cases.refuse_others(column, ("", *_SHOTS))
+    return cases[column].map(_SHOTS).reset_index(drop=True)
 
 
 def _with_photographs(table: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from medzoo.data.dataset import SPLIT_WORDS, Dataset
+from medzoo.data.datasets.table.cells import read_table, read_yes_no, require
 from medzoo.data.datasets.table.targets import Kind, make_targets
-from medzoo.data.errors import ConfigError, DatasetError
-from medzoo.data.images.files import FileReader, Missing, check_paths, list_files, with_files
+from medzoo.data.errors import ConfigError
+from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.images.nifti import SUFFIXES as NIFTI
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.options import choice, gray_or_colour, one_text, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
-from medzoo.data.tables import read_table, read_yes_no, require
+from medzoo.data.tables import TextTable, leaves_root
 
 
 def infos() -> list[DatasetInfo]:
@@ -111,18 +111,19 @@ def load(
             "data.image names no column; give the one with the image's path, or a list of them for views of one case"
         )
     others = [c for c in (id, caption, group, split) if c is not None]
-    require(rows, [*columns, *others, *(subgroups or []), *(inputs or []), *(concepts or [])], source.name)
+    require(rows, [*columns, *others, *(subgroups or []), *(inputs or []), *(concepts or [])])
     views = len(columns) > 1
     paths = [f"path_{i + 1}" for i in range(len(columns))] if views else ["path"]
-    table = pd.DataFrame({path: _paths(rows[column], source.name) for path, column in zip(paths, columns, strict=True)})
-    table.insert(0, "sample_id", _ids(rows if id is None else rows[[id]], table[paths], id, source.name))
-    table["group"] = table["sample_id"] if group is None else _filled(rows[group], source.name)
+    table = pd.DataFrame({path: _paths(rows, column) for path, column in zip(paths, columns, strict=True)})
+    table.insert(0, "sample_id", _ids(rows, table[paths], columns, id))
+    if group is not None:
+        rows.refuse(rows[group] == "", group, remedy="every sample needs its group")
+    table["group"] = table["sample_id"] if group is None else rows[group]
     space, targets = (None, pd.DataFrame(index=table.index))
     if target is not None:
         space, targets = make_targets(
-            rows, target, kind=kind, names=names, units=units, separator=separator, empty_words=empty_words or (),
-            file=source.name,
-        )  # fmt: skip
+            rows, target, kind=kind, names=names, units=units, separator=separator, empty_words=empty_words or ()
+        )
     elif kind != "auto" or names or units or separator:
         raise ConfigError("data.kind, names, units and separator describe data.target, which is not given")
     own = {"sample_id", "split", "group", "target", "caption", *paths, *targets.columns}
@@ -131,9 +132,9 @@ def load(
             raise ConfigError(f"data.subgroups: {name!r} is a name of medzoo's own columns; rename the column in {source.name}")
     extra: dict[str, Any] = {}
     for name in concepts or []:
-        extra[f"concept.{name}"] = read_yes_no(rows[name], source.name, empty_words or ())
+        extra[f"concept.{name}"] = read_yes_no(rows, name, empty_words or ())
     for name in inputs or []:
-        extra[f"input.{name}"] = _numbers(rows[name], source.name)
+        extra[f"input.{name}"] = rows.numbers(name).astype(np.float32)
     for name in subgroups or []:
         extra[name] = _subgroup(rows[name])
     if caption is not None:
@@ -142,7 +143,7 @@ def load(
     if split is None:
         table["split"] = hash_split(table["group"], salt=f"table/{source.stem}/{seed}", fractions=(0.0, test_fraction))
     else:
-        table["split"] = _splits(rows[split], source.name)
+        table["split"] = _splits(rows, split)
     present = [] if missing == "ignore" else list_files(folder)
     volume = bool(table[paths[0]].dropna().astype(str).str.lower().str.endswith(NIFTI).any())
     table, notes = with_files(table, present, paths, missing, source.stem)
@@ -180,54 +181,29 @@ def _info(
     )
 
 
-def _paths(column: pd.Series, file: str) -> pd.Series:
+def _paths(rows: TextTable, column: str) -> pd.Series:
     """Return relative paths with forward slashes, missing where the cell is empty."""
-    text = column.str.strip().str.replace("\\", "/", regex=False).str.removeprefix("./")
-    paths = text.where(text != "", None)
-    check_paths(paths, "table", file)
-    return paths
+    text = rows[column].str.replace("\\", "/", regex=False).str.removeprefix("./")
+    rows.refuse(leaves_root(text), column, "which leaves the dataset's folder", "paths must lie below it")
+    return text.where(text != "", None)
 
 
-def _ids(named: pd.DataFrame, paths: pd.DataFrame, column: str | None, file: str) -> pd.Series:
+def _ids(rows: TextTable, paths: pd.DataFrame, images: list[str], column: str | None) -> pd.Series:
     """Return unique sample names."""
-    without = paths.isna().all(axis=1)
-    if without.any():
-        raise DatasetError(f"{file} line {_line(named, without)}: no image is named ({int(without.sum())} such lines)")
-    ids: pd.Series = paths.bfill(axis=1).iloc[:, 0] if column is None else named.iloc[:, 0]
-    empty = ids.isna() | (ids == "")
-    if empty.any():
-        raise DatasetError(f"{file} line {_line(named, empty)}: {column!r} is empty; every sample needs a name")
-    repeated = ids.duplicated(keep=False)
-    if repeated.any():
-        first = ids[repeated].iloc[0]
-        lines = " and ".join(str(n + 2) for n in np.flatnonzero((ids == first).to_numpy())[:3])
-        what = f"image {first!r}" if column is None else f"{column} {first!r}"
-        remedy = "; name a column with unique names as data.id" if column is None else ""
-        raise DatasetError(f"{file}: {what} stands on lines {lines}{remedy}")
-    return ids.astype(str)
+    rows.refuse(paths.isna().all(axis=1), images, "so no image is named")
+    if column is None:
+        ids: pd.Series = paths.bfill(axis=1).iloc[:, 0]
+        rows.refuse_repeats(ids, "image", "name a column with unique names as data.id")
+        return ids
+    rows.refuse(rows[column] == "", column, remedy="every sample needs a name")
+    rows.refuse_repeats(rows[column], column, "every sample needs a name of its own")
+    return rows[column]
 
 
-def _filled(column: pd.Series, file: str) -> pd.Series:
-    empty = column == ""
-    if empty.any():
-        raise DatasetError(f"{file} line {_line(column, empty)}: {column.name!r} is empty; every sample needs its group")
-    return column
-
-
-def _splits(column: pd.Series, file: str) -> pd.Series:
-    words = column.str.strip().str.lower()
-    unknown = ~words.isin(list(SPLIT_WORDS))
-    if unknown.any():
-        raise DatasetError(f"{file} line {_line(column, unknown)}: split {column[unknown].iloc[0]!r} is not train, val or test")
+def _splits(rows: TextTable, column: str) -> pd.Series:
+    words = rows[column].str.lower()
+    rows.refuse(~words.isin(list(SPLIT_WORDS)), column, "not train, val or test")
     return words.map(SPLIT_WORDS)
-
-
-def _numbers(column: pd.Series, file: str) -> NDArray[np.float32]:
-    values = pd.to_numeric(column.where(column != ""), errors="coerce")
-    bad = values.isna() & (column != "")
-    if bad.any():
-        raise DatasetError(f"{file} line {_line(column, bad)}: {column.name!r} is {column[bad].iloc[0]!r}, not a number")
-    return values.to_numpy(dtype=np.float32, na_value=np.nan)
 
 
 def _subgroup(column: pd.Series) -> pd.Series:
@@ -235,10 +211,6 @@ def _subgroup(column: pd.Series) -> pd.Series:
     filled = column.where(column != "", None)
     numbers = pd.to_numeric(filled, errors="coerce")
     return numbers if numbers.notna().sum() == filled.notna().sum() else filled
-
-
-def _line(rows: pd.DataFrame | pd.Series, bad: pd.Series) -> int:
-    return int(np.flatnonzero(bad.to_numpy())[0]) + 2
 
 
 def _pair(window: Sequence[float]) -> tuple[float, float]:

@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.dataset import target_columns
+from medzoo.data.datasets.table.cells import is_missing, plain_number, read_yes_no, require
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
-from medzoo.data.tables import is_missing, plain_number, read_yes_no, require
+from medzoo.data.tables import TextTable
 
 Kind = Literal["auto", "multiclass", "ordinal", "multilabel", "regression"]
 MOST_CLASSES = 1000
@@ -19,7 +21,7 @@ MOST_CLASSES = 1000
 
 
 def make_targets(
-    rows: pd.DataFrame,
+    rows: TextTable,
     target: str | Sequence[str],
     *,
     kind: Kind,
@@ -27,19 +29,17 @@ def make_targets(
     units: Sequence[str] | None,
     separator: str | None,
     empty_words: Sequence[str],
-    file: str,
 ) -> tuple[LabelSpace, pd.DataFrame]:
     """Read target columns.
 
     Args:
-        rows: Text, as `read_table` returns it.
+        rows: As `read_table` returns them.
         target: One column, or several.
         kind: See `medzoo.data.datasets.table.load.load`.
         names: Class names in index order, or None.
         units: Units of quantities, or None.
         separator: What stands between findings in one cell, or None.
         empty_words: Words that mean missing.
-        file: Name for messages.
 
     Returns:
         The label space; and a column `target` of codes, or columns `target.<name>`; NaN where missing.
@@ -53,7 +53,7 @@ def make_targets(
     columns = [target] if isinstance(target, str) else list(target)
     if not columns:
         raise ConfigError("data.target is an empty list; leave it null for a table without labels")
-    require(rows, columns, file)
+    require(rows, columns)
     if kind == "auto":
         kind = "multilabel" if several or separator is not None else "multiclass"
     if units is not None and kind != "regression":
@@ -63,22 +63,24 @@ def make_targets(
     if kind == "regression":
         space = LabelSpace("regression", tuple(names or columns), None if units is None else tuple(units))
         _as_many(names, columns)
+        pairs = zip(space.names, columns, strict=True)
         return space, pd.DataFrame(
-            {f"target.{n}": _quantity(rows[c], empty_words, file) for n, c in zip(space.names, columns, strict=True)}
+            {f"target.{n}": rows.numbers(c, is_missing(rows[c], empty_words)).astype(np.float32) for n, c in pairs}
         )
     if kind == "multilabel" and several:
         _as_many(names, columns)
         space = LabelSpace("multilabel", tuple(names or columns))
-        return space, pd.DataFrame(
-            {f"target.{n}": read_yes_no(rows[c], file, empty_words) for n, c in zip(space.names, columns, strict=True)}
-        )
+        pairs = zip(space.names, columns, strict=True)
+        return space, pd.DataFrame({f"target.{n}": read_yes_no(rows, c, empty_words) for n, c in pairs})
     if several:
         raise ConfigError(f"{kind} labels stand in one column; got {len(columns)} in data.target")
     words = rows[columns[0]].str.strip()
     missing = is_missing(words, empty_words)
     if kind == "multilabel":
-        return _findings(words, missing, names, separator, columns[0], file)
-    space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", _classes(words[~missing], names, kind, columns[0], file))
+        return _findings(rows, words, missing, names, separator)
+    space = LabelSpace(
+        "ordinal" if kind == "ordinal" else "multiclass", _classes(words[~missing], names, kind, columns[0], rows.file)
+    )
     codes = words.map({name: float(code) for code, name in enumerate(space.names)})
     # A cell that is no name as it stands may be one in another writing of the same number (1.0 for 1).
     rewritten = words.map(plain_number).map({plain_number(name): float(code) for code, name in enumerate(space.names)})
@@ -88,9 +90,8 @@ def make_targets(
         codes = codes.where((codes >= 0) & (codes < space.width) & (codes == np.floor(codes)))
     unknown = codes.isna() & ~missing
     if unknown.any():
-        place = int(np.flatnonzero(unknown.to_numpy())[0])
-        error = UnknownNameError("class", words.iloc[place], space.names, where=f" on line {place + 2}")
-        raise DatasetError(f"{file}: {error}")
+        first, word = next(iter(words[unknown].items()))
+        raise rows.error(first, UnknownNameError("class", word, space.names))
     return space, pd.DataFrame({"target": codes.where(~missing).astype(np.float64)})
 
 
@@ -111,7 +112,7 @@ def _classes(words: pd.Series, names: Sequence[str] | None, kind: str, column: s
 
 
 def _findings(
-    words: pd.Series, missing: pd.Series, names: Sequence[str] | None, separator: str | None, column: str, file: str
+    rows: TextTable, words: pd.Series, missing: pd.Series, names: Sequence[str] | None, separator: str | None
 ) -> tuple[LabelSpace, pd.DataFrame]:
     if separator is None or names is None:
         raise ConfigError(
@@ -126,21 +127,10 @@ def _findings(
         values[place] = 0
         for name in (part.strip() for part in found):
             if name and name not in space.names:
-                raise DatasetError(f"{file}: {UnknownNameError('finding', name, space.names, where=f' on line {place + 2}')}")
+                raise rows.error(words.index[place], UnknownNameError("finding", name, space.names))
             if name:
                 values[place, space.index(name)] = 1
-    return space, pd.DataFrame({f"target.{name}": values[:, k] for k, name in enumerate(space.names)})
-
-
-def _quantity(column: pd.Series, empty_words: Sequence[str], file: str) -> pd.Series:
-    words = column.str.strip()
-    missing = is_missing(words, empty_words)
-    values = pd.to_numeric(words.where(~missing), errors="coerce")
-    bad = (values.isna() | ~np.isfinite(values)) & ~missing
-    if bad.any():
-        place = int(np.flatnonzero(bad.to_numpy())[0])
-        raise DatasetError(f"{file} line {place + 2}: {column.name!r} is {column.iloc[place]!r}, not a number")
-    return values.astype(np.float32)
+    return space, pd.DataFrame(values, index=words.index, columns=target_columns(space))
 
 
 def _as_many(names: Sequence[str] | None, columns: Sequence[str]) -> None:

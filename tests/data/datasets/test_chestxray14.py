@@ -189,23 +189,23 @@ def test_files_that_are_not_there(tmp_path):
     ("old", "new", "parts"),
     [
         ("Finding Labels", "Findings Label", ["no column 'Finding Labels'", "nearest is 'Findings Label'"]),
-        ("Patient ID,", "", ["no column 'Patient ID'", "the nearest is 'Patient"]),
+        ("Patient ID,", "", ["no column 'Patient ID'; the nearest is 'Patient"]),
         ("Patient Gender", "Geschlecht", ["no column 'Patient Gender' or 'Patient Sex'"]),
         ("View Position", "Patient Sex", ["several columns 'Patient Gender' or 'Patient Sex'"]),
         ("|Emphysema", "|Emphysem", ["line 3", "unknown finding 'Emphysem'", "did you mean 'Emphysema'"]),
         ("|Emphysema", "|No Finding", ["line 3", "'Cardiomegaly|No Finding'", "stands alone"]),
         ("No Finding", "", ["line 4", "unknown finding ''"]),
-        ("00000002_000.png", "00000001_001.png", ["'00000001_001.png'", "lines 3 and 4", TABLE]),
+        ("00000002_000.png", "00000001_001.png", [f"{TABLE}: image '00000001_001.png' stands on lines 3 and 4; keep one line"]),
         ("00000002_000.png", "2.png", ["line 4", "'2.png'", "00000001_000.png"]),
-        ("No Finding,0,2,", "No Finding,0,7,", ["line 4", "'00000002_000.png and Patient ID 7'"]),
-        ("No Finding,0,2,", "No Finding,0,two,", ["line 4", "Patient ID 'two'", "whole number"]),
-        ("No Finding,0,2,", "No Finding,first,2,", ["line 4", "Follow-up # 'first'", "whole number"]),
-        (",80,", ",80 years,", ["line 4", "Patient Age '80 years'", "058Y"]),
-        ("80,M,", "80,X,", ["line 4", "sex 'X'", "F, M"]),
-        (",AP,", ",LL,", ["line 4", "View Position 'LL'", "PA, AP", "(2 such lines)"]),
+        ("No Finding,0,2,", "No Finding,0,7,", ["line 4: 'Image Index' is '00000002_000.png', 'Patient ID' is '7', which"]),
+        ("No Finding,0,2,", "No Finding,0,two,", ["line 4: 'Patient ID' is 'two', not a whole number"]),
+        ("No Finding,0,2,", "No Finding,first,2,", ["line 4: 'Follow-up #' is 'first', not a whole number"]),
+        (",80,", ",80 years,", ["line 4: 'Patient Age' is '80 years', not like 58, 058Y"]),
+        ("80,M,", "80,X,", ["line 4: 'Patient Gender' is 'X', not one of F, M, nothing"]),
+        (",AP,", ",LL,", ["line 4: 'View Position' is 'LL', not one of PA, AP, nothing (2 such lines)"]),
         ("80,M,AP,2682,2749,0.14300000000000002,0.14300000000000002", "80,M", ["line 4", "cut short", "00000002_000.png"]),
-        ("80,M,AP", "80,M,AP,2,2,2", ["line 4", "beyond the header", "00000002_000.png"]),
-        ("80,M,AP", '80,"M,AP', [TABLE, "cannot be read", "download it again"]),
+        ("80,M,AP", "80,M,AP,2,2,2", ["line 4", "beyond the 11 columns of the header", "00000002_000.png"]),
+        ("80,M,AP", '80,"M,AP', [TABLE, "cannot be read", "line 4 or below is not closed", "download it again"]),
     ],
 )
 def test_a_bad_table_is_one_line_that_names_the_line(tmp_path, old, new, parts):
@@ -220,7 +220,7 @@ def test_a_broken_table_is_named(tmp_path):
     for content in (path.read_bytes()[:-100], b"not packed"):
         path.write_bytes(content)
         _fails(tmp_path, path.name, "cannot be read", "download it again")
-    for content, reason in ((b"Image Index\n\xff\xfe\n", "cannot be read"), (b"", "is empty")):
+    for content, reason in ((b"Image Index\n\xff\xfe\n", "cannot be read (line 2 is not UTF-8"), (b"", "is empty")):
         (tmp_path / TABLE).write_bytes(content)
         _fails(tmp_path, f"{TABLE} {reason}", "download it again")
 
@@ -271,12 +271,12 @@ def test_boxes_join_the_films_by_sample_id(tmp_path):
         ("00030805_000.png", "00030806_000.png", ["line 2", "'00030806_000.png'", f"not in {TABLE}"]),
         ("Nodule", "Nodul", ["line 2", "unknown finding 'Nodul'", "did you mean 'Nodule'"]),
         ("Nodule", "Hernia", ["line 2", "unknown finding 'Hernia'", "known: Atelectasis"]),  # never boxed
-        ("0,10.5,1024", "0.5,10.5,1024", ["line 3", "0.5,10.5,1024,1013.5", "leaves"]),
-        ("0,10.5,", "-1,10.5,", ["line 3", "-1,10.5,1024,1013.5", "leaves the 1024 x 1024 film"]),
-        ("1013.5", "1013.6", ["line 3", "0,10.5,1024,1013.6", "leaves"]),
+        ("0,10.5,1024", "0.5,10.5,1024", ["line 3", "'Bbox [x' is '0.5', 'y' is '10.5', 'w' is '1024', 'h]' is '1013", "leaves"]),
+        ("0,10.5,", "-1,10.5,", ["line 3: 'Bbox [x' is '-1'", "leaves the 1024 x 1024 film"]),
+        ("1013.5", "1013.6", ["line 3", "'h]' is '1013.6'", "leaves"]),
         ("1013.5", "0", ["line 3", "empty or leaves"]),
-        ("1013.5", "inf", ["line 3", "has the height 'inf'", "not a number"]),
-        ("0,10.5,1024,1013.5", "5,10.5,20,30", ["line 4", "repeats a box", "00000003_002.png"]),
+        ("1013.5", "inf", ["line 3: 'h]' is 'inf', not a number"]),
+        ("0,10.5,1024,1013.5", "5,10.5,20,30", ["line 4: 'Image Index' is '00000003_002.png'", "as on an earlier line; remove"]),
         ("Bbox [x,y,w,h]", "Bbox [x,y,width,h]", ["BBox_List_2017.csv", "no column 'w'"]),
     ],
 )

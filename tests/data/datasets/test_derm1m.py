@@ -191,7 +191,7 @@ def test_the_concept_file_is_said_not_to_be_used(tmp_path):
     assert dataset.concepts.names == ("erythema", "plaque", "scale", "ulcer")
     (tmp_path / "concept.csv").write_text("image,a\nx.jpg,1\n")
     notes = load(root=tmp_path, min_count=1, missing="ignore").info.notes
-    assert "concept.csv is not used: derm1m: concept.csv has no column 'filename'; it has image, a" in notes
+    assert "concept.csv is not used: derm1m: concept.csv: the table has no column 'filename'; it has image, a" in notes
 
 
 def test_sentinels_and_nan_are_missing_and_plain_columns_are_kept(root):
@@ -391,14 +391,14 @@ def test_files_and_columns_that_are_not_there(tmp_path):
     write_derm1m(tmp_path, images=False)
     columns = ["disease" if c == "disease_label" else c for c in COLUMNS]
     write_csv(tmp_path / "Derm1M_v2_validation.csv", VALIDATION, columns=columns)
-    _expect(r"Derm1M_v2_validation\.csv has no column 'disease_label'; the nearest is '", tmp_path)
+    _expect(r"Derm1M_v2_validation\.csv: the table has no column 'disease_label'; the nearest is '.*; download it", tmp_path)
     write_csv(tmp_path / "Derm1M_v2_validation.csv", VALIDATION, columns=(*COLUMNS, "age"))
     _expect(r"Derm1M_v2_validation\.csv has several columns 'age'", tmp_path)
     for content in (b"", b"\n\n"):
         (tmp_path / "Derm1M_v2_validation.csv").write_bytes(content)
-        _expect(r"Derm1M_v2_validation\.csv has no column 'filename'", tmp_path)
+        _expect(r"Derm1M_v2_validation\.csv is empty; download it again", tmp_path)
     (tmp_path / "Derm1M_v2_validation.csv").write_text(",".join(COLUMNS) + "\n")
-    _expect(r"Derm1M_v2_validation\.csv has no row below its header", tmp_path)
+    _expect(r"Derm1M_v2_validation\.csv has no rows; download it again", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -406,14 +406,14 @@ def test_files_and_columns_that_are_not_there(tmp_path):
     [
         (
             lambda line: line.replace(b"Psoriasis of", b"Psoriasis, of", 1),
-            "line 4 has 13 cells, not 12 as the header; it begins 'you",
+            r"line 4: has cells beyond the 12 columns of the header \('Male'\); is a comma not quoted\? it begins 'you",
         ),
-        (lambda line: line[: line.rindex(b",")], "line 4 has 11 cells, not 12"),
-        (lambda line: line.replace(b"Elbow", b"Elb\xff"), "line 4 is not UTF-8 text"),
-        (lambda line: line.replace(FRAME.encode(), b"../a.jpg"), r"line 4 has the filename '\.\./a\.jpg', which leaves the"),
-        (lambda line: line.replace(FRAME.encode(), b"/etc/a.jpg"), r"line 4 has the filename '/etc/a\.jpg', which leaves"),
-        (lambda line: line.replace(FRAME.encode(), b""), r"line 4 has no filename; its caption is 'Psoriasis of the elbow'"),
-        (lambda line: line.replace(FRAME.encode(), b"NaN"), r"line 4 has no filename"),
+        (lambda line: line[: line.rindex(b",")], "line 4: is cut short, with 11 cells of 12; it begins 'you"),
+        (lambda line: line.replace(b"Elbow", b"Elb\xff"), r"cannot be read \(line 4 is not UTF-8 text"),
+        (lambda line: line.replace(FRAME.encode(), b"../a.jpg"), r"line 4: 'filename' is '\.\./a\.jpg', which leaves the"),
+        (lambda line: line.replace(FRAME.encode(), b"/etc/a.jpg"), r"line 4: 'filename' is '/etc/a\.jpg', which leaves"),
+        (lambda line: line.replace(FRAME.encode(), b""), r"line 4: 'filename' is empty, 'caption' is 'Psoriasis of the elbow'"),
+        (lambda line: line.replace(FRAME.encode(), b"NaN"), r"line 4: 'filename' is 'NaN', 'caption' is .*, so no image"),
     ],
 )
 def test_bad_rows_are_named_with_their_line(tmp_path, change, message):
@@ -432,7 +432,7 @@ def test_bad_rows_are_named_with_their_line(tmp_path, change, message):
 def test_cells_beyond_the_header_are_refused(tmp_path):
     path = write_derm1m(tmp_path, images=False, tail=",") / "Derm1M_v2_pretrain.csv"
     path.write_bytes(path.read_bytes().replace(b"45-year-old,Male,", b"45-year-old,Male,x"))
-    _expect(r"Derm1M_v2_pretrain\.csv line 4 has a cell beyond the header, 'x'", tmp_path)
+    _expect(r"Derm1M_v2_pretrain\.csv line 4: has cells beyond the 12 columns of the header \('x'\)", tmp_path)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

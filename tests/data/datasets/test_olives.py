@@ -219,7 +219,7 @@ def test_empty_cells_are_unknown_and_named_columns_are_read_wherever_they_stand(
         assert trailing.table.equals(expected.table)
         assert not any("ignored" in note for note in trailing.info.notes)
     (tmp_path / CSV).write_bytes(header + b"\r\n" + body.replace(b"\r\n", b",7\r\n"))
-    _refused(r"Data_Images\.csv cannot be read", tmp_path)
+    _refused(r"Data_Images\.csv line 2: has cells beyond the 22 columns of the header \('7'\)", tmp_path)
 
 
 def test_where_the_label_file_may_lie(tmp_path):
@@ -237,14 +237,14 @@ def test_where_the_label_file_may_lie(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({PATH: "/Prime_FULL/01-001/0.tif"}, "csv line 3: Path is not .*: '/Prime_FULL/01-001/0.tif'"),
+        ({PATH: "/Prime_FULL/01-001/0.tif"}, "csv line 3: 'Path .*' is '/Prime_FULL/01-001/0.tif', not .*/Prime_FULL/<subject>"),
         ({PATH: "/../Prime_FULL/01-001/W0/OS/8.tif"}, "leaves the dataset's folder"),
-        ({PATH: "/prime_full/01-001/w0/os/0.PNG"}, "csv line 3: this scan stands in an earlier line already"),
-        ({SCAN: "2.5"}, r"csv line 3: 'Scan \(n/49\)' is not a whole number: '2.5'"),
-        ({"SHRM": "2"}, "csv line 3: 'SHRM' is not 0, 1 or empty: '2'"),
-        ({"VMT": "yes"}, "csv line 3: 'VMT' is not a number: 'yes'"),
-        ({"CST": "x"}, "csv line 3: 'CST' is not a number: 'x'"),
-        ({"Patient_ID": " "}, "csv line 3: Patient_ID is empty"),
+        ({PATH: "/prime_full/01-001/w0/os/0.PNG"}, "csv: scan 'prime/01-001/w0/os/0' stands on lines 2 and 3"),
+        ({SCAN: "2.5"}, r"csv line 3: 'Scan \(n/49\)' is '2.5', not a whole number"),
+        ({"SHRM": "2"}, "csv line 3: 'SHRM' is '2', not 0, 1 or empty"),
+        ({"VMT": "yes"}, "csv line 3: 'VMT' is 'yes', not a number"),
+        ({"CST": "x"}, "csv line 3: 'CST' is 'x', not a number"),
+        ({"Patient_ID": " "}, "csv line 3: 'Patient_ID' is empty"),
         ({"Patient_ID": "201"}, "Patient_ID 201 stands in both Prime_FULL and TREX DME"),
     ],
 )
@@ -270,11 +270,19 @@ def test_wrong_files_and_options_are_refused(tmp_path, tree):
     rows = [{c: row[c] for c in columns} for row in label_rows()]
     write_tree(tmp_path, rows, columns, images=False)
     _refused(r"has no column 'PED \(serous\)'", tmp_path)
-    (tmp_path / CSV).write_bytes(csv_bytes([], [*columns[1:]]))
+    (tmp_path / CSV).write_bytes(csv_bytes([{}], columns[1:]))
     _refused("has no column 'Path", tmp_path)
-    for content in (b"", b'a,b\n"1,2\n', b"\xff\xfe\x00"):
+    for content, message in (
+        (b"", "is empty"),
+        (b'a,b\n"1,2\n', r"cannot be read \(a quote .* line 2"),
+        (b"\xff\xfe\x00", "cannot be read .*line 1 is not UTF-8"),
+    ):
         (tmp_path / CSV).write_bytes(content)
-        _refused(r"Data_Images\.csv cannot be read", tmp_path)
+        _refused(rf"Data_Images\.csv {message}.*; download it again from zenodo", tmp_path)
+    _refused("did you mean 'biomarkers'", tree, UnknownNameError, target="biomarker")
+    _refused("unknown choice of data.images 'oct'", tree, UnknownNameError, images="oct")
+    _refused("unknown choice of data.source", tree, UnknownNameError, source="hf")
+    _refused("unknown choice of data.missing", tree, UnknownNameError, missing="no")
     _refused("is for data.source=parquet", tree, ConfigError, disease_names={0: "DR", 1: "DME"})
 
 
@@ -364,12 +372,12 @@ def test_shards_that_are_missing_broken_or_hold_nonsense(tmp_path):
     rows = label_rows()
     rows[3] |= {"SHRM": "3"}
     write_shards(tmp_path / "a", rows, unlabelled=0)
-    _refused("train-00000-of-00002.parquet row 3: 'SHRM' is not 0, 1 or null: 3.0", tmp_path / "a", source="parquet")
+    _refused("train-00000-of-00002.parquet row 3: 'SHRM' is '3', not 0, 1 or empty", tmp_path / "a", source="parquet")
     broken = tmp_path / "a" / "disease_classification" / "train-00001-of-00002.parquet"
     broken.write_bytes(broken.read_bytes()[:-20])
     rows[3] |= {"SHRM": "1", "Patient_ID": ""}
     write_shards(tmp_path / "b", rows, unlabelled=0)
-    _refused("row 3: patient is empty", tmp_path / "b", source="parquet")
+    _refused("row 3: 'Patient_ID' is empty", tmp_path / "b", source="parquet")
     first = tmp_path / "a" / "disease_classification" / "train-00000-of-00002.parquet"
     first.unlink()
     _refused(r"train-00001-of-00002\.parquet cannot be read .*download it again", tmp_path / "a", source="parquet")

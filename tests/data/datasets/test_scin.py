@@ -302,15 +302,15 @@ def test_paths_that_leave_the_root_are_refused(tmp_path, path):
     cases = eleven()
     cases[3][0]["image_2_path"] = path
     write_tables(tmp_path, cases)
-    _expect(r"\(line 5 of scin_cases\.csv\) leaves the dataset's folder", tmp_path, missing="ignore")
+    _expect(r"scin_cases\.csv line 5: 'image_2_path' is '.*', which leaves the dataset's folder", tmp_path, missing="ignore")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{'Eczema': 1.0", "is not a Python literal"),
-        ("{'Eczema': __import__('os').getpid()}", "is not a Python literal"),
-        ("['Eczema']", "is not a dict"),
+        ("{'Eczema': 1.0", "not a Python literal"),
+        ("{'Eczema': __import__('os').getpid()}", "not a Python literal"),
+        ("['Eczema']", "not a dict"),
         ("{'Eczema': 0.5, 'Eczema': 0.5}", "names a condition twice"),
         ("{'Eczema': -0.5}", "the weight -0.5, not a positive number"),
         ("{'Eczema': 'much'}", "the weight 'much'"),
@@ -323,7 +323,7 @@ def test_differentials_that_cannot_be_read_are_named_by_line(tmp_path, text, mes
     cases = eleven()
     cases[-1][1]["weighted_skin_condition_label"] = text  # the labels are written in reverse: line 2
     write_tables(tmp_path, cases)
-    _expect(rf"scin: line 2 of scin_labels\.csv: weighted_skin_condition_label .*{message}", tmp_path, missing="ignore")
+    _expect(rf"scin: scin_labels\.csv line 2: 'weighted_skin_condition_label' is .*{message}", tmp_path, missing="ignore")
 
 
 def test_an_empty_differential_cell_is_a_case_without_one(tmp_path):
@@ -340,20 +340,25 @@ def test_an_empty_differential_cell_is_a_case_without_one(tmp_path):
 @pytest.mark.parametrize(
     ("table", "column", "value", "message"),
     [
-        (0, "age_group", "AGE_0_TO_17", r"line 4 of scin_cases\.csv: age_group is 'AGE_0_TO_17', not one of AGE_18_TO_29"),
-        (0, "sex_at_birth", "F", "sex_at_birth is 'F', not one of FEMALE, MALE, OTHER_OR_UNSPECIFIED, nothing"),
-        (0, "fitzpatrick_skin_type", "FST7", "fitzpatrick_skin_type is 'FST7'"),
-        (0, "condition_duration", "LONG", "condition_duration is 'LONG'"),
-        (0, "textures_flat", "NO", "textures_flat is 'NO', not one of YES, nothing"),
-        (0, "image_1_shot_type", "ABOVE", "image_1_shot_type is 'ABOVE'"),
-        (1, "dermatologist_gradable_for_skin_condition_1", "YES", r"line 10 of scin_labels\.csv: dermatologist_gradable"),
-        (1, "dermatologist_fitzpatrick_skin_type_label_1", "3", "skin_type_label_1 is '3'"),
-        (1, "dermatologist_gradable_for_fitzpatrick_skin_type_2", "TRUE", "skin_type_2 is 'TRUE', not one of nothing, YES, NO"),
-        (1, "monk_skin_tone_label_us", "11", "monk_skin_tone_label_us is '11', not 1 to 10"),
+        (0, "age_group", "AGE_0_TO_17", r"scin_cases\.csv line 4: 'age_group' is 'AGE_0_TO_17', not one of AGE_18_TO_29"),
+        (0, "sex_at_birth", "F", "'sex_at_birth' is 'F', not one of FEMALE, MALE, OTHER_OR_UNSPECIFIED, nothing"),
+        (0, "fitzpatrick_skin_type", "FST7", "'fitzpatrick_skin_type' is 'FST7'"),
+        (0, "condition_duration", "LONG", "'condition_duration' is 'LONG'"),
+        (0, "textures_flat", "NO", "'textures_flat' is 'NO', not one of YES, nothing"),
+        (0, "image_1_shot_type", "ABOVE", "'image_1_shot_type' is 'ABOVE'"),
+        (1, "dermatologist_gradable_for_skin_condition_1", "YES", r"scin_labels\.csv line 10: 'dermatologist_gradable"),
+        (1, "dermatologist_fitzpatrick_skin_type_label_1", "3", "skin_type_label_1' is '3'"),
+        (1, "dermatologist_gradable_for_fitzpatrick_skin_type_2", "TRUE", "skin_type_2' is 'TRUE', not one of nothing, YES, NO"),
+        (
+            1,
+            "monk_skin_tone_label_us",
+            "11",
+            "'monk_skin_tone_label_us' is '11', not 1 to 10; download it again from gs://dx-scin-public-data",
+        ),
         (1, "monk_skin_tone_label_us", "2.5", "is '2.5', not 1 to 10"),
-        (0, "case_id", "", r"line 4 of scin_cases\.csv has no case_id"),
-        (0, "case_id", "1005", r"line 6 of scin_cases\.csv repeats an earlier case_id"),
-        (0, "case_id", "77", r"case 77 \(line 4 of scin_cases\.csv\) is not in scin_labels\.csv"),
+        (0, "case_id", "", r"scin_cases\.csv line 4: 'case_id' is empty"),
+        (0, "case_id", "1005", r"scin_cases\.csv: case '1005' stands on lines 4 and 6"),
+        (0, "case_id", "77", r"scin_cases\.csv line 4: 'case_id' is '77', which is not in scin_labels\.csv"),
         (1, "case_id", "77", "take both files from one release"),
     ],
 )
@@ -388,13 +393,13 @@ def test_damaged_files_are_refused(tmp_path):
     labels.write_text(whole.replace("weighted_skin_condition_label", "weighted_skin_condition_labels", 1))
     _expect("no column 'weighted_skin_condition_label'; the nearest is 'weighted_skin_condition_labels'", tmp_path)
     labels.write_text("")
-    _expect(r"scin_labels\.csv cannot be read \(No columns to parse", tmp_path)
+    _expect(r"scin_labels\.csv is empty; download it again", tmp_path)
     labels.write_text(whole.splitlines()[0] + "\n")
     _expect(r"scin_labels\.csv has no rows; download it again", tmp_path)
     labels.write_bytes(b"case_id\xff\xfe\n1\n")
-    _expect(r"scin_labels\.csv cannot be read", tmp_path)
+    _expect(r"scin_labels\.csv cannot be read \(line 1 is not UTF-8 text", tmp_path)
     labels.unlink()
-    _expect(r"scin_labels\.csv is not there; the authors serve it in gs://dx-scin-public-data/dataset", tmp_path)
+    _expect(r"scin_labels\.csv is not there; download it again from gs://dx-scin-public-data/dataset", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,7 @@
+"""Tables in files: read as text, refused by the line that is wrong. The names below are the room's face."""
+
+from __future__ import annotations
+
+from medzoo.data.tables.text_table import TextTable, as_text, counted, leaves_root
+
+__all__ = ["TextTable", "as_text", "counted", "leaves_root"]

@@ -1,0 +1,228 @@
+"""A table whose rows know where they stand in their file, so that a bad one is named by its line."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from medzoo.data.dataset import UnknownColumnError
+from medzoo.data.errors import DatasetError
+from medzoo.data.tables.csv_file import SHOWN, read_columns, read_header, records, undecodable
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Rows of a file, which know where they stand in it.
+
+    Attributes:
+        file: The file's name, for messages.
+        rows: Text, empty where a cell is empty, without blank lines. The index tells a row's place in the file: what keeps it
+            (some of the rows, a column made of them) can be refused by line.
+        dataset: Name that messages begin with; empty for a user's own table.
+        unit: What places are counted in: lines from 1, or rows from 0 in a file without lines.
+        names: Column → what the file calls it, where that differs.
+        path: Of a CSV file, whose index counts records; None: the index is the place.
+        remedy: What to do about a wrong file; ends the messages that have no remedy of their own.
+    """
+
+    file: str
+    rows: pd.DataFrame
+    dataset: str = ""
+    unit: Literal["line", "row"] = "line"
+    names: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+    remedy: str = ""
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        columns: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+        *,
+        dataset: str = "",
+        remedy: str = "",
+        pad: bool = False,
+    ) -> TextTable:
+        """Read a CSV file as text.
+
+        A byte-order mark, line ends of any kind, quoted cells of several lines, blank lines, and a comma at the end of every
+        row are simply read. `.tsv` has tabs; `.gz` is unpacked.
+
+        Args:
+            path: The file.
+            columns: Those to read, by name; or name wanted → the names it may have in the file. None: all that have a name.
+            dataset: Name that messages begin with.
+            remedy: What to do about a file that is not there, damaged or another one; ends messages.
+            pad: Whether a row may end before the last column that is read, as some spreadsheets leave out empty cells; else
+                it is cut short.
+
+        Raises:
+            UnknownColumnError: If a column is not there; names the nearest that is.
+            DatasetError: If the file is not there or cannot be read, has no rows or a column twice, or a row is cut short or
+                longer than the header; names the line.
+        """
+        who, end = f"{dataset}: " * bool(dataset), f"; {remedy}" * bool(remedy)
+        if not path.is_file():
+            raise DatasetError(f"{who}{path} is not there{end}")
+        try:
+            header = read_header(path)
+            if header is None:
+                raise DatasetError(f"{who}{path} is empty{end}")
+            places = _find(f"{who}{path.name}", header.cells, columns, remedy)
+            rows = read_columns(path, header, places, f"{who}{path.name}", pad=pad)
+        except UnicodeDecodeError as error:
+            reason = f"line {undecodable(path)} is not UTF-8 text: {error.reason}"
+            raise DatasetError(f"{who}{path} cannot be read ({reason}){end}") from None
+        except (OSError, EOFError, zlib.error, csv.Error) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise DatasetError(f"{who}{path} cannot be read ({reason}){end}") from None
+        if not len(rows):
+            raise DatasetError(f"{who}{path.name} has no rows{end}")
+        names = {name: header.cells[place] for name, place in places.items()}
+        return cls(path.name, rows, dataset, names=names, path=path, remedy=remedy)
+
+    def __getitem__(self, column: str) -> pd.Series:
+        return self.rows[column]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def places(self, index: Iterable[Any]) -> list[int]:
+        """Return the lines, or rows in a file without, of some entries of the index, in the order of the file."""
+        wanted = {int(label) for label in index}
+        if self.path is None:
+            return sorted(wanted)
+        return [line for number, (line, _, _) in enumerate(records(self.path)) if number in wanted]
+
+    def error(self, label: Any, problem: str | Exception) -> DatasetError:
+        """Return an error that names the file and the line of one entry of the index."""
+        (place,) = self.places([label])
+        return DatasetError(f"{self._called} {self.unit} {place}: {problem}")
+
+    def refuse(
+        self, bad: pd.Series | NDArray[np.bool_], column: str | Sequence[str], problem: str = "", remedy: str = ""
+    ) -> None:
+        """Stop at the first bad row.
+
+        Args:
+            bad: Which rows are bad: of all, or with the index of those that were looked at.
+            column: The column whose cell the message shows, or several.
+            problem: What is wrong with what is shown; a cell that must not be empty needs none.
+            remedy: What to do; ends the message. Empty: what there is to do about the file.
+
+        Raises:
+            DatasetError: If any row is bad; names the file, the line, what stands there and how many such rows there are.
+        """
+        labels = (bad.index if isinstance(bad, pd.Series) else self.rows.index)[np.asarray(bad, dtype=bool)]
+        if not len(labels):
+            return
+        shown = []
+        for name in [column] if isinstance(column, str) else column:
+            cell = str(self.rows.at[labels[0], name]).strip()[:SHOWN]
+            shown.append(f"{self.names.get(name, name)!r} is {repr(cell) if cell else 'empty'}")
+        more = f" ({len(labels)} such {self.unit}s)" if len(labels) > 1 else ""
+        remedy = remedy or self.remedy
+        parts = ", ".join([*shown, *([problem] if problem else [])])
+        raise self.error(labels[0], f"{parts}{more}" + f"; {remedy}" * bool(remedy))
+
+    def refuse_others(self, column: str, known: Iterable[str]) -> None:
+        """Stop at the first cell that holds none of the known words; the empty text among them is said as nothing.
+
+        Raises:
+            DatasetError: If there is one.
+        """
+        known = list(known)
+        words = ", ".join(word or "nothing" for word in known)
+        self.refuse(~self.rows[column].isin(known), column, f"not one of {words}")
+
+    def refuse_repeats(self, values: pd.Series, what: str, remedy: str) -> None:
+        """Stop where a value stands in several rows.
+
+        Args:
+            values: Of rows, with their index.
+            what: What a value is.
+            remedy: What to do; ends the message.
+
+        Raises:
+            DatasetError: If one does; names the value and its first lines.
+        """
+        repeated = values.duplicated(keep=False)
+        if repeated.any():
+            first = values[repeated].iloc[0]
+            places = self.places(values.index[values == first][:3])
+            raise DatasetError(
+                f"{self._called}: {what} {first!r} stands on {self.unit}s {' and '.join(map(str, places))}; {remedy}"
+            )
+
+    def numbers(self, column: str, missing: pd.Series | None = None) -> pd.Series:
+        """Return a column as float64, NaN where missing.
+
+        Args:
+            column: Its name.
+            missing: Which cells are missing; None: the empty ones.
+
+        Raises:
+            DatasetError: If another cell is not a finite number.
+        """
+        text = self.rows[column].str.strip()
+        missing = text == "" if missing is None else missing
+        values = pd.to_numeric(text.where(~missing), errors="coerce").astype(np.float64)
+        self.refuse(~missing & ~np.isfinite(values), column, "not a number")
+        return values
+
+    @property
+    def _called(self) -> str:
+        return f"{self.dataset}: " * bool(self.dataset) + self.file
+
+
+def _find(
+    file: str, header: list[str], columns: Sequence[str] | Mapping[str, Sequence[str]] | None, remedy: str
+) -> dict[str, int]:
+    """Return the place of each column that is wanted."""
+    named = [name for name in header if name]
+    if not isinstance(columns, Mapping):
+        columns = {name: (name,) for name in (named if columns is None else columns)}
+    places = {}
+    for wanted, known in columns.items():
+        found = [place for place, name in enumerate(header) if name in known]
+        if not found:
+            raise UnknownColumnError(file, known[0], named, known[1:], remedy)
+        if len(found) > 1:
+            raise DatasetError(f"{file} has several columns {' or '.join(map(repr, known))}; keep one")
+        places[wanted] = found[0]
+    return places
+
+
+def as_text(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return columns of any type as text: whole numbers without a point, missing values empty, no spaces around."""
+    return pd.DataFrame({column: _as_text(rows[column]) for column in rows.columns}, index=rows.index)
+
+
+def leaves_root(paths: pd.Series) -> pd.Series:
+    """Return which relative paths are absolute or leave the folder they are relative to; missing ones do not."""
+    return paths.fillna("").astype(str).str.contains(r"^(?:[/\\]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)", regex=True)
+
+
+def counted(which: ArrayLike, text: str) -> tuple[str, ...]:
+    """Return the note that so many of all rows are of one kind; none where there is no such row."""
+    rows = np.asarray(which, dtype=bool)
+    return (f"{int(rows.sum())} of {len(rows)} {text}",) * bool(rows.any())
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """Return a column as text: whole numbers without a point, missing values empty."""
+    if pd.api.types.is_bool_dtype(column):
+        return column.map({True: "1", False: "0"}).fillna("")
+    if pd.api.types.is_float_dtype(column):
+        places, values = pd.factorize(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        text = [str(int(v)) if v == np.floor(v) and abs(v) < 2**53 else repr(float(v)) for v in values]
+        return pd.Series(np.array([*text, ""], dtype=object)[places], index=column.index, dtype=str)  # place -1 is missing
+    return column.astype(object).where(column.notna(), "").astype(str).str.strip()

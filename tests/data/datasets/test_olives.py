@@ -279,10 +279,6 @@ def test_wrong_files_and_options_are_refused(tmp_path, tree):
     ):
         (tmp_path / CSV).write_bytes(content)
         _refused(rf"Data_Images\.csv {message}.*; download it again from zenodo", tmp_path)
-    _refused("did you mean 'biomarkers'", tree, UnknownNameError, target="biomarker")
-    _refused("unknown choice of data.images 'oct'", tree, UnknownNameError, images="oct")
-    _refused("unknown choice of data.source", tree, UnknownNameError, source="hf")
-    _refused("unknown choice of data.missing", tree, UnknownNameError, missing="no")
     _refused("is for data.source=parquet", tree, ConfigError, disease_names={0: "DR", 1: "DME"})
 
 

@@ -38,6 +38,7 @@ from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.options import choice
+from medzoo.data.tables import count_note
 
 Derm1MLabels = Literal["level1", "level2", "level3", "level4", "disease", "none"]
 Caption = Literal["full", "truncated", "none"]
@@ -185,8 +186,7 @@ def _plain_columns(rows: pd.DataFrame, caption: Caption) -> tuple[pd.DataFrame, 
     notes += more
     if caption != "none":
         table["caption"] = rows[_CAPTIONS[caption]]
-        empty = int(table["caption"].isna().sum())
-        notes += (f"{empty} of {len(rows)} rows have no {caption} caption",) * (empty > 0)
+        notes += count_note(table["caption"].isna(), f"rows have no {caption} caption")
     return table, notes
 
 

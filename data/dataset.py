@@ -221,7 +221,7 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
 
     Args:
         dataset: What the model is trained on.
-        learnt_from: Cards of other data that its network has learnt from before; see `medzoo.data.seen_groups`.
+        learnt_from: Cards of other data that its network has learnt from before; see `medzoo.data.splits.learnt_from`.
     """
     counts = dataset.table["split"].value_counts()
     card = {

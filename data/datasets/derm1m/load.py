@@ -3,7 +3,7 @@
 Yan et al. 2025 (arXiv 2503.14911). Files, columns and sentinels are those of the dataset card (Hugging Face
 redlessone/Derm1M, gated, CC BY-NC 4.0) and of SiyuanYan1/Derm1M @92d8fa9; no file of the authors was at hand when this was
 written. The CSV files hold both a `source` and what the source says of the patient; the rules are in
-`medzoo.data.datasets.derm1m.labels` (classes, concepts), `derm1m_rows` (samples, groups, image files) and `derm1m_subgroups`.
+`medzoo.data.datasets.derm1m.labels` (classes, concepts) and `.rows` (samples, groups, image files, ages and genders).
 
 The authors publish a pretrain and a validation file and no test file. By default validation becomes `test` and val is
 carved from pretrain by group: an epoch is chosen on val, so a number on the official validation rows would be optimistic if

@@ -275,6 +275,4 @@ def _write_shard(path: Path, images: NDArray[Any]) -> None:
 
 def _is_whole(path: Path) -> bool:
     checksum = path.with_suffix(".sha256")
-    if not path.is_file() or not checksum.is_file():
-        return False
-    return checksum.read_text(encoding="ascii").strip() == file_checksum(path, "sha256")
+    return path.is_file() and checksum.is_file() and checksum.read_text(encoding="ascii").strip() == file_checksum(path, "sha256")

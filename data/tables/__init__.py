@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from medzoo.data.tables.text_table import TextTable, as_text, counted, leaves_root
+from medzoo.data.tables.text_table import TextTable, as_text, count_note, leaves_root
 
-__all__ = ["TextTable", "as_text", "counted", "leaves_root"]
+__all__ = ["TextTable", "as_text", "count_note", "leaves_root"]

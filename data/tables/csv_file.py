@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +22,7 @@ from pyarrow import csv as arrow_csv
 
 from medzoo.data.errors import DatasetError
 
+UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
 SHOWN = 80
 """Characters of a cell that a message shows."""
 
@@ -48,7 +50,7 @@ def read_header(path: Path) -> Header | None:
     """Return the header of a CSV file, None of a file without one.
 
     Raises:
-        OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error: If the file cannot be read.
+        UNREADABLE: One of them, if the file cannot be read.
     """
     numbered = enumerate(records(path))
     for number, (_, line, cells) in numbered:
@@ -74,7 +76,7 @@ def read_columns(path: Path, header: Header, places: Mapping[str, int], file: st
 
     Raises:
         DatasetError: If a row is cut short or longer than the header; names the line.
-        OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error: If the file cannot be read.
+        UNREADABLE: One of them, if the file cannot be read.
     """
     rows = _read_even(path, header, places)
     if rows is not None:
@@ -103,7 +105,7 @@ def records(path: Path) -> Iterator[tuple[int, int, list[str]]]:
     """Yield the lines on which each record of a CSV file begins and ends, and its cells; of a blank line none.
 
     Raises:
-        OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error: If the file cannot be read.
+        UNREADABLE: One of them, if the file cannot be read.
     """
     csv.field_size_limit(1 << 30)  # a caption may be longer than the 128 KiB that Python allows
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="") as stream:
@@ -117,15 +119,16 @@ def records(path: Path) -> Iterator[tuple[int, int, list[str]]]:
             line = reader.line_num + 1
 
 
-def undecodable(path: Path) -> int:
-    """Return the first line that is not UTF-8, from 1; 0 if all are."""
-    with _opened(path) as stream:
-        for line, content in enumerate(stream, start=1):
-            try:
-                content.decode("utf-8")
-            except UnicodeDecodeError:
-                return line
-    return 0
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Return what one of `UNREADABLE` says; of bytes that are not UTF-8, their line."""
+    if isinstance(error, UnicodeDecodeError):
+        with _opened(path) as stream:
+            for line, content in enumerate(stream, start=1):
+                try:
+                    content.decode("utf-8")
+                except UnicodeDecodeError:
+                    return f"line {line} is not UTF-8 text: {error.reason}"
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _read_even(path: Path, header: Header, places: Mapping[str, int]) -> pd.DataFrame | None:
@@ -137,17 +140,12 @@ def _read_even(path: Path, header: Header, places: Mapping[str, int]) -> pd.Data
     names = [str(place) for place in range(len(header.cells))]
     unnamed = [names[place] for place, name in enumerate(header.cells) if not name]
     wanted = [names[place] for place in places.values()]
+    text = {name: pa.large_string() for name in names}
+    reading = arrow_csv.ReadOptions(column_names=names, skip_rows=header.line, block_size=8 << 20)
+    parsing = arrow_csv.ParseOptions(delimiter=_separator(path), newlines_in_values=True, ignore_empty_lines=False)
+    options = arrow_csv.ConvertOptions(include_columns=[*wanted, *unnamed], column_types=text, strings_can_be_null=False)
     try:
-        table = arrow_csv.read_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=header.line, block_size=8 << 20),
-            parse_options=arrow_csv.ParseOptions(delimiter=_separator(path), newlines_in_values=True, ignore_empty_lines=False),
-            convert_options=arrow_csv.ConvertOptions(
-                include_columns=[*wanted, *unnamed],
-                column_types={name: pa.large_string() for name in names},
-                strings_can_be_null=False,
-            ),
-        )
+        table = arrow_csv.read_csv(path, reading, parsing, options)
     except (OSError, pa.ArrowException):
         return None
     rows: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)

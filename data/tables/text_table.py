@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
-from medzoo.data.tables.csv_file import SHOWN, read_columns, read_header, records, undecodable
+from medzoo.data.tables.csv_file import SHOWN, UNREADABLE, read_columns, read_header, records, why_unreadable
+
+Columns = Sequence[str] | Mapping[str, Sequence[str]]
+Mask = pd.Series | NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,7 @@ class TextTable:
 
     @classmethod
     def read(
-        cls,
-        path: Path,
-        columns: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
-        *,
-        dataset: str = "",
-        remedy: str = "",
-        pad: bool = False,
+        cls, path: Path, columns: Columns | None = None, *, dataset: str = "", remedy: str = "", pad: bool = False
     ) -> TextTable:
         """Read a CSV file as text.
 
@@ -78,18 +73,16 @@ class TextTable:
                 raise DatasetError(f"{who}{path} is empty{end}")
             places = _find(f"{who}{path.name}", header.cells, columns, remedy)
             rows = read_columns(path, header, places, f"{who}{path.name}", pad=pad)
-        except UnicodeDecodeError as error:
-            reason = f"line {undecodable(path)} is not UTF-8 text: {error.reason}"
-            raise DatasetError(f"{who}{path} cannot be read ({reason}){end}") from None
-        except (OSError, EOFError, zlib.error, csv.Error) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DatasetError(f"{who}{path} cannot be read ({reason}){end}") from None
+        except UNREADABLE as error:
+            raise DatasetError(f"{who}{path} cannot be read ({why_unreadable(path, error)}){end}") from None
         if not len(rows):
             raise DatasetError(f"{who}{path.name} has no rows{end}")
         names = {name: header.cells[place] for name, place in places.items()}
         return cls(path.name, rows, dataset, names=names, path=path, remedy=remedy)
 
     def __getitem__(self, column: str) -> pd.Series:
+        if column not in self.rows.columns:
+            raise UnknownColumnError(self._called, column, list(self.rows.columns))
         return self.rows[column]
 
     def __len__(self) -> int:
@@ -107,9 +100,7 @@ class TextTable:
         (place,) = self.places([label])
         return DatasetError(f"{self._called} {self.unit} {place}: {problem}")
 
-    def refuse(
-        self, bad: pd.Series | NDArray[np.bool_], column: str | Sequence[str], problem: str = "", remedy: str = ""
-    ) -> None:
+    def refuse(self, bad: Mask, column: str | Sequence[str], problem: str = "", remedy: str = "") -> None:
         """Stop at the first bad row.
 
         Args:
@@ -141,7 +132,7 @@ class TextTable:
         """
         known = list(known)
         words = ", ".join(word or "nothing" for word in known)
-        self.refuse(~self.rows[column].isin(known), column, f"not one of {words}")
+        self.refuse(~self[column].isin(known), column, f"not one of {words}")
 
     def refuse_repeats(self, values: pd.Series, what: str, remedy: str) -> None:
         """Stop where a value stands in several rows.
@@ -172,7 +163,7 @@ class TextTable:
         Raises:
             DatasetError: If another cell is not a finite number.
         """
-        text = self.rows[column].str.strip()
+        text = self[column].str.strip()
         missing = text == "" if missing is None else missing
         values = pd.to_numeric(text.where(~missing), errors="coerce").astype(np.float64)
         self.refuse(~missing & ~np.isfinite(values), column, "not a number")
@@ -183,9 +174,7 @@ class TextTable:
         return f"{self.dataset}: " * bool(self.dataset) + self.file
 
 
-def _find(
-    file: str, header: list[str], columns: Sequence[str] | Mapping[str, Sequence[str]] | None, remedy: str
-) -> dict[str, int]:
+def _find(file: str, header: list[str], columns: Columns | None, remedy: str) -> dict[str, int]:
     """Return the place of each column that is wanted."""
     named = [name for name in header if name]
     if not isinstance(columns, Mapping):
@@ -211,7 +200,7 @@ def leaves_root(paths: pd.Series) -> pd.Series:
     return paths.fillna("").astype(str).str.contains(r"^(?:[/\\]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)", regex=True)
 
 
-def counted(which: ArrayLike, text: str) -> tuple[str, ...]:
+def count_note(which: ArrayLike, text: str) -> tuple[str, ...]:
     """Return the note that so many of all rows are of one kind; none where there is no such row."""
     rows = np.asarray(which, dtype=bool)
     return (f"{int(rows.sum())} of {len(rows)} {text}",) * bool(rows.any())

@@ -131,3 +131,9 @@ def test_the_worked_example_of_the_docs_works_as_it_stands(tmp_path, monkeypatch
     assert (image == 7).all()
     with pytest.raises(ConfigError, match="root"):
         load_dataset("kneefilms")
+    listing = tmp_path / "films" / "labels.csv"
+    listing.write_text(listing.read_text().replace("007.png,003,m,2", "007.png,003,m,two"))
+    with pytest.raises(
+        DatasetError, match=r"^kneefilms: labels\.csv line 9: 'grade' is 'two', not one of 0, 1, 2, 3, 4, nothing; set"
+    ):
+        load_dataset("kneefilms", root=str(tmp_path / "films"))

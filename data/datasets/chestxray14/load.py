@@ -22,7 +22,7 @@ from medzoo.data.images.files import FileReader, Missing, list_files, paths_by_n
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
-from medzoo.data.tables import TextTable, counted
+from medzoo.data.tables import TextTable, count_note
 
 # The order of the paper's tables, of CheXNet and of ChestMNIST; the first eight are ChestX-ray8.
 FINDINGS = (
@@ -133,9 +133,9 @@ def _table(rows: TextTable, space: LabelSpace) -> tuple[pd.DataFrame, tuple[str,
         }
     )
     for column in ("sex", "view"):
-        notes += counted(table[column].isna(), f"films have no {column}")
+        notes += count_note(table[column].isna(), f"films have no {column}")
     other = ~targets[:, : space.width].any(axis=1) & targets.any(axis=1)
-    notes += counted(other, f"films have findings outside the {space.width} alone: all zero")
+    notes += count_note(other, f"films have findings outside the {space.width} alone: all zero")
     chosen = pd.DataFrame(targets[:, : space.width], index=table.index, columns=target_columns(space))
     return pd.concat([table, chosen], axis=1), notes
 
@@ -163,8 +163,8 @@ def _ages(rows: TextTable) -> tuple[pd.Series, tuple[str, ...]]:
     parts = ages.str.extract(r"^(\d+(?:\.\d+)?)([DWMY]?)$")
     rows.refuse(parts[0].isna() & (ages != ""), "age", "not like 58, 058Y, 011M or 001D")
     years = parts[0].astype(np.float64) / parts[1].map(_UNITS_A_YEAR)
-    old = counted(years > OLDEST, f"ages are over {OLDEST:g} years and count as missing")
-    return years.where(years <= OLDEST), counted(years.isna(), "ages are not given") + old
+    old = count_note(years > OLDEST, f"ages are over {OLDEST:g} years and count as missing")
+    return years.where(years <= OLDEST), count_note(years.isna(), "ages are not given") + old
 
 
 def _coded(rows: TextTable, column: str, codes: Mapping[str, str]) -> pd.Series:

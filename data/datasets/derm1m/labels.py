@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from medzoo.data.datasets.derm1m.tables import NAME, Ontology, by_text
 from medzoo.data.errors import DatasetError
 from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.tables import count_note
 
 LEVELS: Mapping[str, int] = {"level1": 1, "level2": 2, "level3": 3, "level4": 4}
 """Label option → place in the path, counted from the root."""
@@ -73,12 +74,9 @@ def class_targets(rows: pd.DataFrame, labels: str, min_count: int, ontology: Ont
         paths, place = rows["hierarchical_disease_label"], LEVELS[labels] - 1
         said = paths.notna()
         names = by_text(paths, lambda text: _level(text, place))
-        shorter = said & names.isna()
-        if shorter.any():
-            notes += (f"{int(shorter.sum())} of {total} rows have a path that does not reach {labels}: no target",)
+        notes += count_note(said & names.isna(), f"rows have a path that does not reach {labels}: no target")
         notes += _against_ontology(paths, ontology)
-    if not said.all():
-        notes = (f"{int((~said).sum())} of {total} rows have no diagnosis: no target", *notes)
+    notes = count_note(~said, "rows have no diagnosis: no target") + notes
     spelling = one_spelling(names.value_counts())
     notes += _merged(spelling, "class names")
     names = by_text(names, lambda text: spelling[text])

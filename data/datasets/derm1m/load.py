@@ -3,7 +3,7 @@
 Yan et al. 2025 (arXiv 2503.14911). Files, columns and sentinels are those of the dataset card (Hugging Face
 redlessone/Derm1M, gated, CC BY-NC 4.0) and of SiyuanYan1/Derm1M @92d8fa9; no file of the authors was at hand when this was
 written. The CSV files hold both a `source` and what the source says of the patient; the rules are in
-`medzoo.data.datasets.derm1m.labels` (classes, concepts), `derm1m_rows` (samples, groups, image files) and `derm1m_subgroups`.
+`medzoo.data.datasets.derm1m.labels` (classes, concepts) and `.rows` (samples, groups, image files, ages and genders).
 
 The authors publish a pretrain and a validation file and no test file. By default validation becomes `test` and val is
 carved from pretrain by group: an epoch is chosen on val, so a number on the official validation rows would be optimistic if
@@ -38,6 +38,7 @@ from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.options import choice
+from medzoo.data.tables import count_note
 
 Derm1MLabels = Literal["level1", "level2", "level3", "level4", "disease", "none"]
 Caption = Literal["full", "truncated", "none"]
@@ -185,8 +186,7 @@ def _plain_columns(rows: pd.DataFrame, caption: Caption) -> tuple[pd.DataFrame, 
     notes += more
     if caption != "none":
         table["caption"] = rows[_CAPTIONS[caption]]
-        empty = int(table["caption"].isna().sum())
-        notes += (f"{empty} of {len(rows)} rows have no {caption} caption",) * (empty > 0)
+        notes += count_note(table["caption"].isna(), f"rows have no {caption} caption")
     return table, notes
 
 

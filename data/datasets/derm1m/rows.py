@@ -21,6 +21,19 @@ VIDEO_FRAME = r"([^/]+)_frame_\d+_\d+\.\w+$"
 """The last part of a file name that is a video's frame; the group is the id. The folder is not looked at, for a validation
 image of the same video may lie in another one."""
 
+OLDEST = 120.0
+"""Years; an age above it counts as missing."""
+BANDS: Mapping[str, float] = {"0 to 17": 18, "18 to 39": 40, "40 to 59": 60, "60 to 79": 80, "80 and over": np.inf}
+"""Band → the age in years that it ends below; the bands of medzoo's reports."""
+_GENDERS = {"male": "male", "m": "male", "man": "male", "female": "female", "f": "female", "woman": "female"}
+# 45, 45.0, 45 years, 45 years old, 45-year-old, 45 y/o, 45yo, aged 45, age: 45, 6 months, 3-week-old, 10 days. A lone m may
+# mean months or male, so it is not taken.
+_AGE = re.compile(
+    r"(?:aged?\s*:?\s*)?(?P<number>\d{1,3}(?:\.\d+)?)(?:[\s-]*(?P<unit>years?|yrs?|yo|y/o|y\.o|y|months?|mos?|weeks?|wks?|days?|d))?"
+    r"(?:[\s-]*(?:old|of age))?\.?",
+    re.IGNORECASE,
+)
+_UNITS_A_YEAR = {"y": 1.0, "m": 12.0, "w": 365.25 / 7, "d": 365.25}  # by the unit's first letter
 _DIGITS = 12  # 48 bits: they need only differ among the captions of one image
 
 
@@ -128,29 +141,6 @@ def place_images(filenames: pd.Series, present: Sequence[str]) -> pd.Series:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:_DIGITS]
-
-
-OLDEST = 120.0
-"""Years; an age above it counts as missing."""
-
-
-BANDS: Mapping[str, float] = {"0 to 17": 18, "18 to 39": 40, "40 to 59": 60, "60 to 79": 80, "80 and over": np.inf}
-"""Band → the age in years that it ends below; the bands of medzoo's reports."""
-
-
-_GENDERS = {"male": "male", "m": "male", "man": "male", "female": "female", "f": "female", "woman": "female"}
-
-
-# 45, 45.0, 45 years, 45 years old, 45-year-old, 45 y/o, 45yo, aged 45, age: 45, 6 months, 3-week-old, 10 days. A lone m may
-# mean months or male, so it is not taken.
-_AGE = re.compile(
-    r"(?:aged?\s*:?\s*)?(?P<number>\d{1,3}(?:\.\d+)?)(?:[\s-]*(?P<unit>years?|yrs?|yo|y/o|y\.o|y|months?|mos?|weeks?|wks?|days?|d))?"
-    r"(?:[\s-]*(?:old|of age))?\.?",
-    re.IGNORECASE,
-)
-
-
-_UNITS_A_YEAR = {"y": 1.0, "m": 12.0, "w": 365.25 / 7, "d": 365.25}  # by the unit's first letter
 
 
 def ages(texts: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:

@@ -7,7 +7,7 @@ folders do not agree on either, nor on how deep `Prime_FULL` is nested.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -107,38 +107,31 @@ def fundus_samples(table: pd.DataFrame, present: list[str], missing: Missing) ->
     return visits, (*notes, *more)
 
 
-def hash_files(root: Path, paths: pd.Series) -> tuple[pd.DataFrame, int]:
-    """Return the SHA-256 of the files of each row.
+def file_contents(root: Path, paths: pd.Series) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the bytes of the files of each row, None of one that is not there.
 
     Args:
         root: Folder the paths are relative to.
         paths: (N,) paths, several joined by `|`.
-
-    Returns:
-        `row` (position among the N) and `digest`, one line a file that is there; how many are not.
     """
-    rows, digests, gone = [], [], 0
     for row, joined in enumerate(paths):
         for path in str(joined).split("|"):
-            try:
-                digests.append(hashlib.sha256((root / path).read_bytes()).hexdigest())
-                rows.append(row)
-            except FileNotFoundError:
-                gone += 1
-    return pd.DataFrame({"row": np.array(rows, dtype=np.int64), "digest": np.array(digests, dtype=object)}), gone
+            yield row, (root / path).read_bytes() if (root / path).is_file() else None
 
 
-def join_identical(groups: pd.Series, hashes: Callable[[], tuple[pd.DataFrame, int]]) -> tuple[list[str], Notes]:
+def join_identical(groups: pd.Series, contents: Iterable[tuple[int, bytes | None]]) -> tuple[list[str], Notes]:
     """Merge groups that share a byte-identical image, and say how many images are copies of others.
 
     Args:
         groups: (N,) group names.
-        hashes: Gives `row` and `digest` of every image, and how many images could not be read.
+        contents: The row, from 0, and the bytes of every image; None of one that cannot be read.
 
     Returns:
         (N,) group names after merging; notes.
     """
-    files, gone = hashes()
+    hashed = [(row, None if data is None else hashlib.sha256(data).hexdigest()) for row, data in contents]
+    files = pd.DataFrame(hashed, columns=["row", "digest"]).dropna()
+    gone = len(hashed) - len(files)
     files["group"] = groups.to_numpy()[files["row"].to_numpy()]
     sizes = files.groupby("digest").agg(images=("row", "size"), groups=("group", "nunique"))
     sets = sizes[sizes["images"] > 1]

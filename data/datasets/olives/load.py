@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.dataset import Dataset, Reader, concept_columns, target_columns
-from medzoo.data.datasets.olives.files import fundus_samples, hash_files, join_identical, scan_samples, volume_samples
+from medzoo.data.datasets.olives.files import file_contents, fundus_samples, join_identical, scan_samples, volume_samples
 from medzoo.data.datasets.olives.labels import BIOMARKERS, CONCEPTS, LABELS, locate_csv, read_labels
 from medzoo.data.datasets.olives.parquet import ParquetReader, read_shards
 from medzoo.data.errors import ConfigError, DatasetError
@@ -29,6 +28,7 @@ from medzoo.data.images.files import FileReader, Missing, StackReader, list_file
 from medzoo.data.info import DatasetInfo
 from medzoo.data.options import choice
 from medzoo.data.splits.groups import hash_split
+from medzoo.data.tables import count_note
 
 Target = Literal["biomarkers", "disease", "clinical"]
 Images = Literal["bscan", "volume", "fundus"]
@@ -89,10 +89,10 @@ def load(
     )  # fmt: skip
     columns: dict[str, Any] = {"sample_id": table["sample_id"], "group": table["patient"]}
     if audit:
-        hashes = partial(reader.hashes, table) if isinstance(reader, ParquetReader) else (
-            partial(hash_files, folder, table[reader.columns[0]])
-        )  # fmt: skip
-        columns["group"], found = join_identical(table["patient"], hashes)
+        contents = (
+            reader.contents(table) if isinstance(reader, ParquetReader) else file_contents(folder, table[reader.columns[0]])
+        )
+        columns["group"], found = join_identical(table["patient"], contents)
         notes += found
     columns |= {name: table[name] for name in (*_PLAIN, *reader.columns) if name in table.columns}
     columns |= _targets(table, target)
@@ -155,11 +155,9 @@ def _targets(table: pd.DataFrame, target: Target) -> dict[str, pd.Series]:
 def _labelled(frame: pd.DataFrame, target: Target) -> tuple[pd.DataFrame, tuple[str, ...]]:
     columns = ["target"] if "target" in frame.columns else target_columns(LABELS[target])
     kept = frame[columns].notna().any(axis=1)
-    if kept.all():
-        return frame, ()
     if not kept.any():
         raise DatasetError(f"olives: none of the {len(frame)} rows has a label for data.target={target}")
-    return frame[kept], (f"{int((~kept).sum())} of {len(frame)} rows left out: they have no label for target={target}",)
+    return frame[kept], count_note(~kept, f"rows left out: they have no label for target={target}")
 
 
 def _info(images: str, target: str) -> DatasetInfo:

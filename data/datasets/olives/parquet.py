@@ -8,8 +8,7 @@ left out.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,24 +72,13 @@ class ParquetReader(Reader):
         """Return the shard."""
         return [self.root / str(values[0])] if values else []
 
-    def hashes(self, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-        """Return the SHA-256 of the image bytes of each row of a table, row group by row group.
-
-        Returns:
-            `row` (position in the table) and `digest`; how many rows have no bytes.
-        """
+    def contents(self, table: pd.DataFrame) -> Iterator[tuple[int, bytes | None]]:
+        """Yield the position in a table and the image bytes of each of its rows, row group by row group; None without bytes."""
         places = table[["shard", "row_group", "row"]].reset_index(drop=True)
-        rows, digests, gone = [], [], 0
         for (shard, group), members in places.groupby(["shard", "row_group"], sort=True):
             images = _row_group(self.root / str(shard), int(str(group)), self.image)
             for position, row in members["row"].items():
-                data = images[int(row)].as_py()
-                if not data:
-                    gone += 1
-                    continue
-                rows.append(position)
-                digests.append(hashlib.sha256(data).hexdigest())
-        return pd.DataFrame({"row": np.array(rows, dtype=np.int64), "digest": np.array(digests, dtype=object)}), gone
+                yield int(str(position)), images[int(row)].as_py() or None
 
 
 def read_shards(root: Path, disease_names: Mapping[Any, str] | None) -> tuple[pd.DataFrame, str, tuple[str, ...]]:

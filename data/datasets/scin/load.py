@@ -44,7 +44,7 @@ from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
 from medzoo.data.splits.groups import hash_split, merge_groups
-from medzoo.data.tables import TextTable, leaves_root
+from medzoo.data.tables import TextTable, count_note, leaves_root
 
 NAME = "scin"
 Views = Literal["image", "case"]
@@ -149,8 +149,8 @@ def load(
         table = table[differentials.labelled]
     table, pictured = _with_photographs(table, list(paths))
     notes += (*more, *pictured, *missing_notes(table))
-    if caption != "none" and table["caption"].isna().any():
-        notes += (f"{int(table['caption'].isna().sum())} of {len(table)} cases have nothing to make a caption of, and none",)
+    if caption != "none":
+        notes += count_note(table["caption"].isna(), "cases have nothing to make a caption of, and none")
     table, at = (_one_row_a_photograph(table), ["path"]) if views == "image" else (table, list(paths))
     table, absent = with_files(table, present, at, missing, NAME)
     info = _info(labels, space)
@@ -205,11 +205,10 @@ def _shot_types(cases: TextTable, column: str) -> pd.Series:
 
 
 def _with_photographs(table: pd.DataFrame, columns: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    kept = table[table[columns].notna().any(axis=1)]
-    if not len(kept):
+    kept = table[columns].notna().any(axis=1)
+    if not kept.any():
         raise DatasetError(f"{NAME}: none of the {len(table)} cases names a photograph in {CASES}; download it again")
-    left_out = len(table) - len(kept)
-    return kept, (f"{left_out} of {len(table)} cases name no photograph: left out",) * (left_out > 0)
+    return table[kept], count_note(~kept, "cases name no photograph: left out")
 
 
 def _one_row_a_photograph(table: pd.DataFrame) -> pd.DataFrame:

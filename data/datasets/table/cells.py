@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
 from medzoo.data.tables import TextTable, as_text
 
@@ -48,17 +47,6 @@ def read_table(path: Path) -> TextTable:
             raise DatasetError(f"{path.name} has no rows")
         table = TextTable(path.name, rows.rename(columns=str), unit="row" if kind == ".parquet" else "line")
     return replace(table, rows=as_text(table.rows))
-
-
-def require(table: TextTable, columns: Sequence[str]) -> None:
-    """Check that columns are there.
-
-    Raises:
-        UnknownColumnError: Names the first that is not, and the nearest that is.
-    """
-    for column in columns:
-        if column not in table.rows.columns:
-            raise UnknownColumnError(table.file, column, list(table.rows.columns))
 
 
 def plain_number(word: str) -> str:

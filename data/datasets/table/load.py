@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS, Dataset
-from medzoo.data.datasets.table.cells import read_table, read_yes_no, require
+from medzoo.data.datasets.table.cells import read_table, read_yes_no
 from medzoo.data.datasets.table.targets import Kind, make_targets
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.files import FileReader, Missing, list_files, with_files
@@ -110,8 +110,6 @@ def load(
         raise ConfigError(
             "data.image names no column; give the one with the image's path, or a list of them for views of one case"
         )
-    others = [c for c in (id, caption, group, split) if c is not None]
-    require(rows, [*columns, *others, *(subgroups or []), *(inputs or []), *(concepts or [])])
     views = len(columns) > 1
     paths = [f"path_{i + 1}" for i in range(len(columns))] if views else ["path"]
     table = pd.DataFrame({path: _paths(rows, column) for path, column in zip(paths, columns, strict=True)})

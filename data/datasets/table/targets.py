@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.dataset import target_columns
-from medzoo.data.datasets.table.cells import is_missing, plain_number, read_yes_no, require
+from medzoo.data.datasets.table.cells import is_missing, plain_number, read_yes_no
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
@@ -53,7 +53,6 @@ def make_targets(
     columns = [target] if isinstance(target, str) else list(target)
     if not columns:
         raise ConfigError("data.target is an empty list; leave it null for a table without labels")
-    require(rows, columns)
     if kind == "auto":
         kind = "multilabel" if several or separator is not None else "multiclass"
     if units is not None and kind != "regression":

@@ -163,6 +163,20 @@ def test_every_mistake_is_one_line(replace: str, by: str, options: dict, message
     assert "\n" not in str(caught.value)
 
 
+def test_a_bad_row_is_named_by_its_line_in_jsonl_and_by_its_number_in_parquet(tmp_path: Path) -> None:
+    rows = [{"image": f"{n}.png", "y": n % 2, "text": "one\u2028line"} for n in range(3)]
+    rows[2]["y"] = "perhaps"
+    file = tmp_path / "t.jsonl"
+    file.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    pd.DataFrame(rows).astype({"y": str}).to_parquet(tmp_path / "t.parquet")
+    for name, place in (("t.jsonl", "line 5"), ("t.parquet", "row 2")):
+        with pytest.raises(MedzooError, match=f"{name} {place}: 'y' is 'perhaps', neither 0, 1 nor empty; name words"):
+            load_dataset("table", file=tmp_path / name, target=["y"], missing="ignore")
+    file.write_text('{"image": "0.png"}\n\n{"image": ')
+    with pytest.raises(MedzooError, match=r"t\.jsonl line 3: is not JSON"):
+        load_dataset("table", file=file, missing="ignore")
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 @pytest.mark.parametrize("cells", [["0", "1", "-1", "2"], ["0.0", "1.0", "-1.0", "2.0"]])
 @pytest.mark.parametrize("word", [-1, -1.0, "-1"])

@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 	$(BIN)/medzoo predict runs/demo/model.onnx runs/demo/samples
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]  # 5: no slow test

@@ -102,6 +102,8 @@ def wrong(text: str, place: Path) -> list[str]:
 @pytest.mark.parametrize("path", [*CODE, *TEXTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_prose_speaks_of_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
+    if path.suffix == ".yaml":  # the source of a wording is part of its hash: it stays as it was when the wording was made
+        text = re.sub(r"^source:.*$", "", text, flags=re.MULTILINE)
     assert wrong(prose_of(text) if path.suffix == ".py" else text, path.parent) == []
 
 

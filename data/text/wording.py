@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wording:
+class Wording(ABC):
     """Texts under names, and the templates they are put into. Checked when made.
 
     A kind of wording adds its attributes, says in `kind` what messages call it, in `folder` which folder of `medzoo.conf` has its
@@ -86,9 +87,9 @@ class Wording:
         return cls(**cls._arguments({**described, "templates": items(described["templates"], "templates")}))
 
     @classmethod
+    @abstractmethod
     def _arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Turn a file's values, keys and templates checked, into those of the attributes."""
-        raise NotImplementedError
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

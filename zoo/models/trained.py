@@ -16,14 +16,14 @@ from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.models.backbones.contract import Around, head_modules
 from medzoo.models.build import build_network, head_of
 from medzoo.models.clip.image import image_config
-from medzoo.models.clip.model import ClipSource, build_clip, find_clip, load_clip_weights
+from medzoo.models.clip.model import RESIZE_MODES, ClipSource, build_clip, find_clip, load_clip_weights
 from medzoo.models.heads.bottleneck import FROZEN
 from medzoo.models.registry import is_timm
 from medzoo.store.checkpoint import SPEC, WEIGHTS, find_checkpoint, load_weights, tensors_from_file
 from medzoo.store.spec import ModelSpec
 
-RESIZE_MODES = {"crop": "shortest", "pad": "longest", "stretch": "squash"}
-"""Our modes → open_clip's."""
+THEIR_MODES = {ours: theirs for theirs, ours in RESIZE_MODES.items()}
+"""Our resize modes → open_clip's."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | N
         own = start.spec.preprocess
         preprocess = {
             "size": list(own.size), "mean": own.mean, "std": own.std, "interpolation": own.interpolation,
-            "resize_mode": RESIZE_MODES[own.mode],
+            "resize_mode": THEIR_MODES[own.mode],
         }  # fmt: skip
         tower = {key.removeprefix("visual."): tensor for key, tensor in start.weights.items()}
         return ClipSource(start.architecture, start.spec.arguments["open_clip"], preprocess=preprocess), tower

@@ -5,6 +5,7 @@ The loop, evaluation and export know tasks only; none of them asks which family 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -48,7 +49,7 @@ class Runner(Protocol):
         ...
 
 
-class Task(nn.Module):
+class Task(nn.Module, ABC):
     """Model + objective of one family.
 
     A batch is a dict of what `medzoo.data.samples.collate` makes, on the model's device: `image` not yet normalised, and, where
@@ -58,7 +59,7 @@ class Task(nn.Module):
         spec: The model's spec.
         model: The network itself: what EMA averages, checkpoints hold and an optimizer trains.
         accumulates: Whether gradients of small batches add up to that of the larger.
-        no_copies: Why augmented copies of an image cannot be averaged at test time; None where they can.
+        no_copies: What averaging augmented copies at test time is not for, in words; None where it can be done.
         learns_by_steps: Whether the loop trains it; else `fit` does, once.
         completes: Whether a last step follows the loop; see `complete`.
         trains_nothing: What it is called where it refuses settings of a training; of one that does not learn by steps.
@@ -108,12 +109,12 @@ class Task(nn.Module):
         """Run `training_step`; the form that wrapping for several devices needs."""
         return self.training_step(batch)
 
+    @abstractmethod
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss` (scalar, mean over what is observed; 0 when nothing is), `count` (scalar, how much is observed).
 
         Further scalars are logged as they are, averaged by `count`.
         """
-        raise NotImplementedError
 
     @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -181,17 +182,17 @@ class Task(nn.Module):
         Raises:
             TrainingError: If there is nothing to learn from or to choose by.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} says learns_by_steps = False and has no fit")
 
     def complete(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> None:
         """Do what only the whole training split allows, when the loop is done; arguments as for `fit`. Ends on the CPU."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} says completes = True and has no complete")
 
     # Answering
 
+    @abstractmethod
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Return float32 outputs by name, without gradient: `logits` and `probabilities` (N, K), others by family."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Tensor:
@@ -224,9 +225,9 @@ class Task(nn.Module):
         """
         return case_means(outputs["logits"], counts)
 
+    @abstractmethod
     def deploy(self) -> nn.Module:
         """Return the graph to export, in evaluation mode, on the CPU; see `Deployable`."""
-        raise NotImplementedError
 
     def assets(self) -> dict[str, bytes]:
         """Return what a checkpoint needs beside weights and spec, by file name: nothing."""

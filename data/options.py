@@ -25,12 +25,14 @@ def choice(option: str, value: object, known: object) -> None:
         raise UnknownNameError(f"choice of data.{option}", value, words)
 
 
-def gray_or_colour(channels: object) -> Literal[1, 3]:
-    """Return the option `channels`.
+def choices(**options: tuple[object, object]) -> None:
+    """Refuse a value that is none of its option's words, as `choice` does: option → (value, known)."""
+    for option, (value, known) in options.items():
+        choice(option, value, known)
 
-    Raises:
-        ConfigError: If it is neither 1 nor 3.
-    """
+
+def gray_or_colour(channels: object) -> Literal[1, 3]:
+    """Return the option `channels`; raises ConfigError if it is neither 1 nor 3."""
     if channels not in (1, 3):
         raise ConfigError(f"data.channels={channels} is neither 1 (gray) nor 3 (RGB)")
     return 1 if channels == 1 else 3

@@ -99,23 +99,17 @@ def load(
 
 
 def _check_class_folders(folder: Path, splits: bool, filled: set[str]) -> None:
-    """Refuse a class folder without images: left out in silence, the model would have a class less than the user sees.
-
-    Args:
-        folder: The root.
-        splits: Whether its subfolders are splits; a class may then be absent from some of them.
-        filled: Names of the classes that have images.
-    """
-    parents = (
-        [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in SPLIT_WORDS] if splits else [folder]
-    )
-    for parent in parents:
-        for path in sorted(parent.iterdir()):
-            if path.is_dir() and not path.name.startswith(".") and path.name not in filled:
-                raise DatasetError(
-                    f"{path} holds no image (known: {', '.join(SUFFIXES)}); fill or remove it, or list the classes in "
-                    "data.names=[...]"
-                )
+    """Refuse a class folder without images: left out in silence, the model would have a class less than the user sees."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    if splits:  # a class may be absent from some of them
+        tops = [path for path in folders if path.name.lower() in SPLIT_WORDS]
+        folders = [path for top in tops for path in sorted(top.iterdir()) if path.is_dir()]
+    for path in folders:
+        if not path.name.startswith(".") and path.name not in filled:
+            known = ", ".join(SUFFIXES)
+            raise DatasetError(
+                f"{path} holds no image (known: {known}); fill or remove it, or list the classes in data.names=[...]"
+            )
 
 
 def _groups(parts: list[list[str]], pattern: str) -> list[str]:

@@ -18,6 +18,7 @@ from medzoo.data.dataset import Dataset, UnknownColumnError, concept_matrix, tar
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.text.prompts import Prompts
+from medzoo.data.text.wording import listed
 
 
 class CaptionWriter:
@@ -72,8 +73,8 @@ class CaptionWriter:
         self._negatives = [pairs[n][1] if labels.kind == "multilabel" else () for n in labels.names]
         self._codes, self._values = _targets(rows, labels)
         self._length = len(rows)
-        if labels.kind == "multilabel" and not self.prompts.no_finding and (self._values == 0).all(axis=1).any():
-            count = int((self._values == 0).all(axis=1).sum())
+        count = int((self._values == 0).all(axis=1).sum())
+        if labels.kind == "multilabel" and not self.prompts.no_finding and count:
             raise ConfigError(f"{name}: {count} rows are without any finding and prompts {self.prompts.name!r} have no words for "
                               "that; give no_finding")  # fmt: skip
         self._concepts: NDArray[np.bool_] | None = None
@@ -121,9 +122,9 @@ class CaptionWriter:
             rest, place = divmod(rest, len(options))
             chosen.append(options[place])
         said = 1 + len(slots)
-        text = chosen[0].replace("{}", _joined(chosen[1:said]))
+        text = chosen[0].replace("{}", listed(chosen[1:said]))
         if concepts := chosen[said:]:
-            text += " " + self.prompts.concept_template.replace("{}", _joined(concepts))
+            text += " " + self.prompts.concept_template.replace("{}", listed(concepts))
         if known := [f"{name} {_shown(values[position])}" for name, values in self._metadata if not pd.isna(values[position])]:
             text += " " + self.prompts.metadata_template.replace("{}", ", ".join(known))
         return text
@@ -164,11 +165,8 @@ class CaptionWriter:
 
 
 def _targets(rows: pd.DataFrame, labels: LabelSpace) -> tuple[NDArray[np.int64] | None, NDArray[np.float32]]:
-    """Return (N,) class codes, -1 where missing, or None and the (N, K) values.
-
-    Codes stay codes: one-hot vectors of 400,000 rows and 400 classes would take 640 MB.
-    """
-    if "target" in rows.columns:
+    """Return (N,) class codes, -1 where missing, or None and the (N, K) values."""
+    if "target" in rows.columns:  # codes stay codes: one-hot vectors of 400,000 rows and 400 classes would take 640 MB
         codes = rows["target"].to_numpy(dtype=np.float64, na_value=np.nan)
         return np.where(np.isnan(codes) | (codes < 0), -1, codes).astype(np.int64), np.empty((0, labels.width), np.float32)
     return None, rows[target_columns(labels)].to_numpy(dtype=np.float32, na_value=np.nan)
@@ -176,10 +174,6 @@ def _targets(rows: pd.DataFrame, labels: LabelSpace) -> tuple[NDArray[np.int64] 
 
 def _concatenated(words: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(word for several in words for word in several)
-
-
-def _joined(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _shown(value: object) -> str:

@@ -83,7 +83,7 @@ class Wording(ABC):
         needed = [key for key, must in known.items() if must]
         for key in needed:
             if key not in described:
-                raise ConfigError(f"there is no {key}; {', '.join(needed[:-1])} and {needed[-1]} are needed")
+                raise ConfigError(f"there is no {key}; {listed(needed)} are needed")
         return cls(**cls._arguments({**described, "templates": items(described["templates"], "templates")}))
 
     @classmethod
@@ -151,11 +151,7 @@ class Wording(ABC):
 
 
 def parse_mapping(text: str) -> dict[str, Any]:
-    """Return the keys and values of a YAML mapping.
-
-    Raises:
-        ConfigError: If it is none, or a key is given twice at any depth.
-    """
+    """Return the keys and values of a YAML mapping; raises ConfigError if it is none, or a key is given twice at any depth."""
     import yaml  # here, so that wording kept as JSON needs no PyYAML
 
     try:
@@ -229,6 +225,11 @@ def refuse_braces(template: object, where: str) -> None:
 def is_text(value: object) -> bool:
     """Return whether a value is text with more than spaces."""
     return isinstance(value, str) and bool(value.strip())
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def spaced(text: str) -> str:

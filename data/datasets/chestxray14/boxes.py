@@ -13,33 +13,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from medzoo.data.datasets.chestxray14.load import FINDINGS
 from medzoo.data.datasets.chestxray14.tables import METADATA, NAME, find_file, read_rows
 from medzoo.data.errors import UnknownNameError
 
 FILES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")
 SIDE = 1024
 """Pixels a side of the published films, in which the boxes are given; a smaller copy of a film needs them scaled."""
-BOXED = {
-    "Atelectasis": "Atelectasis",
-    "Cardiomegaly": "Cardiomegaly",
-    "Effusion": "Effusion",
-    "Infiltrate": "Infiltration",
-    "Mass": "Mass",
-    "Nodule": "Nodule",
-    "Pneumonia": "Pneumonia",
-    "Pneumothorax": "Pneumothorax",
-}
+BOXED = {"Infiltrate" if finding == "Infiltration" else finding: finding for finding in FINDINGS[:8]}
 """The file's word for a finding → the dataset's: they differ in one."""
 
 # The header is `Image Index,Finding Label,Bbox [x,y,w,h],,,`: the commas within the brackets part it like the others.
-_COLUMNS = {
-    "image": ("Image Index",),
-    "label": ("Finding Label",),
-    "x": ("Bbox [x",),
-    "y": ("y",),
-    "width": ("w",),
-    "height": ("h]",),
-}
+_COLUMNS = {"image": "Image Index", "label": "Finding Label", "x": "Bbox [x", "y": "y", "width": "w", "height": "h]"}
 _NUMBERS = ("x", "y", "width", "height")
 
 
@@ -60,7 +45,7 @@ def load_boxes(root: str | Path = "~/data/chestxray14") -> pd.DataFrame:
     """
     folder = Path(root).expanduser()
     source, _ = find_file(folder, FILES)
-    rows = read_rows(source, _COLUMNS)
+    rows = read_rows(source, {name: (column,) for name, column in _COLUMNS.items()})
     metadata, _ = find_file(folder, METADATA)
     known = read_rows(metadata, {"image": ("Image Index",)})["image"]
     rows.refuse(~rows["image"].isin(known), "image", f"which is not in {metadata.name}")

@@ -8,7 +8,6 @@ taken from the published files. The boxes drawn on 880 of the films are read by 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,14 +83,13 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
     choice("missing", missing, Missing)
     if labels not in (14, 8):
         raise ConfigError(f"{NAME}: labels={labels!r} is neither 14 nor 8")
-    info, space = _info(labels), LabelSpace("multilabel", FINDINGS[:labels])
+    space = LabelSpace("multilabel", FINDINGS[:labels])
     folder = Path(root).expanduser()
     source, notes = find_file(folder, METADATA)
     rows = read_rows(source, _COLUMNS)
-    table, more = _table(rows, space)
-    notes += more
-    table["split"], more = read_split(rows, folder)
-    notes += more
+    table, lacking = _table(rows, space)
+    table["split"], unread = read_split(rows, folder)
+    notes += lacking + unread
     found = {split: int((table["split"] == split).sum()) for split in _COUNTS}
     if found != _COUNTS:
         counted, official = ("/".join(map(str, c.values())) for c in (found, _COUNTS))
@@ -102,7 +100,7 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
     table["path"] = place.where(place.notna(), rows["image"])
     table, more = with_files(table, present, ["path"], missing, NAME)
     return Dataset(
-        info=replace(info, notes=(*info.notes, *notes, *more)),
+        info=_info(labels, *notes, *more),
         table=table.reset_index(drop=True),
         reader=FileReader(folder, channels=1),
         labels=space,
@@ -148,8 +146,7 @@ def _targets(rows: TextTable) -> NDArray[np.float32]:
     for place, text in enumerate(texts):
         parts = text.split("|")
         if parts != [NO_FINDING] and not set(parts) <= set(FINDINGS):
-            unknown = [part for part in parts if part not in known]
-            if unknown:
+            if unknown := [part for part in parts if part not in known]:
                 first = rows.rows.index[int(np.argmax(codes == place))]
                 raise rows.error(first, UnknownNameError("finding", unknown[0], known))
             rows.refuse(codes == place, "labels", f"where {NO_FINDING!r} stands alone or not at all", "correct the line")
@@ -159,9 +156,8 @@ def _targets(rows: TextTable) -> NDArray[np.float32]:
 
 def _ages(rows: TextTable) -> tuple[pd.Series, tuple[str, ...]]:
     """Return ages in years, NaN where not given or over 120, and notes that count those."""
-    ages = rows["age"]
-    parts = ages.str.extract(r"^(\d+(?:\.\d+)?)([DWMY]?)$")
-    rows.refuse(parts[0].isna() & (ages != ""), "age", "not like 58, 058Y, 011M or 001D")
+    parts = rows["age"].str.extract(r"^(\d+(?:\.\d+)?)([DWMY]?)$")
+    rows.refuse(parts[0].isna() & (rows["age"] != ""), "age", "not like 58, 058Y, 011M or 001D")
     years = parts[0].astype(np.float64) / parts[1].map(_UNITS_A_YEAR)
     old = count_note(years > OLDEST, f"ages are over {OLDEST:g} years and count as missing")
     return years.where(years <= OLDEST), count_note(years.isna(), "ages are not given") + old
@@ -173,7 +169,7 @@ def _coded(rows: TextTable, column: str, codes: Mapping[str, str]) -> pd.Series:
     return rows[column].map(codes)
 
 
-def _info(labels: int) -> DatasetInfo:
+def _info(labels: int, *notes: str) -> DatasetInfo:
     return DatasetInfo(
         name=f"{NAME}/{labels}",
         title=f"NIH ChestX-ray{labels}",
@@ -185,5 +181,5 @@ def _info(labels: int) -> DatasetInfo:
         labels=LabelSpace("multilabel", FINDINGS[:labels]),
         split_unit="patient",
         counts=dict(_COUNTS),
-        notes=_NOTES + (_NOTES_8 if labels == 8 else ()),
+        notes=(*_NOTES, *(_NOTES_8 if labels == 8 else ()), *notes),
     )

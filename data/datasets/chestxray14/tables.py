@@ -22,11 +22,7 @@ _LISTS = {split: (f"{stem}.txt", f"{stem}_NIH.txt") for split, stem in (("train"
 
 
 def find_file(folder: Path, names: Sequence[str]) -> tuple[Path, tuple[str, ...]]:
-    """Return the first of several names that is a file in a folder, and a note if others are there too.
-
-    Raises:
-        DatasetError: If none is there.
-    """
+    """Return the first of several names that is a file in a folder (DatasetError if none is), and a note if others are too."""
     there = [name for name in names if (folder / name).is_file()]
     if not there:
         what = f"{folder} has none of {', '.join(names)}" if folder.is_dir() else f"no folder at {folder}"
@@ -65,8 +61,8 @@ def read_split(films: TextTable, folder: Path) -> tuple[pd.Series, tuple[str, ..
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"{NAME}: {path} cannot be read ({error}); download it again") from None
-        names_listed = [line.strip() for line in lines]
-        lists.append(pd.DataFrame({"image": names_listed, "split": split, "line": np.arange(1, len(lines) + 1)}))
+        columns = {"image": [line.strip() for line in lines], "split": split, "line": np.arange(1, len(lines) + 1)}
+        lists.append(pd.DataFrame(columns))
         files[split], notes = path.name, notes + more
     listed = pd.concat(lists, ignore_index=True)
     listed = listed[listed["image"] != ""]

@@ -66,14 +66,14 @@ def class_targets(rows: pd.DataFrame, labels: str, min_count: int, ontology: Ont
     Raises:
         DatasetError: If fewer than two classes are left.
     """
-    total, notes = len(rows), tuple[str, ...]()
+    notes = tuple[str, ...]()
     if labels == "disease":
         names = rows["disease_label"]
         said = names.notna()
     else:
         paths, place = rows["hierarchical_disease_label"], LEVELS[labels] - 1
         said = paths.notna()
-        names = by_text(paths, lambda text: _level(text, place))
+        names = by_text(paths, lambda path: next(iter(_nodes(path)[place:]), None) or None)
         notes += count_note(said & names.isna(), f"rows have a path that does not reach {labels}: no target")
         notes += _against_ontology(paths, ontology)
     notes = count_note(~said, "rows have no diagnosis: no target") + notes
@@ -92,7 +92,7 @@ def class_targets(rows: pd.DataFrame, labels: str, min_count: int, ontology: Ont
         some = names[rare]
         notes += (
             f"{some.nunique()} classes of fewer than {min_count} pretrain rows (such as {min(some.unique())!r}) are left out: "
-            f"{int(rare.sum())} of {total} rows have no target for it",
+            f"{int(rare.sum())} of {len(rows)} rows have no target for it",
         )
     codes = {name: float(code) for code, name in enumerate(kept)}
     return Targets(LabelSpace("multiclass", tuple(kept)), by_text(names, codes.get).astype(np.float64), notes)
@@ -137,59 +137,42 @@ def concept_values(listed: pd.Series, min_count: int, counted: pd.Series) -> Con
 
 
 def one_spelling(counts: pd.Series) -> dict[str, str]:
-    """Choose one spelling for names that differ in case alone.
-
-    Args:
-        counts: Name → number of rows.
-
-    Returns:
-        Each name → the most frequent of its spellings, of equally frequent ones that which sorts first.
-    """
-    best: dict[str, tuple[int, str]] = {}
-    for name, count in counts.items():
-        ranked = (-int(count), str(name))
-        best[str(name).casefold()] = min(best.get(str(name).casefold(), ranked), ranked)
-    return {str(name): best[str(name).casefold()][1] for name in counts.index}
+    """Return each name (of name → rows) → the most frequent spelling but for case; of equally frequent ones the first sorted."""
+    best: dict[str, str] = {}
+    for _, name in sorted((-int(count), str(name)) for name, count in counts.items()):
+        best.setdefault(name.casefold(), name)
+    return {str(name): best[str(name).casefold()] for name in counts.index}
 
 
 def _merged(spelling: Mapping[str, str], what: str) -> tuple[str, ...]:
-    other = sorted((name, chosen) for name, chosen in spelling.items() if name != chosen)
-    if not other:
+    if not (other := sorted((name, chosen) for name, chosen in spelling.items() if name != chosen)):
         return ()
-    return (
-        f"{len(other)} {what} differ from another in case alone and count as it (such as {other[0][0]!r} as {other[0][1]!r})",
-    )
+    example = f"such as {other[0][0]!r} as {other[0][1]!r}"
+    return (f"{len(other)} {what} differ from another in case alone and count as it ({example})",)
 
 
 def _nodes(path: str) -> list[str]:
     return [node.strip() for node in path.split(", ")]
 
 
-def _level(path: str, place: int) -> str | None:
-    nodes = _nodes(path)
-    return nodes[place] or None if place < len(nodes) else None
-
-
 def _against_ontology(paths: pd.Series, ontology: Ontology | None) -> tuple[str, ...]:
     """Return notes that count the rows whose paths the ontology does not know."""
     if ontology is None:
         return ("there is no ontology.json to hold the paths of hierarchical_disease_label against",)
-    counts = paths.value_counts().sort_index()
     unknown: dict[str, str] = {}
-    with_unknown, astray = 0, []
-    for path, count in counts.items():
-        nodes = [node.casefold() for node in _nodes(str(path))]
-        strange = [node for node in _nodes(str(path)) if node.casefold() not in ontology.nodes]
-        unknown.update((node.casefold(), node) for node in strange)
+    with_unknown, astray = 0, dict[str, int]()
+    for path, count in paths.value_counts().sort_index().items():
+        strange = {node.casefold(): node for node in _nodes(str(path)) if node.casefold() not in ontology.nodes}
+        unknown |= strange
         if strange:
             with_unknown += int(count)
-        elif any(step not in ontology.steps for step in pairwise(nodes)):
-            astray.append((str(path), int(count)))
+        elif any(step not in ontology.steps for step in pairwise(map(str.casefold, _nodes(str(path))))):
+            astray[str(path)] = int(count)
     notes = tuple[str, ...]()
     if unknown:
         example = unknown[min(unknown)]
         notes += (f"{len(unknown)} names in the paths of {with_unknown} rows (such as {example!r}) are not in ontology.json",)
     if astray:
-        rows = sum(count for _, count in astray)
-        notes += (f"the paths of {rows} rows (such as {astray[0][0]!r}) take a step that ontology.json does not have",)
+        first, rows = next(iter(astray)), sum(astray.values())
+        notes += (f"the paths of {rows} rows (such as {first!r}) take a step that ontology.json does not have",)
     return notes

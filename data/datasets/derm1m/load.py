@@ -37,7 +37,7 @@ from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.options import choice
+from medzoo.data.options import choices
 from medzoo.data.tables import count_note
 
 Derm1MLabels = Literal["level1", "level2", "level3", "level4", "disease", "none"]
@@ -93,11 +93,8 @@ def load(
         DatasetError: If a file or column is missing, a row is bad, images are not there, or pretrain and validation rows
             share a group; one line that names the file and line.
     """
-    choice("labels", labels, Derm1MLabels)
-    choice("caption", caption, Caption)
-    choice("validation", validation, Validation)
-    choice("overlap", overlap, Overlap)
-    choice("missing", missing, Missing)
+    choices(labels=(labels, Derm1MLabels), caption=(caption, Caption), validation=(validation, Validation))
+    choices(overlap=(overlap, Overlap), missing=(missing, Missing))
     if not isinstance(min_count, int) or min_count < 1:
         raise ConfigError(f"{NAME}: min_count={min_count!r} is not a whole number of at least 1")
     folder = Path(root).expanduser()
@@ -171,10 +168,7 @@ def _of_sources(
     kept = rows[rows["source"].isin(wanted)]
     if not (kept["split"] == "train").any():
         raise DatasetError(f"{NAME}: no row of {PRETRAIN} is of data.sources={','.join(wanted) or '[]'}; choose more sources")
-    return kept, (
-        *notes,
-        f"{len(kept)} of {len(rows)} rows are of the chosen sources ({', '.join(wanted)})",
-    )
+    return kept, (*notes, f"{len(kept)} of {len(rows)} rows are of the chosen sources ({', '.join(wanted)})")
 
 
 def _plain_columns(rows: pd.DataFrame, caption: Caption) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -38,26 +38,14 @@ _DIGITS = 12  # 48 bits: they need only differ among the captions of one image
 
 
 def content_ids(rows: pd.DataFrame) -> pd.Series:
-    """Return `<filename>#<12 hexadecimal digits of the caption's SHA-256>`: a row's content, not its place.
-
-    Args:
-        rows: The columns of the files; a missing caption counts as empty.
-    """
+    """Return `<filename>#<12 hexadecimal digits of SHA-256 of the caption, or of empty text>`: a row's content, not its place."""
     captions = rows["caption"].astype(object).where(rows["caption"].notna(), "")
     ids = [f"{name}#{_digest(caption)}" for name, caption in zip(rows["filename"].tolist(), captions.tolist(), strict=True)]
     return pd.Series(ids, index=rows.index, dtype=object)
 
 
 def drop_copies(rows: pd.DataFrame, ids: pd.Series) -> tuple[pd.DataFrame, pd.Series, tuple[str, ...]]:
-    """Leave out rows that repeat another of their split in every column.
-
-    Args:
-        rows: The columns of the files, and `split`.
-        ids: Their `content_ids`.
-
-    Returns:
-        The other rows, their ids, and a note that counts the copies.
-    """
+    """Return the rows that repeat no other of their `split` in every column, their `content_ids`, and a note on the copies."""
     # Few rows share image and caption: only these are compared whole.
     copies = rows[ids.duplicated(keep=False)].duplicated(["split", *COLUMNS])
     dropped = copies.index[copies]
@@ -68,15 +56,7 @@ def drop_copies(rows: pd.DataFrame, ids: pd.Series) -> tuple[pd.DataFrame, pd.Se
 
 
 def sample_ids(rows: pd.DataFrame, ids: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
-    """Return ids of which no two are alike: where image and caption are, a digest of all cells follows.
-
-    Args:
-        rows: The columns of the files, and `split`; without copies.
-        ids: Their `content_ids`.
-
-    Returns:
-        (N,) text, and a note that counts the rows with a second digest.
-    """
+    """Return ids of rows without copies: their `content_ids`, where two are alike with a digest of all cells; and a note."""
     same = ids.duplicated(keep=False)
     if not same.any():
         return ids, ()
@@ -93,12 +73,7 @@ def source_groups(filenames: pd.Series) -> pd.Series:
 
 
 def in_both(groups: pd.Series, pretrain: pd.Series) -> pd.Series:
-    """Return which pretrain rows are of a group that has validation rows too.
-
-    Args:
-        groups: (N,) group names.
-        pretrain: (N,) which rows are of the pretrain file.
-    """
+    """Return (N,) which pretrain rows, as `pretrain` marks them, are of a group that has validation rows too."""
     return pretrain & groups.isin(set(groups[~pretrain]))
 
 
@@ -171,10 +146,7 @@ def genders(texts: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
 
 def _years(text: str) -> float | None:
     match = _AGE.fullmatch(text)
-    if match is None:
-        return None
-    unit = (match["unit"] or "y")[0].casefold()
-    return float(match["number"]) / _UNITS_A_YEAR[unit]
+    return None if match is None else float(match["number"]) / _UNITS_A_YEAR[(match["unit"] or "y")[0].casefold()]
 
 
 def _counted(texts: pd.Series, lost: pd.Series, what: str, why: str) -> tuple[str, ...]:

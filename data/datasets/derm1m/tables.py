@@ -73,20 +73,12 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def read_filenames(path: Path) -> pd.Series:
-    """Return column `filename` of a CSV file whose other columns are not known.
-
-    Raises:
-        DatasetError: If it cannot be read or has no such column.
-    """
+    """Return column `filename` of a CSV file of unknown columns; raises DatasetError if it is not there or cannot be read."""
     return TextTable.read(path, ["filename"], dataset=NAME)["filename"]
 
 
 def read_ontology(path: Path) -> Ontology | None:
-    """Return the ontology, or None where there is no such file.
-
-    Raises:
-        DatasetError: If it is not a JSON object of node → list of children.
-    """
+    """Return the ontology, None where there is no such file; raises DatasetError if it is no JSON of node → list of children."""
     if not path.is_file():
         return None
     try:
@@ -103,14 +95,10 @@ def read_ontology(path: Path) -> Ontology | None:
 
 
 def by_text(values: pd.Series, change: Callable[[str], Any]) -> pd.Series:
-    """Apply a function once to each distinct text: a column of 413,000 rows has few.
-
-    Args:
-        values: Text or missing.
-        change: Text → new value, or None for missing.
+    """Apply a function once to each distinct text, for a column of 413,000 rows has few; what is missing stays so.
 
     Returns:
-        The new values as objects, None where missing; index kept.
+        The new values as objects, None where missing or where the function says so; index kept.
     """
     codes, texts = pd.factorize(values)
     changed = np.empty(len(texts) + 1, dtype=object)  # the last, which code -1 picks, stays None

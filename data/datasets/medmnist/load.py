@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import SPLITS, ArrayReader, Dataset, target_columns
-from medzoo.data.datasets.medmnist.sets import OLD_RELEASES, SETS, MedMnistSet
+from medzoo.data.datasets.medmnist.sets import OLD_RELEASES, SETS
 from medzoo.data.download import fetch_file, verify_file
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.info import DatasetInfo, RemoteFile
@@ -162,7 +162,7 @@ def _codes(path: Path, key: str, array: NDArray[np.generic], flag: str) -> NDArr
 
 
 def _info(flag: str) -> DatasetInfo:
-    described: MedMnistSet = SETS[flag]
+    described = SETS[flag]
     files = tuple(
         RemoteFile(name, _URL.format(name=name), f"md5:{md5}")
         for size, md5 in described.md5.items()

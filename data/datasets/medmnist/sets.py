@@ -64,8 +64,7 @@ _BY_SCAN = "the authors split by CT scan; one scan gives several images, whose s
 
 SETS: dict[str, MedMnistSet] = {
     "pathmnist": MedMnistSet(
-        "PathMNIST",
-        "histology",
+        "PathMNIST", "histology",
         _classes(
             "adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa",
             "cancer-associated stroma", "colorectal adenocarcinoma epithelium",
@@ -77,8 +76,7 @@ SETS: dict[str, MedMnistSet] = {
         notes=("the test split is from another clinical centre than train and val",),
     ),
     "chestmnist": MedMnistSet(
-        "ChestMNIST",
-        "xray",
+        "ChestMNIST", "xray",
         LabelSpace("multilabel", (
             "atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia", "pneumothorax",
             "consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia",
@@ -89,8 +87,7 @@ SETS: dict[str, MedMnistSet] = {
         notes=("labels were mined from reports (NIH ChestX-ray14); 'pleural' is its pleural thickening",),
     ),
     "dermamnist": MedMnistSet(
-        "DermaMNIST",
-        "skin",
+        "DermaMNIST", "skin",
         _classes(
             "actinic keratoses and intraepithelial carcinoma", "basal cell carcinoma", "benign keratosis-like lesions",
             "dermatofibroma", "melanoma", "melanocytic nevi", "vascular lesions",
@@ -103,16 +100,14 @@ SETS: dict[str, MedMnistSet] = {
         notes=("not for commercial use", "several images of one HAM10000 lesion may stand in different splits"),
     ),
     "octmnist": MedMnistSet(
-        "OCTMNIST",
-        "oct",
+        "OCTMNIST", "oct",
         _classes("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
         (97477, 10832, 1000),
         _md5("c68d92d5b585d8d81f7112f81e2d0842", "e229e9440236b774d9f0dfef9d07bdaf",
              "0a97e76651ace45c5d943ee3f65b63ae", "abc493b6d529d5de7569faaef2773ba3"),
     ),
     "pneumoniamnist": MedMnistSet(
-        "PneumoniaMNIST",
-        "xray",
+        "PneumoniaMNIST", "xray",
         _classes("normal", "pneumonia"),
         (4708, 524, 624),
         _md5("28209eda62fecd6e6a2d98b1501bb15f", "8f4eceb4ccffa70c672198ea285246c6",
@@ -120,8 +115,7 @@ SETS: dict[str, MedMnistSet] = {
         notes=("the films are of children",),
     ),
     "retinamnist": MedMnistSet(
-        "RetinaMNIST",
-        "fundus",
+        "RetinaMNIST", "fundus",
         LabelSpace("ordinal", ("0", "1", "2", "3", "4")),
         (1080, 120, 400),
         _md5("bd4c0672f1bba3e3a89f0e4e876791e4", "afda852cc34dcda56f86ad2b2457dbcc",
@@ -130,8 +124,7 @@ SETS: dict[str, MedMnistSet] = {
         notes=("grades of diabetic retinopathy; official metrics treat them as unordered classes",),
     ),
     "breastmnist": MedMnistSet(
-        "BreastMNIST",
-        "ultrasound",
+        "BreastMNIST", "ultrasound",
         _classes("malignant", "normal, benign"),
         (546, 78, 156),
         _md5("750601b1f35ba3300ea97c75c52ff8f6", "742edef2a1fd1524b2efff4bd7ba9364",
@@ -139,8 +132,7 @@ SETS: dict[str, MedMnistSet] = {
         notes=("class 1, the positive one, is 'normal, benign'; class 0 is malignant",),
     ),
     "bloodmnist": MedMnistSet(
-        "BloodMNIST",
-        "microscopy",
+        "BloodMNIST", "microscopy",
         _classes(
             "basophil", "eosinophil", "erythroblast",
             "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)",
@@ -152,8 +144,7 @@ SETS: dict[str, MedMnistSet] = {
         channels=3,
     ),
     "tissuemnist": MedMnistSet(
-        "TissueMNIST",
-        "microscopy",
+        "TissueMNIST", "microscopy",
         _classes(
             "Collecting Duct, Connecting Tubule", "Distal Convoluted Tubule", "Glomerular endothelial cells",
             "Interstitial endothelial cells", "Leukocytes", "Podocytes", "Proximal Tubule Segments",

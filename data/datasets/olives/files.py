@@ -38,7 +38,7 @@ def scan_samples(table: pd.DataFrame, present: list[str], missing: Missing) -> t
         DatasetError: If files are missing, or one lies in two places.
     """
     files = _known_files(present)
-    exact = files.assign(name=files["key"] + files["suffix"]).set_index("name")["path"]
+    exact = files["path"].set_axis(files["key"] + files["suffix"])
     best = files.drop_duplicates("key").set_index("key")["path"]
     suffix = table["path"].str.extract(r"(\.[^./]*)$")[0].str.lower().fillna("")
     same = (table["key"] + suffix).map(exact).astype(object)
@@ -108,12 +108,7 @@ def fundus_samples(table: pd.DataFrame, present: list[str], missing: Missing) ->
 
 
 def file_contents(root: Path, paths: pd.Series) -> Iterator[tuple[int, bytes | None]]:
-    """Yield the bytes of the files of each row, None of one that is not there.
-
-    Args:
-        root: Folder the paths are relative to.
-        paths: (N,) paths, several joined by `|`.
-    """
+    """Yield each row and the bytes of its files below the root (paths joined by `|`), None of one that is not there."""
     for row, joined in enumerate(paths):
         for path in str(joined).split("|"):
             yield row, (root / path).read_bytes() if (root / path).is_file() else None

@@ -22,23 +22,10 @@ from medzoo.data.tables import TextTable, leaves_root
 
 # In the order of the file's columns.
 BIOMARKERS = (
-    "Atrophy / thinning of retinal layers",
-    "Disruption of EZ",
-    "DRIL",
-    "IR hemorrhages",
-    "IR HRF",
-    "Partially attached vitreous face",
-    "Fully attached vitreous face",
-    "Preretinal tissue/hemorrhage",
-    "Vitreous debris",
-    "VMT",
-    "DRT/ME",
-    "Fluid (IRF)",
-    "Fluid (SRF)",
-    "Disruption of RPE",
-    "PED (serous)",
-    "SHRM",
-)
+    "Atrophy / thinning of retinal layers", "Disruption of EZ", "DRIL", "IR hemorrhages", "IR HRF",
+    "Partially attached vitreous face", "Fully attached vitreous face", "Preretinal tissue/hemorrhage", "Vitreous debris", "VMT",
+    "DRT/ME", "Fluid (IRF)", "Fluid (SRF)", "Disruption of RPE", "PED (serous)", "SHRM",
+)  # fmt: skip
 CONCEPTS = ConceptSpace(BIOMARKERS)
 LABELS = {
     "biomarkers": LabelSpace("multilabel", BIOMARKERS),
@@ -58,11 +45,7 @@ _FOLDER_LABELS = ("full_labels", "ml_centric_labels")  # folders of the labels' 
 
 
 def locate_csv(root: Path, present: Iterable[str]) -> Path:
-    """Return where the label file lies: in the root, in one of the labels' folders, or anywhere below.
-
-    Args:
-        root: The dataset's folder.
-        present: Paths of all files below it.
+    """Return where the label file lies: in the root, in one of the labels' folders, or anywhere among the files below.
 
     Raises:
         DatasetError: If it is not there, or two different files have its name.
@@ -115,11 +98,7 @@ def parse_places(paths: pd.Series) -> pd.DataFrame:
 
 
 def match_columns(wanted: Sequence[str], columns: Sequence[str], file: str) -> dict[str, str]:
-    """Return wanted name → the file's own column, compared without regard to case and spaces.
-
-    Raises:
-        DatasetError: If a column is not there; offers the nearest.
-    """
+    """Return wanted name → the file's own column, whatever case and spaces; raises a DatasetError that offers the nearest."""
     places = {_plain(str(c)): str(c) for c in reversed(columns)}
     for name in wanted:
         if _plain(name) not in places:

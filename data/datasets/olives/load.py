@@ -12,7 +12,6 @@ of TREX-DME have both eyes in it. It is the group; Eye_ID or the subject's folde
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,7 @@ from medzoo.data.datasets.olives.parquet import ParquetReader, read_shards
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import FileReader, Missing, StackReader, list_files
 from medzoo.data.info import DatasetInfo
-from medzoo.data.options import choice
+from medzoo.data.options import choices
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.tables import count_note
 
@@ -79,14 +78,12 @@ def load(
         ConfigError: If options do not go together.
         DatasetError: If files are missing or damaged, or hold what they must not.
     """
-    choice("target", target, Target)
-    choice("images", images, Images)
-    choice("source", source, Source)
-    choice("missing", missing, Missing)
+    choices(target=(target, Target), images=(images, Images), source=(source, Source), missing=(missing, Missing))
     folder = Path(root).expanduser()
-    table, reader, notes = _from_parquet(folder, target, images, disease_names) if source == "parquet" else (
-        _from_csv(folder, images, disease_names, missing)
-    )  # fmt: skip
+    if source == "parquet":
+        table, reader, notes = _from_parquet(folder, target, images, disease_names)
+    else:
+        table, reader, notes = _from_csv(folder, images, disease_names, missing)
     columns: dict[str, Any] = {"sample_id": table["sample_id"], "group": table["patient"]}
     if audit:
         contents = (
@@ -98,9 +95,12 @@ def load(
     columns |= _targets(table, target)
     frame = pd.DataFrame(columns)
     frame.insert(1, "split", hash_split(frame["group"], salt=f"olives/{seed}", fractions=(VAL, TEST)))
-    frame, left_out = _labelled(frame, target)
-    info = _info(images, target)
-    info = replace(info, notes=(*info.notes, *notes, *left_out))
+    goal = ["target"] if "target" in frame.columns else target_columns(LABELS[target])
+    labelled = frame[goal].notna().any(axis=1)
+    if not labelled.any():
+        raise DatasetError(f"olives: none of the {len(frame)} rows has a label for data.target={target}")
+    notes += count_note(~labelled, f"rows left out: they have no label for target={target}")
+    frame, info = frame[labelled], _info(images, target, *notes)
     # By disease, a target has one class in each of the disease's subgroups.
     subgroups = [name for name in ("disease", "arm") if name in frame.columns and target != "disease"]
     if "disease" not in frame.columns:
@@ -152,15 +152,7 @@ def _targets(table: pd.DataFrame, target: Target) -> dict[str, pd.Series]:
     return columns
 
 
-def _labelled(frame: pd.DataFrame, target: Target) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    columns = ["target"] if "target" in frame.columns else target_columns(LABELS[target])
-    kept = frame[columns].notna().any(axis=1)
-    if not kept.any():
-        raise DatasetError(f"olives: none of the {len(frame)} rows has a label for data.target={target}")
-    return frame[kept], count_note(~kept, f"rows left out: they have no label for target={target}")
-
-
-def _info(images: str, target: str) -> DatasetInfo:
+def _info(images: str, target: str, *notes: str) -> DatasetInfo:
     return DatasetInfo(
         name=f"olives/{images}/{target}",
         title="OLIVES",
@@ -178,5 +170,6 @@ def _info(images: str, target: str) -> DatasetInfo:
             "no official split: patients are divided by a hash, 60/15/25% in train/val/test",
             "disease and trial are one: DR is PRIME, DME is TREX-DME, which may differ in scanner and site too",
             "PED (serous), VMT, disruption of RPE and DRIL are in 0.1 to 0.3% of B-scans: a test split may have none",
+            *notes,
         ),
     )

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Reader, UnknownColumnError
@@ -24,9 +27,6 @@ from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from medzoo.data.images.decode import decode_image
 from medzoo.data.images.files import list_files
 from medzoo.data.tables import TextTable, as_text
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 DISEASE = "Disease Label"
 _KEPT_GROUPS = 4  # row groups held in memory by each process; one of 100 B-scans is some 12 MB
@@ -98,8 +98,6 @@ def read_shards(root: Path, disease_names: Mapping[Any, str] | None) -> tuple[pd
         DatasetError: If there is no shard, or one is damaged or holds what it must not.
         ConfigError: If `disease_names` is not a mapping of numbers to DR and DME, or lacks one.
     """
-    import pyarrow.parquet as pq
-
     names = _disease_names(disease_names)
     shards = list_files(root, (".parquet",))
     if not shards:
@@ -115,7 +113,9 @@ def read_shards(root: Path, disease_names: Mapping[Any, str] | None) -> tuple[pd
                     left_out.append(shard)
                     continue
                 image = columns.pop("Image")
-                _check_image(schema.field(image).type, root / shard, image)
+                kind = schema.field(image).type
+                if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+                    raise DatasetError(f"{root / shard}: column {image!r} is {kind}, not a struct with bytes and path")
                 sizes = [file.metadata.row_group(k).num_rows for k in range(file.metadata.num_row_groups)]
                 labels = file.read(columns=list(columns.values())).to_pandas()
         except (OSError, ValueError) as error:  # arrow's errors are ValueErrors
@@ -166,18 +166,8 @@ def _disease_names(given: Mapping[Any, str] | None) -> dict[str, str] | None:
     return {str(number): name for number, name in given.items()}
 
 
-def _check_image(kind: pa.DataType, file: Path, image: str) -> None:
-    import pyarrow as pa
-
-    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
-        raise DatasetError(f"{file}: column {image!r} is {kind}, not a struct with bytes and path")
-
-
 @lru_cache(maxsize=_KEPT_GROUPS)
 def _row_group(file: Path, group: int, image: str) -> Any:
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     with pq.ParquetFile(file) as opened:
         column = opened.read_row_group(group, columns=[f"{image}.bytes"]).column(0)
     return pc.struct_field(column, "bytes")

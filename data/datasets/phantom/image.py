@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -120,7 +122,7 @@ class PhantomReader(Reader):
         if has["bright spots"]:
             width = max(0.1 * radius, 1.6 / self.size)
             for spot in spots:
-                grey += 0.45 * _product([np.exp(-0.5 * ((a - c) / width) ** 2) for a, c in _pairs(self._axes, spot)])
+                grey += 0.45 * reduce(mul, [np.exp(-0.5 * ((a - c) / width) ** 2) for a, c in _pairs(self._axes, spot)])
         return mask
 
     def _vessel(self, turn: float, offset: float, bend: float, phase: float) -> Floats:
@@ -141,8 +143,8 @@ class PhantomReader(Reader):
         total = np.zeros((self.size,) * self.dims, dtype=np.float32)
         for wave, phase in zip(waves, phases, strict=True):
             # exp(i(kx + ky)) is a product of one-axis factors: cheaper than a sine of every pixel.
-            total += _product([np.exp(1j * k * a).astype(np.complex64) for a, k in _pairs(self._axes, wave)]
-                              + [np.exp(1j * phase).astype(np.complex64)]).real  # fmt: skip
+            factors = [*(np.exp(1j * k * a) for a, k in _pairs(self._axes, wave)), np.exp(1j * phase)]
+            total += reduce(mul, [factor.astype(np.complex64) for factor in factors]).real
         return total / np.float32(np.sqrt(3))
 
     def _finish(self, grey: Floats, lesion: Floats, site: str, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -161,13 +163,6 @@ class PhantomReader(Reader):
 
 def _pairs(axes: tuple[Floats, ...], values: Sequence[Any] | NDArray[Any]) -> list[tuple[Floats, np.float32]]:
     return [(axis, np.float32(value)) for axis, value in zip(axes, values, strict=True)]
-
-
-def _product(factors: Sequence[Any]) -> Any:
-    product = factors[0]
-    for factor in factors[1:]:
-        product = product * factor
-    return product
 
 
 def _square_distance(axes: tuple[Floats, ...], centre: NDArray[np.float64], radii: Sequence[float] | Any) -> Floats:

@@ -36,6 +36,7 @@ from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.options import choice, gray_or_colour
 from medzoo.data.seeding import generator
 from medzoo.data.splits.groups import hash_split
+from medzoo.data.text.wording import listed
 
 PhantomLabels = Literal["binary", "multiclass", "ordinal", "multilabel", "regression"]
 LABELS: Mapping[str, LabelSpace] = {
@@ -195,13 +196,11 @@ def _with_labels(
     table: pd.DataFrame, kind: str, targets: NDArray[np.float32], concepts: NDArray[np.int64], missing: float, seed: int
 ) -> pd.DataFrame:
     """Add captions, targets and concepts, the latter two with their gaps."""
-    names = list(LABELS[kind].names)
-    exclusive = LABELS[kind].exclusive
+    names, exclusive = LABELS[kind].names, LABELS[kind].exclusive
     truth: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
-    label = [names[int(code)] if exclusive else "" for code in (targets if exclusive else np.zeros(len(table)))]
+    label = [names[int(code)] for code in targets] if exclusive else [""] * len(table)
     captions = [_caption(row, word, seed) for row, word in zip(truth, label, strict=True)]
-    columns = [targets[:, None]] if exclusive else [targets]
-    values = np.concatenate([*columns, concepts.astype(np.float32)], axis=1)
+    values = np.column_stack([targets, concepts.astype(np.float32)])
     # One draw an entry, the same for every share: more missing adds gaps and moves none.
     gaps = np.stack([generator(seed, "missing", row["sample_id"]).random(values.shape[1]) for row in truth]) < missing
     values[gaps] = np.nan
@@ -237,8 +236,7 @@ def _finding(row: Mapping[str, Any]) -> str:
     extent = "large" if row["diameter"] >= 30 else "small"
     signs = ["an irregular border" if row["irregular border"] else "a smooth border"]
     signs += ["bright spots"] * bool(row["bright spots"]) + ["a dark halo"] * bool(row["dark halo"])
-    listed = signs[0] if len(signs) == 1 else f"{', '.join(signs[:-1])} and {signs[-1]}"
-    return f"a {extent} lesion with {listed}" + (" beside a bright vessel" if row["vessel"] else ", without a vessel")
+    return f"a {extent} lesion with {listed(signs)}" + (" beside a bright vessel" if row["vessel"] else ", without a vessel")
 
 
 def _info(kind: str, confounder: float = 0.0, stripes: bool = False, seed: int = 0) -> DatasetInfo:

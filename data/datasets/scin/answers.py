@@ -41,84 +41,49 @@ class Question:
         return [self.prefix + ending for ending in (*self.items, *([self.none] if self.none else []))]
 
 
+def _in_words(*codes: str, prefix: str = "", **others: str) -> dict[str, str]:
+    """Return code → itself without the prefix, as plain words, or its own of the others."""
+    return {code: others.get(code, code.removeprefix(prefix).lower().replace("_", " ")) for code in codes}
+
+
 QUESTIONS: Mapping[str, Question] = {
     "texture": Question(
-        "textures_",
-        {
-            "raised_or_bumpy": "raised or bumpy",
-            "flat": "flat",
-            "rough_or_flaky": "rough or flaky",
-            "fluid_filled": "fluid-filled",
-        },
+        "textures_", _in_words("raised_or_bumpy", "flat", "rough_or_flaky", "fluid_filled", fluid_filled="fluid-filled")
     ),
     "body part": Question(
         "body_parts_",
-        {
-            "head_or_neck": "head or neck",
-            "arm": "arm",
-            "palm": "palm",
-            "back_of_hand": "back of the hand",
-            "torso_front": "front of the torso",
-            "torso_back": "back of the torso",
-            "genitalia_or_groin": "genitalia or groin",
-            "buttocks": "buttocks",
-            "leg": "leg",
-            "foot_top_or_side": "top or side of the foot",
-            "foot_sole": "sole of the foot",
-            "other": "other body part",
-        },
+        _in_words(
+            "head_or_neck", "arm", "palm", "back_of_hand", "torso_front", "torso_back", "genitalia_or_groin", "buttocks", "leg",
+            "foot_top_or_side", "foot_sole", "other",
+            back_of_hand="back of the hand", torso_front="front of the torso", torso_back="back of the torso",
+            foot_top_or_side="top or side of the foot", foot_sole="sole of the foot", other="other body part",
+        ),
     ),
     "symptom": Question(
         "condition_symptoms_",
-        {
-            "bothersome_appearance": "bothersome appearance",
-            "bleeding": "bleeding",
-            "increasing_size": "increasing size",
-            "darkening": "darkening",
-            "itching": "itching",
-            "burning": "burning",
-            "pain": "pain",
-        },
+        _in_words("bothersome_appearance", "bleeding", "increasing_size", "darkening", "itching", "burning", "pain"),
         none="no_relevant_experience",
     ),
     "other symptom": Question(
         "other_symptoms_",
-        {
-            "fever": "fever",
-            "chills": "chills",
-            "fatigue": "fatigue",
-            "joint_pain": "joint pain",
-            "mouth_sores": "mouth sores",
-            "shortness_of_breath": "shortness of breath",
-        },
+        _in_words("fever", "chills", "fatigue", "joint_pain", "mouth_sores", "shortness_of_breath"),
         none="no_relevant_symptoms",
     ),
-}
+}  # fmt: skip
 CONCEPT_SPACE = ConceptSpace(
     tuple(name for question in QUESTIONS.values() for name in question.items.values()),
     {group: tuple(question.items.values()) for group, question in QUESTIONS.items()},
 )
-AGES = {
-    "AGE_18_TO_29": "18 to 29",
-    "AGE_30_TO_39": "30 to 39",
-    "AGE_40_TO_49": "40 to 49",
-    "AGE_50_TO_59": "50 to 59",
-    "AGE_60_TO_69": "60 to 69",
-    "AGE_70_TO_79": "70 to 79",
-    "AGE_80_OR_ABOVE": "80 or above",
-}
-SEXES = {"FEMALE": "female", "MALE": "male"}
+AGES = _in_words(
+    "AGE_18_TO_29", "AGE_30_TO_39", "AGE_40_TO_49", "AGE_50_TO_59", "AGE_60_TO_69", "AGE_70_TO_79", "AGE_80_OR_ABOVE",
+    prefix="AGE_",
+)  # fmt: skip
+SEXES = _in_words("FEMALE", "MALE")
 SKIN_TYPES = tuple(f"FST{i}" for i in range(1, 7))
-DURATIONS = {
-    "ONE_DAY": "one day",
-    "LESS_THAN_ONE_WEEK": "less than one week",
-    "ONE_TO_FOUR_WEEKS": "one to four weeks",
-    "ONE_TO_THREE_MONTHS": "one to three months",
-    "THREE_TO_TWELVE_MONTHS": "three to twelve months",
-    "MORE_THAN_ONE_YEAR": "more than one year",
-    "MORE_THAN_FIVE_YEARS": "more than five years",
-    "SINCE_CHILDHOOD": "since childhood",
-}
+DURATIONS = _in_words(
+    "ONE_DAY", "LESS_THAN_ONE_WEEK", "ONE_TO_FOUR_WEEKS", "ONE_TO_THREE_MONTHS", "THREE_TO_TWELVE_MONTHS", "MORE_THAN_ONE_YEAR",
+    "MORE_THAN_FIVE_YEARS", "SINCE_CHILDHOOD",
+)  # fmt: skip
 SUBGROUPS = ("fitzpatrick", "monk_us", "monk_india", "age_group", "sex", "race")
 _UNTOLD = "PREFER_NOT_TO_ANSWER"
 # What each column may hold beside its levels; all of it is missing.

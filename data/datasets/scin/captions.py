@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from medzoo.data.datasets.scin.answers import DURATIONS, QUESTIONS, read_boxes
 from medzoo.data.datasets.scin.labels import Differentials
 from medzoo.data.tables import TextTable
+from medzoo.data.text.wording import listed
 
 Caption = Literal["none", "metadata", "diagnosis"]
 _SPOKEN = {"other body part": "another part of the body"}  # the others take an article
@@ -41,17 +41,13 @@ def make_captions(cases: TextTable, noun: str, differentials: Differentials | No
         if differentials is not None and differentials.labelled[row]:
             words.append(f" diagnosed as {' or '.join(differentials.leading_names(row))}")
         if said["body part"]:
-            words.append(f" on {_listed([_SPOKEN.get(part, f'the {part}') for part in said['body part']])}")
+            words.append(f" on {listed([_SPOKEN.get(part, f'the {part}') for part in said['body part']])}")
         if said["texture"]:
-            words.append(f", which feels {_listed(said['texture'])}")
+            words.append(f", which feels {listed(said['texture'])}")
         if symptoms := said["symptom"] + said["other symptom"]:
-            words.append(f", with {_listed(symptoms)}")
+            words.append(f", with {listed(symptoms)}")
         if isinstance(duration, str):
             words.append(f", present {duration if duration.startswith('since') else f'for {duration}'}")
         if words:
             captions[row] = f"{noun} of a skin condition{''.join(words)}."
     return captions
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

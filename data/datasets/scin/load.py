@@ -8,23 +8,13 @@ google-research-datasets/scin; traps and counts were taken from the files of rel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from medzoo.data.dataset import Dataset, target_columns
-from medzoo.data.datasets.scin.answers import (
-    CASE_COLUMNS,
-    CONCEPT_SPACE,
-    LABEL_COLUMNS,
-    SUBGROUPS,
-    make_concepts,
-    make_inputs,
-    make_subgroups,
-    missing_notes,
-)
+from medzoo.data.datasets.scin import answers
 from medzoo.data.datasets.scin.captions import Caption, make_captions
 from medzoo.data.datasets.scin.labels import (
     COMMONEST,
@@ -42,7 +32,7 @@ from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
-from medzoo.data.options import choice
+from medzoo.data.options import choices
 from medzoo.data.splits.groups import hash_split, merge_groups
 from medzoo.data.tables import TextTable, count_note, leaves_root
 
@@ -64,7 +54,10 @@ _NOTES = (
 
 def infos() -> list[DatasetInfo]:
     """Return a card for each kind of label, with the classes of the default `top` and `rest`."""
-    return [_info(kind, _space(kind)) for kind in get_args(ScinLabels)]
+    names = (*COMMONEST, OTHER)
+    return [
+        _info(kind, LabelSpace("multilabel" if kind == "multilabel" else "multiclass", names)) for kind in get_args(ScinLabels)
+    ]
 
 
 def load(
@@ -111,17 +104,13 @@ def load(
         DatasetError: If a file or column is missing, the files differ in their cases, a value is not one the authors list,
             a path leaves the root, or photographs are not there; one line that names the file and the line.
     """
-    choice("labels", labels, ScinLabels)
-    choice("rest", rest, Rest)
-    choice("views", views, Views)
-    choice("ungradable", ungradable, Ungradable)
-    choice("caption", caption, Caption)
-    choice("missing", missing, Missing)
+    choices(labels=(labels, ScinLabels), rest=(rest, Rest), views=(views, Views), ungradable=(ungradable, Ungradable))
+    choices(caption=(caption, Caption), missing=(missing, Missing))
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"{NAME}: seed={seed!r} is not a whole number")
     base, folder = Path(root).expanduser(), find_folder(root)
-    case_columns = (*CASE_COLUMNS, *(f"image_{n}_{what}" for n in _SLOTS for what in ("path", "shot_type")))
-    cases, graded = read_tables(folder, case_columns, (*LABEL_COLUMNS, WEIGHTS, *GRADES))
+    case_columns = (*answers.CASE_COLUMNS, *(f"image_{n}_{what}" for n in _SLOTS for what in ("path", "shot_type")))
+    cases, graded = read_tables(folder, case_columns, (*answers.LABEL_COLUMNS, WEIGHTS, *GRADES))
     differentials = read_differentials(graded)
     space, targets, notes = make_targets(differentials, labels, top, rest)
     grades = ungradable_note(graded, differentials.labelled, ungradable == "keep")
@@ -136,9 +125,9 @@ def load(
         "case_id": cases["case_id"].to_numpy(),
         **{column: _located(paths[column], folder == base, set(present)).to_numpy(dtype=object) for column in paths},
         **{f"shot_{n}": _shot_types(cases, f"image_{n}_shot_type") for n in _SLOTS},
-        **make_subgroups(cases, graded),
-        **make_concepts(cases),
-        **make_inputs(cases),
+        **answers.make_subgroups(cases, graded),
+        **answers.make_concepts(cases),
+        **answers.make_inputs(cases),
     }
     if caption != "none":
         noun = "A photograph" if views == "image" else "Photographs"
@@ -148,19 +137,20 @@ def load(
     if ungradable == "drop":
         table = table[differentials.labelled]
     table, pictured = _with_photographs(table, list(paths))
-    notes += (*more, *pictured, *missing_notes(table))
+    notes += (*more, *pictured, *answers.missing_notes(table))
     if caption != "none":
         notes += count_note(table["caption"].isna(), "cases have nothing to make a caption of, and none")
     table, at = (_one_row_a_photograph(table), ["path"]) if views == "image" else (table, list(paths))
     table, absent = with_files(table, present, at, missing, NAME)
-    info = _info(labels, space)
+    shares = "{:.0%} of the cases are val and {:.0%} test".format(*SHARES)
+    info = _info(labels, space, f"the authors publish no split: {shares}, by hash with seed {seed}", *notes, *absent)
     return Dataset(
-        info=replace(info, notes=(*info.notes, _split_note(seed), *notes, *absent)),
+        info=info,
         table=table.drop(columns=[f"shot_{n}" for n in _SLOTS], errors="ignore").reset_index(drop=True),
         reader=FileReader(base, columns=tuple(at), views=views == "case"),
         labels=space,
-        concepts=CONCEPT_SPACE,
-        subgroups=(*SUBGROUPS, "shot_type") if views == "image" else SUBGROUPS,
+        concepts=answers.CONCEPT_SPACE,
+        subgroups=(*answers.SUBGROUPS, "shot_type") if views == "image" else answers.SUBGROUPS,
     )
 
 
@@ -168,10 +158,9 @@ def _written_paths(cases: TextTable) -> dict[str, pd.Series]:
     """Return `path_1` to `path_3` as the file has them, missing where there is no photograph."""
     paths = {}
     for n in _SLOTS:
-        written = cases[f"image_{n}_path"].astype(object)
+        written = cases[column := f"image_{n}_path"].astype(object)
         paths[f"path_{n}"] = written.where(written != "", None)
-        leaves = leaves_root(paths[f"path_{n}"])
-        cases.refuse(leaves, f"image_{n}_path", "which leaves the dataset's folder", "paths must lie below it")
+        cases.refuse(leaves_root(written), column, "which leaves the dataset's folder", "paths must lie below it")
     return paths
 
 
@@ -213,26 +202,16 @@ def _with_photographs(table: pd.DataFrame, columns: list[str]) -> tuple[pd.DataF
 
 def _one_row_a_photograph(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a photograph, in the order of cases and of photographs within them."""
-    own = [f"{what}_{n}" for what in ("path", "shot") for n in _SLOTS]
-    parts = []
-    for n in _SLOTS:
-        part = table.drop(columns=own).assign(path=table[f"path_{n}"], shot_type=table[f"shot_{n}"])
-        part["sample_id"] += f"/image_{n}"
-        parts.append(part)
+    case = table.drop(columns=[f"{what}_{n}" for what in ("path", "shot") for n in _SLOTS])
+    parts = [
+        case.assign(sample_id=case["sample_id"] + f"/image_{n}", path=table[f"path_{n}"], shot_type=table[f"shot_{n}"])
+        for n in _SLOTS
+    ]
     rows = pd.concat(parts).sort_index(kind="stable")
     return rows[rows["path"].notna()]
 
 
-def _split_note(seed: int) -> str:
-    val, test = SHARES
-    return f"the authors publish no split: {val:.0%} of the cases are val and {test:.0%} test, by hash with seed {seed}"
-
-
-def _space(kind: ScinLabels) -> LabelSpace:
-    return LabelSpace("multilabel" if kind == "multilabel" else "multiclass", (*COMMONEST, OTHER))
-
-
-def _info(kind: ScinLabels, space: LabelSpace) -> DatasetInfo:
+def _info(kind: ScinLabels, space: LabelSpace, *notes: str) -> DatasetInfo:
     return DatasetInfo(
         name=f"{NAME}/{kind}",
         title="SCIN (Skin Condition Image Network)",
@@ -242,8 +221,8 @@ def _info(kind: ScinLabels, space: LabelSpace) -> DatasetInfo:
         "Skin Condition Dataset. arXiv:2402.18545 (2024).",
         homepage="https://github.com/google-research-datasets/scin",
         labels=space,
-        concepts=CONCEPT_SPACE,
+        concepts=answers.CONCEPT_SPACE,
         split_unit="case",
         files=RELEASE,
-        notes=_NOTES,
+        notes=(*_NOTES, *notes),
     )

@@ -29,10 +29,7 @@ RELEASE = (
 
 
 def find_folder(root: str | Path) -> Path:
-    """Return the folder of the CSV files: `dataset/` below the root, or the root itself.
-
-    Args:
-        root: A copy of the authors' bucket, or of its `dataset/` folder; `~` is understood.
+    """Return the folder of the CSV files: the root (`~` is understood) if it is a copy of the bucket's `dataset/`, or that below.
 
     Raises:
         DatasetError: If neither holds `scin_cases.csv`.

@@ -50,11 +50,8 @@ def read_table(path: Path) -> TextTable:
 
 
 def plain_number(word: str) -> str:
-    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is.
-
-    pandas writes a column of whole numbers as `0.0`, `1.0` as soon as one cell is missing.
-    """
-    decimal = _DECIMAL.fullmatch(word)
+    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is."""
+    decimal = _DECIMAL.fullmatch(word)  # pandas writes a column of whole numbers as 0.0, 1.0 as soon as one cell is missing
     return word if decimal is None else decimal[1].removesuffix(".")
 
 
@@ -65,15 +62,10 @@ def is_missing(column: pd.Series, empty_words: Sequence[str]) -> pd.Series:
 
 
 def read_yes_no(table: TextTable, column: str, empty_words: Sequence[str] = ()) -> pd.Series:
-    """Return 1, 0 or NaN (empty) for each cell, as float32.
-
-    Raises:
-        DatasetError: On any other word; names its line.
-    """
-    words = table[column].str.strip().str.lower()
+    """Return 1, 0 or NaN (empty) for each cell, as float32; raises DatasetError on any other word, which names its line."""
     missing = is_missing(table[column], empty_words)
     known = {**dict.fromkeys(NO, 0.0), **dict.fromkeys(YES, 1.0)}
-    values = words.map(known).astype(np.float32)
+    values = table[column].str.strip().str.lower().map(known).astype(np.float32)
     remedy = "name words that mean missing in data.empty_words"
     table.refuse(values.isna() & ~missing, column, "neither 0, 1 nor empty", remedy)
     return values.mask(missing)

@@ -21,7 +21,7 @@ from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.images.nifti import SUFFIXES as NIFTI
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.options import choice, gray_or_colour, one_text, text_list
+from medzoo.data.options import choices, gray_or_colour, one_text, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.tables import TextTable, leaves_root
@@ -94,8 +94,7 @@ def load(
     """
     if file is None:
         raise ConfigError("data=table needs data.file=<your table>.csv (or .parquet, .jsonl) and data.target=<column>")
-    choice("modality", modality, POLICIES)
-    choice("missing", missing, Missing)
+    choices(modality=(modality, POLICIES), missing=(missing, Missing))
     channels = gray_or_colour(channels)
     names, units, empty_words = text_list(names, "names"), text_list(units, "units"), text_list(empty_words, "empty_words")
     concepts, subgroups, inputs = text_list(concepts, "concepts"), text_list(subgroups, "subgroups"), text_list(inputs, "inputs")
@@ -105,7 +104,7 @@ def load(
     source = Path(file).expanduser()
     folder = source.parent if root is None else Path(root).expanduser()
     rows = read_table(source)
-    columns = [image] if isinstance(image, str) else (text_list(image, "image") or [])
+    columns = [image] if isinstance(image, str) else text_list(image, "image")
     if not columns:
         raise ConfigError(
             "data.image names no column; give the one with the image's path, or a list of them for views of one case"
@@ -128,20 +127,18 @@ def load(
     for name in subgroups or []:
         if name in own:
             raise ConfigError(f"data.subgroups: {name!r} is a name of medzoo's own columns; rename the column in {source.name}")
-    extra: dict[str, Any] = {}
-    for name in concepts or []:
-        extra[f"concept.{name}"] = read_yes_no(rows, name, empty_words or ())
-    for name in inputs or []:
-        extra[f"input.{name}"] = rows.numbers(name).astype(np.float32)
-    for name in subgroups or []:
-        extra[name] = _subgroup(rows[name])
+    extra = {f"concept.{name}": read_yes_no(rows, name, empty_words or ()) for name in concepts or []}
+    extra |= {f"input.{name}": rows.numbers(name).astype(np.float32) for name in inputs or []}
+    extra |= {name: _subgroup(rows[name]) for name in subgroups or []}
     if caption is not None:
         extra["caption"] = rows[caption].where(rows[caption] != "", None)
     table = pd.concat([table, targets, pd.DataFrame(extra, index=table.index)], axis=1)
     if split is None:
         table["split"] = hash_split(table["group"], salt=f"table/{source.stem}/{seed}", fractions=(0.0, test_fraction))
     else:
-        table["split"] = _splits(rows, split)
+        words = rows[split].str.lower()
+        rows.refuse(~words.isin(list(SPLIT_WORDS)), split, "not train, val or test")
+        table["split"] = words.map(SPLIT_WORDS)
     present = [] if missing == "ignore" else list_files(folder)
     volume = bool(table[paths[0]].dropna().astype(str).str.lower().str.endswith(NIFTI).any())
     table, notes = with_files(table, present, paths, missing, source.stem)
@@ -187,7 +184,6 @@ def _paths(rows: TextTable, column: str) -> pd.Series:
 
 
 def _ids(rows: TextTable, paths: pd.DataFrame, images: list[str], column: str | None) -> pd.Series:
-    """Return unique sample names."""
     rows.refuse(paths.isna().all(axis=1), images, "so no image is named")
     if column is None:
         ids: pd.Series = paths.bfill(axis=1).iloc[:, 0]
@@ -196,12 +192,6 @@ def _ids(rows: TextTable, paths: pd.DataFrame, images: list[str], column: str | 
     rows.refuse(rows[column] == "", column, remedy="every sample needs a name")
     rows.refuse_repeats(rows[column], column, "every sample needs a name of its own")
     return rows[column]
-
-
-def _splits(rows: TextTable, column: str) -> pd.Series:
-    words = rows[column].str.lower()
-    rows.refuse(~words.isin(list(SPLIT_WORDS)), column, "not train, val or test")
-    return words.map(SPLIT_WORDS)
 
 
 def _subgroup(column: pd.Series) -> pd.Series:

@@ -62,24 +62,21 @@ def make_targets(
     if kind == "regression":
         space = LabelSpace("regression", tuple(names or columns), None if units is None else tuple(units))
         _as_many(names, columns)
-        pairs = zip(space.names, columns, strict=True)
-        return space, pd.DataFrame(
-            {f"target.{n}": rows.numbers(c, is_missing(rows[c], empty_words)).astype(np.float32) for n, c in pairs}
-        )
+        values = [rows.numbers(column, is_missing(rows[column], empty_words)).astype(np.float32) for column in columns]
+        return space, pd.DataFrame(dict(zip(target_columns(space), values, strict=True)))
     if kind == "multilabel" and several:
         _as_many(names, columns)
         space = LabelSpace("multilabel", tuple(names or columns))
-        pairs = zip(space.names, columns, strict=True)
-        return space, pd.DataFrame({f"target.{n}": read_yes_no(rows, c, empty_words) for n, c in pairs})
+        values = [read_yes_no(rows, column, empty_words) for column in columns]
+        return space, pd.DataFrame(dict(zip(target_columns(space), values, strict=True)))
     if several:
         raise ConfigError(f"{kind} labels stand in one column; got {len(columns)} in data.target")
     words = rows[columns[0]].str.strip()
     missing = is_missing(words, empty_words)
     if kind == "multilabel":
         return _findings(rows, words, missing, names, separator)
-    space = LabelSpace(
-        "ordinal" if kind == "ordinal" else "multiclass", _classes(words[~missing], names, kind, columns[0], rows.file)
-    )
+    classes = tuple(names) if names is not None else _classes(words[~missing], kind, columns[0], rows.file)
+    space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", classes)
     codes = words.map({name: float(code) for code, name in enumerate(space.names)})
     # A cell that is no name as it stands may be one in another writing of the same number (1.0 for 1).
     rewritten = words.map(plain_number).map({plain_number(name): float(code) for code, name in enumerate(space.names)})
@@ -94,9 +91,7 @@ def make_targets(
     return space, pd.DataFrame({"target": codes.where(~missing).astype(np.float64)})
 
 
-def _classes(words: pd.Series, names: Sequence[str] | None, kind: str, column: str, file: str) -> tuple[str, ...]:
-    if names is not None:
-        return tuple(names)
+def _classes(words: pd.Series, kind: str, column: str, file: str) -> tuple[str, ...]:
     found = sorted(set(words.map(plain_number)), key=lambda word: (0, float(word), word) if _is_number(word) else (1, 0.0, word))
     if kind == "ordinal" and not all(_is_number(word) for word in found):
         raise ConfigError(f"the grades of {column!r} are words: give their order, from low to high, as data.names=[...]")

@@ -91,8 +91,9 @@ class Augment:
     def __init__(self, policy: Policy, preprocess: Preprocess) -> None:
         self.policy = policy
         self.preprocess = preprocess
-        transforms = [_for_channels(t, preprocess.channels) for t in policy.transforms]
-        self._transforms = [t for t in transforms if t is not None]
+        self._transforms = list(policy.transforms)
+        if preprocess.channels == 1:
+            self._transforms = [_without_colour(t) for t in policy.transforms if t.name not in _COLOUR_ONLY]
         self._composed: dict[bool, Any] = {}
         if self._transforms:
             self._try_all()
@@ -137,13 +138,10 @@ class Augment:
         shape = (*self.preprocess.size, self.preprocess.channels)
         ramp = np.linspace(0, 1, math.prod(shape)).reshape(shape).astype(np.float32)
         pixels = (ramp * 255).astype(np.uint8) if self.preprocess.dtype == "uint8" else ramp
-        square = shape[-3] == shape[-2]
         for transform in self._transforms:
-            if not square and transform.name in _SWAPS_SIDES:
-                continue
-            certain = _build(Transform(transform.name, {**transform.arguments, "p": 1.0}))
-            compose = _albumentations().Compose([certain], seed=0, is_check_shapes=False)
-            _run(compose, pixels)
+            if shape[-3] == shape[-2] or transform.name not in _SWAPS_SIDES:
+                certain = _build(Transform(transform.name, {**transform.arguments, "p": 1.0}))
+                _run(_albumentations().Compose([certain], seed=0, is_check_shapes=False), pixels)
 
 
 def crop_box(
@@ -201,14 +199,12 @@ def _run(compose: Any, pixels: NDArray[Any]) -> NDArray[Any]:
     return changed.clip(0, 1) if changed.dtype == np.float32 else changed
 
 
-def _for_channels(transform: Transform, channels: int) -> Transform | None:
-    """Return what stands for a transform where there is no colour: itself, its light part, or nothing."""
-    if channels != 1:
+def _without_colour(transform: Transform) -> Transform:
+    """Return what stands for a transform where there is no colour: its light part, or itself."""
+    if transform.name != "ColorJitter":
         return transform
-    if transform.name == "ColorJitter":
-        limits = {f"{k}_limit": _as_limit(transform.arguments.get(k, 0.2)) for k in ("brightness", "contrast")}
-        return Transform("RandomBrightnessContrast", {**limits, "p": transform.arguments.get("p", 0.5)})
-    return None if transform.name in _COLOUR_ONLY else transform
+    limits = {f"{k}_limit": _as_limit(transform.arguments.get(k, 0.2)) for k in ("brightness", "contrast")}
+    return Transform("RandomBrightnessContrast", {**limits, "p": transform.arguments.get("p", 0.5)})
 
 
 def _as_limit(factor: float | Sequence[float]) -> float | tuple[float, float]:
@@ -219,17 +215,11 @@ def _as_limit(factor: float | Sequence[float]) -> float | tuple[float, float]:
 def _build(transform: Transform) -> Any:
     """Make the albumentations object; unknown arguments, of which it only warns, are errors."""
     library = _albumentations()
-    offered = {
-        name: kind
-        for name, kind in vars(library).items()
-        if inspect.isclass(kind)
-        and issubclass(kind, library.BasicTransform)
-        and not issubclass(kind, library.Transform3D)
-        and name not in _NOT_OFFERED
-    }
+    classes = {name: kind for name, kind in vars(library).items() if inspect.isclass(kind) and name not in _NOT_OFFERED}
+    offered = [n for n, k in classes.items() if issubclass(k, library.BasicTransform) and not issubclass(k, library.Transform3D)]
     if transform.name not in offered:
         raise UnknownNameError("augmentation transform", transform.name, offered)
-    kind = offered[transform.name]
+    kind = classes[transform.name]
     accepted = [p for p in inspect.signature(kind).parameters if p not in ("self", "strict")]
     for argument in transform.arguments:
         if argument not in accepted:

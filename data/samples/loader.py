@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from medzoo.data.errors import ConfigError, DatasetError, MedzooError
-from medzoo.data.samples.sample_dataset import Batch, Key, Sample, SampleDataset, collate
+from medzoo.data.samples.sample_dataset import Batch, Key, SampleDataset, collate
 from medzoo.data.seeding import generator
 
 
+@dataclass(repr=False, eq=False)
 class EpochBatches(Sampler[list[Key]]):
     """The batches of an epoch, for one of several processes.
 
@@ -45,35 +46,27 @@ class EpochBatches(Sampler[list[Key]]):
         ConfigError: If numbers are out of range, or a training batch leaves a process empty-handed.
     """
 
-    def __init__(
-        self,
-        size: int,
-        batch_size: int,
-        *,
-        seed: int,
-        shuffle: bool,
-        probabilities: NDArray[np.float64] | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"batch size must be at least 1, got {batch_size}")
-        if size < 0 or world < 1 or not 0 <= rank < world:
-            raise ConfigError(f"cannot make batches of {size} samples for process {rank} of {world}")
-        if shuffle and 0 < min(size, batch_size) < world:
+    size: int
+    batch_size: int
+    _: KW_ONLY
+    seed: int
+    shuffle: bool
+    probabilities: NDArray[np.float64] | None = None
+    rank: int = 0
+    world: int = 1
+    epoch: int = field(default=0, init=False)
+    start_batch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch size must be at least 1, got {self.batch_size}")
+        if self.size < 0 or self.world < 1 or not 0 <= self.rank < self.world:
+            raise ConfigError(f"cannot make batches of {self.size} samples for process {self.rank} of {self.world}")
+        if self.shuffle and 0 < (largest := min(self.size, self.batch_size)) < self.world:
             raise ConfigError(
-                f"a training batch of {min(size, batch_size)} samples cannot be shared by {world} processes; "
+                f"a training batch of {largest} samples cannot be shared by {self.world} processes; "
                 "raise the batch size or start fewer processes"
             )
-        self.size = size
-        self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle = shuffle
-        self.probabilities = probabilities
-        self.rank = rank
-        self.world = world
-        self.epoch = 0
-        self.start_batch = 0
         self._bounds = self._cut()
 
     def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
@@ -133,7 +126,7 @@ class SampleLoader(DataLoader[Batch]):
     """
 
     def __init__(self, samples: SampleDataset, batches: EpochBatches, **options: Any) -> None:
-        super().__init__(_Guarded(samples), batch_sampler=batches, collate_fn=_collate, **options)
+        super().__init__(_Guarded(samples), batch_sampler=batches, collate_fn=_as_it_is, **options)
         self.samples = samples
         self.batches = batches
 
@@ -144,8 +137,7 @@ class SampleLoader(DataLoader[Batch]):
             ImageError: If an image cannot be read; the line names it.
             DatasetError: If a worker died.
         """
-        iterator = super().__iter__()
-        return self._raising(iterator)
+        return self._raising(super().__iter__())
 
     def _raising(self, iterator: Iterator[Any]) -> Iterator[Batch]:
         while True:
@@ -204,10 +196,6 @@ class _Failure:
     message: str
     where: str
 
-    @classmethod
-    def of(cls, error: MedzooError) -> _Failure:
-        return cls(type(error), str(error), "".join(traceback.format_exception(error)))
-
     def error(self) -> MedzooError:
         error = self.kind.__new__(self.kind, self.message)  # constructors differ; the message is made already
         error.add_note(self.where)
@@ -215,29 +203,23 @@ class _Failure:
 
 
 class _Guarded(torch.utils.data.Dataset[Any]):
+    """Gives whole batches, collated here so that a mistake in either step goes the same way out."""
+
     def __init__(self, samples: SampleDataset) -> None:
         self.samples = samples
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: Key) -> Sample:
-        return self.samples[key]
-
-    def __getitems__(self, keys: Sequence[Key]) -> list[Sample] | _Failure:
+    def __getitems__(self, keys: Sequence[Key]) -> Batch | _Failure:
         try:
-            return self.samples.__getitems__(keys)
+            return collate(self.samples.__getitems__(keys))
         except MedzooError as error:
-            return _Failure.of(error)
+            return _Failure(type(error), str(error), "".join(traceback.format_exception(error)))
 
 
-def _collate(samples: list[Sample] | _Failure) -> Batch | _Failure:
-    if isinstance(samples, _Failure):
-        return samples
-    try:
-        return collate(samples)
-    except MedzooError as error:
-        return _Failure.of(error)
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _start_worker(_: int) -> None:

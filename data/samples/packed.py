@@ -64,11 +64,7 @@ class PackedReader(Reader):
         return None if self.views else (self.prepared.channels, *self.prepared.size)
 
     def read(self, *values: Any) -> NDArray[Any]:
-        """Return a view of the image at one position.
-
-        Raises:
-            DatasetError: If its shard is gone.
-        """
+        """Return a view of the image at one position; raises DatasetError if its shard is gone."""
         number, place = divmod(int(values[0]), self.per_shard)
         if number not in self._shards:
             path = self.root / shard_name(number)
@@ -108,7 +104,8 @@ def write_packed(
         raise ConfigError(f"{dataset.info.name} is held in memory; there is nothing to prepare")
     samples = SampleDataset(dataset.with_table(dataset.table.assign(split="train")), "train", preprocess)
     positions, order = _positions(dataset)
-    positions["bytes"] = _file_sizes(dataset, [order[p] for p in positions["position"]])
+    listed = positions.to_csv(index=False, lineterminator="\n")
+    positions["bytes"] = [_source_of(dataset, *order[p])[1] for p in positions["position"]]
     itemsize = 1 if preprocess.dtype == "uint8" else 4
     per_shard = max(1, SHARD_BYTES // (preprocess.channels * int(np.prod(preprocess.size)) * itemsize))
     manifest = {
@@ -118,7 +115,7 @@ def write_packed(
         "images": len(order),
         "per_shard": per_shard,
         "reader": _reader_card(dataset),
-        "index": _index_digest(positions),
+        "index": hashlib.sha256(listed.encode("utf-8")).hexdigest(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, manifest)
@@ -216,19 +213,12 @@ def _reader_card(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _paths_of(dataset: Dataset, row: int, view: int) -> list[Path]:
-    """Return the files an image is read from, as far as its reader says; empty if it does not."""
+def _source_of(dataset: Dataset, row: int, view: int) -> tuple[list[Path], int]:
+    """Return the files an image is read from, as far as its reader says, and their bytes; -1 where they are not to be had."""
     values = [dataset.table[column].iloc[row] for column in dataset.reader.columns]
-    return dataset.reader.files(*dataset.reader.images(*values).get(view, ()))
-
-
-def _file_sizes(dataset: Dataset, places: list[tuple[int, int]]) -> list[int]:
-    """Return the bytes of each image's files; -1 where they are not to be had."""
-    sizes = []
-    for row, view in places:
-        paths = _paths_of(dataset, row, view)
-        sizes.append(sum(path.stat().st_size for path in paths) if paths and all(path.is_file() for path in paths) else -1)
-    return sizes
+    paths = dataset.reader.files(*dataset.reader.images(*values).get(view, ()))
+    there = bool(paths) and all(path.is_file() for path in paths)
+    return paths, sum(path.stat().st_size for path in paths) if there else -1
 
 
 def _check_sources(folder: Path, dataset: Dataset, index: pd.DataFrame) -> None:
@@ -237,15 +227,9 @@ def _check_sources(folder: Path, dataset: Dataset, index: pd.DataFrame) -> None:
     known = index[(index["bytes"] >= 0) & index["sample_id"].isin(list(rows))]
     chosen = known.iloc[:: max(1, len(known) // CHECKED)]
     for name, view, size in zip(chosen["sample_id"], chosen["view"].tolist(), chosen["bytes"].tolist(), strict=True):
-        paths = _paths_of(dataset, rows[str(name)], view)
-        there = [path for path in paths if path.is_file()]
-        if there and len(there) == len(paths) and sum(path.stat().st_size for path in there) != size:
-            raise DatasetError(f"{folder} was prepared from other images than {there[0]}; prepare again, with another output=...")
-
-
-def _index_digest(positions: pd.DataFrame) -> str:
-    text = positions[["sample_id", "view", "position"]].to_csv(index=False, lineterminator="\n")
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        paths, found = _source_of(dataset, rows[str(name)], view)
+        if found not in (-1, size):
+            raise DatasetError(f"{folder} was prepared from other images than {paths[0]}; prepare again, with another output=...")
 
 
 def _claim(folder: Path, manifest: dict[str, Any]) -> None:

@@ -139,11 +139,7 @@ POLICIES: dict[str, Policy] = {
         "Never flipped: side is a finding. Intensities have no fixed scale between scanners, so gamma varies as well.",
         scale=(0.85, 1.0),
         ratio=(0.95, 1.05),
-        transforms=(
-            _affine(10, 0.05, _BLACK),
-            _light(0.15),
-            Transform("RandomGamma", {"gamma_limit": (80, 120), "p": 0.3}),
-        ),
+        transforms=(_affine(10, 0.05, _BLACK), _light(0.15), Transform("RandomGamma", {"gamma_limit": (80, 120), "p": 0.3})),
     ),
     "volume": Policy(
         "In plane, the same for every slice, so that the anatomy stays joined; depth is left alone, for its spacing "

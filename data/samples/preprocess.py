@@ -83,21 +83,12 @@ class Preprocess:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
-        return {
-            "size": list(self.size),
-            "mode": self.mode,
-            "interpolation": self.interpolation,
-            "channels": self.channels,
-            "dtype": self.dtype,
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Preprocess:
         """Rebuild a preprocess from `to_dict`."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in described.items()}
-        return cls(**values)
+        return cls(**described)
 
 
 def fit(images: Tensor, preprocess: Preprocess, size: tuple[int, ...] | None = None) -> Tensor:

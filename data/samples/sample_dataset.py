@@ -57,13 +57,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        split: str,
-        preprocess: Preprocess,
-        *,
-        augment: Augment | None = None,
-        seed: int = 0,
+        self, dataset: Dataset, split: str, preprocess: Preprocess, *, augment: Augment | None = None, seed: int = 0
     ) -> None:
         self.rows: pd.DataFrame = dataset.rows(split)
         self.split = split
@@ -252,12 +246,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """
     first = samples[0]
     for sample in samples[1:] if "image" in first else ():
-        shapes = tuple(first["image"].shape), tuple(sample["image"].shape)
-        types = first["image"].dtype, sample["image"].dtype
-        if shapes[0] != shapes[1] or types[0] != types[1]:
+        one, other = first["image"], sample["image"]
+        if one.shape != other.shape or one.dtype != other.dtype:
             raise ImageError(
-                f"images of one batch differ: {first['sample_id']!r} is {types[0]} {list(shapes[0])}, "
-                f"{sample['sample_id']!r} is {types[1]} {list(shapes[1])}"
+                f"images of one batch differ: {first['sample_id']!r} is {one.dtype} {list(one.shape)}, "
+                f"{sample['sample_id']!r} is {other.dtype} {list(other.shape)}"
             )
     batch: Batch = {}
     for key, value in first.items():

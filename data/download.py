@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,7 @@ _TRIES = 4
 
 
 def file_checksum(path: Path, algorithm: str) -> str:
-    """Return the hexadecimal checksum of a file, read in pieces.
-
-    Args:
-        path: The file.
-        algorithm: A name `hashlib` knows, such as `md5` or `sha256`.
-    """
+    """Return the hexadecimal checksum of a file, read in pieces, by an algorithm `hashlib` knows, such as `md5` or `sha256`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
@@ -102,11 +98,11 @@ def fetch_file(file: RemoteFile, root: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
 class _Resumable:
     """A pooch downloader that goes on where a broken one stopped."""
 
-    def __init__(self, part: Path) -> None:
-        self.part = part
+    part: Path
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
         import requests

@@ -64,14 +64,5 @@ class DatasetInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a model's spec and a report keep of the dataset (JSON-ready)."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "modality": self.modality,
-            "licence": self.licence,
-            "citation": self.citation,
-            "homepage": self.homepage,
-            "split_unit": self.split_unit,
-            "notes": list(self.notes),
-            "population": self.population,
-        }
+        kept = ("name", "title", "modality", "licence", "citation", "homepage", "split_unit", "notes", "population")
+        return {key: getattr(self, key) for key in kept} | {"notes": list(self.notes)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,8 +103,7 @@ class LabelSpace:
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> LabelSpace:
         """Rebuild a label space from `to_dict`."""
-        units = described.get("units")
-        return cls(cast(LabelKind, described["kind"]), tuple(described["names"]), None if units is None else tuple(units))
+        return cls(described["kind"], described["names"], described.get("units"))
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class ConceptSpace:
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> ConceptSpace:
         """Rebuild a concept space from `to_dict`."""
-        return cls(tuple(described["names"]), {g: tuple(m) for g, m in (described.get("groups") or {}).items()})
+        return cls(described["names"], described.get("groups"))
 
     def subset(self, names: Sequence[str]) -> ConceptSpace:
         """Return some of the concepts, in this space's order, with what is left of its groups."""

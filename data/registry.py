@@ -129,10 +129,9 @@ def load_dataset(
     if table is not dataset.table:
         info = replace(dataset.info, notes=(*dataset.info.notes, *notes))
         dataset = replace(dataset, table=table, info=info)
-    given: dict[str, Any] = {"name": name, **options}
-    given.update(val_fraction=val_fraction, split_seed=split_seed, allow_shared_groups=allow_shared_groups)
-    given.update(folds=folds, fold=fold, shots=shots, fraction=fraction, draw_seed=draw_seed, packed=packed)
-    dataset.options.update(given)
+    dataset.options.update(name=name, **options)
+    dataset.options.update(val_fraction=val_fraction, split_seed=split_seed, allow_shared_groups=allow_shared_groups)
+    dataset.options.update(folds=folds, fold=fold, shots=shots, fraction=fraction, draw_seed=draw_seed, packed=packed)
     return dataset
 
 

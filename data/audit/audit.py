@@ -105,18 +105,15 @@ def _look_at_images(
             pixels = reader.read(*key)
         except (MedzooError, OSError) as error:
             return ImageFacts("", error=str(error))
-        return ImageFacts(_digest(pixels), _perceptual(pixels) if deep else None)
+        described = f"{pixels.dtype}{pixels.shape}".encode()
+        digest = hashlib.sha256(described + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+        return ImageFacts(digest, _perceptual(pixels) if deep else None)
 
     with ThreadPoolExecutor(workers) as pool:
         for key, seen in zip(chosen, pool.map(look, chosen), strict=True):
             facts[key] = seen
             advance(1)
     return facts, dict(places)
-
-
-def _digest(pixels: NDArray[Any]) -> str:
-    described = f"{pixels.dtype}{pixels.shape}".encode()
-    return hashlib.sha256(described + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def _perceptual(pixels: NDArray[Any]) -> int:
@@ -129,13 +126,13 @@ def _perceptual(pixels: NDArray[Any]) -> int:
 
 
 def _counts(dataset: Dataset) -> dict[str, Any]:
-    counts = {}
-    for split in SPLITS:
-        rows = dataset.table[dataset.table["split"] == split]
-        if len(rows) or split in dataset.info.counts:
-            stated = dataset.info.counts.get(split)
-            counts[split] = {"samples": len(rows), "groups": int(rows["group"].nunique()), "stated": stated}
-    return counts
+    stated = dataset.info.counts
+    parts = {split: dataset.rows(split) for split in SPLITS}
+    return {
+        split: {"samples": len(rows), "groups": int(rows["group"].nunique()), "stated": stated.get(split)}
+        for split, rows in parts.items()
+        if len(rows) or split in stated
+    }
 
 
 def _files(dataset: Dataset) -> list[dict[str, str]]:
@@ -175,15 +172,13 @@ def _labels(dataset: Dataset) -> dict[str, Any]:
         entry: dict[str, Any] = {"labelled": int((~np.isnan(targets)).any(axis=1).sum()), "samples": len(rows), "names": {}}
         for name, column in zip(labels.names, targets.T, strict=True):
             known = column[~np.isnan(column)]
+            mean = float(known.mean()) if len(known) else None
             if labels.kind == "regression":
-                numbers = (known.min(), known.mean(), known.max()) if len(known) else (None,) * 3
-                keys = ("lowest", "mean", "highest")
-                entry["names"][name] = {
-                    "observed": len(known), **{k: None if v is None else float(v) for k, v in zip(keys, numbers, strict=True)}
-                }  # fmt: skip
+                lowest, highest = (float(known.min()), float(known.max())) if len(known) else (None, None)
+                told: dict[str, Any] = {"lowest": lowest, "mean": mean, "highest": highest}
             else:
-                share = float(known.mean()) if len(known) else None
-                entry["names"][name] = {"observed": len(known), "positive": float(known.sum()), "prevalence": share}
+                told = {"positive": float(known.sum()), "prevalence": mean}
+            entry["names"][name] = {"observed": len(known), **told}
         result[split] = entry
     return result
 
@@ -250,10 +245,9 @@ def _near_pairs(
 def _problems(report: Mapping[str, Any], partial: bool) -> list[str]:
     found: list[str] = []
     for split, entry in report["counts"].items():
-        if entry["stated"] is None or (partial and entry["samples"] < entry["stated"]):
-            continue
-        if entry["stated"] != entry["samples"] and not _carved(report["counts"]):
-            found.append(f"{split} has {entry['samples']} samples, the authors state {entry['stated']}")
+        here, stated = entry["samples"], entry["stated"]
+        if stated not in (None, here) and not (partial and here < stated) and not _carved(report["counts"]):
+            found.append(f"{split} has {here} samples, the authors state {stated}")
     found += [f"file {file['name']} {file['status']}" for file in report["files"] if file["status"].startswith("differs")]
     if report["images"]["unreadable"]:
         found.append(f"{report['images']['unreadable']} images cannot be read: {report['images']['listed'][0]['error']}")

@@ -15,6 +15,7 @@ from PIL import Image
 from medzoo.data.audit.audit import as_lines
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
 from medzoo.data.errors import MedzooError
+from medzoo.data.labels import LabelSpace
 from medzoo.data.seeding import stable_hash
 
 EACH = 8
@@ -29,8 +30,7 @@ STYLE = (
 
 def page(dataset: Dataset, report: Mapping[str, Any]) -> str:
     """Return the audit of a dataset as HTML: problems first, then every table, then a few images of each split."""
-    problems = report["problems"]
-    verdict = [f"<p class=bad>{escape(problem)}</p>" for problem in problems] or ["<p>No problem found.</p>"]
+    verdict = [f"<p class=bad>{escape(problem)}</p>" for problem in report["problems"]] or ["<p>No problem found.</p>"]
     parts = [
         f"<!doctype html><meta charset=utf-8><title>{escape(str(report['dataset']))}</title><style>{STYLE}</style>",
         f"<h1>{escape(str(report['title']))}</h1>",
@@ -38,8 +38,7 @@ def page(dataset: Dataset, report: Mapping[str, Any]) -> str:
         f"<pre>{escape(chr(10).join(as_lines(report)))}</pre>",
     ]
     for split in SPLITS:
-        figures = _figures(dataset, split)
-        if figures:
+        if figures := _figures(dataset, split):
             parts.append(f"<h2>{split}</h2>{''.join(figures)}")
     return "\n".join(parts) + "\n"
 
@@ -51,7 +50,7 @@ def _figures(dataset: Dataset, split: str) -> Sequence[str]:
     figures = []
     for place in order:
         images = dataset.reader.images(*(rows[column].iloc[place] for column in dataset.reader.columns))
-        said = "" if targets is None or dataset.labels is None else _label(dataset, targets[place])
+        said = "" if targets is None or dataset.labels is None else _label(dataset.labels, targets[place])
         try:
             thumbnail = _thumbnail(dataset.reader.read(*next(iter(images.values()))))
             shown = f"<img width={SIDE} src='data:image/png;base64,{thumbnail}'>"
@@ -62,9 +61,7 @@ def _figures(dataset: Dataset, split: str) -> Sequence[str]:
     return figures
 
 
-def _label(dataset: Dataset, target: NDArray[np.float32]) -> str:
-    labels = dataset.labels
-    assert labels is not None
+def _label(labels: LabelSpace, target: NDArray[np.float32]) -> str:
     if np.isnan(target).all():
         return "no label"
     if labels.kind == "regression":

@@ -76,12 +76,7 @@ def decode_image(
 
 
 def read_image(
-    image: ImageInput,
-    *,
-    channels: int,
-    dtype: PixelType,
-    dimensions: int = 2,
-    window: tuple[float, float] | None = None,
+    image: ImageInput, *, channels: int, dtype: PixelType, dimensions: int = 2, window: tuple[float, float] | None = None
 ) -> NDArray[Any]:
     """Return what a user gives as an image, in the form a model takes.
 
@@ -101,14 +96,12 @@ def read_image(
     """
     if not isinstance(image, np.ndarray):
         if not isinstance(image, str | Path | bytes | Image.Image):
-            given = type(image).__name__
-            raise ImageError(f"a {given} is no image; give a path, bytes, a NumPy array or a Pillow image")
+            raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes, a NumPy array or a Pillow image")
         if dimensions == 3:
             raise ImageError("this model takes volumes; give arrays (D, H, W), not images of one plane")
         if isinstance(image, Image.Image):
             name = f"Pillow image ({image.mode}, {image.width} x {image.height})"
-            pixels = _pillow_pixels(image, name, window, MAX_PIXELS)
-            return as_dtype(as_channels(pixels, channels), dtype)
+            return as_dtype(as_channels(_pillow_pixels(image, name, window, MAX_PIXELS), channels), dtype)
         return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype, window=window)
     if image.ndim == dimensions:
         image = image[..., None]
@@ -132,21 +125,17 @@ def require_several(images: Any, dimensions: int) -> None:
     """
     if isinstance(images, str | Path | bytes | Image.Image):
         raise ImageError("this is one image, not several; put it into a list")
-    if isinstance(images, np.ndarray):
-        channels_last = images.ndim == dimensions + 1 and images.shape[-1] in (1, 3, 4)
-        if images.ndim <= dimensions or channels_last:
-            raise ImageError(
-                f"an array of shape {list(images.shape)} is one image, not several; put it into a list (many gray "
-                "ones so narrow: give them a last axis of 1)"
-            )
+    if not isinstance(images, np.ndarray):
+        return
+    if images.ndim <= dimensions or (images.ndim == dimensions + 1 and images.shape[-1] in (1, 3, 4)):
+        raise ImageError(
+            f"an array of shape {list(images.shape)} is one image, not several; put it into a list (many gray "
+            "ones so narrow: give them a last axis of 1)"
+        )
 
 
 def pixel_count(source: Source) -> int | None:
-    """Return height × width from an image file's header, without decoding it.
-
-    Returns:
-        None where Pillow's header does not tell: DICOM, or what is no image.
-    """
+    """Return height × width from an image file's header, undecoded; None where Pillow's does not tell: DICOM, or no image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -100,6 +100,4 @@ def _first(value: Any) -> float:
 
 
 def _to_eight_bit(colour: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    if bits <= 8:
-        return colour.astype(np.uint8)
-    return (colour >> (bits - 8)).astype(np.uint8)
+    return (colour >> max(0, bits - 8)).astype(np.uint8)

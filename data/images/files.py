@@ -121,20 +121,12 @@ def list_files(root: Path, suffixes: Sequence[str] = (*SUFFIXES, *NIFTI)) -> lis
         folders[:] = [name for name in folders if not name.startswith(".")]
         prefix = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
-        found += [
-            prefix + name
-            for name in names
-            if not name.startswith(".") and (not suffixes or name.lower().endswith(tuple(suffixes)))
-        ]
-    return sorted(found)
+        found += [prefix + name for name in names if not name.startswith(".")]
+    return sorted(path for path in found if not suffixes or path.lower().endswith(tuple(suffixes)))
 
 
 def paths_by_name(paths: Iterable[str], wanted: set[str], dataset: str) -> dict[str, str]:
-    """Return file name → relative path, for datasets whose table knows the name alone.
-
-    Raises:
-        DatasetError: If a wanted name lies in two places.
-    """
+    """Return wanted file name → relative path, where a table knows names alone; raises DatasetError if one lies in two places."""
     places: dict[str, str] = {}
     for path in paths:
         name = path.rpartition("/")[2]

@@ -48,11 +48,11 @@ def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | NDArray[Any]]
             if chosen not in archive.files:
                 raise ImageError(f"{path} has no array {chosen!r}; it has {', '.join(archive.files)}")
             images = archive[chosen]
+    except ImageError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise ImageError(f"cannot read {path}: {error}") from error
     except Exception as error:  # zipfile's own family, without importing it for its name
-        if isinstance(error, ImageError):
-            raise
         raise ImageError(f"cannot read {path}: {type(error).__name__}: {error}") from error
     if images.ndim < 3:
         raise ImageError(f"{path}: array {chosen!r} has shape {list(images.shape)}, not (N, H, W) or (N, H, W, C)")

@@ -45,7 +45,7 @@ def draw_shots(table: pd.DataFrame, labels: LabelSpace, shots: int, salt: str) -
     if labels.kind == "regression":
         raise ConfigError("data.shots counts samples a class, and regression has none; use data.fraction")
     train = table[table["split"] == "train"]
-    rounds = _round_order(train, salt)
+    rounds = group_fractions(train["sample_id"], f"{salt}/sample")  # by which the samples of one group are ordered
     chosen: set[int] = set()
     notes = []
     for name, member in _classes(target_matrix(train, labels), labels):
@@ -108,11 +108,7 @@ def draw_fold(table: pd.DataFrame, labels: LabelSpace | None, folds: int, fold: 
 
 
 def group_strata(rows: pd.DataFrame, labels: LabelSpace | None) -> pd.Series:
-    """Return each group's stratum: its rarest class (fewest groups), a quantile of its mean value, or −1 without labels.
-
-    Returns:
-        int64 by group name.
-    """
+    """Return group name → stratum (int64): its rarest class (fewest groups), a quantile of its mean value, −1 without labels."""
     groups = rows["group"]
     if labels is None:
         return pd.Series(UNLABELLED, index=pd.Index(groups.unique()))
@@ -168,20 +164,12 @@ def _classes(targets: NDArray[np.float32], labels: LabelSpace) -> Iterator[tuple
     if labels.exclusive:
         top = np.nanmax(np.where(np.isnan(targets), -1, targets), axis=1, keepdims=True)
         largest = (targets == top) & (top > 0)
-        one = largest.sum(axis=1) == 1
-        for k, name in enumerate(labels.names):
-            yield name, largest[:, k] & one
+        one = largest.sum(axis=1, keepdims=True) == 1
+        yield from zip(labels.names, (largest & one).T, strict=True)
         return
     present = targets > 0.5
-    for k, name in enumerate(labels.names):
-        yield name, present[:, k]
-    without: NDArray[np.bool_] = np.asarray(~present.any(axis=1) & ~np.isnan(targets).all(axis=1))
-    yield "no finding", without
-
-
-def _round_order(train: pd.DataFrame, salt: str) -> NDArray[np.float64]:
-    """Return a number for each sample by which those of one group are ordered."""
-    return group_fractions(train["sample_id"], f"{salt}/sample")
+    yield from zip(labels.names, present.T, strict=True)
+    yield "no finding", np.asarray(~present.any(axis=1) & ~np.isnan(targets).all(axis=1))
 
 
 def _keep(table: pd.DataFrame, chosen: pd.Index) -> pd.DataFrame:

@@ -6,7 +6,6 @@ moves no other group.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.errors import DatasetError
+from medzoo.data.seeding import stable_hash
 
 
 def group_fractions(groups: pd.Series, salt: str) -> NDArray[np.float64]:
@@ -27,10 +27,8 @@ def group_fractions(groups: pd.Series, salt: str) -> NDArray[np.float64]:
         (N,) float64: the first 53 bits of SHA-256 of salt and group, as a fraction.
     """
     codes, names = pd.factorize(groups.astype(str))
-    fractions = np.array(
-        [int.from_bytes(hashlib.sha256(f"{salt}\x1f{n}".encode()).digest()[:8], "big") >> 11 for n in names],
-        dtype=np.float64,
-    ) / float(1 << 53)
+    first_bits = np.array([stable_hash(f"{salt}\x1f{name}") >> 11 for name in names], dtype=np.float64)
+    fractions: NDArray[np.float64] = first_bits / float(1 << 53)
     return fractions[codes]
 
 
@@ -135,11 +133,7 @@ def fold_of(groups: pd.Series, folds: int, salt: str, strata: pd.Series | None =
 
 
 def shared_groups(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the groups that stand in more than one split.
-
-    Returns:
-        Group name → its splits, for the offending groups only; empty when no split cuts a group.
-    """
+    """Return group name → its splits, of the groups that stand in more than one; empty when no split cuts a group."""
     pairs = table[["group", "split"]].drop_duplicates()
     several = pairs[pairs["group"].duplicated(keep=False)]
     splits = several.groupby("group", sort=False)["split"].unique()

@@ -54,11 +54,7 @@ class LearntFrom:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LearntFrom:
-        """Read `to_bytes` back.
-
-        Raises:
-            CheckpointError: If the record is damaged.
-        """
+        """Read `to_bytes` back; raises CheckpointError if the record is damaged."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
 

@@ -47,11 +47,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header | None:
-    """Return the header of a CSV file, None of a file without one.
-
-    Raises:
-        UNREADABLE: One of them, if the file cannot be read.
-    """
+    """Return the header of a CSV file, None of a file without one; raises one of `UNREADABLE` if it cannot be read."""
     numbered = enumerate(records(path))
     for number, (_, line, cells) in numbered:
         if any(cell.strip() for cell in cells):

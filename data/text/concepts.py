@@ -131,10 +131,7 @@ class ConceptList(Wording):
 
         Concepts are a list there: their order is that of the scores, and JSON with sorted keys would lose a mapping's.
         """
-        concepts = [
-            {"name": name, "texts": list(c.texts), "group": c.group, "column": c.column, "source": c.source}
-            for name, c in self.concepts.items()
-        ]
+        concepts = [{"name": name, **vars(c), "texts": list(c.texts)} for name, c in self.concepts.items()]
         return {**super().to_dict(), "concepts": concepts}
 
     @classmethod

@@ -139,17 +139,13 @@ class Prompts(Wording):
         if synonyms and (without or not self.held_out_synonyms):
             raise ConfigError(f"prompts {self.name!r} hold no synonyms out for {', '.join(map(repr, without)) or 'any class'}; "
                               "list some under held_out_synonyms")  # fmt: skip
-        changed = replace(self, name=f"{self.name}/held-out", held_out_templates=(), held_out_synonyms={}, caption_templates=())
-        if templates:
-            changed = replace(changed, templates=self.held_out_templates)
-        if not synonyms:
-            return changed
-        held = self.held_out_synonyms
-        return replace(
-            changed,
-            classes={name: held[name] for name in self.classes},
-            pairs={name: (held[name], no) for name, (_, no) in self.pairs.items()},
-        )
+        changed: dict[str, Any] = {"templates": self.held_out_templates} if templates else {}
+        if synonyms:
+            held = self.held_out_synonyms
+            changed["classes"] = {name: held[name] for name in self.classes}
+            changed["pairs"] = {name: (held[name], no) for name, (_, no) in self.pairs.items()}
+        changed |= {"held_out_templates": (), "held_out_synonyms": {}, "caption_templates": ()}
+        return replace(self, name=f"{self.name}/held-out", **changed)
 
     def check(self, labels: LabelSpace, concepts: ConceptSpace | None = None) -> None:
         """Hold the prompts against a dataset.

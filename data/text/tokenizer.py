@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the description; raised when an older medzoo would read a newer description wrongly."""
 
-_KINDS = ("clip_bpe", "hugging_face")
+_KINDS = {
+    "clip_bpe": ("start_id", "end_id", "whole_tokens"),
+    "hugging_face": ("padding_side", "truncation_side", "split_special_tokens", "zeroed_id"),
+}
+"""Kind → the keys that its description has besides those of every kind."""
 _SIDES = ("left", "right")
 
 
@@ -92,10 +96,8 @@ class Tokenizer:
         length = self.context_length
         rows = np.full((len(texts), length), self._settings["pad_id"], dtype=np.int64)
         for row, (ids, _) in zip(rows, self._encode(texts), strict=True):
-            if self._settings.get("padding_side") == "left":
-                row[length - len(ids) :] = ids
-            else:
-                row[: len(ids)] = ids
+            start = length - len(ids) if self._settings.get("padding_side") == "left" else 0
+            row[start : start + len(ids)] = ids
         if self._settings.get("zeroed_id") is not None:
             rows[rows == self._settings["zeroed_id"]] = 0
         return rows
@@ -148,15 +150,11 @@ def _one_space(text: str) -> str:
     return " ".join(text.split())
 
 
-def _canonical(text: str) -> str:
-    return _one_space(text.replace("_", " ").translate(_NO_PUNCTUATION).lower())
-
-
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _CLEANINGS: dict[str, Callable[[str], str]] = {
     "lower": lambda text: _one_space(text).lower(),
     "whitespace": _one_space,
-    "canonicalize": _canonical,
+    "canonicalize": lambda text: _one_space(text.replace("_", " ").translate(_NO_PUNCTUATION).lower()),
 }
 
 
@@ -219,13 +217,9 @@ def _checked(described: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"tokenizer format {described.get('format')!r} is not {FORMAT}; use the medzoo that wrote it, or a newer"
         )
-    if described.get("kind") not in _KINDS:
+    if described.get("kind") not in list(_KINDS):
         raise UnknownNameError("tokenizer kind", described.get("kind"), _KINDS)
-    own = {
-        "clip_bpe": ("start_id", "end_id", "whole_tokens"),
-        "hugging_face": ("padding_side", "truncation_side", "split_special_tokens", "zeroed_id"),
-    }[described["kind"]]
-    for key in ("tokenizer", "context_length", "cleaning", "pad_id", *own):
+    for key in ("tokenizer", "context_length", "cleaning", "pad_id", *_KINDS[described["kind"]]):
         if key not in described:
             raise ConfigError(f"the tokenizer's description has no {key!r}; write it again")
     for key in ("context_length", "pad_id", "start_id", "end_id"):

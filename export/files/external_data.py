@@ -50,7 +50,8 @@ def check_external(path: Path, described: str | None, found: ModelFile) -> None:
                 "do not use this file"
             )
     try:
-        sealed = {} if described is None else {str(name): (int(e["bytes"]), str(e["sha256"])) for name, e in _entries(described)}
+        entries = {} if described is None else json.loads(described)
+        sealed = {str(name): (int(e["bytes"]), str(e["sha256"])) for name, e in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise OnnxFileError(f"{path} is damaged: its list of external files cannot be read; copy or export it again") from None
     if set(sealed) != found.locations:
@@ -109,10 +110,6 @@ def write_external(model: Any, data: Path, name: str) -> Any:
     return bare
 
 
-def _entries(described: str) -> list[tuple[Any, Any]]:
-    return list(json.loads(described).items())
-
-
 def _check_file(path: Path, name: str, size: int, digest: str) -> None:
     data = path.parent / name
     try:
@@ -142,10 +139,10 @@ def _without_initializers(model: Any) -> Any:
         for described, value in message.ListFields():
             if described.name in ("graph", "initializer"):
                 continue
-            if described.message_type is None and not hasattr(value, "extend"):
-                setattr(copy, described.name, value)
-            elif hasattr(value, "extend"):
+            if hasattr(value, "extend"):
                 getattr(copy, described.name).extend(value)
+            elif described.message_type is None:
+                setattr(copy, described.name, value)
             else:
                 getattr(copy, described.name).CopyFrom(value)
     return bare

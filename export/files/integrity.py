@@ -24,11 +24,7 @@ PLACEHOLDER = PREFIX.decode() + "0" * 64
 
 
 def seal(content: bytes) -> bytes:
-    """Replace the placeholder in a serialised model by the sum of the whole.
-
-    Raises:
-        OnnxFileError: If the placeholder is not there exactly once.
-    """
+    """Replace the placeholder in a serialised model by the sum of the whole; OnnxFileError unless it is there exactly once."""
     place = content.find(PLACEHOLDER.encode())
     if place < 0 or content.count(PLACEHOLDER.encode()) != 1:
         raise OnnxFileError("the model to seal must hold the placeholder of its sum exactly once")
@@ -57,23 +53,18 @@ def check(path: Path) -> None:
 
 def read_metadata(path: Path, key: str) -> str | None:
     """Return an entry of a file's metadata; None if it has none, or is no ONNX file. It is not checked: see `check`."""
-    with _mapped(path) as content:
-        try:
-            place = read_model(content).metadata.get(key)
-        except MalformedError:
-            return None
-        return None if place is None else bytes(content[slice(*place)]).decode("utf-8", "replace")
+    with _mapped(path) as content, contextlib.suppress(MalformedError):
+        if (place := read_model(content).metadata.get(key)) is not None:
+            return bytes(content[slice(*place)]).decode("utf-8", "replace")
+    return None
 
 
 def weight_files(path: Path) -> set[str]:
     """Return the names of the files that a graph reads its weights from; none if there is no such graph."""
-    if not path.is_file():
-        return set()
-    with _mapped(path) as content:
-        try:
+    if path.is_file():
+        with _mapped(path) as content, contextlib.suppress(MalformedError):
             return read_model(content).locations
-        except MalformedError:
-            return set()
+    return set()
 
 
 def files_of(path: Path) -> list[Path]:
@@ -86,12 +77,10 @@ def _check_sum(path: Path, content: Content, found: ModelFile) -> None:
     if last - first != len(PLACEHOLDER) or bytes(content[first : first + len(PREFIX)]) != PREFIX:
         raise OnnxFileError(f"{path} is truncated or was not exported by medzoo (it holds no checksum); export it again")
     start = first + len(PREFIX)
-    digest = hashlib.sha256()
-    with memoryview(content) as view:
-        for part in (view[:start], b"0" * 64, view[last:]):
-            digest.update(part)
-            if isinstance(part, memoryview):
-                part.release()
+    with memoryview(content) as view, view[:start] as before, view[last:] as after:
+        digest = hashlib.sha256(before)
+        digest.update(b"0" * 64)
+        digest.update(after)
     if digest.hexdigest().encode() != bytes(content[start:last]):
         raise OnnxFileError(f"{path} is damaged or was altered: its SHA-256 does not match; copy or export it again")
 

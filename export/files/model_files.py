@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,43 +74,32 @@ def open_model(model: onnx.ModelProto, limit: int | None = None) -> Any:
     """Return a CPU `onnxruntime.InferenceSession` of a model, by way of a temporary folder where it is too large for bytes."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of initialisers that may be overridden, which is what they are for
-    providers = ["CPUExecutionProvider"]
-    if weight_bytes(model) <= (LIMIT if limit is None else limit):
-        return onnxruntime.InferenceSession(serialise(model), options, providers=providers)
-    with _in_folder(model) as path:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    with _given(model, limit) as given:
+        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
 def check_model(model: onnx.ModelProto, limit: int | None = None) -> None:
-    """Run ONNX's own full check, types and shapes included.
-
-    Raises:
-        onnx.checker.ValidationError: If it fails; or onnx.shape_inference.InferenceError.
-    """
-    if weight_bytes(model) <= (LIMIT if limit is None else limit):
-        onnx.checker.check_model(model, full_check=True)
-        return
-    with _in_folder(model) as path:
-        onnx.checker.check_model(str(path), full_check=True)
+    """Run ONNX's own full check, types and shapes included; its ValidationError or InferenceError if it fails."""
+    with _given(model, limit) as given:
+        onnx.checker.check_model(given, full_check=True)
 
 
 def serialise(model: onnx.ModelProto) -> bytes:
-    """Return a model's bytes.
-
-    Raises:
-        ExportError: If it is above protobuf's limit of 2 GiB.
-    """
+    """Return a model's bytes; ExportError if it is above protobuf's limit of 2 GiB."""
     try:
-        content: bytes = model.SerializeToString()
+        return bytes(model.SerializeToString())
     except Exception as error:  # google.protobuf.message.EncodeError, without importing protobuf for its name
         raise ExportError(f"the graph itself, without its weights' file, is too large for protobuf ({error})") from error
-    return content
 
 
 @contextlib.contextmanager
-def _in_folder(model: onnx.ModelProto) -> Any:
+def _given(model: onnx.ModelProto, limit: int | None) -> Iterator[bytes | str]:
+    """Give a model's bytes, or where it is too large for these the path of its file, for as long as the context lasts."""
+    if weight_bytes(model) <= (LIMIT if limit is None else limit):
+        yield serialise(model)
+        return
     # Windows keeps a mapped file: what cannot be removed then is left to the system's own cleaning.
     with tempfile.TemporaryDirectory(prefix="medzoo-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(serialise(write_external(model, path.with_name("model.onnx.data"), "model.onnx.data")))
-        yield path
+        yield str(path)

@@ -54,13 +54,7 @@ class ModelFile:
 
 
 def read_model(content: Content) -> ModelFile:
-    """Walk a serialised ModelProto.
-
-    Args:
-        content: The file's bytes, or a memory map of them.
-
-    Returns:
-        What it says of itself.
+    """Walk a serialised ModelProto, a file's bytes or a memory map of them, and return what it says of itself.
 
     Raises:
         MalformedError: If the bytes are no such message: truncated, nested too deeply, an entry without key or value, or one

@@ -22,12 +22,7 @@ DEFAULT_TEXTS = ("an image of the skin", "a chest film without finding", "a scan
 
 
 class TextTower(nn.Module):
-    """Tokens → `text_embedding` (N, E), unit vectors.
-
-    Attributes:
-        spec: The model's spec.
-        outputs: Output names.
-    """
+    """Tokens → `text_embedding` (N, E), unit vectors; `spec` and `outputs` are those of a `medzoo.tasks.task.Deployable`."""
 
     outputs = ("text_embedding",)
 
@@ -58,9 +53,8 @@ class ZeroShotGraph(nn.Module):
         self.model = task.model
         self.scale = classifier.scale
         self.members = classifier.members
-        self.register_buffer("positive", torch.from_numpy(np.ascontiguousarray(classifier.positive.T)))
-        negative = classifier.negative
-        self.register_buffer("negative", None if negative is None else torch.from_numpy(np.ascontiguousarray(negative.T)))
+        for name, vectors in (("positive", classifier.positive), ("negative", classifier.negative)):
+            self.register_buffer(name, None if vectors is None else torch.from_numpy(np.ascontiguousarray(vectors.T)))
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

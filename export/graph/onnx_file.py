@@ -91,19 +91,16 @@ def prove_graph(
     graph.to("cpu").eval()  # type: ignore[attr-defined]
     extras = (*getattr(graph, "extra_inputs", ()), *optional_inputs(graph))
     model, planes = on_planes(_to_onnx(graph, extras), minimal)
-    for extra in extras:
-        if extra.default is not None:
-            make_optional(model, extra)
+    optional = [extra for extra in extras if extra.default is not None]
+    for extra in optional:
+        make_optional(model, extra)
     session = open_model(model)
     # An optional input is proven by one row for the whole batch, as its default is, and by the default; the metric by that too.
-    parity = check_parity(
-        graph, session, images, extras={e.name: e.example if e.default is None else e.example[:1] for e in extras}
-    )
-    if any(extra.default is not None for extra in extras):
-        plain = check_parity(
-            graph, session, images, extras={e.name: e.example if e.default is None else e.default for e in extras}
-        )
-        parity = max(parity, plain, key=lambda found: found.relative)
+    given = [{e.name: e.example if e.default is None else e.example[:1] for e in extras}]
+    if optional:
+        given.append({e.name: e.example if e.default is None else e.default for e in extras})
+    proofs = [check_parity(graph, session, images, extras=values) for values in given]
+    parity = max(proofs, key=lambda found: found.relative)
     metric = None if targets is None else _check_metric(graph, session, images, targets)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": metric}
     if metric is None or targets is None:
@@ -135,7 +132,7 @@ def export_text_tower(graph: Any, path: Path, tokenizer: Tokenizer, texts: Seque
 def prove_text_tower(graph: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> ProvenGraph:
     """Export a text tower and prove it equal to torch, without writing it; see `export_text_tower`."""
     tokens = torch.from_numpy(tokenizer(list(texts)))
-    model = _traced(graph, (tokens[:2],), ["tokens"], ({0: torch.export.Dim.DYNAMIC},), [("batch",)])
+    model = _traced(graph, (tokens[:2],), {"tokens": ("batch",)})
     parity = check_text_parity(graph, open_model(model), tokens)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": None}
     further = {"medzoo.tokenizer": json.dumps(tokenizer.to_dict(), ensure_ascii=False)}
@@ -163,13 +160,8 @@ def write_graph(
     if reduced is not None:
         report["float32"] = {key: report.pop(key) for key in PROOF if key in report}
     report |= further or {}
-    return _write(proven.model if reduced is None else reduced, proven.graph, report, path, dict(proven.further))
-
-
-def _write(
-    model: onnx.ModelProto, graph: Any, report: dict[str, Any], path: Path, further: dict[str, str] | None = None
-) -> dict[str, Any]:
-    _describe(model, graph, report, further or {})
+    model = proven.model if reduced is None else reduced
+    _describe(model, proven.graph, report, proven.further)
     return {**report, **write_model(model, path)}
 
 
@@ -180,28 +172,22 @@ def _to_onnx(graph: Any, extras: Sequence[ExtraInput]) -> onnx.ModelProto:
     shape = (2, *side[:-2], side[-2] + 3, side[-1] + 5, preprocess.channels)
     example = torch.zeros(shape, dtype=torch.uint8 if preprocess.dtype == "uint8" else torch.float32)
     dims = ("batch", "depth", "height", "width")[: len(shape) - 1] if preprocess.is_volume else ("batch", "height", "width")
-    named: list[tuple[str | None, ...]] = [dims, *(extra.dims for extra in extras)]
-    dynamic = tuple({place: torch.export.Dim.DYNAMIC for place, name in enumerate(names) if name} for names in named)
     inputs = (example, *(extra.example for extra in extras))
-    return _traced(graph, inputs, ["image", *(extra.name for extra in extras)], dynamic, named)
+    return _traced(graph, inputs, {"image": dims, **{extra.name: extra.dims for extra in extras}})
 
 
-def _traced(
-    graph: Any,
-    inputs: tuple[torch.Tensor, ...],
-    names: list[str],
-    dynamic: tuple[dict[int, Any], ...],
-    dims: Sequence[Sequence[str | None]],
-) -> onnx.ModelProto:
+def _traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tuple[str | None, ...]]) -> onnx.ModelProto:
+    """Trace a graph; `named` are its inputs, each with a name for every dynamic dimension and None for a fixed one."""
+    dynamic = tuple({place: torch.export.Dim.DYNAMIC for place, name in enumerate(dims) if name} for dims in named.values())
     try:
         with quiet_library(output=True):
             program = torch.onnx.export(
-                graph, inputs, dynamo=True, opset_version=OPSET, input_names=names, output_names=list(graph.outputs),
+                graph, inputs, dynamo=True, opset_version=OPSET, input_names=list(named), output_names=list(graph.outputs),
                 dynamic_shapes=dynamic, external_data=False, verbose=False,
             )  # fmt: skip
         assert program is not None
         model: onnx.ModelProto = program.model_proto
-        for given, shown in zip(model.graph.input, dims, strict=True):
+        for given, shown in zip(model.graph.input, named.values(), strict=True):
             for place, name in enumerate(shown):
                 if name:
                     given.type.tensor_type.shape.dim[place].dim_param = name
@@ -217,13 +203,10 @@ def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targ
     labels = graph.spec.labels
     name = METRICS[labels.kind][0]
     defaults = tuple(getattr(graph, "optional_inputs", {}).values())
-    ours, theirs = [], []
-    for image in images:
-        with torch.no_grad():
-            ours.append(graph.forward(torch.from_numpy(image[None]), *defaults)[0].numpy())
-        theirs.append(session.run([graph.outputs[0]], {"image": image[None]})[0])
-    in_torch = monitor_value(labels, targets, np.concatenate(ours), name)
-    in_onnx = monitor_value(labels, targets, np.concatenate(theirs), name)
+    with torch.no_grad():
+        ours = [graph.forward(torch.from_numpy(image[None]), *defaults)[0].numpy() for image in images]
+    theirs = [session.run([graph.outputs[0]], {"image": image[None]})[0] for image in images]
+    in_torch, in_onnx = (monitor_value(labels, targets, np.concatenate(found), name) for found in (ours, theirs))
     limit = METRIC_LOSS
     if labels.kind == "regression":  # an error in the labels' units: their spread is the scale
         limit *= float(np.nanmean(np.nanstd(targets, axis=0))) or 1.0
@@ -235,16 +218,13 @@ def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targ
 def licences(card: Mapping[str, Any]) -> list[str]:
     """Return the licences of all data that a network has learnt from, each once, those of its own training first.
 
-    Args:
-        card: `data` of a spec; see `medzoo.data.dataset.data_card`.
+    `card` is `data` of a spec; see `medzoo.data.dataset.data_card`.
     """
-    found = [str(card.get("licence", ""))]
-    for earlier in card.get("learnt_from", ()):
-        found += licences(earlier)
-    return [name for place, name in enumerate(found) if name and name not in found[:place]]
+    earlier = (name for learnt in card.get("learnt_from", ()) for name in licences(learnt))
+    return [name for name in dict.fromkeys([str(card.get("licence", "")), *earlier]) if name]
 
 
-def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], further: dict[str, str]) -> None:
+def _describe(model: onnx.ModelProto, graph: Any, report: dict[str, Any], further: Mapping[str, str]) -> None:
     spec = graph.spec
     entries = {
         "medzoo.format": FORMAT,

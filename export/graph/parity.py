@@ -80,12 +80,10 @@ def check_parity(
     given = dict(extras or {})
     ours: list[list[NDArray[Any]]] = []
     theirs: list[list[NDArray[Any]]] = []
-    sizes = []
     variants = _size_variants(images)
-    compared = min(len(variants[0]), sum(BATCHES))
-    distinct = len({image.tobytes() for image in variants[0][:compared]})
+    sizes = tuple(tuple(variant[0].shape[:-1]) for variant in variants)
+    distinct = len({image.tobytes() for image in variants[0][: sum(BATCHES)]})
     for variant in variants:
-        sizes.append(tuple(variant[0].shape[:-1]))
         start = 0
         for batch in BATCHES:
             # Images of one size alone can share a batch; repeat the few there are rather than test less.
@@ -100,12 +98,11 @@ def check_parity(
     for name, mine, other in zip(graph.outputs[1:], further, others, strict=True):
         _check_further(name, mine, other)
     if graph.outputs[0].endswith("_embedding"):
-        return _check_embeddings(a, b, distinct, tuple(sizes))
+        return _check_embeddings(a, b, distinct, sizes)
     if a.shape != b.shape or not np.isfinite(b).all():
         raise ExportError(f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}")
-    labels = graph.spec.labels
-    if labels is not None and labels.kind == "regression":
-        # Quantities have units of their own and no class that is on top.
+    regression = graph.spec.labels is not None and graph.spec.labels.kind == "regression"
+    if regression:  # quantities have units of their own and no class that is on top
         scale = np.array([_scale(column) for column in a.T])
         same = np.ones(len(a), dtype=bool)
     else:
@@ -113,15 +110,12 @@ def check_parity(
         top = b.argmax(axis=1)
         same = a.max(axis=1) - np.take_along_axis(a, top[:, None], axis=1)[:, 0] <= 2 * tolerance * scale[0]
     difference = np.abs(a - b)
-    report = Parity(
-        distinct, tuple(sizes), BATCHES, float(difference.max()), float(a.std()), float((difference / scale).max()),
-        float(same.mean()),
-    )  # fmt: skip
-    if report.relative > tolerance or report.agreement < 1:
-        regression = labels is not None and labels.kind == "regression"
-        what, also = ("values", "") if regression else ("logits", f", top class the same for {report.agreement:.1%}")
+    relative, agreement = float((difference / scale).max()), float(same.mean())
+    report = Parity(distinct, sizes, BATCHES, float(difference.max()), float(a.std()), relative, agreement)
+    if relative > tolerance or agreement < 1:
+        what, also = ("values", "") if regression else ("logits", f", top class the same for {agreement:.1%}")
         raise ExportError(
-            f"the graph differs from torch: {what} by {report.relative:.2e} of their standard deviation (limit {tolerance:g})"
+            f"the graph differs from torch: {what} by {relative:.2e} of their standard deviation (limit {tolerance:g})"
             f"{also}; no file was written"
         )
     return report
@@ -142,11 +136,7 @@ def _check_further(name: str, ours: NDArray[Any], theirs: NDArray[Any]) -> None:
 
 
 def check_text_parity(graph: Any, session: Any, tokens: torch.Tensor) -> Parity:
-    """Compare a text tower with its session on (N, L) tokens, in batches of 1, 2, 3 and 7.
-
-    Raises:
-        ExportError: If an embedding's cosine is below the limit.
-    """
+    """Compare a text tower with its session on (N, L) tokens, in batches of 1, 2, 3 and 7; ExportError below the least cosine."""
     ours, theirs, start = [], [], 0
     for batch in (*BATCHES, len(tokens)):
         chosen = tokens[[(start + i) % len(tokens) for i in range(batch)]]

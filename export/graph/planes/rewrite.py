@@ -28,7 +28,7 @@ import onnx
 from onnx import NodeProto, helper, numpy_helper
 
 from medzoo.export.graph.planes.depth_window import CONSTANT_TERM, DepthWindow, MinimalFilter
-from medzoo.export.graph.planes.tensors import VOLUME, Floats, PlaneGraph, UnknownError
+from medzoo.export.graph.planes.tensors import VOLUME, Attributes, Floats, PlaneGraph, UnknownError
 
 POINTWISE = frozenset(
     {"Relu", "LeakyRelu", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Mish", "Gelu", "Identity", "Clip"}
@@ -123,9 +123,7 @@ class _Rewriting(PlaneGraph):
         else:
             self._filtered(node, minimal, flat, weight, bias)
 
-    def _stacked(
-        self, node: NodeProto, window: DepthWindow, flat: Mapping[str, Any], weight: Floats, bias: Floats | None
-    ) -> None:
+    def _stacked(self, node: NodeProto, window: DepthWindow, flat: Attributes, weight: Floats, bias: Floats | None) -> None:
         """Write a convolution over the planes each output is made of."""
         used = window.inside.any(axis=0)
         if not used.any():
@@ -145,9 +143,7 @@ class _Rewriting(PlaneGraph):
         self.convolution_2d(node, planes, weight, bias, flat, node.output[0])
         self.held.add(node.output[0])
 
-    def _filtered(
-        self, node: NodeProto, minimal: MinimalFilter, flat: Mapping[str, Any], weight: Floats, bias: Floats | None
-    ) -> None:
+    def _filtered(self, node: NodeProto, minimal: MinimalFilter, flat: Attributes, weight: Floats, bias: Floats | None) -> None:
         """Write a convolution as products of turned planes: turn, multiply group by group, turn back."""
         result, products = node.output[0], len(minimal.kernel)
         channels, depth, height, width = self.shape(node.input[0])
@@ -206,12 +202,10 @@ class _Rewriting(PlaneGraph):
         result, (channels, depth, _, _) = node.output[0], self.shape(node.input[0])
         by_plane = self.emit("GlobalAveragePool", [self.planes(node.input[0])], f"{result}_planes")
         rows = self.reshape(by_plane, (-1, depth, channels))
-        axis = self.constant(np.array([1]))
-        if not found.get("keepdims", 1):
-            self.emit("ReduceMean", [rows, axis], result, keepdims=0)
-            return
-        mean = self.emit("ReduceMean", [rows, axis], f"{result}_rows", keepdims=0)
-        self.reshape(mean, (-1, channels, 1, 1, 1), result)
+        kept, axis = found.get("keepdims", 1), self.constant(np.array([1]))
+        mean = self.emit("ReduceMean", [rows, axis], f"{result}_rows" if kept else result, keepdims=0)
+        if kept:
+            self.reshape(mean, (-1, channels, 1, 1, 1), result)
 
     def _batch_norm(self, node: NodeProto) -> None:
         if len(node.output) > 1 or any(name in self.held for name in node.input[1:]):
@@ -233,23 +227,17 @@ class _Rewriting(PlaneGraph):
             names.append(name if single else self.planes(name))
         self.keep(node, names)
 
-    def _window(
-        self, node: NodeProto, found: Mapping[str, Any], kernel: Sequence[int]
-    ) -> tuple[DepthWindow, dict[str, list[int]]]:
+    def _window(self, node: NodeProto, found: Attributes, kernel: Sequence[int]) -> tuple[DepthWindow, Attributes]:
         """Return the kernel along depth, and the attributes of the 2D operation in plane."""
         if found.get("auto_pad", b"NOTSET") != b"NOTSET" or found.get("storage_order", 0):
             raise UnknownError(f"{node.op_type} {node.name} has auto_pad or storage_order")
         pads, strides = list(found.get("pads", [0] * 6)), list(found.get("strides", [1] * 3))
         dilations = list(found.get("dilations", [1] * 3))
         sizes = self.shape(node.input[0])[1], self.shape(node.output[0])[1]
-        flat = {
-            "kernel_shape": list(kernel[1:]),
-            "pads": [*pads[1:3], *pads[4:]],
-            "strides": strides[1:],
-            "dilations": dilations[1:],
-        }
+        flat = {"kernel_shape": list(kernel[1:]), "pads": [*pads[1:3], *pads[4:]]}
+        flat |= {"strides": strides[1:], "dilations": dilations[1:]}
         return DepthWindow(*sizes, kernel[0], strides[0], dilations[0], pads[0]), flat
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
+def _attributes(node: NodeProto) -> Attributes:
     return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 Floats = NDArray[np.float32]
+Attributes = Mapping[str, Any]
+"""Of a node, by name."""
 VOLUME = 5
 """Dimensions of (N, C, D, H, W)."""
 
@@ -53,8 +56,7 @@ class PlaneGraph:
         for value in self.original.graph.output:
             if value.name in self.held:
                 raise UnknownError(f"the output {value.name} is a volume")
-        written = onnx.ModelProto()
-        written.CopyFrom(self.original)
+        written = deepcopy(self.original)
         graph = written.graph
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self.nodes)
@@ -99,8 +101,7 @@ class PlaneGraph:
 
     def keep(self, node: NodeProto, names: Sequence[str]) -> None:
         """Keep an operation that does the same on planes."""
-        copy = NodeProto()
-        copy.CopyFrom(node)
+        copy = deepcopy(node)
         del copy.input[:]
         copy.input.extend(names)
         self.nodes.append(copy)
@@ -121,9 +122,9 @@ class PlaneGraph:
         return result
 
     def convolution_2d(
-        self, node: NodeProto, planes: str, weight: Floats, bias: Floats | None, flat: Mapping[str, Any], result: str
+        self, node: NodeProto, planes: str, weight: Floats, bias: Floats | None, flat: Attributes, result: str
     ) -> str:
-        """Write a convolution as 2D under its own name, its weights under theirs: reports name layers by them.
+        """Write a convolution as 2D under its own name, its weights under theirs: reports name layers by them; return `result`.
 
         Args:
             node: The 3D convolution.
@@ -132,9 +133,6 @@ class PlaneGraph:
             bias: (O), or None.
             flat: Attributes of the 2D operation.
             result: Name of the output, (M, O, H', W').
-
-        Returns:
-            `result`.
         """
         alone = sum(node.input[1] in other.input for other in self.original.graph.node) == 1
         own = node.input[1] if alone else f"{node.input[1]}_{node.name}"

@@ -5,6 +5,7 @@ Importing this module imports neither torch nor onnxruntime; its names load what
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,15 +13,10 @@ if TYPE_CHECKING:
     from medzoo.export.runtime.model import OnnxModel
 
 __all__ = ["OnnxModel", "export_onnx"]
+_HOMES = {"OnnxModel": "medzoo.export.runtime.model", "export_onnx": "medzoo.export.graph.onnx_file"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "OnnxModel":
-        from medzoo.export.runtime.model import OnnxModel
-
-        return OnnxModel
-    if name == "export_onnx":
-        from medzoo.export.graph.onnx_file import export_onnx
-
-        return export_onnx
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

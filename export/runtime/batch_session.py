@@ -47,9 +47,7 @@ class BatchSession:
         threads: Pieces that run at once.
 
     Raises:
-        MissingDependencyError: As `open_session`.
-        ProviderError: As `open_session`.
-        OnnxFileError: As `open_session`.
+        MissingDependencyError, ProviderError, OnnxFileError: As `open_session`.
     """
 
     def __init__(self, path: str | Path, settings: SessionSettings) -> None:
@@ -83,9 +81,7 @@ class BatchSession:
         count, names = len(feed[next(iter(rows))]), list(outputs)
 
         def run(session: Any, part: slice) -> list[NDArray[Any]]:
-            given = {name: value[part] if name in rows else value for name, value in feed.items()}
-            found: list[NDArray[Any]] = session.run(names, given)
-            return found
+            return list(session.run(names, {name: value[part] if name in rows else value for name, value in feed.items()}))
 
         pieces, rest = cut_batch(count, self.threads, piece) if self._cuts else ([], slice(0, count))
         found = self._side_by_side(run, pieces) if pieces else None

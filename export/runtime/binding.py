@@ -54,14 +54,9 @@ def run_bound(session: Any, feed: Mapping[str, Any], outputs: Sequence[str], dev
 
 
 def check_batch(images: Any, preprocess: Mapping[str, Any]) -> None:
-    """Refuse a batch that is not (N, H, W, C), or (N, D, H, W, C), of a model's channels and type.
+    """Refuse an array or tensor that is not (N, H, W, C), or (N, D, H, W, C), of the channels and type of a spec's `preprocess`.
 
-    Args:
-        images: A NumPy array or torch tensor.
-        preprocess: The model's, from its spec.
-
-    Raises:
-        ImageError: If it is not; nothing is converted.
+    Nothing is converted: an ImageError says what it is and what is wanted.
     """
     size, channels, dtype = (preprocess[name] for name in ("size", "channels", "dtype"))
     if images.ndim != len(size) + 2 or images.shape[-1] != channels or str(images.dtype).removeprefix("torch.") != dtype:
@@ -70,13 +65,7 @@ def check_batch(images: Any, preprocess: Mapping[str, Any]) -> None:
 
 
 def blank_feed(session: Any, batch_size: int, image: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """Return zeros for each input that a session must have.
-
-    Args:
-        session: An `onnxruntime.InferenceSession`.
-        batch_size: Images, or rows of tokens.
-        image: (H, W, C) or (D, H, W, C).
-    """
+    """Return zeros for each input of a session: `batch_size` images of shape (H, W, C) or (D, H, W, C), or rows of tokens."""
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(float16)": np.float16}
     feed: dict[str, NDArray[Any]] = {}
     for given in session.get_inputs():

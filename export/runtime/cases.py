@@ -28,17 +28,11 @@ def mean_of_cases(logits: NDArray[Any], lengths: Sequence[int], labels: LabelSpa
 
 
 def mean_of_concepts(concepts: NDArray[Any], lengths: Sequence[int]) -> NDArray[np.float32]:
-    """Average predicted concepts over each case's images, as logits, as training does.
+    """Average predicted concepts over each case's images, as logits, as training does; for `lengths` see `mean_of_cases`.
 
-    Args:
-        concepts: (sum of lengths, M) probabilities, case after case.
-        lengths: Images of each case, at least 1.
-
-    Returns:
-        (len(lengths), M) probabilities.
+    (sum of lengths, M) probabilities, case after case → (len(lengths), M) probabilities.
     """
     shares = np.clip(concepts.astype(np.float64), 1e-12, 1 - 1e-7)  # float32 has no share between 1 - 6e-8 and 1
     starts = np.cumsum([0, *lengths])[:-1]
     mean = np.add.reduceat(np.log(shares / (1 - shares)), starts, axis=0) / np.array(lengths)[:, None]
-    averaged: NDArray[np.float32] = (1 / (1 + np.exp(-mean))).astype(np.float32)
-    return averaged
+    return np.asarray(1 / (1 + np.exp(-mean)), np.float32)

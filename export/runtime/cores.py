@@ -12,8 +12,7 @@ CGROUP = Path("/sys/fs/cgroup")
 def available_cores(cgroup: Path = CGROUP) -> int:
     """Return the cores this process may use: those it may run on, but no more than its quota pays for, rounded up.
 
-    Args:
-        cgroup: Where the kernel's control groups are mounted.
+    The kernel's control groups, which tell of the quota, are mounted at `cgroup`.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(cgroup)
@@ -36,14 +35,11 @@ def cpu_quota(cgroup: Path = CGROUP) -> float | None:
     (docs.kernel.org/admin-guide/cgroup-v2.html and scheduler/sched-bwc.html).
     """
     try:
-        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
         try:
-            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{word}_us").read_text(encoding="ascii") for word in ("quota", "period"))
+            quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
         except (OSError, ValueError):
-            return None
-    try:
+            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{word}_us").read_text(encoding="ascii") for word in ("quota", "period"))
         share = float(quota) / float(period)
-    except (ValueError, ZeroDivisionError):  # "max": no quota
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max": no quota
         return None
     return share if share > 0 else None  # version 1 says -1 for none

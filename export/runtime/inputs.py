@@ -13,26 +13,13 @@ from medzoo.data.images.decode import pixel_count
 
 
 def pixel_bytes(image: Any, preprocess: Mapping[str, Any]) -> int | None:
-    """Return what a file's pixels will take once decoded for a model; None where its header does not tell.
-
-    Args:
-        image: A path or encoded bytes.
-        preprocess: The model's, from its spec.
-    """
+    """Return the bytes of a file's or encoded bytes' pixels as a spec's `preprocess` has them; None where no header tells."""
     count = pixel_count(image)
     return None if count is None else count * int(preprocess["channels"]) * np.dtype(preprocess["dtype"]).itemsize
 
 
 def check_class_embeddings(vectors: NDArray[Any], width: Any) -> NDArray[np.float32]:
-    """Return class vectors as a graph takes them.
-
-    Args:
-        vectors: (K, E).
-        width: E of the graph.
-
-    Raises:
-        OnnxFileError: If they are not K unit vectors of that width.
-    """
+    """Return (K, E) class vectors as a graph takes them; OnnxFileError if they are not K unit vectors of its `width`."""
     found = np.ascontiguousarray(vectors, np.float32)
     if found.ndim != 2 or not len(found) or (isinstance(width, int) and found.shape[1] != width):
         raise OnnxFileError(f"class_embeddings has shape {list(found.shape)}, not [classes, {width}]")
@@ -44,5 +31,4 @@ def check_class_embeddings(vectors: NDArray[Any], width: Any) -> NDArray[np.floa
 def unit_means(groups: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return (K, E) class vectors: the unit mean of each group of (n, E) unit embeddings, n at least 1."""
     means = [group.mean(axis=0) for group in groups]
-    vectors: NDArray[np.float32] = np.stack([mean / np.linalg.norm(mean) for mean in means]).astype(np.float32)
-    return vectors
+    return np.stack([mean / np.linalg.norm(mean) for mean in means], dtype=np.float32)

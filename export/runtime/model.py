@@ -82,9 +82,8 @@ class OnnxModel:
         self.inputs: tuple[str, ...] = tuple(given.name for given in self._session.get_inputs())
         self._preprocess: dict[str, Any] = self.spec["preprocess"]
         self._piece = images_per_piece(self._preprocess["size"] if "image" in self.inputs else ())
-        self._tokenizer: Tokenizer | None = None
-        if "medzoo.tokenizer" in metadata:
-            self._tokenizer = Tokenizer.from_dict(json.loads(metadata["medzoo.tokenizer"]))
+        tokenizer = metadata.get("medzoo.tokenizer")
+        self._tokenizer = None if tokenizer is None else Tokenizer.from_dict(json.loads(tokenizer))
 
     def predict(
         self,
@@ -261,13 +260,11 @@ class OnnxModel:
             raise ConfigError("embed_texts takes a list of at least one text")
         if batch_size < 1:
             raise ConfigError(f"batch_size {batch_size} must be at least 1")
-        parts = [
-            self._batches.run(
-                self.outputs[:1], {"tokens": tokenizer(list(texts[start : start + batch_size]))}, ["tokens"], self._piece
-            )
-            for start in range(0, len(texts), batch_size)
-        ]
-        return np.concatenate([part[self.outputs[0]] for part in parts])
+        parts = []
+        for start in range(0, len(texts), batch_size):
+            feed = {"tokens": tokenizer(list(texts[start : start + batch_size]))}
+            parts.append(self._batches.run(self.outputs[:1], feed, ["tokens"], self._piece)[self.outputs[0]])
+        return np.concatenate(parts)
 
     def class_embeddings(self, classes: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
         """Return (K, E) class vectors: the unit mean of each class's prompt embeddings, with a text tower's file.
@@ -307,10 +304,9 @@ class OnnxModel:
         """
         if self.labels is None:
             raise OnnxFileError("this model has no labels to average over a case")
-        empty = [str(place) for place, case in enumerate(cases) if not len(case)]
-        if empty:
-            raise ImageError(f"case {empty[0]} has no image")
         lengths = [len(case) for case in cases]
+        if 0 in lengths:
+            raise ImageError(f"case {lengths.index(0)} has no image")
         outputs = self.predict([image for case in cases for image in case], batch_size=batch_size)
         if self.spec["objective"].get("kind") in ("soft", "hard") and max(lengths, default=1) > 1:
             if self.spec["objective"]["residual"]:

@@ -44,20 +44,15 @@ def missing_libraries(ort: Any, provider: str) -> list[str]:
 
 def missing_driver() -> str | None:
     """Say what of NVIDIA's driver is missing on Linux; None if it answers."""
+    absent = []
     try:
         ctypes.CDLL("libcuda.so.1")
-        loaded = True
     except OSError:
-        loaded = False
-    devices = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()  # dxg: Windows' GPU inside WSL
-    if loaded and devices:
-        return None
-    absent = [] if loaded else ["libcuda.so.1 cannot be loaded"]
-    absent += [] if devices else ["there is no /dev/nvidia0"]
-    return (
-        f"no NVIDIA driver: {' and '.join(absent)} (install the driver until nvidia-smi lists a GPU; start a container with "
-        "--gpus all)"
-    )
+        absent.append("libcuda.so.1 cannot be loaded")
+    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():  # dxg: Windows' GPU inside WSL
+        absent.append("there is no /dev/nvidia0")
+    remedy = "install the driver until nvidia-smi lists a GPU; start a container with --gpus all"
+    return f"no NVIDIA driver: {' and '.join(absent)} ({remedy})" if absent else None
 
 
 def _load(folder: Path, name: str) -> str | None:

@@ -105,7 +105,7 @@ def open_session(path: str | Path, settings: SessionSettings) -> Any:
     try:
         session = _session(str(path), provider_options(settings), _session_options(settings))
     except Exception as error:  # ONNX Runtime's errors have no common base
-        raise OnnxFileError(f"onnxruntime cannot load {path}: {_line(error)}") from error
+        raise OnnxFileError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
     _check_assignment(session, settings.provider, PROVIDERS[settings.provider])
     return session
 
@@ -149,7 +149,7 @@ def run_probe(provider: str, wanted: str, options: Sequence[tuple[str, dict[str,
     except ProviderError:
         raise
     except Exception as error:
-        raise ProviderError(f"provider={provider} does not run here: {_line(error)}; medzoo doctor says more") from error
+        raise ProviderError(f"provider={provider} does not run here: {one_line(error)}; medzoo doctor says more") from error
     if not np.array_equal(result, PROBE_RESULT):
         raise ProviderError(
             f"provider={provider} computes wrongly: nine ones add up to {float(result.flat[0])}; update its driver"
@@ -157,11 +157,7 @@ def run_probe(provider: str, wanted: str, options: Sequence[tuple[str, dict[str,
 
 
 def onnxruntime() -> Any:
-    """Import ONNX Runtime.
-
-    Raises:
-        MissingDependencyError: If it is not installed.
-    """
+    """Import ONNX Runtime; MissingDependencyError if it is not installed."""
     try:
         import onnxruntime as ort
     except ModuleNotFoundError as error:
@@ -179,9 +175,8 @@ def provider_options(settings: SessionSettings) -> list[tuple[str, dict[str, str
     if settings.provider == "tensorrt":
         options = {**device, "trt_fp16_enable": str(settings.fp16)}
         if settings.engine_cache is not None:
-            cached = {"trt_engine_cache_enable": "True", "trt_timing_cache_enable": "True"}
-            folder = str(settings.engine_cache)
-            options |= {**cached, "trt_engine_cache_path": folder, "trt_timing_cache_path": folder}
+            options |= {"trt_engine_cache_enable": "True", "trt_timing_cache_enable": "True"}
+            options |= dict.fromkeys(("trt_engine_cache_path", "trt_timing_cache_path"), str(settings.engine_cache))
         # TensorRT gives what it cannot run to CUDA, so that tensors stay on the device.
         return [(PROVIDERS["tensorrt"], options), (PROVIDERS["cuda"], device)]
     return [(PROVIDERS[settings.provider], device if settings.provider == "cuda" else {})]
@@ -235,5 +230,6 @@ def _check_assignment(session: Any, provider: str, wanted: str) -> None:
             )
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return what an error of another library's says, without its line breaks and not all of a long one."""
     return " ".join(str(error).split())[:200]

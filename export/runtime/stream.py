@@ -178,16 +178,14 @@ class _Source:
         if self._next is None and not self._ended:
             try:
                 given = next(self._images, None)
-                self._ended = given is None
             except Exception as error:  # whatever a user's generator raises
-                self.failure, self._ended = error, True
-                given = None
+                self.failure, given = error, None
+            self._ended = given is None
             self._next = None if given is None else self._entry(*given)
         return self._next
 
     def take(self) -> _Entry | None:
-        entry = self.peek()
-        self._next = None
+        entry, self._next = self.peek(), None
         return entry
 
     def _entry(self, place: int, image: Image) -> _Entry:

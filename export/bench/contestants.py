@@ -5,7 +5,8 @@ That is what a server pays on every device, and it makes a GPU's work count: cop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medzoo.data.errors import MedzooError, MissingDependencyError, ProviderError
+from medzoo.export.bench.subjects import Subject
 from medzoo.export.files.integrity import check
-from medzoo.export.runtime.batch_session import BatchSession, cut_batch
+from medzoo.export.runtime.batch_session import BatchSession, cut_batch, images_per_piece
 from medzoo.export.runtime.cores import available_cores
-from medzoo.export.runtime.providers import SessionSettings
+from medzoo.export.runtime.providers import SessionSettings, one_line
 
 ENGINES = ("torch", "compile", "onnxruntime", "openvino")
 REFERENCE = "torch eager"
@@ -45,65 +47,46 @@ class Contestant:
 
 
 def list_contestants(
-    engines: tuple[str, ...],
-    graph: nn.Module,
-    files: Mapping[str, Path],
-    settings: SessionSettings,
-    *,
-    piece: int,
-    sealed: bool,
-    whole: bool = False,
+    subject: Subject, engines: Sequence[str], settings: SessionSettings, *, whole: bool = False
 ) -> list[Contestant]:
     """Return what takes part, the reference first.
 
     Args:
+        subject: The graph and its files; a checksum that they bear is verified.
         engines: Of `ENGINES`; torch eager takes part in any case, the ratios are to it.
-        graph: The deployable form in torch.
-        files: Precision → ONNX file.
         settings: Where ONNX Runtime runs; its threads are everybody's, torch uses the GPU where it does.
-        piece: Most inputs of a piece, where batches are cut; see `medzoo.export.runtime.batch_session`.
-        sealed: Whether the files bear medzoo's checksum, which is then verified.
         whole: ONNX Runtime and OpenVINO a second time, with batches uncut.
     """
     ways = {"": settings, **({", whole": replace(settings, split_batches=False)} if whole else {})}
     device = f"cuda:{settings.device_id}" if settings.on_gpu else "cpu"
-    found = [Contestant(REFERENCE, "fp32", lambda: _torch(graph, device))]
+    piece = images_per_piece(subject.batch(1).shape[1:-1])
+    found = [Contestant(REFERENCE, "fp32", partial(_torch, subject.graph, device))]
     if "compile" in engines:
-        found.append(Contestant("torch.compile", "fp32", lambda: _compiled(graph, device)))
-    for precision, path in files.items():
+        found.append(Contestant("torch.compile", "fp32", partial(_torch, subject.graph, device, compiled=True)))
+    for precision, path in subject.files.items():
         if "onnxruntime" in engines:
             for way, chosen in ways.items():
-                build = partial(_onnxruntime, path, chosen, piece, sealed)
+                build = partial(_onnxruntime, path, chosen, piece, subject.sealed)
                 found.append(Contestant(f"ONNX Runtime {precision}{way}", precision, build))
-    for precision, path in files.items():
+    for precision, path in subject.files.items():
         if "openvino" in engines and precision != "fp16":  # its CPU plugin computes fp16 files in float32
             for way, chosen in ways.items():
                 found.append(Contestant(f"OpenVINO {precision}{way}", precision, partial(_openvino, path, chosen, piece)))
     return found
 
 
-def _torch(graph: nn.Module, device: str) -> Run:
+def _torch(graph: nn.Module, device: str, *, compiled: bool = False) -> Run:
     # A graph that was exported lies on the CPU; the exporter needs it there again, so a GPU gets it for good only once.
     graph = graph.to(device).eval()
+    engine = torch.compile(graph, dynamic=False) if compiled else graph
     defaults = [value.to(device) for value in getattr(graph, "optional_inputs", {}).values()]
 
-    @torch.inference_mode()
+    # Compiled: no_grad, since an inference tensor of another contestant's would compile the graph a second time.
+    guard: Callable[[], AbstractContextManager[None]] = torch.no_grad if compiled else torch.inference_mode
+
     def run(batch: NDArray[Any]) -> NDArray[Any]:
-        found: NDArray[Any] = graph(torch.from_numpy(batch).to(device), *defaults)[0].cpu().numpy()
-        return found
-
-    return run
-
-
-def _compiled(graph: nn.Module, device: str) -> Run:
-    compiled = torch.compile(graph.to(device).eval(), dynamic=False)
-    defaults = [value.to(device) for value in getattr(graph, "optional_inputs", {}).values()]
-
-    # no_grad, not inference_mode: an inference tensor of another contestant's would compile the graph a second time.
-    @torch.no_grad()
-    def run(batch: NDArray[Any]) -> NDArray[Any]:
-        found: NDArray[Any] = compiled(torch.from_numpy(batch).to(device), *defaults)[0].cpu().numpy()
-        return found
+        with guard():
+            return np.asarray(engine(torch.from_numpy(batch).to(device), *defaults)[0].cpu().numpy())
 
     return run
 
@@ -140,15 +123,9 @@ def _openvino(path: Path, settings: SessionSettings, piece: int) -> Run:
         try:
             return core.compile_model(str(path), "CPU", {**options, "PERFORMANCE_HINT": hint, "NUM_STREAMS": streams})
         except Exception as error:  # RuntimeError, and whatever the frontend raises
-            raise MissingDependencyError(f"OpenVINO cannot load {path.name}: {_line(error)}") from error
+            raise MissingDependencyError(f"OpenVINO cannot load {path.name}: {one_line(error)}") from error
 
     request = compiled("LATENCY", 1).create_infer_request()  # all threads on one batch
-
-    def whole(batch: NDArray[Any]) -> NDArray[Any]:
-        request.infer({0: batch})
-        # The tensor is the engine's own memory, written again by the next run.
-        found: NDArray[Any] = np.array(request.get_output_tensor(0).data)
-        return found
 
     @cache
     def streams() -> Any:
@@ -165,23 +142,17 @@ def _openvino(path: Path, settings: SessionSettings, piece: int) -> Run:
                 queue.start_async({0: batch[part]}, part.start)
             queue.wait_all()
         if rest.start < rest.stop:
-            found[rest.start] = whole(batch[rest])
+            request.infer({0: batch[rest]})
+            # A copy: the tensor is the engine's own memory, written again by the next run.
+            found[rest.start] = np.array(request.get_output_tensor(0).data)
         return np.concatenate([found[start] for start in sorted(found)])
 
     return run
 
 
 def build(contestants: list[Contestant]) -> tuple[dict[str, Run], dict[str, str]]:
-    """Build contestants.
-
-    Returns:
-        Name → run of those that can be built; name → one line why not of those that cannot.
-
-    Raises:
-        MedzooError: If the reference cannot.
-    """
-    runs: dict[str, Run] = {}
-    absent: dict[str, str] = {}
+    """Return name → run of those that can be built, and name → one line why not of the others; MedzooError for the reference."""
+    runs, absent = {}, {}
     for contestant in contestants:
         try:
             runs[contestant.name] = contestant.build()
@@ -193,13 +164,11 @@ def build(contestants: list[Contestant]) -> tuple[dict[str, Run], dict[str, str]
 
 
 def warm_up(runs: Mapping[str, Run], batch: NDArray[Any], times: int) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Run each contestant a few times: the first run compiles, allocates and packs weights.
+    """Run each contestant a few times, since the first run compiles, allocates and packs weights.
 
-    Returns:
-        Name → the first output of those that run; name → one line why not of those that do not.
+    Return name → the first output of those that run, and name → one line why not of those that do not.
     """
-    outputs: dict[str, NDArray[Any]] = {}
-    failed: dict[str, str] = {}
+    outputs, failed = {}, {}
     for name, run in runs.items():
         try:
             for _ in range(times):
@@ -208,9 +177,5 @@ def warm_up(runs: Mapping[str, Run], batch: NDArray[Any], times: int) -> tuple[d
             if name == REFERENCE:
                 raise
             outputs.pop(name, None)
-            failed[name] = f"{type(error).__name__}: {_line(error)}"
+            failed[name] = f"{type(error).__name__}: {one_line(error)}"
     return outputs, failed
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -17,22 +17,28 @@ FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8"
 
 
 def describe_machine(threads: int) -> dict[str, Any]:
-    """Return processor, cores, instruction sets, GPU and versions, JSON-ready.
+    """Return processor, cores, `threads` (of the CPU, that engines got), instruction sets, GPU and versions, JSON-ready."""
+    import torch
 
-    Args:
-        threads: CPU threads that the engines were given.
-    """
-    described: dict[str, Any] = {
-        "processor": _processor(),
+    flags = (_cpuinfo("flags") or "").split()
+    described = {
+        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "cores": available_cores(),
         "threads": threads,
-        "instructions": _instructions(),
+        "instructions": [name for name in FLAGS if name in flags],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": _versions(),
+        "versions": {name: number for name in LIBRARIES if (number := installed(name)) is not None},
     }
-    gpu = _gpu()
-    return described if gpu is None else {**described, "gpu": gpu}
+    return {**described, "gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else described
+
+
+def installed(name: str) -> str | None:
+    """Return the version of a distribution; None where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 class OtherLoad:
@@ -66,28 +72,3 @@ def _cpuinfo(key: str) -> str | None:
     except OSError:
         return None
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), None)
-
-
-def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _instructions() -> list[str]:
-    flags = (_cpuinfo("flags") or "").split()
-    return [name for name in FLAGS if name in flags]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _gpu() -> str | None:
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

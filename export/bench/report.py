@@ -51,12 +51,7 @@ def batch_report(
 
 
 def format_batch(batch: Mapping[str, Any], *, rounds: bool) -> list[str]:
-    """Return one batch size as lines for a terminal, ratios first.
-
-    Args:
-        batch: Of `batch_report`.
-        rounds: Show every round too.
-    """
+    """Return one batch size, of `batch_report`, as lines for a terminal, ratios first; with `rounds` every round too."""
     lines = [f"batch {batch['batch_size']}" + ("" if batch["others"] is None else f"  (others used {batch['others']:.0%})")]
     lines.append(f"  {'':<26} {'ratio':>6} {'ms a batch':>11} {'inputs/s':>9}  agreement")
     for result in batch["results"]:
@@ -72,11 +67,9 @@ def format_batch(batch: Mapping[str, Any], *, rounds: bool) -> list[str]:
 
 
 def markdown_table(reports: Sequence[Mapping[str, Any]], *, rounds: bool = True) -> str:
-    """Return reports as one Markdown table, a row for each graph, batch size and contestant.
+    """Return reports as one Markdown table, a row for each graph, batch size and contestant; with `rounds` every round too.
 
-    Args:
-        reports: Of `medzoo.export.commands.bench.bench_subject`.
-        rounds: Show every round too.
+    They are of `medzoo.export.commands.bench.bench_subject`.
     """
     head = ["model", "batch", "engine", "ratio", "ms a batch", "inputs/s", "agrees"] + ["rounds, ms"] * rounds
     rows = [head, ["---", "---:", "---", "---:", "---:", "---:", "---"] + ["---"] * rounds]

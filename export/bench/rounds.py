@@ -73,13 +73,11 @@ def interleave(
         for name, run in contestants.items():
             for _ in range(settle):
                 run()
-            calls, start = 0, clock()
-            while True:
+            calls, start = 1, clock()
+            run()
+            while (elapsed := clock() - start) < min_seconds:
                 run()
                 calls += 1
-                elapsed = clock() - start
-                if elapsed >= min_seconds:
-                    break
             seconds[name].append(elapsed / calls)
     return seconds
 
@@ -109,14 +107,12 @@ def compare_outputs(reference: NDArray[Any], output: NDArray[Any], precision: st
         output: The same of another engine, on the same images.
         precision: fp32 or fp16 are held to `AGREEMENT`, all else to `COSINE`.
     """
+    limit = AGREEMENT.get(precision, COSINE)
     if reference.shape != output.shape or not np.isfinite(output).all():
-        limit = AGREEMENT.get(precision, COSINE)
         return Agreement(float("inf"), 0.0, limit, False)
     ours, theirs = reference.astype(np.float64).ravel(), output.astype(np.float64).ravel()
     spread = float(ours.std()) or 1.0
     relative = float(np.abs(theirs - ours).max()) / spread
     lengths = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
     cosine = float(ours @ theirs) / lengths if lengths else float(np.array_equal(ours, theirs))
-    if precision in AGREEMENT:
-        return Agreement(relative, cosine, AGREEMENT[precision], relative <= AGREEMENT[precision])
-    return Agreement(relative, cosine, COSINE, cosine >= COSINE)
+    return Agreement(relative, cosine, limit, relative <= limit if precision in AGREEMENT else cosine >= limit)

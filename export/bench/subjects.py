@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from medzoo.data.errors import ConfigError, ExportError, MedzooError, OnnxFileEr
 from medzoo.export.files.integrity import check, read_metadata
 from medzoo.export.graph.clip_graphs import DEFAULT_TEXTS, TextTower
 from medzoo.export.graph.onnx_file import export_graph, export_text_tower, prove_graph, write_graph
-from medzoo.export.precision.convert import DynamicInt8, Half, StaticInt8
-from medzoo.export.settings import PRECISIONS
-from medzoo.store.checkpoint import find_checkpoint
+from medzoo.export.precision.reduce import reduction_of
+from medzoo.export.settings import PRECISIONS, BenchConfig
+from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.setup.random import random_task
@@ -57,17 +57,8 @@ class Subject:
     sealed: bool
 
 
-def run_subjects(
-    path: Path, checkpoint: str, precisions: list[str] | None, seed: int, parts: list[str] | None = None
-) -> list[Subject]:
-    """Return the graphs of a run with the ONNX files that `medzoo export` wrote into it.
-
-    Args:
-        path: The run directory.
-        checkpoint: `best` or `last`.
-        precisions: Of `PRECISIONS`; None: those that have a file.
-        seed: Of the random images.
-        parts: Of `PARTS`, for an image–text model; None: both.
+def run_subjects(path: Path, config: BenchConfig) -> list[Subject]:
+    """Return the graphs of a run directory with the ONNX files that `medzoo export` wrote into it.
 
     Raises:
         CheckpointError: If there is no run.
@@ -76,44 +67,43 @@ def run_subjects(
         OnnxFileError: If a file is of another precision than its name says, or of another checkpoint.
     """
     run = RunDirectory.open(path)
-    task = load_checkpoint(find_checkpoint(run.path, checkpoint)).eval()
+    folder = find_checkpoint(run.path, config.checkpoint)
+    task, weights = load_checkpoint(folder).eval(), weights_checksum(folder)
     found = []
-    for part in _parts(task, parts):
+    for part in _parts(task, config.parts):
         files, absent, stem = {}, {}, part or "model"
-        for precision in precisions or PRECISIONS:
+        for precision in config.precisions or PRECISIONS:
             file = run.path / (f"{stem}.onnx" if precision == "fp32" else f"{stem}.{precision}.onnx")
             if file.is_file():
-                _require_made_of(file, precision, checkpoint)
+                _require_made_of(file, precision, config.checkpoint, weights)
                 files[precision] = file
-            elif precisions is not None:
+            elif config.precisions is not None:
                 absent[precision] = f"no {file.name} in the run; medzoo export run={path} precision={precision} writes it"
         graph = TextTower(task.embedder) if task.embedder is not None and part == "text" else task.deploy()
-        found.append(Subject(f"{path.name} {part}".strip(), graph, files, absent, _batches(task, part, seed), True))
+        found.append(Subject(f"{path.name} {part}".strip(), graph, files, absent, _batches(task, part, config.seed), True))
     if not any(subject.files for subject in found):
         missing = next((reason for subject in found for reason in subject.absent.values()), None)
         raise ConfigError(missing or f"there is no ONNX file in {path}; medzoo export run={path} writes it")
     return found
 
 
-def _require_made_of(file: Path, precision: str, checkpoint: str) -> None:
-    """Refuse a file that is not what its name says, or whose answers are those of another checkpoint."""
+def _require_made_of(file: Path, precision: str, checkpoint: str, weights: str) -> None:
+    """Refuse a file that is not what its name says, or whose answers are those of another checkpoint or of earlier weights."""
     check(file)
     said = json.loads(read_metadata(file, "medzoo.report") or "{}")
     if said.get("precision") != precision:
         raise OnnxFileError(f"{file} is {said.get('precision', 'not of medzoo')}, its name says {precision}; export it again")
     if said.get("checkpoint", checkpoint) != checkpoint:
         raise OnnxFileError(f"{file} was made of checkpoint={said['checkpoint']}; time it beside that, or export {checkpoint}")
+    if said.get("weights", weights) != weights:
+        raise OnnxFileError(
+            f"{file} was made of other weights than checkpoint={checkpoint} has now: export it again, or remove it"
+        )
 
 
 @contextmanager
 def backbone_subjects(
-    backbone: str,
-    family: str,
-    size: Any,
-    channels: int,
-    precisions: list[str] | None,
-    seed: int,
-    parts: list[str] | None = None,
+    backbone: str, family: str, size: Any, channels: int, precisions: list[str] | None, seed: int, parts: list[str] | None = None
 ) -> Iterator[list[Subject]]:
     """Export a backbone with random weights into a temporary folder that lasts as long as the context.
 
@@ -132,9 +122,8 @@ def backbone_subjects(
     """
     task = random_task(backbone, family, size, channels, seed)
     chosen = _parts(task, parts)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medzoo-bench-", ignore_cleanup_errors=True)))
-        yield [_exported(task, part, folder, precisions or ["fp32", "int8"], seed) for part in chosen]
+    with tempfile.TemporaryDirectory(prefix="medzoo-bench-", ignore_cleanup_errors=True) as folder:
+        yield [_exported(task, part, Path(folder), precisions or ["fp32", "int8"], seed) for part in chosen]
 
 
 def smooth_images(shape: tuple[int, ...], count: int, seed: int) -> NDArray[np.uint8]:
@@ -200,28 +189,12 @@ def _exported(task: Task, part: str, folder: Path, precisions: list[str], seed: 
             files[precision] = path
             continue
         try:
-            files[precision] = _reduced(plain, precision, {"tokens" if part == "text" else "image": batch(CALIBRATION)})
+            if precision == "int8" and part == "text":
+                raise ExportError("text towers are offered at int8_dynamic, not int8")
+            singly = ({"tokens" if part == "text" else "image": values[None]} for values in batch(CALIBRATION))
+            target = plain.with_name(f"{plain.stem}.{precision}.onnx")
+            onnx.save_model(reduction_of(precision, onnx.load(plain), singly).convert(), str(target))
+            files[precision] = target
         except MedzooError as error:
             absent[precision] = str(error)
     return Subject(name, graph, files, absent, batch, False)
-
-
-def _reduced(path: Path, precision: str, feed: dict[str, NDArray[Any]]) -> Path:
-    model = onnx.load(path)
-    if precision == "int8" and "tokens" in feed:
-        raise ExportError("text towers are offered at int8_dynamic, not int8")
-    made: Half | DynamicInt8 | StaticInt8
-    if precision == "fp16":
-        made = Half(model)
-    elif precision == "int8_dynamic":
-        made = DynamicInt8(model)
-    else:
-        made = StaticInt8(model, _singly(feed))
-    target = path.with_name(f"{path.stem}.{precision}.onnx")
-    onnx.save_model(made.convert(), str(target))
-    return target
-
-
-def _singly(feed: dict[str, NDArray[Any]]) -> Iterable[dict[str, NDArray[Any]]]:
-    count = len(next(iter(feed.values())))
-    return ({name: values[row : row + 1] for name, values in feed.items()} for row in range(count))

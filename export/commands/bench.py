@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from medzoo.export.bench.report import batch_report, format_batch, plot_ratios
 from medzoo.export.bench.rounds import compare_outputs, interleave, speedups
 from medzoo.export.bench.subjects import Subject, backbone_subjects, run_subjects
 from medzoo.export.files.integrity import files_of
-from medzoo.export.runtime.batch_session import images_per_piece
 from medzoo.export.runtime.cores import available_cores
 from medzoo.export.runtime.providers import SessionSettings, prove
 from medzoo.export.settings import PRECISIONS, BenchConfig
@@ -43,11 +42,7 @@ def main(config: BenchConfig) -> None:
 
 
 def bench(config: BenchConfig, *, echo: bool = False) -> dict[str, Any]:
-    """Time a model's engines; see `main`.
-
-    Args:
-        config: The settings.
-        echo: Print results as they come.
+    """Time a model's engines as `config` says; see `main`. `echo` prints results as they come.
 
     Returns:
         A JSON-ready report: machine, settings, and for each graph (an image–text model has two) what `bench_subject` returns.
@@ -73,11 +68,7 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
         `name`, `input` (shape of one), `megabytes` by precision, and in `batches` what
         `medzoo.export.bench.report.batch_report` returns.
     """
-    piece = images_per_piece(subject.batch(1).shape[1:-1])
-    contestants = list_contestants(
-        tuple(config.engines), subject.graph, subject.files, settings, piece=piece, sealed=subject.sealed,
-        whole=config.whole_batches,
-    )  # fmt: skip
+    contestants = list_contestants(subject, config.engines, settings, whole=config.whole_batches)
     precisions = {contestant.name: contestant.precision for contestant in contestants}
     runs, absent = build(contestants)
     absent = {**{f"ONNX Runtime {precision}": reason for precision, reason in subject.absent.items()}, **absent}
@@ -91,20 +82,14 @@ def bench_subject(subject: Subject, config: BenchConfig, settings: SessionSettin
         outputs, failed = warm_up(runs, inputs, config.warm_up)
         agreements = {name: compare_outputs(outputs[REFERENCE], found, precisions[name]) for name, found in outputs.items()}
         load = OtherLoad()
-        seconds = interleave(
-            {name: partial(runs[name], inputs) for name in outputs}, config.rounds, config.min_seconds
-        )  # fmt: skip
+        seconds = interleave({name: partial(runs[name], inputs) for name in outputs}, config.rounds, config.min_seconds)
         batch = batch_report(seconds, speedups(seconds, REFERENCE), agreements, size, load.share(), {**absent, **failed})
         batches.append(batch)
         if echo:
             print("\n".join(format_batch(batch, rounds=config.show_rounds)), flush=True)
-    megabytes = {precision: _megabytes(path) for precision, path in subject.files.items()}
+    sizes = {precision: sum(file.stat().st_size for file in files_of(path)) for precision, path in subject.files.items()}
+    megabytes = {precision: round(size / 1e6, 2) for precision, size in sizes.items()}
     return {"name": subject.name, "input": list(subject.batch(1).shape[1:]), "megabytes": megabytes, "batches": batches}
-
-
-def _megabytes(path: Path) -> float:
-    """Return the size of a graph and of the files its weights are in."""
-    return round(sum(file.stat().st_size for file in files_of(path)) / 1e6, 2)
 
 
 def check_settings(config: BenchConfig) -> None:
@@ -128,9 +113,8 @@ def check_settings(config: BenchConfig) -> None:
             raise UnknownNameError("precision", precision, PRECISIONS)
     if not config.batch_sizes or min(config.batch_sizes) < 1:
         raise ConfigError(f"batch_sizes={config.batch_sizes} must be whole numbers of at least 1, such as [1,32]")
-    numbers: Mapping[str, int | None] = {"rounds": config.rounds, "warm_up": config.warm_up, "threads": config.threads}
-    for name, number in numbers.items():
-        if number is not None and number < 1:
+    for name in ("rounds", "warm_up", "threads"):
+        if (number := getattr(config, name)) is not None and number < 1:
             raise ConfigError(f"{name}={number} must be at least 1")
     if config.whole_batches and (not config.split_batches or config.provider != "cpu"):
         raise ConfigError("whole_batches=true shows them beside cut ones; it needs split_batches=true and provider=cpu")
@@ -138,16 +122,13 @@ def check_settings(config: BenchConfig) -> None:
         raise ConfigError(f"min_seconds={config.min_seconds:g} must not be negative")
 
 
-@contextmanager
-def _subjects(config: BenchConfig) -> Iterator[list[Subject]]:
+def _subjects(config: BenchConfig) -> AbstractContextManager[list[Subject]]:
     if config.run is not None:
-        yield run_subjects(Path(config.run), config.checkpoint, config.precisions, config.seed, config.parts)
-        return
+        return nullcontext(run_subjects(Path(config.run), config))
     assert config.backbone is not None
-    with backbone_subjects(
+    return backbone_subjects(
         config.backbone, config.family, config.size, config.channels, config.precisions, config.seed, config.parts
-    ) as subjects:  # fmt: skip
-        yield subjects
+    )
 
 
 @contextmanager

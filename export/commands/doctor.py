@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 from medzoo.data.errors import MedzooError
+from medzoo.export.bench.machine import installed
 from medzoo.export.runtime.cores import available_cores
 from medzoo.export.runtime.nvidia import missing_driver
 from medzoo.export.runtime.providers import PACKAGES, PROVIDERS, onnxruntime, prove, run_probe
@@ -41,10 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     given = parser.parse_args(list(arguments))
     report = examine()
-    if given.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
-    else:
-        print("\n".join(describe(report)))
+    print(json.dumps(report, indent=2, ensure_ascii=False) if given.json else "\n".join(describe(report)))
     return 0 if report["providers"].get("cpu", {}).get("works") else 1
 
 
@@ -56,12 +54,12 @@ def examine() -> dict[str, Any]:
         `providers` (our name, else ONNX Runtime's → works, reason), `gpu` (driver, devices, nvidia_smi), `torch_cuda` (None
         without torch), `warnings`.
     """
-    packages = {name: _version(name) for name in PACKAGES_SHOWN}
+    packages = {name: installed(name) for name in PACKAGES_SHOWN}
     extras = {
-        extra: {"for": purpose, "missing": [name for name in _brought_by(extra) if _version(name) is None]}
+        extra: {"for": purpose, "missing": [name for name in _brought_by(extra) if installed(name) is None]}
         for extra, purpose in EXTRAS.items()
     }
-    runtimes = [name for name in RUNTIMES if _version(name) is not None]
+    runtimes = [name for name in RUNTIMES if installed(name) is not None]
     warnings = []
     if len(runtimes) > 1:
         keep = "gpu" if "onnxruntime-gpu" in runtimes else "cpu"
@@ -76,7 +74,11 @@ def examine() -> dict[str, Any]:
         "packages": packages,
         "extras": extras,
         "providers": _providers(),
-        "gpu": _gpu(),
+        "gpu": {
+            "driver": missing_driver() if sys.platform == "linux" else None,
+            "devices": sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*")),
+            "nvidia_smi": _nvidia_smi(),
+        },
         "torch_cuda": None if packages["torch"] is None else _torch_cuda(),
         "warnings": warnings,
     }
@@ -110,7 +112,7 @@ def _providers() -> dict[str, dict[str, Any]]:
     except ImportError as error:  # a library that onnxruntime itself needs
         return {"cpu": {"works": False, "reason": f"onnxruntime cannot be imported: {' '.join(str(error).split())}"}}
     ours = {theirs: name for name, theirs in PROVIDERS.items()}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for theirs in sorted(listed, key=lambda name: (name != PROVIDERS["cpu"], name)):
         name = ours.get(theirs, theirs)
         try:
@@ -118,13 +120,12 @@ def _providers() -> dict[str, dict[str, Any]]:
                 prove(name)
             else:
                 run_probe(name, theirs, [(theirs, {})])
+            found[name] = {"works": True, "reason": None}
         except MedzooError as error:
             found[name] = {"works": False, "reason": _reason(str(error), name)}
-        else:
-            found[name] = {"works": True, "reason": None}
     for name, package in PACKAGES.items():
-        if name not in found:
-            found[name] = {"works": False, "reason": f"this onnxruntime is built without it (install {package} in its place)"}
+        reason = f"this onnxruntime is built without it (install {package} in its place)"
+        found.setdefault(name, {"works": False, "reason": reason})
     return found
 
 
@@ -135,21 +136,10 @@ def _reason(message: str, name: str) -> str:
     return message.removesuffix("; or use provider=cpu").removesuffix("; medzoo doctor says more")
 
 
-def _gpu() -> dict[str, Any]:
-    return {
-        "driver": missing_driver() if sys.platform == "linux" else None,
-        "devices": sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*")),
-        "nvidia_smi": _nvidia_smi(),
-    }
-
-
 def _nvidia_smi() -> str | None:
     """Return the GPUs that the driver's own tool lists, in one line; None if there is no such tool."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    asked = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    return _said(asked) or "lists no GPU"
+    tool, asked = shutil.which("nvidia-smi"), ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    return None if tool is None else _said([tool, *asked]) or "lists no GPU"
 
 
 def _torch_cuda() -> str:
@@ -174,10 +164,3 @@ def _brought_by(extra: str) -> list[str]:
     """Return the distributions an extra of ours requires, from lines such as `pydicom<4,>=3.0; extra == "dicom"`."""
     marked = [line for line in requires("medzoo") or [] if re.search(rf"""extra == ["']{extra}["']""", line)]
     return [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in marked]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

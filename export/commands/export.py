@@ -28,6 +28,7 @@ from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
 
 SAMPLES = 4
+"""Flat 8-bit validation images saved as PNG, to try the file on."""
 RESERVED = ("spec", "metrics", "config", "history")
 """Names of a run's own JSON files, which the report beside `<name>.onnx` would replace."""
 MACHINE = (*PLACES, "download")
@@ -52,12 +53,12 @@ def main(config: ExportConfig) -> None:
     samples = SampleDataset(dataset, "val", task.spec.preprocess)
     count = min(config.images, len(samples))
     images = [samples.pixels(index) for index in range(count)]
-    if towers is not None:
-        export_clip(towers, dataset, run, images, None if samples.targets is None else samples.targets[:count], config, further)
-        return
-    reduced_name = "model.onnx" if config.precision == "fp32" else f"model.{config.precision}.onnx"
-    path = run.path / reduced_name if config.output is None else Path(config.output)
     targets = None if samples.targets is None else samples.targets[:count]
+    if towers is not None:
+        export_clip(towers, dataset, run, images, targets, config, further)
+        return
+    name = "model.onnx" if config.precision == "fp32" else f"model.{config.precision}.onnx"
+    path = run.path / name if config.output is None else Path(config.output)
     # int8 loses much more on the volume networks' fastest float32 form than on the next one.
     proven = prove_graph(task.deploy(), images, targets, minimal=config.precision == "fp32")
     if config.precision == "fp32":
@@ -72,10 +73,11 @@ def main(config: ExportConfig) -> None:
         report = write_graph(proven, path, reduced.model, {**further, **reduced.report})
         lines = format_reduced(report, reduced.gates)
     write_file(path.with_suffix(".json"), json.dumps(report, indent=2, allow_nan=False).encode("utf-8"))
-    _write_samples(run.path / "samples", images)
-    print(f"wrote {path} ({report['megabytes']} MB)")
-    for line in [*lines, *format_proof(report)]:
-        print(line)
+    (run.path / "samples").mkdir(parents=True, exist_ok=True)
+    for index, image in enumerate(images[:SAMPLES]):
+        if image.dtype == np.uint8 and image.ndim == 3:
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(run.path / "samples" / f"val-{index}.png")
+    print("\n".join([f"wrote {path} ({report['megabytes']} MB)", *lines, *format_proof(report)]))
     if (left := report.get("planes", {}).get("left")) is not None:
         print(f"note: the 3D convolutions stay as they are, which is slower: {left}")
 
@@ -93,11 +95,7 @@ def _check_name(path: Path, precision: str) -> None:
 
 
 def _check_dataset(task: Task, dataset: Dataset) -> dict[str, Any]:
-    """Return and print what the dataset was made with differently for the model: option → both values.
-
-    Raises:
-        ExportError: If its labels are not the model's.
-    """
+    """Return and print what the dataset was made with differently for the model: option → both values; refuse other labels."""
     if task.spec.labels is not None and dataset.labels != task.spec.labels:
         raise ExportError(
             "the dataset's labels are not those the model was trained on; leave out the data options that change them"
@@ -118,18 +116,9 @@ def _check_dataset(task: Task, dataset: Dataset) -> dict[str, Any]:
 def _reduced(task: Task, proven: ProvenGraph, dataset: Dataset, samples: SampleDataset, config: ExportConfig) -> Reduced:
     """Return the graph at the precision asked for; raises ExportError if it is not offered or fails its gate."""
     task.prepare(samples, dataset)
-    truth = samples.concepts if task.spec.concepts is not None else None
-    validation = validation_of(samples, task.spec.concepts, truth, config.gate.images, config.gate.seed)
+    validation = validation_of(samples, task.spec.concepts, config.gate.images, config.gate.seed)
     training = SampleDataset(dataset, "train", task.spec.preprocess)
     calibration = drawn(training, config.calibration.images, config.calibration.seed)
     judge = ImageJudge(proven, validation, config.gate)
-    reduction = reduction_of(config.precision, proven, judge, calibration, config.calibration)
+    reduction = reduction_of(config.precision, proven.model, judge.calibration(calibration), config.calibration.method)
     return reduce_graph(proven, reduction, judge, config, calibrated_on=len(calibration))
-
-
-def _write_samples(folder: Path, images: list[np.ndarray]) -> None:  # type: ignore[type-arg]
-    """Save a few flat 8-bit validation images as PNG, to try the file on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, image in enumerate(images[:SAMPLES]):
-        if image.dtype == np.uint8 and image.ndim == 3:
-            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(folder / f"val-{index}.png")

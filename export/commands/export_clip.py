@@ -96,10 +96,8 @@ def export_clip(
         said = {**further, **cards.get(name, {}), **(found.report if found is not None else {})}
         path = folder / f"{name}{suffix}.onnx"
         reports[path.name] = report = write_graph(graph, path, None if found is None else found.model, said)
-        print(f"wrote {path} ({report['megabytes']} MB)")
-        for line in [*(format_reduced(report, found.gates) if found is not None else []), *format_proof(report)]:
-            print(f"  {line}")
-    write_file(
-        folder / f"export{suffix}.json", json.dumps(reports, indent=2, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    )
+        lines = format_reduced(report, found.gates) if found is not None else []
+        print("\n  ".join([f"wrote {path} ({report['megabytes']} MB)", *lines, *format_proof(report)]))
+    text = json.dumps(reports, indent=2, ensure_ascii=False, allow_nan=False)
+    write_file(folder / f"export{suffix}.json", text.encode("utf-8"))
     return [folder / name for name in reports]

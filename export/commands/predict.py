@@ -21,11 +21,7 @@ from medzoo.export.runtime.providers import PROVIDERS
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit status.
-
-    Raises:
-        MedzooError: On a mistake of the user's.
-    """
+    """Run the command; returns the exit status, raises MedzooError on a mistake of the user's."""
     parser = argparse.ArgumentParser(prog="medzoo predict", description="Classify images with an exported model.")
     parser.add_argument("model", type=Path, help="a file written by medzoo export")
     parser.add_argument("images", nargs="+", type=Path, help="image files, folders (searched recursively), or .npz files")
@@ -149,12 +145,12 @@ def _said(values: dict[str, float], labels: LabelSpace) -> str:
         units = labels.units or ("",) * labels.width
         return "  ".join(f"{n} {v:.3f} {u}".rstrip() for (n, v), u in zip(values.items(), units, strict=True))
     ranked = sorted(values.items(), key=lambda item: -item[1])
+    name, highest = ranked[0]
     if labels.kind == "ordinal":
         expected = sum(grade * p for grade, p in enumerate(values.values()))
-        grade, name = labels.index(ranked[0][0]), ranked[0][0]
-        shown = f"grade {grade}" if name == str(grade) else f"grade {grade} ({name})"
-        return f"{shown} {ranked[0][1]:.3f}, expected grade {expected:.2f}"
+        grade = str(labels.index(name))
+        shown = f"grade {grade}" if name == grade else f"grade {grade} ({name})"
+        return f"{shown} {highest:.3f}, expected grade {expected:.2f}"
     if labels.exclusive:
-        return f"{ranked[0][0]} {ranked[0][1]:.3f}"
-    positive = [item for item in ranked if item[1] > 0.5]
-    return "  ".join(f"{n} {v:.3f}" for n, v in positive) or f"none above 0.5 (highest: {ranked[0][0]} {ranked[0][1]:.3f})"
+        return f"{name} {highest:.3f}"
+    return "  ".join(f"{n} {v:.3f}" for n, v in ranked if v > 0.5) or f"none above 0.5 (highest: {name} {highest:.3f})"

@@ -29,10 +29,8 @@ def format_parity(parity: Parity | dict[str, Any]) -> str:
 
 def format_proof(report: Mapping[str, Any]) -> list[str]:
     """Return a report's proof as lines; that of a reduced file says that it is the float32 graph's."""
-    proof, lines = report, []
-    if "float32" in report:
-        proof, lines = report["float32"], ["the float32 graph it was made from:"]
-    lines.append(format_parity(proof["parity"]))
+    proof = report.get("float32", report)
+    lines = ["the float32 graph it was made from:"] * ("float32" in report) + [format_parity(proof["parity"])]
     metric = proof["metric"]
     if "metric_not_checked" in proof:
         lines.append(f"metric not checked: {proof['metric_not_checked']}")
@@ -45,9 +43,7 @@ def format_proof(report: Mapping[str, Any]) -> list[str]:
 def format_reduced(report: Mapping[str, Any], gates: Mapping[str, Gate]) -> list[str]:
     """Return what a reduced file has lost and kept, as lines for a terminal.
 
-    Args:
-        report: Of a written file, see `medzoo.export.precision.reduce.reduce_graph`.
-        gates: What was judged → its figures.
+    `report` is a written file's, see `medzoo.export.precision.reduce.reduce_graph`; `gates`: what was judged → its figures.
     """
     ratio = report["megabytes"] / report["float32_megabytes"] if report["float32_megabytes"] else 1.0
     lines = [f"{report['megabytes']} MB, {ratio:.2f} of float32's {report['float32_megabytes']} MB"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,8 +81,7 @@ class Half:
 
     def convert(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
         """Return the fp16 graph, the layers of the node names `kept` in float32."""
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self._model)
+        copy = deepcopy(self._model)
         held = {node.name for node in copy.graph.node if node.op_type in self._float_operators}
         _own_constants(copy, {*self._float_nodes, *held, *kept})
         with quiet_library(output=True):
@@ -104,8 +104,7 @@ class DynamicInt8:
     precision = "int8_dynamic"
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = onnx.ModelProto()
-        self._model.CopyFrom(model)
+        self._model = deepcopy(model)
         # The quantiser knows MatMul alone; the stored shapes of intermediates contradict those it infers.
         ONNXModel(self._model).replace_gemm_with_matmul()
         del self._model.graph.value_info[:]
@@ -128,8 +127,7 @@ class DynamicInt8:
                 self._model, path, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
                 weight_type=QuantType.QInt8, nodes_to_quantize=chosen, use_external_data_format=True,
             )  # fmt: skip
-            reduced = onnx.load(path)
-        return _described_like(reduced, self._model)
+            return _described_like(onnx.load(path), self._model)
 
 
 class StaticInt8:
@@ -162,16 +160,12 @@ class StaticInt8:
 
     def convert(self, kept: Iterable[str] = ()) -> onnx.ModelProto:
         """Return the int8 graph, the layers of the node names `kept` in float32."""
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self._model)
+        chosen = _chosen(self.layers, kept)
+        kinds = (QuantType.QInt8, QuantType.QUInt8)
         with quiet_library(output=True):
-            quantizer = QDQQuantizer(
-                copy, True, True, QuantType.QInt8, QuantType.QUInt8, self._ranges, _chosen(self.layers, kept), [],
-                list(OPERATORS), {},
-            )  # fmt: skip
+            quantizer = QDQQuantizer(deepcopy(self._model), True, True, *kinds, self._ranges, chosen, [], list(OPERATORS), {})
             quantizer.quantize_model()
-        reduced: onnx.ModelProto = quantizer.model.model
-        return _described_like(reduced, self._model)
+        return _described_like(quantizer.model.model, self._model)
 
 
 class _Batch(CalibrationDataReader):  # type: ignore[misc]
@@ -189,9 +183,12 @@ def _calibrate(model: onnx.ModelProto, batches: Iterable[Feed], method: str) -> 
     """Return the range of every activation that a layer reads or writes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)  # saving weights beside the file empties the graph that is saved
-        _drop_optional_inputs(copy)
+        copy = deepcopy(model)  # saving weights beside the file empties the graph that is saved
+        # An input that may be left out becomes the constant it then is: the calibrator's session would warn of each, on stderr.
+        constants = {tensor.name for tensor in copy.graph.initializer}
+        given = [value for value in copy.graph.input if value.name not in constants]
+        del copy.graph.input[:]
+        copy.graph.input.extend(given)
         onnx.save_model(copy, str(path), save_as_external_data=True, location="float.data")
         calibrator = create_calibrator(
             path, list(OPERATORS), augmented_model_path=str(Path(folder) / "augmented.onnx"), calibrate_method=METHODS[method],
@@ -201,14 +198,6 @@ def _calibrate(model: onnx.ModelProto, batches: Iterable[Feed], method: str) -> 
             # One call a batch: a call keeps what its batches gave until its end.
             calibrator.collect_data(_Batch(feed))
         return calibrator.compute_data()
-
-
-def _drop_optional_inputs(model: onnx.ModelProto) -> None:
-    """Make an input that may be left out the constant it then is: the calibrator's session would warn of each, on stderr."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    given = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(given)
 
 
 def _chosen(layers: Iterable[Layer], kept: Iterable[str]) -> list[str]:

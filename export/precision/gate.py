@@ -127,10 +127,8 @@ def check_embeddings(
         return Gate("embedding", len(ours), problem=problem)
     product = lengths * np.linalg.norm(theirs, axis=1)
     cosines = np.divide((ours * theirs).sum(axis=1), product, out=np.zeros(len(ours)), where=product > 0)
-    mean, smallest = float(cosines.mean()), float(cosines.min())
-    return Gate(
-        "embedding", len(ours), likeness=(Likeness("cosine", mean, limits.cosine), Likeness("smallest_cosine", smallest, None))
-    )
+    likeness = (Likeness("cosine", float(cosines.mean()), limits.cosine), Likeness("smallest_cosine", float(cosines.min()), None))
+    return Gate("embedding", len(ours), likeness=likeness)
 
 
 def _outputs(reference: NDArray[np.float32], reduced: NDArray[np.float32]) -> tuple[Floats, Floats]:

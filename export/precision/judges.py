@@ -50,19 +50,19 @@ class ImageJudge:
     def __init__(
         self, proven: ProvenGraph, validation: Validation, config: GateConfig, classifier: ZeroShotClassifier | None = None
     ) -> None:
-        self._labels: LabelSpace | None = proven.graph.spec.labels
+        labels: LabelSpace | None = proven.graph.spec.labels
         self._validation = validation
         self._config = config
         self._extra = {extra.name: extra.example.numpy() for extra in proven.extras}
         self.reference = open_model(proven.model)
         self.skipped: dict[str, str] = {}
         outputs = {value.name for value in proven.model.graph.output}
-        judged_classes = self._labels is not None and validation.targets is not None
-        self._names = [
-            name for name, wanted in (
-                ("logits", judged_classes), ("concepts", validation.concepts is not None), ("image_embedding", True)
-            ) if name in outputs and wanted
-        ]  # fmt: skip
+        self._truth: dict[str, tuple[LabelSpace, NDArray[np.float32]]] = {}
+        if "logits" in outputs and labels is not None and validation.targets is not None:
+            self._truth["logits"] = labels, validation.targets
+        if "concepts" in outputs and validation.concept_space is not None and validation.concepts is not None:
+            self._truth["concepts"] = LabelSpace("multilabel", validation.concept_space.names), validation.concepts
+        self._names = [*self._truth, *({"image_embedding"} & outputs)]
         self._classifier = classifier if "logits" not in self._names and validation.targets is not None else None
         if "concepts" in outputs and "concepts" not in self._names:
             self.skipped["concepts"] = "the validation split knows none of them"
@@ -103,14 +103,9 @@ class ImageJudge:
         for name in self._names:
             ours, theirs = self.outputs[name], found[name]
             if name == "logits":
-                assert self._labels is not None
-                assert given.targets is not None
-                gates[name] = check(self._labels, given.targets, given.groups, ours, theirs)
+                gates[name] = check(*self._truth[name], given.groups, ours, theirs)
             elif name == "concepts":
-                assert given.concept_space is not None
-                assert given.concepts is not None
-                findings, pair = LabelSpace("multilabel", given.concept_space.names), (_log_odds(ours), _log_odds(theirs))
-                gates[name] = check(findings, given.concepts, given.groups, *pair, subject="concept")
+                gates[name] = check(*self._truth[name], given.groups, _log_odds(ours), _log_odds(theirs), subject="concept")
             else:
                 gates[name] = check_embeddings(ours, theirs, limits=self._config)
                 if self._classifier is not None and given.targets is not None:
@@ -172,8 +167,7 @@ class TextJudge:
         batches = range(0, len(self._tokens), FEW)
         # Short batches: activations scaled as they come share one scale in a batch, and a file serves small ones.
         parts = [session.run(["text_embedding"], {"tokens": self._tokens[at : at + FEW]})[0] for at in batches]
-        found: NDArray[np.float32] = np.concatenate(parts)
-        return found
+        return np.asarray(np.concatenate(parts))
 
     def _gates(self, found: NDArray[np.float32], interval: Interval) -> dict[str, Gate]:
         gates = {"text_embedding": check_embeddings(self._embeddings, found, limits=self._config)}
@@ -218,5 +212,4 @@ def _require(gates: Iterable[Gate]) -> None:
 def _log_odds(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the logits of probabilities; those at 0 and 1 stay finite."""
     inside = np.clip(values.astype(np.float64), 1e-7, 1 - 1e-7)
-    odds: NDArray[np.float32] = np.log(inside / (1 - inside)).astype(np.float32)
-    return odds
+    return np.asarray(np.log(inside / (1 - inside)), np.float32)

@@ -11,8 +11,9 @@ layers here. What stays float32 is found from the graph itself, so that every fa
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,14 +57,14 @@ class GraphLayers:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
         self._image = model.graph.input[0].name
-        sizes = {tensor.name: _count(tensor.dims) for tensor in model.graph.initializer}
+        sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
         given = {value.name for value in model.graph.input}
         every = [
             node for node in model.graph.node
             if node.op_type in OPERATORS and node.input[1] in sizes and node.input[1] not in given
         ]  # fmt: skip
         nodes = {node.name for node in every}
-        tail = self._last(nodes)
+        tail = self._upstream((value.name for value in model.graph.output if value.name in JUDGED), nodes)
         held = (tail | self._downstream(self._further_inputs)) & nodes
         found = [Layer(node.name, _name(node), node.op_type, sizes[node.input[1]]) for node in every]
         self.layers = tuple(layer for layer in found if layer.node not in held)
@@ -75,7 +76,8 @@ class GraphLayers:
         kept = {layer.node for layer in self.fixed}
         kept |= self._downstream(self._outputs_of(kept)) | self._downstream(self._further_inputs)
         every = {layer.node for layer in (*self.layers, *self.fixed)}
-        kept |= {node.name for node in self._graph.node} - every - self._upstream(every)
+        read = {name for node in self._graph.node if node.name in every for name in node.input}
+        kept |= {node.name for node in self._graph.node} - every - self._upstream(read)
         if self._image == "image":  # tokens have no preprocessing, and their table of vectors is most of the file
             first = {layer.node for layer in self.layers}
             kept |= {node.name for node in self._graph.node} - first - self._downstream(self._outputs_of(first))
@@ -100,34 +102,15 @@ class GraphLayers:
                 reached.update(node.output)
         return found
 
-    def _upstream(self, nodes: set[str]) -> set[str]:
-        """Return the names of all nodes that any of some nodes depends on."""
-        wanted = {name for node in self._graph.node if node.name in nodes for name in node.input}
-        found = set()
+    def _upstream(self, tensors: Iterable[str], ends: Collection[str] = ()) -> set[str]:
+        """Return the names of all nodes that any of some tensors depends on, without passing one of `ends`."""
+        wanted, found = set(tensors), set()
         for node in reversed(self._graph.node):
             if any(name in wanted for name in node.output):
                 found.add(node.name)
-                wanted.update(node.input)
-        return found
-
-    def _last(self, layers: set[str]) -> set[str]:
-        """Return the layers from which a judged output is reached without passing another layer."""
-        wanted = {value.name for value in self._graph.output if value.name in JUDGED}
-        found: set[str] = set()
-        for node in reversed(self._graph.node):
-            if any(name in wanted for name in node.output):
-                if node.name in layers:
-                    found.add(node.name)
-                else:
+                if node.name not in ends:
                     wanted.update(node.input)
         return found
-
-
-def _count(dims: Iterable[int]) -> int:
-    total = 1
-    for side in dims:
-        total *= side
-    return total
 
 
 def _name(node: onnx.NodeProto) -> str:

@@ -7,6 +7,7 @@ gives infinity beyond 65504, the largest number of IEEE 754 binary16. So the flo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -56,26 +57,24 @@ def check_overflow(
     largest, count = np.zeros(len(tensors)), 0
     for feed in feeds:
         if tensors:
-            found = session.run([_PREFIX + tensor for tensor in tensors], dict(feed))
-            largest = np.maximum(largest, np.array([float(value) for value in found]))
+            largest = np.maximum(largest, session.run([_PREFIX + tensor for tensor in tensors], dict(feed)))
         count += len(next(iter(feed.values())))
-    place = int(largest.argmax()) if tensors else None
-    value, layer = (0.0, None) if place is None else (float(largest[place]), _layer(makers, tensors[place]))
+    value, layer = 0.0, None
+    if tensors:
+        worst = tensors[int(largest.argmax())]
+        value, layer = float(largest.max()), scope_name(makers[worst]) if worst in makers else worst
     if not value <= LARGEST:  # so that NaN is refused too
         raise ExportError(
             f"{name}precision=fp16 is refused: layer {layer} reaches {value:.4g} on {count} validation inputs, beyond half of "
             f"fp16's range (limit {LARGEST:g}); no file was written; use precision=fp32 or int8"
         )
-    return {
-        "provider": "CPUExecutionProvider", "inputs": count, "tensors": len(tensors), "largest": value, "layer": layer,
-        "limit": LARGEST,
-    }  # fmt: skip
+    found = {"inputs": count, "tensors": len(tensors), "largest": value, "layer": layer, "limit": LARGEST}
+    return {"provider": "CPUExecutionProvider", **found}
 
 
 def _float_tensors(model: onnx.ModelProto, half: Collection[str]) -> list[str]:
     """Return the float32 activations that the nodes read or write, in graph order."""
-    skeleton = onnx.ModelProto()
-    skeleton.CopyFrom(model)
+    skeleton = deepcopy(model)
     for tensor in skeleton.graph.initializer:
         if len(tensor.raw_data) > _SMALL:  # types need no weights, and inference takes 2 GiB at most
             tensor.ClearField("raw_data")
@@ -88,24 +87,18 @@ def _float_tensors(model: onnx.ModelProto, half: Collection[str]) -> list[str]:
 
 def _watched(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
     """Return the graph with the largest absolute value of each tensor, masks left out, as a further output."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = deepcopy(model)
     zero, mask = f"{_PREFIX}zero", f"{_PREFIX}mask"
     for name, constant in ((zero, 0.0), (mask, MASK)):
         copy.graph.initializer.append(numpy_helper.from_array(np.array(constant, np.float32), name))
     for tensor in tensors:
         size, masked, value, out = (f"{_PREFIX}{part}{tensor}" for part in ("size_", "masked_", "value_", ""))
-        copy.graph.node.extend(
-            [
-                helper.make_node("Abs", [tensor], [size], name=size),
-                helper.make_node("Greater", [size, mask], [masked], name=masked),
-                helper.make_node("Where", [masked, zero, size], [value], name=value),
-                helper.make_node("ReduceMax", [value], [out], name=out, keepdims=0),
-            ]
-        )
+        nodes = [
+            helper.make_node("Abs", [tensor], [size], name=size),
+            helper.make_node("Greater", [size, mask], [masked], name=masked),
+            helper.make_node("Where", [masked, zero, size], [value], name=value),
+            helper.make_node("ReduceMax", [value], [out], name=out, keepdims=0),
+        ]
+        copy.graph.node.extend(nodes)
         copy.graph.output.append(helper.make_tensor_value_info(out, TensorProto.FLOAT, []))
     return copy
-
-
-def _layer(makers: Mapping[str, onnx.NodeProto], tensor: str) -> str:
-    return scope_name(makers[tensor]) if tensor in makers else tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,12 +11,11 @@ import onnx
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, UnknownNameError
 from medzoo.export.files.external_data import LIMIT, weight_bytes
 from medzoo.export.graph.onnx_file import ProvenGraph
-from medzoo.export.precision.convert import METHODS, DynamicInt8, Half, Reduction, StaticInt8
+from medzoo.export.precision.convert import METHODS, DynamicInt8, Feed, Half, Reduction, StaticInt8
 from medzoo.export.precision.figures import Gate
 from medzoo.export.precision.judges import ImageJudge, TextJudge
 from medzoo.export.precision.overflow import BATCH, INPUTS, check_overflow
 from medzoo.export.precision.sensitivity import Search, search_layers
-from medzoo.export.precision.validation import Images
 from medzoo.export.settings import PRECISIONS, CalibrationConfig, ExportConfig, GateConfig
 
 LARGEST_COST = 1e9
@@ -89,27 +88,21 @@ def reduce_graph(
          "float32": fixed or layer.node in kept, "fixed": fixed}
         for fixed, group in ((False, reduction.layers), (True, reduction.fixed)) for layer in group
     ]  # fmt: skip
+    # What decided the verdict: the gate's limits are among its settings, and the images there truly were.
+    calibration = {**asdict(config.calibration), "images": calibrated_on} if reduction.precision == "int8" else None
     report = {
         "precision": reduction.precision, "float32_megabytes": round(whole / 1e6, 2), "layers": layers,
-        "gate": {name: gate.to_dict() for name, gate in found.gates.items()}, "not_judged": judge.skipped,
-        **further, "settings": _settings(reduction, config, calibrated_on),
+        "gate": {name: gate.to_dict() for name, gate in found.gates.items()}, "not_judged": judge.skipped, **further,
+        "settings": {"checkpoint": config.checkpoint, "calibration": calibration, "gate": asdict(config.gate)},
     }  # fmt: skip
     return Reduced(found.model, report, found.gates)
 
 
-def reduction_of(
-    precision: str, proven: ProvenGraph, judge: ImageJudge, calibration: Images, config: CalibrationConfig
-) -> Reduction:
-    """Return what reduces a graph of images.
-
-    Raises:
-        ExportError: If the precision is not offered for it.
-    """
+def reduction_of(precision: str, model: onnx.ModelProto, batches: Iterable[Feed], method: str = "minmax") -> Reduction:
+    """Return what reduces a float32 graph, ExportError if that is not offered; `batches` and `method`: of `StaticInt8` alone."""
     if precision == "fp16":
-        return Half(proven.model)
-    if precision == "int8_dynamic":
-        return DynamicInt8(proven.model)
-    return StaticInt8(proven.model, judge.calibration(calibration), config.method)
+        return Half(model)
+    return DynamicInt8(model) if precision == "int8_dynamic" else StaticInt8(model, batches, method)
 
 
 def check_settings(config: ExportConfig) -> None:
@@ -143,12 +136,6 @@ def check_settings(config: ExportConfig) -> None:
         raise ConfigError(
             f"{' and '.join(idle)} has no effect on precision={config.precision}; leave it out, or choose another precision"
         )
-
-
-def _settings(reduction: Reduction, config: ExportConfig, calibrated_on: int | None) -> dict[str, Any]:
-    """Return what decided the verdict, JSON-ready; the gate's limits are among its settings, and the images there truly were."""
-    calibration = {**asdict(config.calibration), "images": calibrated_on} if reduction.precision == "int8" else None
-    return {"checkpoint": config.checkpoint, "calibration": calibration, "gate": asdict(config.gate)}
 
 
 def _refusal(reduction: Reduction, found: Search) -> str:

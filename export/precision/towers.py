@@ -53,7 +53,7 @@ def reduce_towers(
     """
     samples = SampleDataset(dataset, "val", task.spec.preprocess)
     training = SampleDataset(dataset, "train", task.spec.preprocess)
-    validation = validation_of(samples, None, None, config.gate.images, config.gate.seed)
+    validation = validation_of(samples, None, config.gate.images, config.gate.seed)
     calibration = drawn(training, config.calibration.images, config.calibration.seed)
     found: dict[str, Reduced] = {}
     embeddings = reduced_embeddings = None
@@ -63,7 +63,8 @@ def reduce_towers(
         judge = ImageJudge(graph, validation, config.gate, classifier)
         embeddings = judge.outputs["image_embedding"]
         try:
-            reduction = reduction_of(config.precision, graph, judge, calibration, config.calibration)
+            batches = judge.calibration(calibration)
+            reduction = reduction_of(config.precision, graph.model, batches, config.calibration.method)
         except NotOfferedError as error:
             print(f"note: no {name}.{config.precision}.onnx: {error}")
             continue

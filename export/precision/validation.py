@@ -102,17 +102,13 @@ def drawn(samples: SampleDataset, count: int | None, seed: int) -> Images:
     return Images(samples, places)
 
 
-def validation_of(
-    samples: SampleDataset, concept_space: ConceptSpace | None, concepts: NDArray[np.float32] | None, count: int | None, seed: int
-) -> Validation:
+def validation_of(samples: SampleDataset, concept_space: ConceptSpace | None, count: int | None, seed: int) -> Validation:
     """Return what a gate judges by; arguments as `drawn` and `Validation` take them, over the whole split."""
     images = drawn(samples, count, seed)
     rows = images.places
-    known = None if concepts is None or np.isnan(concepts[rows]).all() else concepts[rows]
-    return Validation(
-        images,
-        samples.rows["group"].astype(str).iloc[rows].tolist(),
-        None if samples.targets is None else samples.targets[rows],
-        None if known is None else concept_space,
-        known,
-    )
+    groups = samples.rows["group"].astype(str).iloc[rows].tolist()
+    targets = None if samples.targets is None else samples.targets[rows]
+    concepts = None if concept_space is None or samples.concepts is None else samples.concepts[rows]
+    if concepts is None or np.isnan(concepts).all():
+        return Validation(images, groups, targets)
+    return Validation(images, groups, targets, concept_space, concepts)

@@ -14,6 +14,8 @@ Columns of the table:
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -216,8 +218,34 @@ SPLIT_WORDS = {
 }  # fmt: skip
 
 
+def table_checksum(dataset: Dataset, split: str | None = None) -> str:
+    """Return a SHA-256 in hexadecimal of all that a model learns from and is scored by, beside the pixels; of one split, or all.
+
+    That is the names of labels and concepts in their order, and of each row its name, split, group, targets, concepts, inputs and
+    caption. The order of rows does not count, nor where the files lie.
+    """
+    table = dataset.table if split is None else dataset.rows(split)
+    table = table.iloc[np.argsort(table["sample_id"].to_numpy(dtype=str), kind="stable")]
+    texts = [name for name in ("sample_id", "split", "group", "caption") if name in table.columns]
+    numbers = {"inputs": table[input_columns(table)].to_numpy(dtype=np.float32, na_value=np.nan)}
+    names: dict[str, Any] = {"texts": texts, "inputs": input_columns(table)}
+    if dataset.labels is not None:
+        numbers["targets"], names["labels"] = target_matrix(table, dataset.labels), dataset.labels.to_dict()
+    if dataset.concepts is not None:
+        numbers["concepts"], names["concepts"] = concept_matrix(table, dataset.concepts), list(dataset.concepts.names)
+    digest = hashlib.sha256(json.dumps(names, sort_keys=True).encode("utf-8"))
+    for name in texts:
+        digest.update(
+            "\x1e".join("\x1f" if pd.isna(value) else str(value) for value in table[name]).encode("utf-8", "surrogatepass")
+        )
+    for name in sorted(numbers):
+        values = np.where(np.isnan(numbers[name]), np.float32(np.nan), numbers[name])  # one NaN of the many there are
+        digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
 def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Return a dataset's card, its options and the size of each split (JSON-ready).
+    """Return a dataset's card, its options, the size of each split and `table_checksum` (JSON-ready).
 
     Args:
         dataset: What the model is trained on.
@@ -228,6 +256,7 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         **dataset.info.to_dict(),
         "options": dict(dataset.options),
         "samples": {str(split): int(n) for split, n in sorted(counts.items())},
+        "table": table_checksum(dataset),
         "subgroups": list(dataset.subgroups),
         # The values that became black and white in training: whoever reads a file for the model later needs them.
         "window": None if dataset.reader.window is None else [float(v) for v in dataset.reader.window],

@@ -73,8 +73,24 @@ class UnknownNameError(ConfigError):
         self.nearest = near
 
 
+SYNONYMS = {
+    "gpu": "cuda", "nvidia": "cuda", "cuda:0": "cuda", "trt": "tensorrt", "dml": "directml",
+    "dermoscopy": "skin", "dermatoscopy": "skin", "dermatology": "skin", "derm": "skin", "clinical": "skin",
+    "cxr": "xray", "x-ray": "xray", "radiograph": "xray", "radiography": "xray", "chest": "xray", "dx": "xray", "cr": "xray",
+    "retina": "fundus", "ophthalmology": "fundus", "eye": "fundus", "histopathology": "histology",
+    "pathology": "histology", "wsi": "histology", "us": "ultrasound", "sonography": "ultrasound", "echo": "ultrasound",
+    "mr": "mri", "validation": "val", "valid": "val", "dev": "val", "training": "train", "testing": "test", "holdout": "test",
+    "latest": "last", "final": "last", "half": "fp16", "float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "full": "fp32",
+    "linear": "bilinear", "cubic": "bicubic", "letterbox": "pad", "squash": "stretch", "auc": "auroc", "roc_auc": "auroc",
+    "average_precision": "ap", "auprc": "ap", "acc": "accuracy", "sensitivity": "recall", "ppv": "precision",
+    "mse": "rmse squared_error", "bce": "binary_cross_entropy", "ce": "cross_entropy",
+    "l1": "smooth_l1 mae", "l2": "squared_error rmse",
+}  # fmt: skip
+"""What users write → what it is called here (one place's name or another's), where spelling alone would offer another thing."""
+
+
 def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
-    """Return the known names most like a mistyped one, best first.
+    """Return the known names most like a mistyped one, best first; a word of `SYNONYMS` gives the name it means.
 
     Args:
         name: What the user wrote.
@@ -89,5 +105,8 @@ def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
         lowered.setdefault(option.lower(), option)
     if name.lower() in lowered:
         return [lowered[name.lower()]]
+    meant = [lowered[word] for word in SYNONYMS.get(name.lower(), "").split() if word in lowered]
+    if meant:
+        return meant[:count]
     close = difflib.get_close_matches(name.lower(), lowered, n=count, cutoff=0.6)
     return [lowered[c] for c in close]

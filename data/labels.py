@@ -57,6 +57,11 @@ class LabelSpace:
         """Whether exactly one class holds for a labelled sample (multiclass and ordinal)."""
         return self.kind in ("multiclass", "ordinal")
 
+    @property
+    def one_unit(self) -> bool:
+        """Whether errors of all quantities may be averaged as they are: there is one, or all are said to have the same unit."""
+        return self.width == 1 or (self.units is not None and len(set(self.units)) == 1)
+
     def index(self, name: str) -> int:
         """Return a class's position.
 

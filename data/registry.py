@@ -6,6 +6,7 @@ Third-party packages join by the entry-point group `medzoo.datasets` (name → m
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +45,12 @@ def dataset_infos(name: str) -> list[DatasetInfo]:
     """Return the cards of a registry entry, one for each of its variants."""
     infos: list[DatasetInfo] = _module(name).infos()
     return infos
+
+
+def loader_of(name: str) -> Callable[..., Dataset]:
+    """Return the function that loads a registry entry: its arguments are the dataset's own options."""
+    loader: Callable[..., Dataset] = _module(name).load
+    return loader
 
 
 def load_dataset(

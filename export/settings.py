@@ -120,6 +120,7 @@ class ExportConfig:
         prompts: Wording of an image–text model's classifier: a file or the name of packaged prompts;
             None: those packaged for the dataset.
         data: Dataset options that differ on this machine, such as {root: ...}.
+        other_data: Prove, calibrate and judge on other samples than the run's own, of the same labels; the report says so.
         debug: Show tracebacks of user errors.
     """
 
@@ -133,6 +134,7 @@ class ExportConfig:
     sensitivity: bool = False
     prompts: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    other_data: bool = False
     debug: bool = False
 
 

@@ -27,6 +27,7 @@ usage: medzoo VERB [KEY=VALUE ...]
   doctor                           what is installed, which accelerators truly work
   show     train|evaluate|...      the settings of a verb, composed
 
+  VERB --help                      the settings of a verb and what each means
   --config-dir FOLDER              your own YAML, beside medzoo's
   --version, --help
 
@@ -82,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(arguments: Sequence[str]) -> int:
     overrides, folder = _split(arguments)
+    if (wanted := _help("train", "medzoo.settings.schema", "TrainConfig", overrides, folder)) is not None:
+        return wanted
     if "-m" in overrides or "--multirun" in overrides:
         from medzoo.commands.sweep import sweep
 
@@ -125,11 +128,27 @@ def _composed(name: str, schema: str, module: str) -> Callable[[Sequence[str]], 
 
         overrides, folder = _split(arguments)
         home, _, kind = schema.partition(":")
+        if (wanted := _help(name, home, kind, overrides, folder)) is not None:
+            return wanted
         settings = typed(getattr(import_module(home), kind), compose_config(name, overrides, folder))
         status = import_module(module).main(settings)
         return status if type(status) is int else 0
 
     return run
+
+
+def _help(name: str, home: str, kind: str, overrides: Sequence[str], folder: Path | None) -> int | None:
+    """Print a verb's settings with their meaning if the words ask for help, and return the status; None if they do not."""
+    words = [word for word in overrides if word not in ("-h", "--help")]
+    if len(words) == len(overrides):
+        return None
+    from importlib import import_module
+
+    from medzoo.settings.compose import compose_config
+    from medzoo.settings.describe import settings_help
+
+    print(settings_help(name, getattr(import_module(home), kind), compose_config(name, words, folder)), end="")
+    return 0
 
 
 def _show(arguments: Sequence[str]) -> int:

@@ -37,13 +37,14 @@ class Preprocess:
 
     Attributes:
         size: (H, W), or (D, H, W) for volumes, in pixels.
-        mode: `stretch` resizes to `size`; `pad` first adds black borders to reach its aspect ratio; `crop` first cuts the
+        mode: `stretch` resizes to `size`; `pad` first adds borders (`fill`) to reach its aspect ratio; `crop` first cuts the
             centre to that ratio. Volumes pad and crop in plane; their depth is always stretched.
         interpolation: `bilinear` or `bicubic`, both antialiased; `nearest` takes the pixel under the centre.
         channels: 1 or 3; images are brought to it when decoded.
         dtype: What the model takes: `uint8` (0..255), or `float32` (0..1) for sources of more than 8 bits.
         mean: One value a channel, on the 0..1 scale.
         std: One positive value a channel, on the 0..1 scale.
+        fill: Grey level of the borders that `pad` adds, 0 (black) to 255.
 
     Raises:
         ConfigError: If a value is out of range or of the wrong length.
@@ -56,6 +57,7 @@ class Preprocess:
     dtype: InputType = "uint8"
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    fill: int = 0
 
     def __post_init__(self) -> None:
         for name in ("size", "mean", "std"):
@@ -75,6 +77,8 @@ class Preprocess:
             raise ConfigError(f"preprocess mean and std need {self.channels} values, one a channel")
         if min(self.std) <= 0:
             raise ConfigError(f"preprocess std must be positive, got {list(self.std)}")
+        if not isinstance(self.fill, int) or not 0 <= self.fill <= 255:
+            raise ConfigError(f"preprocess fill={self.fill!r} is not a grey level, 0 (black) to 255")
 
     @property
     def is_volume(self) -> bool:
@@ -83,7 +87,10 @@ class Preprocess:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        described = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        if not self.fill:  # black is not written: specs from before there was another have the same hash
+            del described["fill"]
+        return described
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Preprocess:
@@ -111,7 +118,7 @@ def fit(images: Tensor, preprocess: Preprocess, size: tuple[int, ...] | None = N
                          f"width), got shape {list(images.shape)}")  # fmt: skip
     if images.dtype not in (torch.uint8, torch.float32):
         raise ImageError(f"images must be uint8 or float32, got {images.dtype}")
-    images = _to_aspect(images, size[-2], size[-1], preprocess.mode)
+    images = _to_aspect(images, size[-2], size[-1], preprocess)
     whole = images.dtype == torch.uint8
     values = images.float()
     if len(size) == 2:
@@ -164,17 +171,19 @@ def _nearest(source: int, target: int, device: torch.device) -> Tensor:
     return (2 * torch.arange(target, device=device) + 1) * source // (2 * target)
 
 
-def _to_aspect(images: Tensor, height: int, width: int, mode: str) -> Tensor:
+def _to_aspect(images: Tensor, height: int, width: int, preprocess: Preprocess) -> Tensor:
     """Pad or crop in plane to the aspect ratio of the target, centred; an odd pixel goes to the end."""
-    if mode == "stretch":
+    if preprocess.mode == "stretch":
         return images
     h, w = images.shape[-2:]
-    if mode == "pad":
+    if preprocess.mode == "pad":
         # Not -(-a // b): a graph divides towards zero, so the ceiling must be written without negative numbers.
         new_h = torch.sym_max(h, (w * height + width - 1) // width)
         new_w = torch.sym_max(w, (h * width + height - 1) // height)
         top, left = (new_h - h) // 2, (new_w - w) // 2
-        return F.pad(images, (left, new_w - w - left, top, new_h - h - top))  # type: ignore[arg-type]  # SymInt in a graph
+        borders = (left, new_w - w - left, top, new_h - h - top)
+        level = preprocess.fill if images.dtype == torch.uint8 else preprocess.fill / 255
+        return F.pad(images, borders, value=level)  # type: ignore[arg-type]  # SymInt in a graph
     new_h = torch.sym_max(1, torch.sym_min(h, w * height // width))
     new_w = torch.sym_max(1, torch.sym_min(w, h * width // height))
     top, left = (h - new_h) // 2, (w - new_w) // 2

@@ -10,22 +10,24 @@ import numpy as np
 from PIL import Image
 
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError, ExportError
+from medzoo.data.errors import ConfigError, ExportError, MedzooError
 from medzoo.data.registry import PLACES
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.commands.export_clip import export_clip
 from medzoo.export.commands.proof import format_proof, format_reduced
+from medzoo.export.files.integrity import read_metadata
 from medzoo.export.graph.onnx_file import ProvenGraph, prove_graph, write_graph
 from medzoo.export.precision.judges import ImageJudge
 from medzoo.export.precision.reduce import Reduced, check_settings, reduce_graph, reduction_of
 from medzoo.export.precision.validation import drawn, validation_of
 from medzoo.export.settings import PRECISIONS, ExportConfig
 from medzoo.inference.predict import run_dataset
-from medzoo.store.checkpoint import find_checkpoint
+from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import write_file
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
+from medzoo.train.state import training_left
 
 SAMPLES = 4
 """Flat 8-bit validation images saved as PNG, to try the file on."""
@@ -41,21 +43,26 @@ def main(config: ExportConfig) -> None:
         raise ConfigError("say which run to export: run=<run directory>")
     check_settings(config)
     run = RunDirectory.open(Path(config.run))
-    task = load_checkpoint(find_checkpoint(run.path, config.checkpoint))
+    folder = find_checkpoint(run.path, config.checkpoint)
+    task, weights = load_checkpoint(folder), weights_checksum(folder)
     towers = task.embedder
     if towers is None:  # an image–text model's output is a folder
         if config.output is not None:
             _check_name(Path(config.output), config.precision)
         if config.prompts is not None:
             raise ConfigError(f"prompts={config.prompts} has no effect: the run is no image–text model; leave it out")
-    dataset = run_dataset(run, config.data)
-    further = {"checkpoint": config.checkpoint, "dataset_differs": _check_dataset(task, dataset)}
+    dataset = run_dataset(run, config.data, task.spec, other_data=config.other_data)
+    further = {"checkpoint": config.checkpoint, "weights": weights, "dataset_differs": _dataset_differs(task, dataset)}
+    if left := training_left(run):
+        further["training"] = left
+        print(f"note: {left}")
     samples = SampleDataset(dataset, "val", task.spec.preprocess)
     count = min(config.images, len(samples))
     images = [samples.pixels(index) for index in range(count)]
     targets = None if samples.targets is None else samples.targets[:count]
     if towers is not None:
         export_clip(towers, dataset, run, images, targets, config, further)
+        _name_older(run.path, weights)
         return
     name = "model.onnx" if config.precision == "fp32" else f"model.{config.precision}.onnx"
     path = run.path / name if config.output is None else Path(config.output)
@@ -80,6 +87,18 @@ def main(config: ExportConfig) -> None:
     print("\n".join([f"wrote {path} ({report['megabytes']} MB)", *lines, *format_proof(report)]))
     if (left := report.get("planes", {}).get("left")) is not None:
         print(f"note: the 3D convolutions stay as they are, which is slower: {left}")
+    _name_older(run.path, weights)
+
+
+def _name_older(folder: Path, weights: str) -> None:
+    """Say which other files of a run are of other weights: those of an earlier export, before more training."""
+    for file in sorted(folder.glob("*.onnx")):
+        try:
+            of = json.loads(read_metadata(file, "medzoo.report") or "{}").get("weights", weights)
+        except (MedzooError, ValueError):
+            continue
+        if of != weights:
+            print(f"note: {file.name} is of an earlier export, of other weights: export it again, or remove it")
 
 
 def _check_name(path: Path, precision: str) -> None:
@@ -94,12 +113,8 @@ def _check_name(path: Path, precision: str) -> None:
         raise ConfigError(f"output={path} is the name of a file of another precision; this one is {precision}")
 
 
-def _check_dataset(task: Task, dataset: Dataset) -> dict[str, Any]:
-    """Return and print what the dataset was made with differently for the model: option → both values; refuse other labels."""
-    if task.spec.labels is not None and dataset.labels != task.spec.labels:
-        raise ExportError(
-            "the dataset's labels are not those the model was trained on; leave out the data options that change them"
-        )
+def _dataset_differs(task: Task, dataset: Dataset) -> dict[str, Any]:
+    """Return and print what the dataset was made with differently for the model: option → both values."""
     trained, given = (json.loads(json.dumps(options, default=str)) for options in
                       (task.spec.data.get("options", {}), dataset.options))  # fmt: skip
     differs = {

@@ -65,6 +65,11 @@ class Result:
         report = json.loads(run.metrics.read_text(encoding="utf-8"))
         return cls(path.resolve().name, yaml.safe_load(run.config.read_text(encoding="utf-8")), ModelSpec.read(run.spec), report)
 
+    def tested_on(self, split: str) -> str:
+        """Return the checksum of the rows that the report's split had; empty in reports of an earlier medzoo."""
+        data = self.report.get("details", {}).get("data", {})
+        return str(data.get("splits", {}).get(split, {}).get("table", ""))
+
     def metric(self, split: str, name: str) -> Mapping[str, Any]:
         """Return `value, low, high` of a metric.
 
@@ -111,7 +116,7 @@ def comparison(
     results: Sequence[Result], *, split: str = "test", metrics: Sequence[str] | None = None, title: str = "Results",
     notes: Sequence[str] = ()
 ) -> str:  # fmt: skip
-    """Return a Markdown page: a section a dataset, a row a setting, with mean and spread over seeds, then every run.
+    """Return a Markdown page: a section a dataset and table, a row a setting, with mean and spread over seeds, then every run.
 
     Args:
         results: At least one.
@@ -126,15 +131,16 @@ def comparison(
     lines = [f"# {title}", ""]
     for note in notes:
         lines += [note, ""]
-    sections: dict[str, list[Result]] = {}
+    sections: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        sections.setdefault(str(result.spec.data["name"]), []).append(result)
-    for dataset, members in sections.items():
+        sections.setdefault((str(result.spec.data["name"]), result.tested_on(split)), []).append(result)
+    for (dataset, table), members in sections.items():
         kind = members[0].report["labels"]["kind"]
         columns = list(metrics or DEFAULT_METRICS[kind])
         part = members[0].report["splits"].get(split, {})
         unit = members[0].report["interval"]["unit"]
-        lines += [f"## {dataset}, {split} ({part.get('samples')} samples, {part.get('groups')} {unit} groups)", ""]
+        rows = f", table {table[:12]}" if table else ""
+        lines += [f"## {dataset}, {split} ({part.get('samples')} samples, {part.get('groups')} {unit} groups{rows})", ""]
         lines += _table(["setting", "training", "runs", *columns], _pooled(members, split, columns))
         lines += [f"Every run, with {members[0].report['interval']['level']:.0%} intervals "
                   f"({members[0].report['interval']['method']}):", ""]  # fmt: skip
@@ -203,6 +209,8 @@ def _recipe(result: Result) -> str:
     words.append(f"{trainer['optimizer']} {trainer['learning_rate']:g} {trainer['schedule']}")
     words.append(f"batch {trainer['batch_size']}, {trainer['epochs']} epochs, augment {trainer['augment']}")
     details = result.report.get("details", {})
+    if "training" in details:
+        words.append(str(details["training"]))
     if "chosen_by" in details:
         words.append(f"epoch by {details['chosen_by']}")
     return ", ".join(words)
@@ -241,7 +249,7 @@ def _setting(result: Result) -> str:
     A backbone that is a run differs from seed to seed by its path; what it is and how it was trained stand for it.
     """
     details = result.report.get("details", {})
-    evaluated = {key: details.get(key) for key in ("checkpoint", "tta")}
+    evaluated = {key: details.get(key) for key in ("checkpoint", "tta", "training")}
     own = result.config["data"] if result.config["data"].get("name") in ("folder", "table") else {}
     config, below, run = dict(result.config), None, _backbone_run(result)
     if run is not None:

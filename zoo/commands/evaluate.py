@@ -20,6 +20,7 @@ from medzoo.settings.verbs import EvaluateConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.load import load_checkpoint
+from medzoo.train.state import training_left
 
 USED_BY_PREDICTING = ("device", "workers", "evaluation.batch_size", "evaluation.tta")
 """Settings that scoring predictions which are there already would ignore."""
@@ -33,12 +34,14 @@ def main(config: EvaluateConfig) -> None:
     if config.predict:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
         task = load_checkpoint(checkpoint)
-        dataset, learnt = run_dataset(run, config.data), read_record(run.path)
+        dataset, learnt = run_dataset(run, config.data, task.spec), read_record(run.path)
         if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - {*PLACES, "file"}:
             dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
         details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
+        if left := training_left(run):
+            details["training"] = left
         runner = Runner(make_accelerator(config.device), config.evaluation.batch_size or 64, config.workers)
         predict_run(run, task, dataset, config.evaluation, runner, details, augment=augment, captions=captions)
     else:

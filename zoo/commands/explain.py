@@ -13,6 +13,7 @@ from medzoo.inference.explain import concept_weights, explain_sample, plot_expla
 from medzoo.inference.predict import run_dataset
 from medzoo.settings.verbs import ExplainConfig
 from medzoo.store.directory import RunDirectory
+from medzoo.store.spec import ModelSpec
 from medzoo.store.storage import write_file
 
 
@@ -46,7 +47,7 @@ def main(config: ExplainConfig) -> None:
 def _image(run: RunDirectory, sample_id: str) -> np.ndarray | None:  # type: ignore[type-arg]
     """Return the sample's picture, (H, W) or (H, W, 3); None where the images are not at hand."""
     try:
-        dataset = run_dataset(run, {})
+        dataset = run_dataset(run, {}, ModelSpec.read(run.spec))
         row = dataset.table.set_index("sample_id", drop=False).loc[sample_id]
         images = dataset.reader.images(*(row[column] for column in dataset.reader.columns))
         pixels = dataset.reader.read(*next(iter(images.values())))

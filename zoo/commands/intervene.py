@@ -9,10 +9,10 @@ import numpy as np
 
 from medzoo.data.errors import ConfigError, EvaluationError
 from medzoo.data.seeding import generator
-from medzoo.evaluation.bootstrap import value_text
+from medzoo.evaluation.bootstrap import Interval, value_text
 from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.inference.bottleneck_run import open_bottleneck
-from medzoo.inference.intervene import POLICIES, check_interval, class_logits, intervention_curve, parse_concepts
+from medzoo.inference.intervene import POLICIES, class_logits, intervention_curve, parse_concepts
 from medzoo.settings.verbs import InterveneConfig
 from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
@@ -31,7 +31,7 @@ def main(config: InterveneConfig) -> dict[str, Any]:
         raise ConfigError("say which run to intervene in: run=<run directory>")
     if not config.policies:
         raise ConfigError(f"policies is empty; choose of {', '.join(POLICIES)}")
-    check_interval(config.replicates, config.level)
+    Interval.of(config)  # a wrong setting is said before anything is read
     run, task, predictions = open_bottleneck(config.run)
     labels, predictions = task.spec.label_space, predictions.of_split(config.split)
     chosen = _chosen(config, task, len(predictions)) if config.set or config.randomise else None

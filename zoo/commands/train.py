@@ -16,7 +16,7 @@ from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
-from medzoo.inference.predict import predict_run
+from medzoo.inference.predict import predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.models.trained import describe_start, is_run
 from medzoo.settings.compose import typed
@@ -30,11 +30,15 @@ from medzoo.tasks.setup.families import task_from_config
 from medzoo.tasks.task import Task
 from medzoo.train.fit import complete_checkpoints, fit_at_once
 from medzoo.train.loop import Trainer
+from medzoo.train.state import Progress
 
 RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", *(f"data.{name}" for name in PLACES))
 """What may differ when a run goes on: none of it changes a number."""
 USED_WITHOUT_TRAINING = ("batch_size", "workers", "precision", "trackers", "log_every")
 """Settings of the trainer that a model without training of its own uses, or that name no number."""
+
+FEW_SAMPLES = 20
+"""Validation samples below which a report says how few have chosen the epoch."""
 
 
 def main(config: DictConfig) -> RunDirectory:
@@ -92,7 +96,9 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
     task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
     if not task.learns_by_steps:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
-    dataset = load_dataset(**settings.data)
+    dataset = run_dataset(
+        run, {key.removeprefix("data."): value for key, value in overrides.items() if key.startswith("data.")}, task.spec
+    )
     learnt = read_record(path)
     if learnt.complete or task.spec.data.get("learnt_from"):  # a run of an earlier medzoo has no record, and started from none
         dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings))
@@ -154,6 +160,25 @@ def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details:
         report_run(run, settings.evaluation)
 
 
+def weak_choice(progress: Progress, monitor: str, samples: int) -> str:
+    """Return what is to be said of an epoch that little speaks for: equal ones, or few validation samples; empty of others.
+
+    Args:
+        progress: Of a finished training.
+        monitor: The metric it was chosen by.
+        samples: How many validation samples there are.
+    """
+    equal = [row["epoch"] for row in progress.history if row.get(f"val_{monitor}") == progress.best]
+    equal = [str(epoch) for epoch in equal if epoch != progress.best_epoch]
+    said = []
+    if progress.best is not None and equal:
+        more = f" and {len(equal) - 5} more" if len(equal) > 5 else ""
+        said.append(f"epoch {progress.best_epoch} is the first of equals: epochs {', '.join(equal[:5])}{more} are as good")
+    if samples < FEW_SAMPLES:
+        said.append(f"the epoch was chosen by {samples} validation samples")
+    return "; ".join(said)
+
+
 def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirectory:
     run = trainer.run
     progress = trainer.fit()
@@ -164,8 +189,11 @@ def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirect
     )
     if trainer.task.completes:
         complete_checkpoints(run, dataset, settings.model, trainer.yaml, _runner(settings, trainer.accelerator))
+    weak = weak_choice(progress, trainer.monitor, len(dataset.rows("val")))
+    if weak:
+        trainer.display.say(f"note: {weak}")
     if settings.evaluate:
         details = {"checkpoint": "best", "epoch": progress.best_epoch, "chosen_by": f"val {trainer.monitor}"}
-        _report(run, settings, dataset, details)
+        _report(run, settings, dataset, {**details, **({"choice": weak} if weak else {})})
     trainer.display.say(f"run directory: {run.path}")
     return run

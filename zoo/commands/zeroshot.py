@@ -21,6 +21,7 @@ from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.run_report import plot_reliability
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.embed import embed_dataset, prompt_card, zero_shot_predictions
+from medzoo.inference.predict import evaluated_data
 from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import ZeroShotClassifier, build_classifier, choose_prompts
 from medzoo.models.trained import is_run
@@ -54,6 +55,7 @@ def main(config: ZeroshotConfig) -> Path | None:
     run.require_empty()
     embeddings = embed_dataset(task, dataset, config.evaluation.splits, Runner(accelerator, config.evaluation.batch_size or 64))
     details = {"model": task.spec.architecture, "zero-shot": prompt_card(prompts, classifier)}
+    details["data"] = evaluated_data(dataset, config.evaluation.splits)
     predictions = zero_shot_predictions(embeddings, classifier, dataset, details)
     if not accelerator.is_main_process:
         return run.path

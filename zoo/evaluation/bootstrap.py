@@ -5,18 +5,23 @@ Samples of one patient are not independent; redrawing patients instead of images
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medzoo.data.errors import ConfigError
+from medzoo.data.labels import LabelSpace
 from medzoo.data.seeding import generator
-from medzoo.evaluation.metrics import Floats, Scored, all_metrics
+from medzoo.evaluation.metrics import WITH_UNIT, Floats, Scored, all_metrics, macro_mean
 
 CHUNK_VALUES = 4_000_000
 """Weights held at once (32 MB a copy), whatever the number of samples and replicates."""
+FEWEST_GROUPS = 5
+"""Groups with a class, and groups without it, from which on an interval is made: redrawing fewer says next to nothing of the
+patients nobody has seen (the bootstrap's intervals are too short in small samples: Efron and Tibshirani 1993, section 13.3)."""
 
 
 class Asked(Protocol):
@@ -35,11 +40,20 @@ class Interval:
         replicates: Bootstrap replicates over groups; 0: no intervals.
         level: Coverage, above 0 and below 1.
         seed: Of the bootstrap.
+
+    Raises:
+        ConfigError: If one is out of range.
     """
 
     replicates: int = 1000
     level: float = 0.95
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.replicates < 0:
+            raise ConfigError(f"replicates={self.replicates} must be at least 0 (0: no intervals)")
+        if not 0 < self.level < 1:
+            raise ConfigError(f"level={self.level:g} is not between 0 and 1, both left out; 0.95 is usual")
 
     @classmethod
     def of(cls, settings: Asked) -> Interval:
@@ -57,12 +71,78 @@ class Interval:
         low, high = np.quantile(defined, [(1 - self.level) / 2, (1 + self.level) / 2])
         return float(low), float(high)
 
-    def described(self, value: float | None, drawn: Floats | None) -> dict[str, Any]:
-        """Return `value`, `low` and `high` of a metric and its (B,) replicates, JSON-ready; None where it is undefined."""
+    def described(self, value: float | None, drawn: Floats | None, why_none: str = "") -> dict[str, Any]:
+        """Return `value`, `low` and `high` of a metric, the percentile interval of its replicates, JSON-ready.
+
+        Args:
+            value: The metric; None or NaN where it is undefined.
+            drawn: (B,) its replicates, NaN where undefined; None: none were drawn.
+            why_none: Why there is no interval, where that is known before; see `Scarcity`.
+
+        Returns:
+            Both ends are None where there is no interval, and `no_interval` says why: the reason given, more than half of the
+            replicates undefined, or all of them equal, which is no width but a sample too small or too uniform to show any.
+        """
         if value is None or np.isnan(value):
             return {"value": None, "low": None, "high": None}
+        none = {"value": float(value), "low": None, "high": None}
+        if not self.replicates:
+            return none
+        if drawn is None or why_none:
+            return {**none, "no_interval": why_none or "there is one group alone"}
         low, high = self.bounds(drawn)
+        if low is None:
+            return {**none, "no_interval": f"undefined in {int(np.isnan(drawn).sum())} of {len(drawn)} replicates"}
+        if low == high:
+            return {**none, "no_interval": "every replicate gives the same value"}
         return {"value": float(value), "low": low, "high": high}
+
+
+WITH = "with it"
+
+
+@dataclass(frozen=True)
+class Scarcity:
+    """Why no interval is made of a metric: fewer than `FEWEST_GROUPS` groups to redraw.
+
+    Attributes:
+        whole: Of metrics over all samples; empty: none.
+        classes: Of each class's own metrics; empty: none.
+        names: The classes.
+    """
+
+    whole: str
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, data: Scored, groups: Sequence[str], unit: str = "") -> Scarcity:
+        """Count the groups with each class and without it; of quantities those where it was measured."""
+        codes, word = np.asarray(groups, dtype=str), f"{unit} groups".strip()
+
+        def missing(rows: NDArray[np.bool_], what: str) -> str:
+            found = len(np.unique(codes[rows]))
+            return f"{found} {word} {what}, at least {FEWEST_GROUPS} are needed" if found < FEWEST_GROUPS else ""
+
+        classes = []
+        for k in range(data.labels.width):
+            known = data.observed[:, k]
+            if data.labels.kind == "regression":
+                classes.append(missing(known, "measured"))
+            else:
+                positive = data.truth[:, k] == 1
+                classes.append(missing(known & positive, WITH) or missing(known & ~positive, "without it"))
+        return cls(missing(data.observed.any(axis=1), "labelled"), tuple(classes), data.labels.names)
+
+    def of_mean(self, defined: NDArray[np.bool_]) -> str:
+        """Return why there is none of a mean over the classes that are defined (K,): the first that is scarce, and how many."""
+        scarce = [k for k in np.flatnonzero(defined) if self.classes[k]]
+        if not scarce:
+            return self.whole
+        # Of two classes the rare one, not the other that has as few samples without it.
+        scarce = [k for k in scarce if WITH in self.classes[k]] or scarce
+        more = f", and {len(scarce) - 1} more classes are as rare" if len(scarce) > 1 else ""
+        return f"{self.names[scarce[0]]}: {self.classes[scarce[0]]}{more}"
 
 
 DEFAULT_INTERVAL = Interval()
@@ -107,3 +187,62 @@ def bootstrap(
     classes = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
     overall = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
     return classes, overall
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Every metric of one set of predictions, with what its interval is made of.
+
+    Attributes:
+        classes: Metric → (1, K) values of the classes.
+        overall: Metric → (1,) value of the whole.
+        drawn: The same of B replicates; empty without any.
+        interval: How intervals are made.
+        scarcity: Where none is made.
+        labels: What was measured.
+    """
+
+    classes: Mapping[str, Floats]
+    overall: Mapping[str, Floats]
+    drawn: Mapping[str, Floats]
+    interval: Interval
+    scarcity: Scarcity
+    labels: LabelSpace
+
+    @classmethod
+    def of(cls, data: Scored, groups: Sequence[str], interval: Interval, *, bins: int = 15, unit: str = "") -> Measured:
+        """Compute all metrics and, over the groups of a `unit`, their replicates."""
+        classes, overall = all_metrics(data, np.ones((1, len(groups))), bins)
+        drawn_classes, drawn_overall = bootstrap(data, groups, interval, bins)
+        return cls(classes, overall, {**drawn_classes, **drawn_overall}, interval, Scarcity.of(data, groups, unit), data.labels)
+
+    def described(self, metric: str) -> dict[str, Any]:
+        """Return a metric with its interval, of classes the mean over those that are defined; see `Interval.described`.
+
+        A replicate that lost one of those classes is undefined: the mean over the ones left is another quantity.
+        """
+        drawn = self.drawn.get(metric)
+        if metric in self.overall:
+            present = ~np.isnan(self.classes["recall"][0]) if metric == "balanced_accuracy" else None
+            why = self.scarcity.whole if present is None else self.scarcity.of_mean(present)
+            return self._described(metric, self.overall[metric][0], drawn, why)
+        if metric not in self.classes:  # top-k of few classes, soft labels where all are hard
+            return self.interval.described(None, None)
+        if metric in WITH_UNIT and not self.labels.one_unit and self.labels.kind == "regression":
+            return {**self.interval.described(None, None), "no_mean": "the quantities have different units"}
+        defined = ~np.isnan(self.classes[metric][0])
+        means = None if drawn is None or not defined.any() else drawn[:, defined].mean(axis=1)
+        return self._described(metric, macro_mean(self.classes[metric][0]), means, self.scarcity.of_mean(defined))
+
+    def of_class(self, metric: str, k: int) -> dict[str, Any]:
+        """Return a class's own value of a metric with its interval."""
+        drawn = self.drawn.get(metric)
+        return self._described(
+            metric, self.classes[metric][0, k], None if drawn is None else drawn[:, k], self.scarcity.classes[k]
+        )
+
+    def _described(self, metric: str, value: float | None, drawn: Floats | None, why: str) -> dict[str, Any]:
+        if metric == "ece" and drawn is not None and value is not None and not np.isnan(drawn).all():
+            # Redrawing adds noise to every bin and so to each gap's absolute value: what it adds on average is taken off again.
+            drawn = np.maximum(drawn - (np.nanmean(drawn) - value), 0.0)
+        return self.interval.described(value, drawn, why)

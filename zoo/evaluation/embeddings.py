@@ -101,15 +101,16 @@ class Embeddings:
         """(I,) the first row of every distinct image, ascending; the image is compared by that row's vector."""
         return np.flatnonzero(~pd.Series(self.image_key).duplicated().to_numpy()).astype(np.int64)
 
-    def of_split(self, split: str) -> Embeddings:
-        """Return the rows of one split.
+    def of_split(self, *splits: str) -> Embeddings:
+        """Return the rows of one split, or of several.
 
         Raises:
-            UnknownNameError: If there is none.
+            UnknownNameError: If there is none of one.
         """
-        keep = np.array([value == split for value in self.split])
-        if not keep.any():
-            raise UnknownNameError("split", split, set(map(str, self.split)), where=" in the embeddings")
+        for split in splits:
+            if split not in self.split:
+                raise UnknownNameError("split", split, set(map(str, self.split)), where=" in the embeddings")
+        keep = np.array([value in splits for value in self.split])
         texts = {name: getattr(self, name)[keep] for name in _TEXTS}
         embedded = None if self.text_embedding is None else self.text_embedding[keep]
         return replace(self, image=self.image[keep], text_embedding=embedded, **texts)

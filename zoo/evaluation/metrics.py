@@ -17,6 +17,9 @@ from medzoo.data.labels import LabelSpace, log_sum_exp
 
 Floats = NDArray[np.float64]
 
+WITH_UNIT = ("mae", "rmse")
+"""Metrics of quantities that are in the quantity's unit."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -219,9 +222,11 @@ def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floa
     surprise = -np.log(np.maximum(np.take_along_axis(data.probabilities, truth[:, None], axis=1)[:, 0], 1e-300))
     total = known.sum(axis=1)
     classes = _side_by_side(parts)
+    present = (data.truth * data.observed).any(axis=0)
     overall = {
         "accuracy": _ratio(known @ right, total),
-        "balanced_accuracy": macro_means(classes["recall"]),
+        # Undefined in a replicate that lost a class: 0.5 of a constant answer would come out as 1 there.
+        "balanced_accuracy": classes["recall"][:, present].mean(axis=1) if present.any() else np.full(len(total), np.nan),
         "ece": calibration_error(data.probabilities.max(axis=1), right, known, bins),
         "brier": _ratio(known @ errors, total),
         "nll": _ratio(known @ surprise, total),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.evaluation.metrics import all_metrics, macro_mean, scored
+from medzoo.evaluation.metrics import WITH_UNIT, all_metrics, macro_mean, scored
 
 LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "mae", "rmse", "soft_cross_entropy"})
 EXCLUSIVE = (
@@ -30,6 +30,9 @@ def higher_is_better(metric: str) -> bool:
 def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32], metric: str) -> float | None:
     """Return a metric's value, the mean over classes that are defined; None when none is.
 
+    Errors of quantities in different units are divided by each quantity's standard deviation in `targets` before the mean: else
+    the one with the largest numbers alone would choose the epoch.
+
     Args:
         labels: The label space.
         targets: (N, K), NaN where missing.
@@ -44,7 +47,12 @@ def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDAr
     classes, overall = all_metrics(scored(labels, targets, logits), np.ones((1, len(targets))))
     if metric not in overall and metric not in classes:  # top-k of few classes, soft labels where all are hard
         return None
-    return macro_mean(overall[metric] if metric in overall else classes[metric][0])
+    values = overall[metric] if metric in overall else classes[metric][0]
+    if metric in WITH_UNIT and labels.kind == "regression" and not labels.one_unit:
+        known = np.where(np.isnan(targets).sum(axis=0) < len(targets) - 1, targets, 0.0)  # a column of one value has no spread
+        spread = np.nanstd(known.astype(np.float64), axis=0)
+        values = np.divide(values, spread, out=np.full_like(values, np.nan), where=spread > 0)
+    return macro_mean(values)
 
 
 def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -> str | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from medzoo.data.splits.subgroups import level_names
-from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, bootstrap, value_text
-from medzoo.evaluation.metrics import Scored, all_metrics, macro_mean, macro_means, scored
+from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, Measured, value_text
+from medzoo.evaluation.metrics import Scored, all_metrics, macro_mean, scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.store.storage import write_file
 
@@ -34,6 +35,9 @@ def evaluate(
     Returns:
         The JSON-ready content of `metrics.json`; an undefined value is null and its reason stands beside it.
     """
+    # Numbers of many values are banded, over all splits alike; an empty value is a level of its own.
+    levels = {str(name): level_names(column) for name, column in predictions.subgroups.items()}
+    predictions = replace(predictions, subgroups=pd.DataFrame(levels, index=predictions.subgroups.index))
     unit = predictions.split_unit
     notes = list(predictions.notes)
     if unit == "image":
@@ -77,7 +81,7 @@ def format_report(report: dict[str, Any], split: str) -> str:
         lines.append(f"  {part['ties']} soft targets without one largest class: left out of all but soft_cross_entropy")
     for name, metric in part["metrics"].items():
         lines.append(f"  {name:<18} {_shown(metric)}")
-        if name == "auroc":
+        if name == "auroc" or metric.get("no_mean"):
             lines += [f"    {c:<24} {_shown(v)}" for c, v in metric.get("classes", {}).items()]
     if "concepts" in part:
         lines.append(f"  concepts: auroc {_shown(part['concepts']['auroc'])}")
@@ -108,8 +112,7 @@ def _report_split(predictions: Predictions, interval: Interval, bins: int) -> di
             measured = {name: value for name, value in measured.items() if name in RANKING}
         part["concepts"] = measured
     for column in predictions.subgroups.columns:
-        # Numbers of many values are banded, an empty value is a level of its own.
-        text = level_names(predictions.subgroups[column])
+        text = predictions.subgroups[column].to_numpy(dtype=object)
         levels: dict[str, Any] = {}
         for level in sorted(set(text)):
             rows = predictions.take(text == level)
@@ -120,24 +123,20 @@ def _report_split(predictions: Predictions, interval: Interval, bins: int) -> di
 
 
 def _with_intervals(predictions: Predictions, data: Scored, interval: Interval, bins: int, *, detail: bool) -> dict[str, Any]:
-    classes, overall = all_metrics(data, np.ones((1, len(predictions))), bins)
-    drawn_classes, drawn_overall = bootstrap(data, list(predictions.group), interval, bins)
-    names = data.labels.names
-    result: dict[str, Any] = {}
-    for metric, values in {**classes, **overall}.items():
-        if metric in overall:
-            result[metric] = interval.described(values[0], drawn_overall.get(metric))
+    measured = Measured.of(data, list(predictions.group), interval, bins=bins, unit=predictions.split_unit)
+    names, result = data.labels.names, {}
+    for metric in (*measured.classes, *measured.overall):
+        described = measured.described(metric)
+        if metric in measured.overall:
+            result[metric] = described
             continue
-        defined = ~np.isnan(values[0])
-        drawn = drawn_classes.get(metric)
-        macro = None if drawn is None or not defined.any() else macro_means(drawn[:, defined])
-        described = interval.described(macro_mean(values[0]), macro)
+        defined = ~np.isnan(measured.classes[metric][0])
         if not defined.all():
             described["undefined"] = {names[k]: _reason(data, int(k)) for k in np.flatnonzero(~defined)}
         if detail:
             described["classes"] = {
                 name: {
-                    **interval.described(values[0, k], None if drawn is None else drawn[:, k]),
+                    **measured.of_class(metric, k),
                     **({"positives": int(data.truth[:, k].sum())} if data.labels.kind != "regression" else {}),
                 }
                 for k, name in enumerate(names)
@@ -182,6 +181,10 @@ def _scored(predictions: Predictions) -> Scored:
 
 def _shown(metric: dict[str, Any]) -> str:
     text = value_text(metric["value"], metric["low"], metric["high"])
+    if metric.get("no_mean"):
+        return f"{text}  ({metric['no_mean']}; each stands below)"
+    if metric.get("no_interval"):
+        text += f"  (no interval: {metric['no_interval']})"
     if metric["value"] is None or not metric.get("undefined"):
         return text
     return f"{text}  (without {', '.join(metric['undefined'])}: undefined)"

@@ -4,8 +4,8 @@ Recall@k and median rank as introduced by Hodosh, Young and Hockenmaier (2013, J
 Fei-Fei (2015, CVPR). What is right:
 
 - Image to text: the gallery is every distinct caption text; right is any caption of the image.
-- Text to image: the gallery is every distinct image that has a caption; right is any image with that very caption. Every pair
-  of image and caption is one query.
+- Text to image: the gallery is every distinct image that has a caption; right is any image with that very caption. A caption is
+  one query however many images bear it: each of its pairs counts for its share.
 - Rows of one image (`image_key`) are one image, rows of one caption text one caption, compared by their first row's vector.
 - Ties are pessimistic: a wrong item as similar as the best right one counts as ahead of it, so that a model which gives
   everything the same vector scores 0 and not 1.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
 from medzoo.data.splits.groups import merge_groups
-from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, group_codes, replicate_weights, value_text
+from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, FEWEST_GROUPS, Interval, group_codes, replicate_weights, value_text
 from medzoo.evaluation.embeddings import TILE, Embeddings, unit_rows
 from medzoo.evaluation.metrics import Floats
 
@@ -64,8 +64,8 @@ def retrieval_metrics(
 
     Args:
         embeddings: Of images and captions.
-        ks: The k of recall@k, each at least 1. With k at or above the gallery's size recall is 1 for any model; the size is
-            reported beside it.
+        ks: The k of recall@k, each at least 1. With k at or above the gallery's size recall would be 1 for any model: it is
+            undefined there.
         interval: How intervals are made.
 
     Returns:
@@ -77,11 +77,8 @@ def retrieval_metrics(
         EvaluationError: If there are no embedded captions, or a setting is out of range.
     """
     wanted = sorted(set(ks))
-    if not wanted or wanted[0] < 1 or not 0 < interval.level < 1 or interval.replicates < 0:
-        raise EvaluationError(
-            f"retrieval needs every k at least 1, 0 < level < 1 and replicates at least 0; got ks={list(ks)}, "
-            f"level={interval.level:g}, replicates={interval.replicates}"
-        )
+    if not wanted or wanted[0] < 1:
+        raise EvaluationError(f"retrieval needs every k at least 1; got ks={list(ks)}")
     pairs = caption_pairs(embeddings)
     assert embeddings.text_embedding is not None
     image_ranks, text_ranks = retrieval_ranks(
@@ -89,7 +86,7 @@ def retrieval_metrics(
     )
     codes = group_codes(pairs.groups)
     unit = embeddings.details.get("split_unit")
-    images, captions = len(pairs.image_rows), len(pairs.text_rows)
+    images, captions, shares = len(pairs.image_rows), len(pairs.text_rows), 1 / np.bincount(pairs.text)[pairs.text]
     return {
         "splits": sorted(set(map(str, embeddings.split))),
         "images": images,
@@ -101,11 +98,11 @@ def retrieval_metrics(
         "spec": embeddings.spec_hash,
         "interval": {"method": f"percentile bootstrap over {unit or 'all'} groups", "unit": unit, **asdict(interval)},
         "ties": f"pessimistic: a wrong item within {TIE:g} of the best right one counts as ahead",
-        "image_to_text": {"queries": images, "gallery": captions, **_summary(image_ranks, codes, wanted, interval)},
+        "image_to_text": {"queries": images, "gallery": captions, **_summary(image_ranks, codes, wanted, interval, captions)},
         "text_to_image": {
-            "queries": len(pairs.text),
+            "queries": captions,
             "gallery": images,
-            **_summary(text_ranks[pairs.text], codes[pairs.image], wanted, interval),
+            **_summary(text_ranks[pairs.text], codes[pairs.image], wanted, interval, images, shares),
         },
     }
 
@@ -179,25 +176,35 @@ def retrieval_ranks(
     return 1 + ahead_image, 1 + ahead_text
 
 
-def _summary(ranks: Indices, codes: Indices, ks: Sequence[int], interval: Interval) -> dict[str, Any]:
-    values = _weighted(ranks, ks, np.ones((1, len(ranks))))
-    drawn: dict[str, Floats] = {}
-    if interval.replicates and codes.max() > 0:
+def _summary(
+    ranks: Indices, codes: Indices, ks: Sequence[int], interval: Interval, gallery: int, shares: Floats | None = None
+) -> dict[str, Any]:
+    """Describe recall@k and median rank of queries (Q,) that count `shares` each; None: one each."""
+    shares = np.ones(len(ranks)) if shares is None else shares
+    values, drawn = _weighted(ranks, ks, shares[None]), {}
+    found = int(codes.max()) + 1
+    scarce = f"{found} groups, at least {FEWEST_GROUPS} are needed" if found < FEWEST_GROUPS else ""
+    if interval.replicates and found > 1:
         drawings = replicate_weights(codes, interval.replicates, interval.seed)
-        parts = [_weighted(ranks, ks, weights) for weights in drawings]
+        parts = [_weighted(ranks, ks, weights * shares) for weights in drawings]
         drawn = {name: np.concatenate([part[name] for part in parts]) for name in values}
-    return {name: interval.described(value[0], drawn.get(name)) for name, value in values.items()}
+    result = {name: interval.described(value[0], drawn.get(name), scarce) for name, value in values.items()}
+    for k in ks:
+        if k >= gallery:
+            result[f"recall@{k}"] = {**interval.described(None, None), "undefined": f"the gallery holds {gallery}"}
+    return result
 
 
 def _weighted(ranks: Indices, ks: Sequence[int], weights: Floats) -> dict[str, Floats]:
-    """Return recall@k and median rank, (B,) each, of queries that count `weights` (B, Q) times (whole numbers)."""
+    """Return recall@k and median rank, (B,) each, of queries that count `weights` (B, Q)."""
     total = weights.sum(axis=1)
     values = {f"recall@{k}": weights @ (ranks <= k).astype(np.float64) / total for k in ks}
     order = np.argsort(ranks, kind="stable")
-    reached = np.cumsum(weights[:, order], axis=1)
-    # As if every query stood there as often as it was drawn: the middle one, or the mean of the two in the middle.
-    middles = [np.count_nonzero(reached <= place[:, None], axis=1) for place in ((total - 1) // 2, total // 2)]
-    values["median_rank"] = (ranks[order][middles[0]] + ranks[order][middles[1]]) / 2
+    reached, half, slack = np.cumsum(weights[:, order], axis=1), total[:, None] / 2, 1e-9 * total[:, None]
+    # Where half the weight is reached and where it is passed: of whole numbers the middle one, or the two in the middle.
+    middles = [np.count_nonzero(reached < half - slack, axis=1), np.count_nonzero(reached <= half + slack, axis=1)]
+    last = len(ranks) - 1
+    values["median_rank"] = (ranks[order][np.minimum(middles[0], last)] + ranks[order][np.minimum(middles[1], last)]) / 2
     return values
 
 

@@ -26,6 +26,7 @@ def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
         embeddings = Embeddings.read(run.embeddings)
         report["retrieval"] = retrieval_report(embeddings, config.splits, interval)
         report.setdefault("details", dict(embeddings.details))
+    report.setdefault("details", {})
     write_metrics(run.metrics, report)
     made = [f"{name}={report['details'][name]}" for name in ("checkpoint", "epoch", "tta") if name in report["details"]]
     if made:
@@ -35,7 +36,8 @@ def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
         print(format_report(report, split))
     for line in format_retrieval(report.get("retrieval", {})):
         print(line)
-    for note in report["notes"]:
+    said = [report["details"][name] for name in ("training", "choice", "captions_cut") if name in report["details"]]
+    for note in [*report["notes"], *said]:
         print(f"note: {note}")
     return report
 

@@ -50,6 +50,19 @@ def embed_dataset(
     return _joined(parts)
 
 
+def cut_captions(task: Contrast, embeddings: Embeddings) -> dict[str, str]:
+    """Return under `captions_cut` what is to be said of captions longer than the model reads; empty where all fit."""
+    texts = sorted(set(map(str, embeddings.text[embeddings.captioned])))
+    cut = task.tokenizer.truncated(texts)
+    if not cut:
+        return {}
+    length = task.tokenizer.context_length
+    return {
+        "captions_cut": f"{len(cut)} of {len(texts)} captions are longer than the {length} tokens that the model reads and were "
+        f"cut, such as {texts[cut[0]][:60]!r}"
+    }
+
+
 def zero_shot_predictions(
     embeddings: Embeddings, classifier: ZeroShotClassifier, dataset: Dataset, details: Mapping[str, Any]
 ) -> Predictions:

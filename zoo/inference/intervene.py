@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.seeding import generator
-from medzoo.evaluation.bootstrap import Interval, bootstrap
-from medzoo.evaluation.metrics import all_metrics, macro_means, scored
+from medzoo.evaluation.bootstrap import Interval, Measured
+from medzoo.evaluation.metrics import scored
 from medzoo.evaluation.monitor import METRICS
 from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.bottleneck_run import concept_outputs
@@ -119,7 +119,7 @@ def intervention_curve(
         UnknownNameError: If there is no such policy or metric.
         EvaluationError: If the predictions are of another model, or no truth is known.
     """
-    check_interval(replicates, level)
+    interval = Interval(replicates, level, seed)
     _, _, truth = concept_outputs(task, predictions)
     labels = predictions.labels
     name = metric or METRICS[labels.kind][0]
@@ -131,25 +131,15 @@ def intervention_curve(
         raise EvaluationError(
             f"the truth of no concept is known in the {split} split: nothing can be corrected; set.<concept>=... works"
         )
-    place, interval = correction_order(task, predictions, policy, seed, groups=groups), Interval(replicates, level, seed)
+    place = correction_order(task, predictions, policy, seed, groups=groups)
     rows = []
     for step in range(int(place[known].max()) + 2):
         mask = (place < step) & known
         logits = class_logits(task, predictions, truth, mask)
         data = scored(labels, predictions.targets, logits)
-        value = _macro(name, *all_metrics(data, np.ones((1, len(predictions)))))
-        replicates_by_metric = bootstrap(data, list(predictions.group), interval)
-        drawn = _macro(name, *replicates_by_metric) if any(replicates_by_metric) else None
-        rows.append({"corrected": step, "share": float(mask.mean()), **interval.described(value[0], drawn)})
+        measured = Measured.of(data, list(predictions.group), interval, unit=predictions.split_unit)
+        rows.append({"corrected": step, "share": float(mask.mean()), **measured.described(name)})
     return rows
-
-
-def check_interval(replicates: int, level: float) -> None:
-    """Raise ConfigError unless there are at least 0 replicates and the level is between 0 and 1."""
-    if replicates < 0:
-        raise ConfigError(f"replicates={replicates} must be at least 0 (0: no intervals)")
-    if not 0 < level < 1:
-        raise ConfigError(f"level={level:g} is not between 0 and 1, both left out; 0.95 is usual")
 
 
 def parse_concepts(concepts: ConceptSpace, given: Mapping[str, Any] | Sequence[str]) -> dict[int, float]:
@@ -172,14 +162,6 @@ def parse_concepts(concepts: ConceptSpace, given: Mapping[str, Any] | Sequence[s
             raise ConfigError(f"concept {name!r} is set to {value!r}, not to a number in 0..1")
         found[concepts.names.index(name)] = float(value)
     return found
-
-
-def _macro(name: str, classes: Mapping[str, Floats], overall: Mapping[str, Floats]) -> Floats:
-    if name in overall:
-        return overall[name]
-    if name not in classes:  # top-k of few classes, soft labels where all are hard
-        return np.full(len(next(iter({**classes, **overall}.values()))), np.nan)
-    return macro_means(classes[name])
 
 
 def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,24 +12,103 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from medzoo.data.dataset import Dataset
+from medzoo.data.dataset import Dataset, data_card, table_checksum
 from medzoo.data.errors import ConfigError
-from medzoo.data.registry import load_dataset
+from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.samples.augment import Augment, augment_policy
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.predictions import Predictions
-from medzoo.inference.embed import classifier_prompts, dataset_notes, embed_dataset, prompt_card, zero_shot_predictions
+from medzoo.inference.embed import (
+    classifier_prompts,
+    cut_captions,
+    dataset_notes,
+    embed_dataset,
+    prompt_card,
+    zero_shot_predictions,
+)
 from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import build_classifier
 from medzoo.settings.schema import EvaluationConfig
 from medzoo.store.directory import RunDirectory
+from medzoo.store.spec import ModelSpec
 from medzoo.tasks.task import Task
 
+ELSEWHERE = (*PLACES, "file", "download", "verify", "missing", "allow_shared_groups")
+"""Options of a dataset that may differ from the training's: they say where it lies, or what may be lacking."""
 
-def run_dataset(run: RunDirectory, changes: dict[str, Any]) -> Dataset:
-    """Load the dataset a run was trained on, with what differs on this machine (`root`)."""
+
+def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, *, other_data: bool = False) -> Dataset:
+    """Load the dataset a run was trained on, with what differs on this machine (`root`).
+
+    Args:
+        run: The run.
+        changes: Options that differ.
+        spec: Of the run's model.
+        other_data: Take other samples than the run's, too; their labels and concepts are still the model's, by name and order.
+
+    Raises:
+        ConfigError: If the data are not the run's own: another option, another table, other labels or concepts.
+    """
     options = yaml.safe_load(run.config.read_text(encoding="utf-8"))["data"]
-    return load_dataset(**{**options, **changes})
+    for name, value in changes.items():
+        if not other_data and name not in ELSEWHERE and value != options.get(name):
+            had = f"{name}={options[name]}" if options.get(name) is not None else f"no {name}"
+            raise ConfigError(
+                f"data.{name}={value}: {run.path} was trained with {had}, and its own data are what it is judged on; only "
+                f"{', '.join(f'data.{place}' for place in ELSEWHERE)} may differ"
+            )
+    dataset = load_dataset(**{**options, **changes})
+    require_same_names(spec, dataset)
+    known = spec.data.get("table")
+    if not other_data and known is not None and known != table_checksum(dataset):
+        before, now = spec.data["samples"], data_card(dataset)["samples"]
+        what = (
+            f"it had {before} samples, now {now}"
+            if before != now
+            else "names, splits, groups, labels or texts of its rows differ"
+        )
+        raise ConfigError(
+            f"{dataset.info.name} is not the data that {run.path} was trained with: {what}; put that table back, or train on "
+            "this one"
+        )
+    return dataset
+
+
+def evaluated_data(dataset: Dataset, splits: Sequence[str]) -> dict[str, Any]:
+    """Return what a result says of the data it is of: name, options but for places on a machine, and each split's rows.
+
+    Args:
+        dataset: What was predicted.
+        splits: Of it.
+    """
+    options = {name: value for name, value in dataset.options.items() if name not in (*PLACES, "download", "name")}
+    rows = {split: {"samples": len(dataset.rows(split)), "table": table_checksum(dataset, split)} for split in splits}
+    told: dict[str, Any] = json.loads(json.dumps({"name": dataset.info.name, "options": options, "splits": rows}, default=str))
+    return told
+
+
+def require_same_names(spec: ModelSpec, dataset: Dataset) -> None:
+    """Refuse a dataset whose labels or concepts are not those of a model, by name and in order; a model without passes.
+
+    Raises:
+        ConfigError: With the first name that differs.
+    """
+    for what, own, given in (("labels", spec.labels, dataset.labels), ("concepts", spec.concepts, dataset.concepts)):
+        by_column = what == "concepts" and "columns" in spec.objective  # a list of texts finds its columns by name
+        if own is None or given is None or given == own or by_column:
+            continue
+        lacking = [name for name in own.names if name not in given.names]
+        further = [name for name in given.names if name not in own.names]
+        if lacking or further:
+            differs = " and ".join(
+                [*([f"{', '.join(lacking[:3])} of the model's is not among them"] if lacking else []),
+                 *([f"{', '.join(further[:3])} is none of the model's"] if further else [])]
+            )  # fmt: skip
+        elif given.names != own.names:
+            differs = f"they stand in another order ({', '.join(given.names[:3])}, ... for {', '.join(own.names[:3])}, ...)"
+        else:
+            differs = "their kind, units or groups are others"
+        raise ConfigError(f"the {what} of {dataset.info.name} are not the model's: {differs}")
 
 
 def predict_run(
@@ -56,12 +136,15 @@ def predict_run(
     if config.tta and task.no_copies is not None:
         raise ConfigError(f"evaluation.tta is not for {task.no_copies}")
     task.to(runner.device).eval()
+    details = {**details, "data": evaluated_data(dataset, config.splits)}
     if task.embedder is None:
         predictions = _predictions(task, dataset, config, runner, augment)
         predictions = replace(predictions, details={**details, **({"tta": config.tta} if config.tta else {})})
     else:
-        embeddings = embed_dataset(task.embedder, dataset, config.splits, runner, captions=captions)
-        embeddings = replace(embeddings, details={**embeddings.details, **details})
+        # The training split, too: a search for images like one looks through all of them.
+        further = [] if "train" in config.splits or not len(dataset.rows("train")) else ["train"]
+        embeddings = embed_dataset(task.embedder, dataset, [*further, *config.splits], runner, captions=captions)
+        embeddings = replace(embeddings, details={**embeddings.details, **details, **cut_captions(task.embedder, embeddings)})
         if runner.accelerator.is_main_process:
             embeddings.write(run.embeddings)
         prompts = classifier_prompts(dataset, captions)
@@ -69,7 +152,7 @@ def predict_run(
             return None
         classifier = build_classifier(task.embedder, prompts, dataset.labels)
         said = {**details, "zero-shot": prompt_card(prompts, classifier)}
-        predictions = zero_shot_predictions(embeddings, classifier, dataset, said)
+        predictions = zero_shot_predictions(embeddings.of_split(*config.splits), classifier, dataset, said)
     if runner.accelerator.is_main_process:
         predictions.write(run.predictions)
     return predictions

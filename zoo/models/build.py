@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -20,9 +19,7 @@ from medzoo.models.registry import model_from_spec
 from medzoo.store.spec import ModelSpec
 
 
-def build_network(
-    spec: ModelSpec, *, seed: int = 0, pretrained: bool = False, checkpoint_path: str | Path | None = None
-) -> nn.Module:
+def build_network(spec: ModelSpec, *, seed: int = 0, pretrained: bool = False) -> nn.Module:
     """Build a spec's network, its backbone and its head; arguments are those of `medzoo.models.registry.model_from_spec`.
 
     Raises:
@@ -32,7 +29,7 @@ def build_network(
     if spec.family == "clip_image":
         backbone: nn.Module = build_clip_image(spec.arguments["open_clip"], spec.arguments["outputs"], seed)
     else:
-        backbone = model_from_spec(spec, seed=seed, pretrained=pretrained, checkpoint_path=checkpoint_path)
+        backbone = model_from_spec(spec, seed=seed, pretrained=pretrained)
     return HEADS[head_of(spec)](backbone, spec, seed)
 
 

@@ -21,6 +21,7 @@ from medzoo.data.seeding import derived_seed
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.backbones.blueprint import Blueprint
 from medzoo.models.backbones.slices import create_slice_model
+from medzoo.models.weights_file import load_weights_file, require_weights_file
 from medzoo.store.spec import ModelSpec
 
 ENTRY_POINTS = "medzoo.models"
@@ -104,8 +105,8 @@ def create_model(
         size: (H, W) or (D, H, W) of the input, for models that depend on it.
         small_stem: A 3×3 stride-1 stem in place of a ResNet's 7×7 stride-2 stem and max-pool (timm's ResNet family).
         pretrained: Fetch timm's weights of the name's tag (its default tag if it has none).
-        checkpoint_path: A local weights file for the backbone instead (`.safetensors`, or `.pth` read with `weights_only`; timm);
-            its head is left out where its width differs from timm's for the name.
+        checkpoint_path: A local weights file for the backbone instead (`.safetensors`, or one of `torch.save`, read with
+            `weights_only`); its last layer is left out. See `medzoo.models.weights_file.load_weights_file`.
         arguments: Further keyword arguments of the architecture, such as `drop_rate` or `patch_size`.
         seed: Seed of the initial weights; the global generator is left as it was.
 
@@ -114,7 +115,8 @@ def create_model(
 
     Raises:
         UnknownNameError: If there is no such model.
-        ConfigError: If arguments do not fit it, or it has no published weights.
+        ConfigError: If arguments do not fit it, it has no published weights, or there is no such file.
+        CheckpointError: If a weights file cannot be read or does not fit.
     """
     blueprint = Blueprint(name, outputs, channels, size, small_stem, pretrained, checkpoint_path, arguments or {})
     return make(blueprint, family, seed)
@@ -122,6 +124,17 @@ def create_model(
 
 def make(blueprint: Blueprint, family: str, seed: int) -> nn.Module:
     """Make a network; see `create_model`."""
+    if blueprint.pretrained and blueprint.checkpoint_path is not None:
+        raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
+    if blueprint.checkpoint_path is not None:
+        require_weights_file(blueprint.checkpoint_path)  # before a large network is made
+    network = _make(blueprint, family, seed)
+    if blueprint.checkpoint_path is not None:
+        load_weights_file(network, blueprint.checkpoint_path, blueprint.name)
+    return network
+
+
+def _make(blueprint: Blueprint, family: str, seed: int) -> nn.Module:
     name = blueprint.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initial weights"))
@@ -129,8 +142,8 @@ def make(blueprint: Blueprint, family: str, seed: int) -> nn.Module:
             return create_slice_model(blueprint)
         if is_timm(name):
             return timm_backbone.create_timm_model(blueprint)
-        if blueprint.has_weights:
-            raise ConfigError(f"{name} has no published weights; use model.pretrained=false and no model.checkpoint_path")
+        if blueprint.pretrained:
+            raise ConfigError(f"{name} has no published weights; use model.pretrained=false")
         if blueprint.small_stem:
             raise ConfigError(f"model.small_stem is for timm's ResNets; {name} has arguments of its own for its stem")
         create = _creator(name)
@@ -140,23 +153,18 @@ def make(blueprint: Blueprint, family: str, seed: int) -> nn.Module:
             raise ConfigError(f"model {name!r} does not take these arguments: {error}") from error
 
 
-def model_from_spec(
-    spec: ModelSpec, *, seed: int = 0, pretrained: bool = False, checkpoint_path: str | Path | None = None
-) -> nn.Module:
-    """Build a model's backbone; without `pretrained` and `checkpoint_path` nothing but the spec is read.
+def model_from_spec(spec: ModelSpec, *, seed: int = 0, pretrained: bool = False) -> nn.Module:
+    """Build a model's backbone; without `pretrained` nothing but the spec is read.
 
     Args:
         spec: What to build.
         seed: Seed of the initial weights.
         pretrained: Fetch the published weights of the name.
-        checkpoint_path: Start from a local weights file instead.
     """
     check_name(spec.architecture, spec.family)
     arguments = {k: v for k, v in spec.arguments.items() if k != "neighbours"}
     outputs, stem, preprocess = arguments.pop("outputs"), arguments.pop("small_stem", False), spec.preprocess
-    blueprint = Blueprint(
-        spec.architecture, outputs, preprocess.channels, preprocess.size, stem, pretrained, checkpoint_path, arguments
-    )
+    blueprint = Blueprint(spec.architecture, outputs, preprocess.channels, preprocess.size, stem, pretrained, arguments=arguments)
     return make(blueprint, spec.family, seed)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ import timm
 from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError, ConfigError
-from medzoo.models.backbones.contract import Around, head_modules
+from medzoo.models.backbones.contract import Around
 from medzoo.models.build import build_network, head_of
 from medzoo.models.clip.image import image_config
 from medzoo.models.clip.model import RESIZE_MODES, ClipSource, build_clip, find_clip, load_clip_weights
 from medzoo.models.heads.bottleneck import FROZEN
 from medzoo.models.registry import is_timm
+from medzoo.models.weights_file import LoadedWeights, describe_loaded, head_names, load_backbone, timm_filter
 from medzoo.store.checkpoint import SPEC, WEIGHTS, find_checkpoint, load_weights, tensors_from_file
 from medzoo.store.spec import ModelSpec
 
@@ -123,7 +123,7 @@ def fill_from_start(network: nn.Module, spec: ModelSpec, start: Start) -> None:
 
 def resampled(backbone: nn.Module, start: Start) -> dict[str, Tensor]:
     """Return weights for images of another size: position embeddings and windows as timm resamples them, where it can."""
-    resample = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    resample = timm_filter(backbone)
     if resample is None:
         return start.weights
     # With the last layer, whose name tells timm which layout a state dict has.
@@ -133,14 +133,14 @@ def resampled(backbone: nn.Module, start: Start) -> dict[str, Tensor]:
 
 
 def describe_start(name: str, spec: ModelSpec) -> str:
-    """Return one line on what a model took over from the run that it starts from; empty without one.
+    """Return one line on what a model took over from the run or the weights file that it starts from; empty without one.
 
     Args:
         name: The backbone's name.
         spec: The new model's.
     """
     if not is_run(name):
-        return ""
+        return describe_loaded(spec.initial_weights) if spec.initial_weights else ""
     before = ModelSpec.read(_spec_file(name))
     if spec.labels is None:
         return f"starts from {name}"
@@ -163,33 +163,15 @@ def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
     )
 
 
-def load_backbone(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Load weights into a backbone, of which only the last layer may be missing.
-
-    Raises:
-        CheckpointError: If they are of another network.
-    """
-    expected = network.state_dict()
-    misfits = [key for key, tensor in weights.items() if key not in expected or expected[key].shape != tensor.shape]
-    misfits += sorted(set(expected) - set(weights) - head_names(network))
-    if misfits:
-        raise CheckpointError(f"the trained network does not fit {name}, or not at this size: {', '.join(misfits[:3])}")
-    network.load_state_dict(dict(weights), strict=False)
-
-
-def head_names(network: nn.Module) -> set[str]:
-    """Return the state-dict names of what lies between a backbone's pooled features and its outputs."""
-    last = {id(t) for module in head_modules(network) for t in module.state_dict(keep_vars=True).values()}
-    return {name for name, tensor in network.state_dict(keep_vars=True).items() if id(tensor) in last}
-
-
 def bare_network(network: nn.Module) -> nn.Module:
     """Return a trained network without the head around its backbone."""
     return network.backbone if isinstance(network, Around) and network.is_head else network
 
 
-def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | None) -> tuple[ClipSource, dict[str, Tensor]]:
-    """Return a source and the weights of its image tower, by the names that they have in the tower.
+def find_image_tower(
+    name: str, pretrained: str | None, checkpoint_path: str | None
+) -> tuple[ClipSource, dict[str, Tensor], LoadedWeights | None]:
+    """Return a source, the weights of its image tower by the names that they have in the tower, and what file they are of.
 
     Args:
         name: As for `medzoo.models.clip.model.find_clip`, or a run directory of medzoo's own image–text model.
@@ -209,15 +191,15 @@ def find_image_tower(name: str, pretrained: str | None, checkpoint_path: str | N
         own = start.spec.preprocess
         preprocess = {
             "size": list(own.size), "mean": own.mean, "std": own.std, "interpolation": own.interpolation,
-            "resize_mode": THEIR_MODES[own.mode],
+            "resize_mode": THEIR_MODES[own.mode], "fill_color": own.fill,
         }  # fmt: skip
         tower = {key.removeprefix("visual."): tensor for key, tensor in start.weights.items()}
-        return ClipSource(start.architecture, start.spec.arguments["open_clip"], preprocess=preprocess), tower
+        return ClipSource(start.architecture, start.spec.arguments["open_clip"], preprocess=preprocess), tower, None
     source = find_clip(name, pretrained, checkpoint_path)
     model = build_clip(source.config, source.text_config)
-    load_clip_weights(model, source)
+    loaded = load_clip_weights(model, source)
     visual: Any = model.visual
-    return source, visual.state_dict()
+    return source, visual.state_dict(), loaded
 
 
 def _spec_file(name: str) -> Path:

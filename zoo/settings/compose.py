@@ -16,7 +16,8 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError, MedzooError, UnknownNameError
+from medzoo.settings.own_files import check_dataset, check_own_files, refuse_dataset
 
 T = TypeVar("T")
 FOLDERS_OF_FILES = ("prompts",)
@@ -47,16 +48,18 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
     plain = [o for o in overrides if o.split("=")[0] in FOLDERS_OF_FILES or o.lstrip("+").startswith(NAMED_VALUES)]
     overrides = [override for override in overrides if override not in plain]
     parse_overrides(overrides)
+    refuse_dataset(name, overrides)
     GlobalHydra.instance().clear()
     with initialize_config_module("medzoo.conf", version_base="1.3"):
         try:
             config = compose(name, overrides=[*extra, *overrides])
+            check_dataset(name, config, overrides, config_dir)
             return _with_values(config, plain)
         except MissingConfigException as error:
             raise _unknown_option(error) from error
         except ConfigCompositionException as error:
-            groups = [override for override in overrides if override.split("=")[0].lstrip("+") in GROUPS]
-            base = compose(name, overrides=[*extra, *groups])
+            check_own_files(config_dir)
+            base = _base(name, [*extra, *(o for o in overrides if o.split("=")[0].lstrip("+") in GROUPS)], extra)
             keys = _keys(base)
             key = re.search(r"Could not override '([^']+)'", str(error))
             group = re.search(r"Could not find '?([\w/.-]+)'?|No match in the defaults list", str(error))
@@ -66,7 +69,23 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
                 raise _unknown_setting(wrong, base, keys, overrides) from error
             raise ConfigError(str(error)) from error
         except (HydraException, OmegaConfBaseException) as error:
+            check_own_files(config_dir)
             raise ConfigError(str(error)) from error
+        except MedzooError:
+            raise
+        except Exception as error:  # what a YAML of the user's can make Hydra raise has no family of errors
+            if config_dir is None:
+                raise
+            check_own_files(config_dir)
+            raise ConfigError(f"a file in {config_dir} does not compose ({type(error).__name__}: {error})") from error
+
+
+def _base(name: str, overrides: Sequence[str], fallback: Sequence[str]) -> DictConfig:
+    """Return a configuration with its groups chosen; without them where it has no such groups."""
+    try:
+        return compose(name, overrides=list(overrides))
+    except HydraException:
+        return compose(name, overrides=list(fallback))
 
 
 def parse_overrides(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:

@@ -214,7 +214,7 @@ class EvaluationConfig:
 
     Attributes:
         splits: Splits to predict and report.
-        batch_size: Samples a forward pass; None: the trainer's.
+        batch_size: Samples a forward pass; None: 64.
         replicates: Bootstrap replicates over groups.
         level: Coverage of the intervals.
         seed: Seed of the bootstrap.

@@ -35,6 +35,8 @@ class ModelSpec:
         versions: Library → version at training.
         head: What stands around the backbone, of `medzoo.models.build.HEADS`; None where it follows from the rest, as in
             specs that name none (`medzoo.models.build.head_of`).
+        initial_weights: Of a weights file that training started from, its name, SHA-256 and what was taken from it
+            (`medzoo.models.weights_file.LoadedWeights.card`); None without one.
     """
 
     family: str
@@ -48,6 +50,7 @@ class ModelSpec:
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     head: str | None = None
+    initial_weights: Mapping[str, Any] | None = None
 
     @property
     def label_space(self) -> LabelSpace:
@@ -70,6 +73,7 @@ class ModelSpec:
             "labels": None if self.labels is None else self.labels.to_dict(),
             "concepts": None if self.concepts is None else self.concepts.to_dict(),
             **({"head": self.head} if self.head is not None else {}),
+            **({"initial_weights": dict(self.initial_weights)} if self.initial_weights is not None else {}),
         }
 
     @classmethod
@@ -88,6 +92,7 @@ class ModelSpec:
                 labels=None if described["labels"] is None else LabelSpace.from_dict(described["labels"]),
                 concepts=None if described["concepts"] is None else ConceptSpace.from_dict(described["concepts"]),
                 head=described.get("head"),
+                initial_weights=described.get("initial_weights"),
             )
         except (KeyError, TypeError, MedzooError) as error:
             raise CheckpointError(f"the model's spec is damaged: {type(error).__name__}: {error}") from error

@@ -152,10 +152,10 @@ class Contrast(Task):
         return asked or "loss", None
 
     def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
-        """Return recall@1, the mean of both directions, over the validation split."""
+        """Return recall@1, the mean of both directions, over the validation split; None of a single pair."""
         found = retrieval_metrics(embeddings_of(val, outputs), ks=(1,), interval=NO_INTERVAL)
         values = [found[direction]["recall@1"]["value"] for direction in ("image_to_text", "text_to_image")]
-        return float(np.mean(values))
+        return None if None in values else float(np.mean(values))
 
     def higher_is_better(self, name: str) -> bool:
         """Whether a larger value of a monitored metric is better."""

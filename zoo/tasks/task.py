@@ -59,6 +59,7 @@ class Task(nn.Module, ABC):
         spec: The model's spec.
         model: The network itself: what EMA averages, checkpoints hold and an optimizer trains.
         accumulates: Whether gradients of small batches add up to that of the larger.
+        reads_inputs: Whether the tabular inputs of a batch (`tabular`) are looked at; none of medzoo's own families does yet.
         no_copies: What averaging augmented copies at test time is not for, in words; None where it can be done.
         learns_by_steps: Whether the loop trains it; else `fit` does, once.
         completes: Whether a last step follows the loop; see `complete`.
@@ -67,6 +68,7 @@ class Task(nn.Module, ABC):
     """
 
     accumulates = True
+    reads_inputs = False
     no_copies: str | None = None
     learns_by_steps = True
     completes = False

@@ -133,7 +133,7 @@ class Trainer:
         total, group = len(self.batches), list[str]()
         sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
         label = f"epoch {progress.epoch + 1}/{self.config.epochs}"
-        with self.display.epoch(label, total, progress.batch) as advance:
+        with self.display.epoch(label, math.ceil(total / accumulate), progress.batch // accumulate) as advance:
             for batch in self.loader:
                 last = (progress.batch + 1) % accumulate == 0 or progress.batch + 1 == total
                 group += batch["sample_id"]

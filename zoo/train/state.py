@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError
 from medzoo.store.checkpoint import load_weights, tensors_from_file, tensors_to_bytes
+from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import pointed_folder, prune, write_folder
 
 POINTER = "latest"
@@ -128,6 +130,27 @@ class Resumable:
         if self.scaler is not None and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         return Progress(**content["progress"])
+
+
+def training_left(run: RunDirectory) -> str:
+    """Return what is to be said of a run whose training was stopped before its end; empty of one that came to it.
+
+    A run that was sent without its state is judged by its history; one with `patience` passes then.
+    """
+    trainer = yaml.safe_load(run.config.read_text(encoding="utf-8")).get("trainer") or {}
+    planned, state = trainer.get("epochs"), pointed_folder(run.state, POINTER)
+    try:
+        progress = {} if state is None else json.loads((state / SCALARS).read_text(encoding="utf-8"))["progress"]
+    except (OSError, ValueError, KeyError):
+        progress = {}
+    if progress:
+        done, finished = progress["epoch"], progress["finished"]
+    elif run.history.is_file() and isinstance(planned, int):
+        done = len(run.history.read_text(encoding="utf-8").splitlines()) - 1
+        finished = done >= planned or trainer.get("patience") is not None
+    else:
+        return ""
+    return "" if finished else f"training was stopped after epoch {done} of {planned}"
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -246,7 +246,7 @@ def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
     images, _ = val_images(trained_run, 20)
     weights["fc.bias"] -= torch.from_numpy(OnnxModel(exported).predict(images)["logits"].mean(axis=0))
     save_file(weights, file)
-    assert main(["export", f"run={run}", *CALIBRATED, "precision=int8", "+data.patients=120"]) == 2
+    assert main(["export", f"run={run}", *CALIBRATED, "precision=int8", "+data.patients=120", "other_data=true"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "precision=int8 is refused" in error
@@ -257,7 +257,7 @@ def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
     assert not list(run.glob("model*"))
     older = run / "model.int8.onnx"
     older.write_bytes(b"older")
-    assert main(["export", f"run={run}", *CALIBRATED, "precision=int8", "+data.patients=120"]) == 2
+    assert main(["export", f"run={run}", *CALIBRATED, "precision=int8", "+data.patients=120", "other_data=true"]) == 2
     said = capsys.readouterr()
     assert said.err.strip().endswith(f"{older} of an older export still stands there")
     assert "note: the dataset is not as the model was trained on: patients 120 instead of 40" in said.out
@@ -311,7 +311,8 @@ def test_dynamic_int8_is_for_matrix_products(exported: Path) -> None:
         ("output=model.bin", "must end in .onnx"),
         ("output=spec.onnx", "would replace a run's own file"),
         ("output=history.onnx", "would replace a run's own file"),
-        ("+data.labels=multilabel", "the dataset's labels are not those the model was trained on"),
+        ("+data.labels=multilabel", "data.labels=multilabel: "),
+        ("+data.labels=multilabel other_data=true", "are not the model's: "),
     ],
 )
 def test_mistakes_are_one_line(option: str, message: str, trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -94,3 +96,28 @@ def test_no_setting_names_a_class_to_build() -> None:
     files = sorted(CONF.rglob("*.yaml"))
     assert len(files) > len(SCHEMAS)
     assert [path for path in files if "_target_" in path.read_text(encoding="utf-8")] == []
+
+
+@every_verb
+def test_help_tells_every_setting_and_what_it_means(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [verb, "data=table", "--help"] if verb in ("train", "verify", "prepare", "zeroshot") else [verb, "--help"]
+    assert main(asked) == 0
+    told = capsys.readouterr().out
+    assert main(["show", *asked[:-1]]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    entries = re.findall(r"^  ([\w.]+)=(\S*|\[.*?\]|\{.*?\})(?: |\n {36})*(.*)", told, re.MULTILINE)
+    lines = {key: meaning for key, _, meaning in entries}
+    flat = dict(_flat(shown)) | {field.name: None for field in fields(SCHEMAS[verb])}
+    groups = {"data", "model", "loss", "trainer", "evaluation", "experiment", "gate", "calibration"}
+    missing = [key for key in flat if key not in lines and key.split(".")[-1] not in groups and not key.endswith(".name")]
+    assert not missing, missing
+    assert [key for key, meaning in lines.items() if not meaning] == []
+    assert "None" not in told
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -24,20 +23,14 @@ def create_timm_model(blueprint: Blueprint) -> nn.Module:
         UnknownNameError: If timm has no such model or tag.
         ConfigError: If an argument does not fit the model, weights cannot be had, or a stem cannot be replaced.
     """
-    name, size, path = blueprint.name, blueprint.size, blueprint.checkpoint_path
+    name, size = blueprint.name, blueprint.size
     check_name(name)
-    if blueprint.pretrained and path is not None:
-        raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
     if blueprint.small_stem and blueprint.has_weights:
         raise ConfigError("model.small_stem=true would throw away the first layer of the weights; set it to false")
     options: dict[str, Any] = {"num_classes": blueprint.outputs, "in_chans": blueprint.channels, **blueprint.arguments}
-    if path is not None:
-        if not Path(path).is_file():
-            raise ConfigError(f"no weights file at {path} (model.checkpoint_path)")
-        options["pretrained_cfg_overlay"] = {"file": str(path)}
     if size is not None and _takes_image_size(name):
         options.setdefault("img_size", size[-2:])
-    model = _create(name, blueprint.has_weights, options)
+    model = _create(name, blueprint.pretrained, options)
     if blueprint.small_stem:
         replace_stem(model, blueprint.channels)
     return model

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.models.backbones.blueprint import Blueprint
 from medzoo.models.backbones.timm_backbone import create_timm_model
 from medzoo.models.clip.tokenizer import describe_tokenizer
+from medzoo.models.weights_file import LoadedWeights, find_prefix, read_weights_file, require_weights_file
 from medzoo.quiet import quiet_library
 
 CONFIG_FILE = "open_clip_config.json"
@@ -37,6 +39,7 @@ TINY_CONFIG: dict[str, Any] = {
     "text_cfg": {"context_length": 64, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3},
 }
 TINY_PREPROCESS = {"size": 64, "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bilinear", "resize_mode": "squash"}
+PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 RESIZE_MODES = {"shortest": "crop", "longest": "pad", "squash": "stretch"}
 """open_clip's resize modes → ours."""
 
@@ -87,9 +90,7 @@ def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | N
         raise ConfigError("give model.pretrained=<tag> or model.checkpoint_path, not both")
     weights = None
     if checkpoint_path is not None:
-        weights = Path(checkpoint_path).expanduser()
-        if not weights.is_file():
-            raise ConfigError(f"no weights file at {weights} (model.checkpoint_path)")
+        weights = require_weights_file(checkpoint_path)
     if name == CLIP_TINY:
         if pretrained:
             raise ConfigError("clip_tiny has no published weights; leave model.pretrained out")
@@ -105,7 +106,7 @@ def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | N
         if pretrained not in tags:
             raise UnknownNameError("pretrained tag", pretrained, tags, where=f" of {name}")
         described = open_clip.get_pretrained_cfg(name, pretrained) or {}
-        preprocess = {k: described[k] for k in ("mean", "std", "interpolation", "resize_mode") if k in described}
+        preprocess = {k: described[k] for k in PREPROCESS_KEYS if k in described}
         if described.get("quick_gelu"):
             config["quick_gelu"] = True
     text = config["text_cfg"].get("hf_model_name")
@@ -151,8 +152,10 @@ def build_clip(config: Mapping[str, Any], text_config: Mapping[str, Any] | None 
     return model
 
 
-def load_clip_weights(model: nn.Module, source: ClipSource) -> None:
-    """Load the weights of a source into a model built from it; nothing happens without any.
+def load_clip_weights(model: nn.Module, source: ClipSource) -> LoadedWeights | None:
+    """Load the weights of a source into a model built from it, every tensor of it; None is returned and nothing done without any.
+
+    A prefix before all names of the file, as training scripts write it, is stripped; open_clip strips `module.` itself.
 
     Raises:
         CheckpointError: If they do not fit the configuration, cannot be read, or cannot be downloaded.
@@ -169,14 +172,35 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> None:
                 "use model.checkpoint_path"
             ) from error
     elif source.weights is not None:
-        path = source.weights
+        path = require_weights_file(source.weights)
     else:
-        return
+        return None
+    own, prefix = model.state_dict(), ""
     try:
         with quiet_library():
             open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
     except Exception as error:  # torch's, safetensors' and pickle's errors
-        raise CheckpointError(f"{path} does not fit the model's configuration: {' '.join(str(error).split())[:300]}") from error
+        prefix = _load_without_prefix(model, path, error)
+    return LoadedWeights(path, len(own), len(own), prefix)
+
+
+def _load_without_prefix(model: nn.Module, path: Path, error: Exception) -> str:
+    """Try again without the prefix of the file's names and return it."""
+    import open_clip
+
+    tensors, _ = read_weights_file(path)  # its own message, where the file cannot be read at all
+    prefix = find_prefix(tensors, model.state_dict(), path)
+    reason: Exception | str = error
+    if prefix:
+        with tempfile.TemporaryDirectory() as folder, quiet_library():
+            bare = {key.removeprefix(prefix): tensor.contiguous() for key, tensor in tensors.items() if key.startswith(prefix)}
+            safetensors.torch.save_file(bare, file := Path(folder) / "weights.safetensors")
+            try:
+                open_clip.load_checkpoint(model, str(file), strict=True, weights_only=True)
+                return prefix
+            except Exception as again:
+                reason = again
+    raise CheckpointError(f"{path} does not fit the model's configuration: {' '.join(str(reason).split())[:300]}") from error
 
 
 def load_timm_tower(model: nn.Module, name: str) -> None:

@@ -83,7 +83,8 @@ def _further_training(config: ModelConfig, objective: Mapping[str, Any], dataset
 def contrast_from_source(spec: ModelSpec, source: ClipSource, seed: int = 0, *, image_pretrained: bool = False) -> Contrast:
     """Build a task with a source's own weights and tokenizer."""
     model = build_clip(spec.arguments["open_clip"], source.text_config, seed=seed)
-    load_clip_weights(model, source)
+    if (loaded := load_clip_weights(model, source)) is not None:
+        spec = replace(spec, initial_weights=loaded.card())
     if image_pretrained:
         load_timm_tower(model, spec.arguments["open_clip"]["vision_cfg"]["timm_model_name"])
     return Contrast(spec, model, find_tokenizer(source), source.text_config)

@@ -50,8 +50,17 @@ def task_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, se
         CheckpointError: If a run or weights do not fit.
     """
     if config.family in (others := third_party_tasks()):
-        built: Task = others[config.family].load().from_config(config, loss, dataset, seed)
-        return built
+        task: Task = others[config.family].load().from_config(config, loss, dataset, seed)
+    else:
+        task = _own_task(config, loss, dataset, seed)
+    if (asked := dataset.options.get("inputs")) and not task.reads_inputs:
+        raise ConfigError(
+            f"data.inputs={asked}: model={config.family} looks at images alone and would ignore them; leave them out"
+        )
+    return task
+
+
+def _own_task(config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Task:
     if os.sep in config.backbone and not is_run(config.backbone) and not config.backbone.startswith(REMOTE):
         raise ConfigError(f"model.backbone={config.backbone}: there is no run directory; train one first, or give a model's name")
     refuse_own_weights(config)

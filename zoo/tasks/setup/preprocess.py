@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models.backbones import timm_backbone
@@ -40,7 +40,8 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     channels = asked.channels
     if channels is None:
         # A 2.5D network makes its own channels of neighbouring slices.
-        channels = 3 if weights and not volume else (shape[0] if shape is not None else 1 if volume else 3)
+        own = shape[0] if shape is not None else dataset.reader.channels
+        channels = 3 if weights and not volume else own or (1 if volume else 3)
     prepared = dataset.reader.prepared
     interpolation = asked.interpolation or weights.get("interpolation") or (prepared.interpolation if prepared else "bilinear")
     chosen = Preprocess(
@@ -85,8 +86,11 @@ def clip_preprocess(source: ClipSource, config: ModelConfig | None = None) -> Pr
             raise ConfigError(f"{source.name} takes images of {list(size)}, not {list(wanted)}; leave model.preprocess.size null")
     if asked is not None and asked.channels not in (None, 3):
         raise ConfigError(f"{source.name} takes 3 channels; leave model.preprocess.channels null (gray images are repeated)")
-    interpolation = (asked.interpolation if asked else None) or own.get("interpolation", "bicubic")
-    mode = RESIZE_MODES.get(own.get("resize_mode", "shortest"), "crop")
+    interpolation = (asked.interpolation if asked else None) or (own.get("interpolation") or "bicubic")
+    resize_mode = own.get("resize_mode") or "shortest"
+    if resize_mode not in RESIZE_MODES:
+        raise UnknownNameError("resize_mode", resize_mode, RESIZE_MODES, where=f" in the preprocessing of {source.name}")
+    mode = RESIZE_MODES[resize_mode]
     if asked is not None and asked.mode != "auto":
         mode = asked.mode
     mean = (asked.mean if asked else None) or own.get("mean", OPENAI_MEAN)
@@ -97,6 +101,12 @@ def clip_preprocess(source: ClipSource, config: ModelConfig | None = None) -> Pr
         interpolation="bicubic" if interpolation == "random" else interpolation,  # type: ignore[arg-type]
         channels=3,
         dtype="uint8",
-        mean=tuple(float(v) for v in mean),
-        std=tuple(float(v) for v in std),
+        mean=_each(mean),
+        std=_each(std),
+        fill=own.get("fill_color") or 0,
     )
+
+
+def _each(values: Any) -> tuple[float, ...]:
+    """Return one value a channel; open_clip takes one number for all."""
+    return (float(values),) * 3 if isinstance(values, int | float) else tuple(float(value) for value in values)

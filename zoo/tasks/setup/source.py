@@ -32,6 +32,7 @@ from medzoo.models.trained import (
     read_start,
     run_cards,
 )
+from medzoo.models.weights_file import load_weights_file, require_weights_file
 from medzoo.settings.schema import ModelConfig, PreprocessConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.setup.preprocess import choose_preprocess, clip_preprocess
@@ -52,7 +53,8 @@ class Source:
         preprocess: How images become its input.
         cards: Of the data that it has learnt from before.
         initial: What it is created with beside spec and seed; see `medzoo.models.build.build_network`.
-        fill: Puts its weights into the network that was built, by the network and its spec; None: nothing is to be put in.
+        fill: Puts its weights into the network that was built, by the network and its spec, and returns what the spec is to say
+            of the file they came from, or None; None: nothing is to be put in.
     """
 
     architecture: str
@@ -60,7 +62,7 @@ class Source:
     preprocess: Preprocess
     cards: Sequence[Mapping[str, Any]] = ()
     initial: Mapping[str, Any] = field(default_factory=dict)
-    fill: Callable[[nn.Module, ModelSpec], None] | None = None
+    fill: Callable[[nn.Module, ModelSpec], Mapping[str, Any] | None] | None = None
 
 
 def refuse_own_weights(config: ModelConfig) -> None:
@@ -99,17 +101,28 @@ def from_name(config: ModelConfig, dataset: Dataset) -> Source:
     check_name(config.backbone, config.family)
     preprocess = choose_preprocess(config, dataset)
     arguments = {**config.arguments, "small_stem": _small_stem(config, preprocess)}
-    initial = {"pretrained": config.pretrained, "checkpoint_path": config.checkpoint_path}
-    return Source(config.backbone, arguments, preprocess, initial=initial)
+    if config.checkpoint_path is None:
+        return Source(config.backbone, arguments, preprocess, initial={"pretrained": config.pretrained})
+    if config.pretrained:
+        raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
+    if arguments["small_stem"]:
+        raise ConfigError("model.small_stem=true would throw away the first layer of the weights; set it to false")
+    file = require_weights_file(config.checkpoint_path)
+
+    def fill(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any]:
+        return load_weights_file(bare_network(network), file, spec.architecture).card()
+
+    return Source(config.backbone, arguments, preprocess, fill=fill)
 
 
 def from_image_tower(config: ModelConfig) -> Source:
     """Return the image tower of an image–text model: open_clip's by name, a folder's, or a run's."""
-    source, tower = find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
+    source, tower, loaded = find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
 
-    def fill(network: nn.Module, spec: ModelSpec) -> None:
+    def fill(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any] | None:
         backbone: Any = bare_network(network)
         backbone.visual.load_state_dict(tower)
+        return None if loaded is None else loaded.card()
 
     arguments = {"open_clip": image_config(source.config)}
     return Source(source.name, arguments, clip_preprocess(source, config), run_cards(config.backbone), fill=fill)
@@ -172,8 +185,8 @@ def build_source(
         versions=library_versions(*(("monai",) if config.family == "cnn3d" else ())),
     )  # fmt: skip
     network = build_network(spec, seed=seed, **source.initial)
-    if source.fill is not None:
-        source.fill(network, spec)
+    if source.fill is not None and (card := source.fill(network, spec)):
+        spec = replace(spec, initial_weights=card)
     timm_backbone.check_input(network, preprocess.channels, preprocess.size)
     return spec, network
 

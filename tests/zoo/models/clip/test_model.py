@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 
 from medzoo.data.errors import CheckpointError, ConfigError, MedzooError, UnknownNameError
+from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.models.clip.model import (
     CLIP_TINY,
     TINY_CONFIG,
+    ClipSource,
     build_clip,
     encode_image,
     encode_text,
@@ -125,3 +129,30 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(folder: Path, t
     (wrong / "open_clip_config.json").write_text("{")
     with pytest.raises(CheckpointError, match="is damaged"):
         find_clip(f"local-dir:{wrong}")
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40), (64, 64)])
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_borders_have_the_grey_that_open_clip_gives_them(shape: tuple[int, int], level: int) -> None:
+    own = {"size": 64, "mean": 0.4, "std": 0.3, "resize_mode": "longest", "interpolation": "bicubic", "fill_color": level}
+    ours = clip_preprocess(ClipSource("x", {"vision_cfg": {}}, preprocess=own))
+    assert (ours.mode, ours.fill, ours.mean) == ("pad", level, (0.4,) * 3)
+    assert ("fill" in ours.to_dict()) == bool(level)  # specs of black borders keep their hash
+    pixels = np.random.default_rng(0).integers(60, 200, (*shape, 3), dtype=np.uint8)
+    described = open_clip.transform.PreprocessCfg(**{**own, "mean": (0.4,) * 3, "std": (0.3,) * 3})
+    transform = open_clip.transform.image_transform_v2(described, is_train=False)
+    theirs = transform(Image.fromarray(pixels))
+    images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))[None]
+    mine = normalise(fit(images, ours), ours)[0]
+    assert float((mine - theirs).abs().mean()) < 0.06  # one resizes before it pads, the other after
+    if shape[0] != shape[1]:
+        corner = (slice(None), slice(0, 12), slice(0, 64)) if shape[0] < shape[1] else (slice(None), slice(0, 64), slice(0, 12))
+        torch.testing.assert_close(mine[corner], theirs[corner])
+
+
+@pytest.mark.parametrize(
+    "own", [{"resize_mode": "longst"}, {"interpolation": "lanczos"}, {"fill_color": 300}, {"fill_color": "red"}]
+)
+def test_preprocessing_that_is_not_known_is_refused(own: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        clip_preprocess(ClipSource("x", {"vision_cfg": {}}, preprocess=own))

@@ -1,0 +1,170 @@
+"""A model trained on one table is never scored on another by position: every verb, a permuted table, and not one file changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medzoo.cli import main
+from medzoo.data.errors import ConfigError
+from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.registry import load_dataset
+from medzoo.inference.predict import require_same_names
+from medzoo.store.spec import ModelSpec
+
+SHORT = [
+    "model.backbone=test_resnet", "model.preprocess.size=24", "trainer.epochs=1", "trainer.batch_size=8", "trainer.trackers=[]",
+    "evaluation.replicates=10", "device=cpu",
+]  # fmt: skip
+
+
+def table(folder: Path) -> pd.DataFrame:
+    """36 images of 18 patients with two findings and a concept, whose names no row number gives away."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(36):
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (24, 24), dtype=np.uint8)).save(folder / f"{number}.png")
+        split = ("train", "val", "test")[number // 2 % 3]
+        finding = {"mass": number % 2, "nodule": number // 4 % 2, "round": number % 3 == 0}
+        rows.append({"image": f"{number}.png", "patient": number // 2, "split": split, **finding})
+    return pd.DataFrame(rows).astype({"round": int})
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[Path, Path]:
+    """A run, and the table it was trained on."""
+    own = tmp_path / "own"
+    file = own / "labels.csv"
+    frame = table(own)
+    frame.to_csv(file, index=False)
+    options = ["data=table", f"data.file={file}", "data.target=[mass,nodule]", "data.group=patient", "data.split=split"]
+    run = tmp_path / "run"
+    assert main(["train", *options, *SHORT, f"run={run}"]) == 0
+    return run, file
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def refused(command: list[str], capsys: pytest.CaptureFixture[str], *words: str) -> None:
+    capsys.readouterr()
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert [word for word in words if word not in said] == [], said
+
+
+PERMUTED = {
+    "targets in another order": ("+data.target=[nodule,mass]", "data.target=['nodule', 'mass']"),
+    "another finding": ("+data.target=[mass,round]", "data.target="),
+    "one finding less": ("+data.target=mass", "data.target=mass"),
+    "another kind": ("+data.kind=regression", "data.kind=regression"),
+    "another split": ("+data.split=null", "data.split=None"),
+    "another group": ("+data.group=null", "data.group=None"),
+    "fewer samples": ("+data.shots=2", "data.shots=2"),
+    "another window": ("+data.window=[0,100]", "data.window="),
+    "a set by name": ("data=medmnist", "the run's own dataset"),
+}
+
+
+@pytest.mark.parametrize("kind", PERMUTED)
+@pytest.mark.parametrize("verb", ["evaluate", "export"])
+def test_an_option_that_makes_other_data_is_refused(
+    kind: str, verb: str, trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = trained
+    option, word = PERMUTED[kind]
+    before = content(run)
+    refused([verb, f"run={run}", option], capsys, word)
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "export", "resume"])
+def test_another_table_in_the_place_of_the_first_is_refused(
+    verb: str, trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = trained
+    frame = pd.read_csv(file)
+    swapped = frame.rename(columns={"mass": "nodule", "nodule": "mass"})
+    shorter = frame[frame.patient != 5]
+    moved = frame.assign(split=frame.split.map({"train": "test", "test": "train", "val": "val"}))
+    before = content(run)
+    for other in (swapped, shorter, moved):
+        place = tmp_path / "own" / "other.csv"
+        other.to_csv(place, index=False)
+        if verb == "resume":
+            other.to_csv(file, index=False)
+            refused(["train", f"resume={run}"], capsys, "is not the data that")
+        else:
+            refused([verb, f"run={run}", f"+data.file={place}"], capsys, "is not the data that", "train on this one")
+        assert content(run) == before
+
+
+def test_the_same_table_elsewhere_in_another_order_is_the_same(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = trained
+    metrics = json.loads((run / "metrics.json").read_text())
+    data = metrics["details"]["data"]
+    assert data["name"] == "table/labels"
+    assert {split: part["samples"] for split, part in data["splits"].items()} == {"val": 12, "test": 12}
+    assert data["options"]["target"] == ["mass", "nodule"]
+    there = tmp_path / "there"
+    shutil.copytree(file.parent, there)
+    frame = pd.read_csv(file).sample(frac=1, random_state=1)[["split", "nodule", "image", "mass", "patient", "round"]]
+    frame.to_csv(there / "labels.csv", index=False)
+    shutil.rmtree(file.parent)
+    again = ["evaluate", f"run={run}", f"+data.file={there / 'labels.csv'}", "evaluation.replicates=10", "device=cpu"]
+    assert main(again) == 0
+    now = json.loads((run / "metrics.json").read_text())
+    assert {split: part["table"] for split, part in now["details"]["data"]["splits"].items()} == {
+        split: part["table"] for split, part in data["splits"].items()
+    }
+    assert now["splits"]["test"]["metrics"]["auroc"]["value"] == metrics["splits"]["test"]["metrics"]["auroc"]["value"]
+
+
+def test_names_are_compared_whatever_was_recorded() -> None:
+    """Runs of an earlier medzoo keep no checksum: their labels and concepts are still compared by name."""
+    dataset = load_dataset("phantom", patients=6, size=16)
+    labels, concepts = dataset.labels, dataset.concepts
+    assert labels is not None
+    assert concepts is not None
+
+    def spec(labels: LabelSpace | None = None, concepts: ConceptSpace | None = None, **objective: object) -> ModelSpec:
+        return ModelSpec("cnn", "classify", "x", None, labels, concepts, objective=objective)  # type: ignore[arg-type]
+
+    require_same_names(spec(labels, concepts), dataset)
+    require_same_names(spec(), dataset)
+    for own, words in (
+        (LabelSpace(labels.kind, labels.names[::-1]), "another order"),
+        (LabelSpace(labels.kind, (*labels.names[:-1], "eczema")), "eczema of the model's is not among them"),
+        (LabelSpace("multilabel", labels.names), "their kind"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            require_same_names(spec(own), dataset)
+    with pytest.raises(ConfigError, match=r"concepts of .* another order"):
+        require_same_names(spec(labels, ConceptSpace(concepts.names[::-1])), dataset)
+    require_same_names(spec(labels, ConceptSpace(("a text", "another")), columns=[None, None]), dataset)
+
+
+def test_inputs_that_no_model_looks_at_are_refused(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, file = trained
+    own = ["data=table", f"data.file={file}", "data.target=mass", "data.group=patient", "data.inputs=[patient,round]"]
+    refused(["train", *own, *SHORT, f"run={tmp_path / 'new'}"], capsys, "data.inputs=['patient', 'round']", "would ignore them")
+    refused(["train", *own, *SHORT[2:], "model=clip", "model.captions=labels", f"run={tmp_path / 'new'}"], capsys, "data.inputs")
+    assert not (tmp_path / "new").exists()
+    assert main(["verify", *own]) == 0

@@ -20,10 +20,10 @@ demo: $(VENV)/installed
 	$(BIN)/medzoo predict runs/demo/model.onnx runs/demo/samples
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]  # 5: no slow test
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile || [ $$? -eq 5 ]  # 5: no slow test
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -52,10 +52,10 @@ def bench(config: BenchConfig, *, echo: bool = False) -> dict[str, Any]:
     settings = SessionSettings(config.provider, threads=threads, split_batches=config.split_batches)
     prove(config.provider)
     machine = describe_machine(threads)
-    if echo:
-        versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-        print(f"{machine.get('gpu', machine['processor'])}, {machine['cores']} cores, {threads} threads; {versions}")
     with _torch_threads(threads), _subjects(config) as subjects:
+        if echo:
+            versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+            print(f"{machine.get('gpu', machine['processor'])}, {machine['cores']} cores, {threads} threads; {versions}")
         parts = [bench_subject(subject, config, settings, echo=echo) for subject in subjects]
     kept = ("batch_sizes", "rounds", "min_seconds", "warm_up", "split_batches", "whole_batches", "provider", "seed")
     return {"machine": machine, "settings": {name: getattr(config, name) for name in kept}, "subjects": parts}

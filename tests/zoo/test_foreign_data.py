@@ -16,8 +16,12 @@ from medzoo.cli import main
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.registry import load_dataset
+from medzoo.export.settings import BenchConfig, ExportConfig
 from medzoo.inference.predict import require_same_names
+from medzoo.settings.schema import TrainConfig
+from medzoo.settings.verbs import EvaluateConfig, ExplainConfig, InterveneConfig, PrepareConfig, VerifyConfig, ZeroshotConfig
 from medzoo.store.spec import ModelSpec
+from tests.zoo.models.clip.clip_folder import write_folder
 
 SHORT = [
     "model.backbone=test_resnet", "model.preprocess.size=24", "trainer.epochs=1", "trainer.batch_size=8", "trainer.trackers=[]",
@@ -168,3 +172,29 @@ def test_inputs_that_no_model_looks_at_are_refused(
     refused(["train", *own, *SHORT[2:], "model=clip", "model.captions=labels", f"run={tmp_path / 'new'}"], capsys, "data.inputs")
     assert not (tmp_path / "new").exists()
     assert main(["verify", *own]) == 0
+
+
+def test_zero_shot_classes_are_matched_by_name(tmp_path: Path) -> None:
+    """The order of the classes in an option changes no class's figures."""
+    folder = write_folder(tmp_path / "clip")
+    frame = table(tmp_path / "own")
+    frame.assign(kind=np.where(frame.mass == 1, "mass", "clear")).to_csv(tmp_path / "own" / "kinds.csv", index=False)
+    own = ["data=table", f"data.file={tmp_path / 'own' / 'kinds.csv'}", "data.target=kind", "data.split=split"]
+    own += ["data.group=patient", "evaluation.replicates=10", "evaluation.splits=[test]", "device=cpu"]
+    found = []
+    for number, order in enumerate(("[mass,clear]", "[clear,mass]")):
+        run = tmp_path / f"zeroshot-{number}"
+        assert main(["zeroshot", *own, f"data.names={order}", f"model.backbone=local-dir:{folder}", f"run={run}"]) == 0
+        metrics = json.loads((run / "metrics.json").read_text())["splits"]["test"]["metrics"]
+        found.append({name: metrics["auroc"]["classes"][name]["value"] for name in ("mass", "clear")})
+        refusal = content(run)
+        assert main(["zeroshot", *own, f"model.backbone=local-dir:{folder}", f"run={run}"]) == 2  # another evaluation's files
+        assert content(run) == refusal
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_the_verbs_that_take_data_are_those_walked_here() -> None:
+    schemas = {"evaluate": EvaluateConfig, "export": ExportConfig, "zeroshot": ZeroshotConfig, "train": TrainConfig}
+    others = {"verify": VerifyConfig, "prepare": PrepareConfig, "intervene": InterveneConfig, "explain": ExplainConfig}
+    taking = {verb for verb, schema in {**schemas, **others, "bench": BenchConfig}.items() if "data" in schema.__annotations__}
+    assert taking == {*schemas, "verify", "prepare"}  # the last two have no model

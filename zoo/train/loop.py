@@ -7,6 +7,7 @@ state to the same last bit, whatever the number of loader workers.
 from __future__ import annotations
 
 import math
+import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -37,6 +38,8 @@ from medzoo.train.progress import plot_history, start_trackers, write_history
 from medzoo.train.state import Progress, Resumable
 
 SAMPLINGS = ("shuffle", "balanced")
+REDRAWN = 30.0
+"""Seconds between drawings of the learning curves; the last epoch always draws them."""
 
 
 class Trainer:
@@ -96,7 +99,7 @@ class Trainer:
         task.freeze(self.config)
         optimizer = make_optimizer(task.model, self.config)
         self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
-        self.progress = Progress()
+        self.progress, self._drawn = Progress(), time.monotonic()
         average = self.average.module.model if self.average is not None else None
         self.resumable = Resumable(run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash)
         if resume:
@@ -226,7 +229,9 @@ class Trainer:
         self._save_state()
         if self.accelerator.is_main_process:
             write_history(self.run.history, progress.history)
-            plot_history(self.run.plots / "learning_curves.png", progress.history, self.monitor, progress.best_epoch)
+            if progress.finished or time.monotonic() > self._drawn + REDRAWN:  # drawing takes as long as a small epoch
+                plot_history(self.run.plots / "learning_curves.png", progress.history, self.monitor, progress.best_epoch)
+                self._drawn = time.monotonic()
             if self.run.checkpoints.is_dir():
                 prune(self.run.checkpoints, ["best", "last"])
         self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=progress.step)

@@ -144,7 +144,7 @@ def choose_penalty(
         outputs = x @ weight.double().T + bias.double()
         if offset is not None:
             outputs = outputs + offset[rows].double()
-        losses[penalty] = float(_loss(outputs, y.nan_to_num(0.0), (~y.isnan()).double(), kind))
+        losses[penalty] = _loss(outputs, y.nan_to_num(0.0), (~y.isnan()).double(), kind).item()
     if not losses:
         raise failures[-1]
     best = min(losses.values())

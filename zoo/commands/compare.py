@@ -53,12 +53,7 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Read a run directory.
-
-        Raises:
-            CheckpointError: If it is not one.
-            EvaluationError: If it has not been evaluated.
-        """
+        """Read a run directory; CheckpointError if it is not one, EvaluationError if it has not been evaluated."""
         run = RunDirectory.open(path)
         if not run.metrics.is_file():
             raise EvaluationError(f"{path} has no metrics.json; make it with medzoo evaluate run={path}")
@@ -71,11 +66,7 @@ class Result:
         return str(data.get("splits", {}).get(split, {}).get("table", ""))
 
     def metric(self, split: str, name: str) -> Mapping[str, Any]:
-        """Return `value, low, high` of a metric.
-
-        Raises:
-            UnknownNameError: If the run's report has no such split or metric.
-        """
+        """Return `value, low, high` of a metric; UnknownNameError if the run's report has no such split or metric."""
         splits = self.report["splits"]
         if split not in splits:
             raise UnknownNameError("split", split, splits, where=f" in {self.name}")
@@ -86,11 +77,7 @@ class Result:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit status.
-
-    Raises:
-        MedzooError: On a mistake of the user's.
-    """
+    """Run the command; returns the exit status, and raises a MedzooError on a mistake of the user's."""
     parser = argparse.ArgumentParser(prog="medzoo compare", description="Compare runs; those that differ in seed are pooled.")
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     parser.add_argument("--metrics", nargs="+", help="columns; default: by label kind")

@@ -37,14 +37,9 @@ def create_timm_model(blueprint: Blueprint) -> nn.Module:
 
 
 def check_name(architecture: str, others: Iterable[str] = ()) -> None:
-    """Check that timm has a model and, if the name bears one, its tag.
+    """Check that timm has a model and, if the name bears one, its tag: UnknownNameError with the nearest names, if not.
 
-    Args:
-        architecture: The name.
-        others: Names that are not timm's and may be offered as the nearest.
-
-    Raises:
-        UnknownNameError: With the nearest names, if not.
+    `others` are names that are not timm's and may be offered as the nearest.
     """
     base, _, tag = architecture.partition(".")
     if not timm.is_model(base):
@@ -83,11 +78,7 @@ def own_size(architecture: str) -> tuple[int, int] | None:
 
 
 def check_input(model: nn.Module, channels: int, size: tuple[int, ...]) -> None:
-    """Run one black image, or volume, through a model.
-
-    Raises:
-        ConfigError: If the model cannot take images of this size.
-    """
+    """Run one black image, or volume, through a model; ConfigError if it cannot take images of this size."""
     was_training = model.training
     try:
         with torch.no_grad():

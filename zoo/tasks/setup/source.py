@@ -212,15 +212,9 @@ def _own_arguments(family: str) -> dict[str, Any]:
 
 
 def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = ()) -> None:
-    """Refuse preprocessing of another kind than a trained network has.
+    """Refuse other preprocessing than a trained network's spec has; `but` names what may differ, and defaults ask for nothing.
 
-    Args:
-        config: What is asked for; defaults ask for nothing.
-        spec: What the network was trained by.
-        but: What may differ.
-
-    Raises:
-        ConfigError: Names the first that differs.
+    ConfigError names the first that differs.
     """
     asked, own, plain = config.preprocess, spec.preprocess, PreprocessConfig()
     for name in vars(plain):
@@ -236,11 +230,7 @@ def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = (
 
 
 def refuse_settings(config: ModelConfig, what: str, names: Sequence[str]) -> None:
-    """Refuse settings that a network which comes ready would ignore.
-
-    Raises:
-        ConfigError: Names the first.
-    """
+    """Refuse settings that a network which comes ready would ignore: ConfigError names the first."""
     plain = ModelConfig()
     for name in names:
         if getattr(config, name) != getattr(plain, name) and not (name == "pretrained" and config.pretrained is None):
@@ -248,16 +238,9 @@ def refuse_settings(config: ModelConfig, what: str, names: Sequence[str]) -> Non
 
 
 def check_images(spec: ModelSpec, dataset: Dataset, preprocess: Preprocess | None = None) -> None:
-    """Check that a trained network takes a dataset's images.
+    """Check that a trained network takes a dataset's images, as `preprocess` makes them its input (None: as in its spec).
 
-    Args:
-        spec: What it was trained by.
-        dataset: Whose images it is to take.
-        preprocess: How they become its input; None: as in the spec.
-
-    Raises:
-        ConfigError: If they are of another type, or prepared otherwise.
-        CheckpointError: If one takes volumes and the other has images.
+    ConfigError if they are of another type, or prepared otherwise; CheckpointError if one takes volumes, the other has images.
     """
     preprocess, shape = preprocess or spec.preprocess, dataset.reader.shape
     require_prepared(dataset.reader.prepared, preprocess)

@@ -160,11 +160,9 @@ def _pooled(members: Sequence[Result], split: str, columns: Sequence[str]) -> li
 def _single(members: Sequence[Result], split: str, columns: Sequence[str]) -> list[list[str]]:
     rows = []
     for result in members:
-        row = [result.name, str(result.config["seed"])]
-        for column in columns:
-            metric = result.metric(split, column)
-            row.append(value_text(metric["value"], metric["low"], metric["high"]))
-        rows.append(row)
+        metrics = [result.metric(split, column) for column in columns]
+        texts = [value_text(metric["value"], metric["low"], metric["high"]) for metric in metrics]
+        rows.append([result.name, str(result.config["seed"]), *texts])
     return rows
 
 
@@ -196,10 +194,8 @@ def _recipe(result: Result) -> str:
     words.append(f"{trainer['optimizer']} {trainer['learning_rate']:g} {trainer['schedule']}")
     words.append(f"batch {trainer['batch_size']}, {trainer['epochs']} epochs, augment {trainer['augment']}")
     details = result.report.get("details", {})
-    if "training" in details:
-        words.append(str(details["training"]))
-    if "chosen_by" in details:
-        words.append(f"epoch by {details['chosen_by']}")
+    words += [str(details["training"])] if "training" in details else []
+    words += [f"epoch by {details['chosen_by']}"] if "chosen_by" in details else []
     return ", ".join(words)
 
 
@@ -262,8 +258,7 @@ def _common_name(names: Sequence[str]) -> str:
     """Return what run names share, without the number at their end."""
     first = names[0]
     length = next((i for i in range(len(first), 0, -1) if all(n.startswith(first[:i]) for n in names)), 0)
-    stem = first if len(names) == 1 else first[:length]
-    return re.sub(r"[-_.](seed)?\d*$", "", stem) or first
+    return re.sub(r"[-_.](seed)?\d*$", "", first[:length]) or first
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -266,8 +266,7 @@ def _within_top(probabilities: Floats, truth: NDArray[np.int64], k: int) -> Floa
     own = np.take_along_axis(probabilities, truth[:, None], axis=1)
     earlier = np.arange(probabilities.shape[1]) < truth[:, None]
     before = (probabilities > own) | ((probabilities == own) & earlier)
-    within: Floats = (before.sum(axis=1) < k).astype(np.float64)
-    return within
+    return np.asarray(before.sum(axis=1) < k, np.float64)
 
 
 def _mid_ranks(values: Floats, weights: Floats) -> Floats:

@@ -88,8 +88,7 @@ def correction_order(
     place = np.where(~np.isnan(truth), -score, np.inf).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     if groups:
         place = _grouped(place, concepts)
-    ordered: NDArray[np.int64] = place.astype(np.int64)
-    return ordered
+    return np.asarray(place, np.int64)
 
 
 def intervention_curve(

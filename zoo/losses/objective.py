@@ -119,9 +119,7 @@ def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArr
             takers = sorted(n for n, f in known.items() if setting in signature(f).parameters)
             remedy = f"; {', '.join(takers)} take it" if takers else ""
             raise ConfigError(f"loss.{setting} is not for {name} of {labels.kind} labels{remedy}")
-    mean = std = None
-    if labels.kind == "regression":
-        mean, std = _location(targets)
+    mean, std = _location(targets) if labels.kind == "regression" else (None, None)
     return Objective(
         loss=name, label_smoothing=config.label_smoothing,
         class_weights=_weights(config.class_weights, "class_weights", labels, lambda: _balanced_classes(targets)),

@@ -88,9 +88,7 @@ def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | N
         return _from_folder(folder, f"{schema}:{folder.name if schema == 'local-dir' else place}")
     if pretrained and checkpoint_path:
         raise ConfigError("give model.pretrained=<tag> or model.checkpoint_path, not both")
-    weights = None
-    if checkpoint_path is not None:
-        weights = require_weights_file(checkpoint_path)
+    weights = None if checkpoint_path is None else require_weights_file(checkpoint_path)
     if name == CLIP_TINY:
         if pretrained:
             raise ConfigError("clip_tiny has no published weights; leave model.pretrained out")
@@ -270,9 +268,8 @@ def _from_folder(folder: Path, name: str) -> ClipSource:
     text = config.get("text_cfg", {}).get("hf_model_name")
     text_config = None
     if text:
-        inside = folder / Path(text).name / "config.json"
-        beside = folder / "config.json"
-        own = next((place for place in (inside, beside) if place.is_file()), None)
+        places = (folder / Path(text).name / "config.json", folder / "config.json")
+        own = next((place for place in places if place.is_file()), None)
         text_config = json.loads(own.read_text(encoding="utf-8")) if own is not None else _hub_text_config(text)
     return ClipSource(name, config, text_config, described.get("preprocess_cfg", {}), weights, tokenizer_folder=folder)
 

@@ -96,11 +96,7 @@ class Predictions:
         return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True))
 
     def as_concepts(self) -> Predictions:
-        """Return the predicted concepts as the predictions of independent findings, to be scored as such.
-
-        Raises:
-            EvaluationError: If the model predicts no concepts.
-        """
+        """Return the predicted concepts as independent findings, to be scored as such; EvaluationError if there are none."""
         if self.concepts is None or self.concept_targets is None or self.concept_logits is None:
             raise EvaluationError("these predictions are of a model without concepts")
         return replace(

@@ -92,11 +92,7 @@ def head_modules(model: nn.Module) -> list[nn.Module]:
 
 
 def depth_groups(model: nn.Module) -> list[list[str]]:
-    """Return parameter names by depth, from the stem to the last block; the head is in none.
-
-    Raises:
-        ConfigError: If the model does not say how deep its layers lie.
-    """
+    """Return parameter names by depth, from stem to last block, none of the head's; ConfigError if the model does not say it."""
     from timm.models import group_parameters
 
     inner, prefix = model, ""

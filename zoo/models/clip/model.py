@@ -202,11 +202,7 @@ def _load_without_prefix(model: nn.Module, path: Path, error: Exception) -> str:
 
 
 def load_timm_tower(model: nn.Module, name: str) -> None:
-    """Load timm's published weights of a name into the image tower that was made of it.
-
-    Raises:
-        CheckpointError: If they cannot be fetched or do not fit.
-    """
+    """Load timm's published weights into the image tower made of a name; CheckpointError if they cannot be had or do not fit."""
     published = create_timm_model(Blueprint(name, outputs=0, pretrained=True)).state_dict()
     trunk: Any = model.visual.trunk  # type: ignore[union-attr]
     try:
@@ -218,11 +214,7 @@ def load_timm_tower(model: nn.Module, name: str) -> None:
 
 
 def find_tokenizer(source: ClipSource) -> Tokenizer:
-    """Return a source's tokenizer.
-
-    Raises:
-        ConfigError: If it cannot be had, or is of a kind that does not run without torch.
-    """
+    """Return a source's tokenizer; ConfigError if it cannot be had, or is of a kind that does not run without torch."""
     from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
 
     text = dict(source.config["text_cfg"])

@@ -90,13 +90,10 @@ class TrainedModel:
         Raises:
             ImageError: If a case has no image, or an image cannot be read.
         """
-        labels = self.task.spec.label_space
-        for place, case in enumerate(cases):
-            if not len(case):
-                raise ImageError(f"case {place} has no image")
-        outputs = self.predict([image for case in cases for image in case], batch_size=batch_size)
-        counts = [len(case) for case in cases]
-        mean = self.task.cases(outputs, counts)
+        labels, counts = self.task.spec.label_space, [len(case) for case in cases]
+        if 0 in counts:
+            raise ImageError(f"case {counts.index(0)} has no image")
+        mean = self.task.cases(self.predict([image for case in cases for image in case], batch_size=batch_size), counts)
         return {"logits": mean.numpy(), "probabilities": probabilities(mean, labels).numpy()}
 
     def features(self, images: Sequence[Image] | NDArray[Any], *, batch_size: int = 32) -> NDArray[Any]:

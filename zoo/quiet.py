@@ -11,11 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_library(*, output: bool = False) -> Iterator[None]:
-    """Keep a library's log lines up to warnings to itself.
-
-    Args:
-        output: Logged errors, Python warnings and what it prints, too.
-    """
+    """Keep a library's log up to warnings to itself; with `output` logged errors, Python warnings and what it prints, too."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR if output else logging.WARNING)
     with contextlib.ExitStack() as stack:

@@ -53,12 +53,7 @@ class Result:
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Read a run directory.
-
-        Raises:
-            CheckpointError: If it is not one.
-            EvaluationError: If it has not been evaluated.
-        """
+        """Read a run directory; CheckpointError if it is not one, EvaluationError if it has not been evaluated."""
         run = RunDirectory.open(path)
         if not run.metrics.is_file():
             raise EvaluationError(f"{path} has no metrics.json; make it with medzoo evaluate run={path}")
@@ -71,11 +66,7 @@ class Result:
         return str(data.get("splits", {}).get(split, {}).get("table", ""))
 
     def metric(self, split: str, name: str) -> Mapping[str, Any]:
-        """Return `value, low, high` of a metric.
-
-        Raises:
-            UnknownNameError: If the run's report has no such split or metric.
-        """
+        """Return `value, low, high` of a metric; UnknownNameError if the run's report has no such split or metric."""
         splits = self.report["splits"]
         if split not in splits:
             raise UnknownNameError("split", split, splits, where=f" in {self.name}")
@@ -86,11 +77,7 @@ class Result:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit status.
-
-    Raises:
-        MedzooError: On a mistake of the user's.
-    """
+    """Run the command; returns the exit status, and raises a MedzooError on a mistake of the user's."""
     parser = argparse.ArgumentParser(prog="medzoo compare", description="Compare runs; those that differ in seed are pooled.")
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     parser.add_argument("--metrics", nargs="+", help="columns; default: by label kind")
@@ -173,11 +160,9 @@ def _pooled(members: Sequence[Result], split: str, columns: Sequence[str]) -> li
 def _single(members: Sequence[Result], split: str, columns: Sequence[str]) -> list[list[str]]:
     rows = []
     for result in members:
-        row = [result.name, str(result.config["seed"])]
-        for column in columns:
-            metric = result.metric(split, column)
-            row.append(value_text(metric["value"], metric["low"], metric["high"]))
-        rows.append(row)
+        metrics = [result.metric(split, column) for column in columns]
+        texts = [value_text(metric["value"], metric["low"], metric["high"]) for metric in metrics]
+        rows.append([result.name, str(result.config["seed"]), *texts])
     return rows
 
 
@@ -209,10 +194,8 @@ def _recipe(result: Result) -> str:
     words.append(f"{trainer['optimizer']} {trainer['learning_rate']:g} {trainer['schedule']}")
     words.append(f"batch {trainer['batch_size']}, {trainer['epochs']} epochs, augment {trainer['augment']}")
     details = result.report.get("details", {})
-    if "training" in details:
-        words.append(str(details["training"]))
-    if "chosen_by" in details:
-        words.append(f"epoch by {details['chosen_by']}")
+    words += [str(details["training"])] if "training" in details else []
+    words += [f"epoch by {details['chosen_by']}"] if "chosen_by" in details else []
     return ", ".join(words)
 
 
@@ -275,8 +258,7 @@ def _common_name(names: Sequence[str]) -> str:
     """Return what run names share, without the number at their end."""
     first = names[0]
     length = next((i for i in range(len(first), 0, -1) if all(n.startswith(first[:i]) for n in names)), 0)
-    stem = first if len(names) == 1 else first[:length]
-    return re.sub(r"[-_.](seed)?\d*$", "", stem) or first
+    return re.sub(r"[-_.](seed)?\d*$", "", first[:length]) or first
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

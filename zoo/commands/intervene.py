@@ -46,7 +46,8 @@ def main(config: InterveneConfig) -> dict[str, Any]:
         logits = class_logits(task, predictions, *chosen)
         result["after"] = monitor_value(labels, predictions.targets, logits, name)
         result["set"], result["randomised"] = dict(config.set), list(config.randomise)
-        print(f"{config.split}: {name} {value_text(result['after'])} with {_words(config)}")
+        said = [f"{key} = {value:g}" for key, value in config.set.items()] + [f"{key} at random" for key in config.randomise]
+        print(f"{config.split}: {name} {value_text(result['after'])} with {', '.join(said)}")
     else:
         for policy in config.policies:
             rows = intervention_curve(
@@ -78,11 +79,6 @@ def _chosen(config: InterveneConfig, task: Bottleneck, samples: int) -> tuple[np
         values[:, place] = generator(config.seed, "randomised concept", place).integers(0, 2, samples)
         mask[:, place] = True
     return values, mask
-
-
-def _words(config: InterveneConfig) -> str:
-    said = [f"{name} = {value:g}" for name, value in config.set.items()] + [f"{name} at random" for name in config.randomise]
-    return ", ".join(said)
 
 
 def _plot(curves: dict[str, list[dict[str, Any]]], metric: str) -> bytes:

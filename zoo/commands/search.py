@@ -38,11 +38,7 @@ class Neighbour:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit status.
-
-    Raises:
-        MedzooError: On a mistake of the user's.
-    """
+    """Run the command; returns the exit status, and raises a MedzooError on a mistake of the user's."""
     parser = argparse.ArgumentParser(prog="medzoo search", description="Find the images of an embeddings file most like one.")
     parser.add_argument("embeddings", type=Path, help="an embeddings.parquet of medzoo's")
     query = parser.add_mutually_exclusive_group(required=True)
@@ -63,17 +59,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def search_like(embeddings: Embeddings, sample_id: str, k: int, split: str | None = None) -> list[Neighbour]:
-    """Find the images most like a sample's; the sample's own image is not among them.
+    """Find the k images most like a sample's, of any split; the sample's own image is not among them.
 
-    Args:
-        embeddings: Where to search.
-        sample_id: A sample of any split.
-        k: How many.
-        split: Where the images found must be; None: anywhere.
-
-    Raises:
-        UnknownNameError: If there is no such sample or split.
-        EvaluationError: If there are not k other images.
+    Arguments and errors are those of `search_vector`; UnknownNameError if there is no such sample, too.
     """
     rows = np.flatnonzero([name == sample_id for name in embeddings.sample_id])
     if not len(rows):

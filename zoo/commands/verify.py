@@ -15,14 +15,7 @@ from medzoo.train.display import Display
 
 
 def main(config: VerifyConfig) -> int:
-    """Run the command.
-
-    Returns:
-        0, or 1 if something is wrong with the data.
-
-    Raises:
-        ConfigError: If a setting is out of range.
-    """
+    """Run the command; returns 0, or 1 if something is wrong with the data. ConfigError if a setting is out of range."""
     if config.workers < 1:
         raise ConfigError(f"workers={config.workers} must be at least 1")
     limit = {"all": None, "none": 0}.get(config.images, config.images) if isinstance(config.images, str) else config.images

@@ -75,11 +75,7 @@ def main(config: ZeroshotConfig) -> Path | None:
 
 
 def load_model(config: ZeroshotConfig) -> Contrast:
-    """Return the image–text model a configuration names, with its weights.
-
-    Raises:
-        ConfigError: If it is not one, or has random weights.
-    """
+    """Return the image–text model a configuration names, with its weights; ConfigError if it is none, or has random weights."""
     if config.trained is not None:
         return load_contrast(config.trained, config.checkpoint)
     return contrast_with_weights(config.model)

@@ -102,11 +102,7 @@ class Embeddings:
         return np.flatnonzero(~pd.Series(self.image_key).duplicated().to_numpy()).astype(np.int64)
 
     def of_split(self, *splits: str) -> Embeddings:
-        """Return the rows of one split, or of several.
-
-        Raises:
-            UnknownNameError: If there is none of one.
-        """
+        """Return the rows of one split, or of several; UnknownNameError if there is none of one."""
         for split in splits:
             if split not in self.split:
                 raise UnknownNameError("split", split, set(map(str, self.split)), where=" in the embeddings")
@@ -155,11 +151,7 @@ class Embeddings:
         return _ROWS - 1 - found % _ROWS, (found // _ROWS) / _GRID
 
     def write(self, path: Path) -> None:
-        """Write the file in one step.
-
-        Raises:
-            TrainingError: If it cannot be written.
-        """
+        """Write the file in one step; TrainingError if it cannot be written."""
         columns: dict[str, Any] = {name: pa.array(list(map(str, getattr(self, name))), pa.string()) for name in _TEXTS}
         columns["image"] = _vectors(self.image)
         if self.text_embedding is not None:

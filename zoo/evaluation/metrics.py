@@ -45,16 +45,7 @@ class Scored:
 
 
 def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32]) -> Scored:
-    """Prepare targets and logits for scoring.
-
-    Args:
-        labels: The label space.
-        targets: (N, K); NaN where missing.
-        logits: (N, K), finite.
-
-    Raises:
-        EvaluationError: If shapes differ or a logit is not finite.
-    """
+    """Prepare (N, K) targets, NaN where missing, and (N, K) logits; EvaluationError if shapes differ or a logit is not finite."""
     truth, values = np.asarray(targets, np.float64), np.asarray(logits, np.float64)
     if truth.shape != values.shape or truth.ndim != 2 or truth.shape[1] != labels.width:
         raise EvaluationError(f"targets {truth.shape} and logits {values.shape} are not both (N, {labels.width})")
@@ -86,13 +77,7 @@ def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.
 def auroc(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
     """Area under the ROC curve of one class: P(positive ranks above negative), ties half (Mann and Whitney 1947).
 
-    Args:
-        score: (N,).
-        positive: (N,).
-        weights: (B, N).
-
-    Returns:
-        (B,); NaN without positive or negative weight.
+    Scores and flags (N,) with weights (B, N) → (B,); NaN without positive or negative weight.
     """
     positives, negatives = _by_rank(score, positive, weights)
     below = np.cumsum(negatives, axis=1) - 0.5 * negatives
@@ -124,14 +109,8 @@ def confusion(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: F
 def calibration_error(confidence: Floats, correct: Floats, weights: Floats, bins: int) -> Floats:
     """Expected calibration error with equal-width bins (Naeini et al. 2015; Guo et al. 2017, equation 3).
 
-    Args:
-        confidence: (N,) in 0..1.
-        correct: (N,) 0 or 1.
-        weights: (B, N).
-        bins: Number of bins; a bin holds (low, high], the first also 0.
-
-    Returns:
-        (B,); NaN without weight.
+    Confidences (N,) in 0..1, whether they are correct (N,), 0 or 1, and weights (B, N) → (B,); NaN without weight. Each of the
+    `bins` holds (low, high], the first also 0.
     """
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     member = np.zeros((len(confidence), bins))
@@ -143,13 +122,7 @@ def calibration_error(confidence: Floats, correct: Floats, weights: Floats, bins
 def quadratic_kappa(chosen: NDArray[np.int64], truth: NDArray[np.int64], weights: Floats) -> Floats:
     """Cohen's kappa with quadratic weights (Cohen 1968): 1 − Σ (i − j)² O_ij / Σ (i − j)² E_ij.
 
-    Args:
-        chosen: (N,) predicted grades.
-        truth: (N,) true grades.
-        weights: (B, N).
-
-    Returns:
-        (B,); NaN where one grade alone is both predicted and true.
+    Predicted and true grades (N,) with weights (B, N) → (B,); NaN where one grade alone is both predicted and true.
     """
     i, j = chosen.astype(np.float64), truth.astype(np.float64)
     total = weights.sum(axis=1)
@@ -162,13 +135,7 @@ def quadratic_kappa(chosen: NDArray[np.int64], truth: NDArray[np.int64], weights
 def spearman(a: Floats, b: Floats, weights: Floats) -> Floats:
     """Spearman's rank correlation (1904): Pearson's correlation of mid-ranks.
 
-    Args:
-        a: (N,).
-        b: (N,).
-        weights: (B, N), how often each sample counts.
-
-    Returns:
-        (B,); NaN where either does not vary.
+    Values (N,) with weights (B, N), how often each sample counts → (B,); NaN where either does not vary.
     """
     ranks, total = [_mid_ranks(values, weights) for values in (a, b)], weights.sum(axis=1)
     centred = [r - np.nan_to_num(_ratio((weights * r).sum(axis=1), total))[:, None] for r in ranks]
@@ -179,16 +146,9 @@ def spearman(a: Floats, b: Floats, weights: Floats) -> Floats:
 
 
 def all_metrics(data: Scored, weights: Floats, bins: int = 15) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Compute every metric that suits the label kind.
+    """Compute every metric that suits the label kind, with weights (B, N) and that many bins of the calibration error.
 
-    Args:
-        data: What to score.
-        weights: (B, N).
-        bins: Bins of the calibration error.
-
-    Returns:
-        Metrics per class, (B, K) each, whose macro mean is over the classes that are defined; and metrics of the whole,
-        (B,) each.
+    Returns metrics per class, (B, K) each, whose macro mean is over the classes that are defined; and of the whole, (B,) each.
     """
     if data.labels.kind == "regression":
         return _regression(data, weights), {}
@@ -306,8 +266,7 @@ def _within_top(probabilities: Floats, truth: NDArray[np.int64], k: int) -> Floa
     own = np.take_along_axis(probabilities, truth[:, None], axis=1)
     earlier = np.arange(probabilities.shape[1]) < truth[:, None]
     before = (probabilities > own) | ((probabilities == own) & earlier)
-    within: Floats = (before.sum(axis=1) < k).astype(np.float64)
-    return within
+    return np.asarray(before.sum(axis=1) < k, np.float64)
 
 
 def _mid_ranks(values: Floats, weights: Floats) -> Floats:

@@ -83,11 +83,7 @@ class Predictions:
         return len(self.sample_id)
 
     def of_split(self, split: str) -> Predictions:
-        """Return the rows of one split.
-
-        Raises:
-            UnknownNameError: If there is none.
-        """
+        """Return the rows of one split; UnknownNameError if there is none."""
         keep = self.split == split
         if not keep.any():
             raise UnknownNameError("split", split, set(map(str, self.split)), where=" in the predictions")
@@ -100,11 +96,7 @@ class Predictions:
         return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True))
 
     def as_concepts(self) -> Predictions:
-        """Return the predicted concepts as the predictions of independent findings, to be scored as such.
-
-        Raises:
-            EvaluationError: If the model predicts no concepts.
-        """
+        """Return the predicted concepts as independent findings, to be scored as such; EvaluationError if there are none."""
         if self.concepts is None or self.concept_targets is None or self.concept_logits is None:
             raise EvaluationError("these predictions are of a model without concepts")
         return replace(
@@ -114,11 +106,7 @@ class Predictions:
         )  # fmt: skip
 
     def write(self, path: Path) -> None:
-        """Write the file in one step.
-
-        Raises:
-            TrainingError: If it cannot be written.
-        """
+        """Write the file in one step; TrainingError if it cannot be written."""
         columns: dict[str, Any] = {"sample_id": self.sample_id, "split": self.split, "group": self.group}
         for prefix, field_name, space in _MATRICES:
             values, named = getattr(self, field_name), getattr(self, space)
@@ -144,11 +132,7 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> Predictions:
-        """Read a predictions file.
-
-        Raises:
-            EvaluationError: If it is missing, damaged or not medzoo's.
-        """
+        """Read a predictions file; EvaluationError if it is missing, damaged or not medzoo's."""
         if not path.is_file():
             raise EvaluationError(f"no predictions at {path}; make them with medzoo evaluate run=...")
         try:

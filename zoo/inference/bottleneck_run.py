@@ -22,10 +22,7 @@ CHECKPOINTS = ("best", "last")
 
 
 def open_bottleneck(path: str | Path) -> tuple[RunDirectory, Bottleneck, Predictions]:
-    """Open an evaluated run of a concept bottleneck.
-
-    Args:
-        path: Its run directory.
+    """Open the evaluated run directory of a concept bottleneck.
 
     Returns:
         The run; the bottleneck with the weights its predictions were made with, best or last; those predictions, of every split.

@@ -24,17 +24,9 @@ from medzoo.tasks.prepare import caption_prompts, write_captions
 def embed_dataset(
     task: Contrast, dataset: Dataset, splits: Sequence[str], runner: Runner, *, captions: str | None = None
 ) -> Embeddings:
-    """Embed the splits of a dataset.
+    """Embed splits of a dataset by a task in evaluation mode, on the runner's device; ConfigError if a split is empty.
 
-    Args:
-        task: In evaluation mode, on the runner's device.
-        dataset: Whose images.
-        splits: Which of them.
-        runner: What runs the model.
-        captions: Where captions come from, as `model.captions`; None: images alone.
-
-    Raises:
-        ConfigError: If a split is empty.
+    `captions` says where captions come from, as `model.captions`; None: images alone.
     """
     parts = []
     for split in splits:
@@ -93,12 +85,7 @@ def dataset_notes(dataset: Dataset) -> tuple[str, ...]:
 def classifier_prompts(dataset: Dataset, captions: str = "auto") -> Prompts | None:
     """Return the wording a trained image–text model is scored and exported with: its own prompt file, else the dataset's.
 
-    Args:
-        dataset: The dataset.
-        captions: `model.captions` of the run.
-
-    Returns:
-        None for a dataset without classes or findings, or findings nobody has worded.
+    `captions` is `model.captions` of the run. None for a dataset without classes or findings, or findings nobody has worded.
     """
     if dataset.labels is None or dataset.labels.kind == "regression":
         return None

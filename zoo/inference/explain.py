@@ -47,16 +47,9 @@ def concept_weights(task: Bottleneck) -> pd.DataFrame:
 
 
 def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -> Explanation:
-    """Take one sample's class outputs apart.
+    """Take one sample's class outputs apart, from predictions of the bottleneck with `concept_logits`.
 
-    Args:
-        task: The bottleneck the predictions are of.
-        predictions: With `concept_logits`.
-        sample_id: Which sample.
-
-    Raises:
-        UnknownNameError: If there is no such sample.
-        EvaluationError: If the predictions are of another model.
+    UnknownNameError if there is no such sample, EvaluationError if the predictions are of another model.
     """
     concepts, logits, known = concept_outputs(task, predictions)
     places = np.flatnonzero(predictions.sample_id == sample_id)

@@ -88,8 +88,7 @@ def correction_order(
     place = np.where(~np.isnan(truth), -score, np.inf).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     if groups:
         place = _grouped(place, concepts)
-    ordered: NDArray[np.int64] = place.astype(np.int64)
-    return ordered
+    return np.asarray(place, np.int64)
 
 
 def intervention_curve(
@@ -143,15 +142,9 @@ def intervention_curve(
 
 
 def parse_concepts(concepts: ConceptSpace, given: Mapping[str, Any] | Sequence[str]) -> dict[int, float]:
-    """Return concept position → value of concepts named by the user.
+    """Return concept position → value of concepts that the user names with a value in 0..1, or by names alone (NaN then).
 
-    Args:
-        concepts: The model's.
-        given: Name → value in 0..1, or names alone (NaN then).
-
-    Raises:
-        UnknownNameError: If there is no such concept.
-        ConfigError: If a value is not within 0..1.
+    UnknownNameError if there is no such concept, ConfigError if a value is not within 0..1.
     """
     pairs = given.items() if isinstance(given, Mapping) else ((name, np.nan) for name in given)
     found: dict[int, float] = {}

@@ -54,8 +54,7 @@ class ZeroShotClassifier:
             similar = similar - self.scale * (images @ self.negative.T)
         if self.members is not None:
             similar = np.stack([log_sum_exp(similar[:, list(rows)]) for rows in self.members], axis=1)
-        result: NDArray[np.float32] = similar.astype(np.float32)
-        return result
+        return np.asarray(similar, np.float32)
 
     @property
     def ranking_only(self) -> tuple[str, ...]:

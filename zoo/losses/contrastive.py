@@ -82,11 +82,7 @@ LOSSES: dict[str, Callable[[Pairs, Tensor, Tensor | None], Tensor]] = {"clip": c
 
 
 def contrastive_loss(name: str) -> Callable[[Pairs, Tensor, Tensor | None], Tensor]:
-    """Return a loss by name.
-
-    Raises:
-        UnknownNameError: If there is none.
-    """
+    """Return a loss by name; UnknownNameError if there is none."""
     if name not in LOSSES:
         raise UnknownNameError("loss", name, ["auto", *LOSSES], where=" for image–text models")
     return LOSSES[name]

@@ -76,11 +76,7 @@ class Objective:
         return {"corn": labels.width - 1, "cumulative": 1}.get(self.loss, labels.width)
 
     def function(self, labels: LabelSpace) -> losses.Loss:
-        """Return the loss itself.
-
-        Raises:
-            UnknownNameError: If the loss is not one of the label kind's.
-        """
+        """Return the loss itself; UnknownNameError if it is not one of the label kind's."""
         if self.loss not in LOSSES[labels.kind]:
             raise UnknownNameError("loss", self.loss, LOSSES[labels.kind], where=f" for {labels.kind} labels")
         given: dict[str, Any] = dict(self.arguments)
@@ -95,12 +91,7 @@ class Objective:
 
 
 def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArray[np.float32]) -> Objective:
-    """Choose the loss and take its weights from the training split.
-
-    Args:
-        config: What the user asks for.
-        labels: The label space.
-        targets: (N, K) targets of the training split; NaN where missing.
+    """Choose the loss and take its weights from the training split's targets (N, K), NaN where missing.
 
     Raises:
         UnknownNameError: If the loss or one of its arguments is not known for this kind of labels.
@@ -128,9 +119,7 @@ def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArr
             takers = sorted(n for n, f in known.items() if setting in signature(f).parameters)
             remedy = f"; {', '.join(takers)} take it" if takers else ""
             raise ConfigError(f"loss.{setting} is not for {name} of {labels.kind} labels{remedy}")
-    mean = std = None
-    if labels.kind == "regression":
-        mean, std = _location(targets)
+    mean, std = _location(targets) if labels.kind == "regression" else (None, None)
     return Objective(
         loss=name, label_smoothing=config.label_smoothing,
         class_weights=_weights(config.class_weights, "class_weights", labels, lambda: _balanced_classes(targets)),

@@ -49,12 +49,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def check_name(name: str, family: str) -> None:
-    """Check that a family has an architecture.
-
-    Raises:
-        UnknownNameError: With the nearest names, if not.
-        ConfigError: If the name belongs to another family.
-    """
+    """Check that a family has an architecture: UnknownNameError with the nearest names, ConfigError if it is another family's."""
     if family not in FAMILIES:
         raise UnknownNameError("model family", family, FAMILIES)
     if family == "cnn3d" and name not in VOLUME_MODELS and name not in _third_party():
@@ -156,10 +151,7 @@ def _make(blueprint: Blueprint, family: str, seed: int) -> nn.Module:
 def model_from_spec(spec: ModelSpec, *, seed: int = 0, pretrained: bool = False) -> nn.Module:
     """Build a model's backbone; without `pretrained` nothing but the spec is read.
 
-    Args:
-        spec: What to build.
-        seed: Seed of the initial weights.
-        pretrained: Fetch the published weights of the name.
+    Its initial weights are a function of `seed`, or with `pretrained` the published ones of the name.
     """
     check_name(spec.architecture, spec.family)
     arguments = {k: v for k, v in spec.arguments.items() if k != "neighbours"}

@@ -66,11 +66,7 @@ def run_cards(name: str) -> list[Mapping[str, Any]]:
 
 
 def require_finished(network: nn.Module, folder: Path) -> None:
-    """Refuse a checkpoint whose training was interrupted before its last step.
-
-    Raises:
-        CheckpointError: With the verb that goes on.
-    """
+    """Refuse a checkpoint whose training was interrupted before its last step: CheckpointError with the verb that goes on."""
     if isinstance(network, Around) and network.unfinished is not None:
         raise CheckpointError(
             f"{folder}: training was interrupted before its last step, which {network.unfinished}; go on with "
@@ -101,17 +97,9 @@ def read_start(run: str | Path) -> Start:
 
 
 def fill_from_start(network: nn.Module, spec: ModelSpec, start: Start) -> None:
-    """Load a trained network into a new one, in place: with its last layer where that answers the same question.
+    """Load a trained network into a new one of `spec`, in place: with its last layer where that answers the same question.
 
-    A bottleneck's class layer always starts anew.
-
-    Args:
-        network: Of `spec`.
-        spec: The new task's.
-        start: The trained network.
-
-    Raises:
-        CheckpointError: If it does not fit.
+    A bottleneck's class layer always starts anew. CheckpointError if it does not fit.
     """
     backbone, weights = bare_network(network), start.weights
     if spec.preprocess.size != start.spec.preprocess.size:
@@ -133,12 +121,7 @@ def resampled(backbone: nn.Module, start: Start) -> dict[str, Tensor]:
 
 
 def describe_start(name: str, spec: ModelSpec) -> str:
-    """Return one line on what a model took over from the run or the weights file that it starts from; empty without one.
-
-    Args:
-        name: The backbone's name.
-        spec: The new model's.
-    """
+    """Return one line on what a model takes over from the run of that name, or weights file, it starts from; else empty."""
     if not is_run(name):
         return describe_loaded(spec.initial_weights) if spec.initial_weights else ""
     before = ModelSpec.read(_spec_file(name))

@@ -24,14 +24,7 @@ ASSETS = "assets"
 def checkpoint_files(
     spec: ModelSpec, weights: dict[str, Tensor], config: str, assets: Mapping[str, bytes] | None = None
 ) -> dict[str, bytes]:
-    """Return the content of a checkpoint folder by file name.
-
-    Args:
-        spec: The model's spec.
-        weights: The network's state dict.
-        config: The run's configuration as YAML.
-        assets: What the task needs beside them (a tokenizer), by file name.
-    """
+    """Return a checkpoint folder's content by file name: spec, state dict, the run's YAML, the task's assets (a tokenizer)."""
     return {
         WEIGHTS: tensors_to_bytes(weights, {"spec": spec.hash}),
         SPEC: spec.to_json().encode("utf-8"),
@@ -47,11 +40,7 @@ def tensors_to_bytes(tensors: dict[str, Tensor], metadata: dict[str, str] | None
 
 
 def tensors_from_file(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file onto the CPU.
-
-    Raises:
-        CheckpointError: If it is missing or damaged.
-    """
+    """Read a safetensors file onto the CPU; CheckpointError if it is missing or damaged."""
     try:
         return safetensors.torch.load_file(path)
     except FileNotFoundError:
@@ -66,15 +55,7 @@ def weights_checksum(folder: Path) -> str:
 
 
 def find_checkpoint(run_or_dir: str | Path, which: str = "best") -> Path:
-    """Return a checkpoint folder.
-
-    Args:
-        run_or_dir: A run directory, or a checkpoint folder itself.
-        which: `best` or `last`, for a run directory.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
+    """Return a run directory's `best` or `last` checkpoint folder, or such a folder itself; CheckpointError if there is none."""
     root = Path(run_or_dir)
     if (root / WEIGHTS).is_file():
         return root
@@ -92,11 +73,7 @@ def read_assets(folder: Path) -> dict[str, bytes]:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Load weights strictly: every name and shape must agree.
-
-    Raises:
-        CheckpointError: If they do not; the message names the first that differs.
-    """
+    """Load weights strictly: every name and shape must agree, else a CheckpointError names the first that differs."""
     expected = model.state_dict()
     for name in sorted(set(expected) ^ set(weights)):
         raise CheckpointError(f"{source} does not fit the model: tensor {name!r} is {_where(name, expected)} only")

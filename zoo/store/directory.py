@@ -54,22 +54,14 @@ class RunDirectory:
     onnx = _Inside("model.onnx")
 
     def require_empty(self) -> None:
-        """Check that nothing would be written over.
-
-        Raises:
-            ConfigError: If something is there already.
-        """
+        """Check that nothing would be written over; ConfigError if something is there already."""
         path = self.path
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(f"run directory {path} is not empty; give another run=..., or go on with resume={path}")
 
     @classmethod
     def create(cls, path: Path, config: str, spec: ModelSpec, assets: Mapping[str, bytes] | None = None) -> RunDirectory:
-        """Start a run directory with its configuration, spec and the task's assets.
-
-        Raises:
-            ConfigError: If something is there already.
-        """
+        """Start a run directory with its configuration, spec and the task's assets; ConfigError if something is there."""
         run = cls(path)
         run.require_empty()
         write_file(run.config, config.encode("utf-8"))
@@ -80,11 +72,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """Open a run directory.
-
-        Raises:
-            CheckpointError: If it is not one.
-        """
+        """Open a run directory; CheckpointError if it is not one."""
         run = cls(path)
         if not run.config.is_file() or not run.spec.is_file():
             raise CheckpointError(f"{path} is not a run directory (no config.yaml and spec.json)")

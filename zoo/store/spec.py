@@ -54,11 +54,7 @@ class ModelSpec:
 
     @property
     def label_space(self) -> LabelSpace:
-        """The labels of a model that has them.
-
-        Raises:
-            CheckpointError: If it has none (image–text models).
-        """
+        """The labels of a model that has them; CheckpointError of one that has none (image–text models)."""
         if self.labels is None:
             raise CheckpointError(f"{self.architecture} ({self.family}) has no labels; use a model that was trained on labels")
         return self.labels
@@ -78,11 +74,7 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> ModelSpec:
-        """Rebuild a spec.
-
-        Raises:
-            CheckpointError: If the format is newer than this medzoo, or a field is missing or wrong.
-        """
+        """Rebuild a spec; CheckpointError if its format is newer than this medzoo, or a field is missing or wrong."""
         if described.get("format") != FORMAT:
             raise CheckpointError(f"spec format {described.get('format')!r} is not {FORMAT}; update medzoo")
         try:
@@ -108,11 +100,7 @@ class ModelSpec:
 
     @classmethod
     def read(cls, path: Path) -> ModelSpec:
-        """Read `spec.json`.
-
-        Raises:
-            CheckpointError: If the file is missing or damaged.
-        """
+        """Read `spec.json`; CheckpointError if the file is missing or damaged."""
         try:
             described = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -15,11 +15,7 @@ from medzoo.data.errors import TrainingError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step.
-
-    Raises:
-        TrainingError: If it cannot be written (no space, no permission); the old file is untouched.
-    """
+    """Replace a file in one step; TrainingError if it cannot be written (no space, no permission): the old file is untouched."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,19 +28,10 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_folder(parent: Path, name: str, files: Mapping[str, bytes], pointer: str) -> Path:
-    """Write a folder of files and point to it; the folder appears complete or not at all.
+    """Write a folder of files (relative path → content) and point to it; the folder appears complete or not at all.
 
-    Args:
-        parent: Where the folder and its pointer live.
-        name: Folder name.
-        files: Relative path → content.
-        pointer: Name of the pointer file that shall name the folder.
-
-    Returns:
-        The folder.
-
-    Raises:
-        TrainingError: If it cannot be written; what the pointer named before still stands.
+    The file `pointer`, in `parent` beside the folder, then names it. Returns the folder; TrainingError if it cannot be written:
+    what the pointer named before still stands.
     """
     temporary, final = parent / f".{name}.tmp", parent / name
     try:
@@ -93,11 +80,7 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames in a folder last.
-
-    Raises:
-        OSError: If the system cannot open folders.
-    """
+    """Make renames in a folder last; OSError if the system cannot open folders."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -119,15 +119,8 @@ class Bottleneck(Task):
     def finish(self, train: ConceptData, val: ConceptData | None = None) -> float | None:
         """Set what only the whole training split tells: the scale of interventions, and the class layer unless joint.
 
-        Args:
-            train: The training split, not augmented.
-            val: The validation split, to choose the penalty by if the spec names none.
-
-        Returns:
-            The penalty of the class layer; None for a joint bottleneck.
-
-        Raises:
-            ConfigError: If nothing is labelled, or a penalty is out of range.
+        `train` is not augmented; by `val` the penalty is chosen if the spec names none. Returns the penalty of the class layer,
+        None for a joint bottleneck; ConfigError if nothing is labelled, or a penalty is out of range.
         """
         set_intervention_scale(self.model.eval(), train.concept_logits)
         if self.regime == "joint":
@@ -166,11 +159,7 @@ class Bottleneck(Task):
         self.finish(ConceptData(torch.from_numpy(outputs["concept_logits"]), concepts, targets, features))
 
     def require(self, samples: SampleDataset) -> None:
-        """Check that a split has labels and concepts.
-
-        Raises:
-            TrainingError: If it lacks either.
-        """
+        """Check that a split has labels and concepts; TrainingError if it lacks either."""
         super().require(samples)
         known = known_concepts(samples)
         if samples.split == "train":
@@ -248,23 +237,14 @@ class Bottleneck(Task):
 
 
 def known_concepts(samples: SampleDataset) -> NDArray[np.float32]:
-    """Return (N, M): what is known of a split's concepts, NaN where nothing is.
-
-    Raises:
-        TrainingError: If nothing is known of any.
-    """
+    """Return (N, M): what is known of a split's concepts, NaN where nothing is; TrainingError if nothing is known of any."""
     if samples.concepts is None or np.isnan(samples.concepts).all():
         raise TrainingError(f"the {samples.split} split has no sample with a concept; nothing to learn or choose by")
     return samples.concepts
 
 
 def require_known(names: Sequence[str], concepts: NDArray[np.float32]) -> None:
-    """Raise TrainingError if training says nothing of a concept.
-
-    Args:
-        names: Of the M concepts.
-        concepts: (N, M) of the train split, NaN where missing.
-    """
+    """Raise TrainingError if the train split says nothing of a concept: its column of `concepts` (N, M) is NaN throughout."""
     for name, column in zip(names, concepts.T, strict=True):
         if np.isnan(column).all():
             raise TrainingError(

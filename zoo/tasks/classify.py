@@ -95,11 +95,7 @@ def in_units(outputs: Tensor, objective: Objective) -> Tensor:
 
 
 def probabilities(logits: Tensor, labels: LabelSpace) -> Tensor:
-    """Turn (N, K) logits into what they mean.
-
-    Returns:
-        (N, K): softmax for multiclass and ordinal, sigmoid for multilabel, the values themselves for regression.
-    """
+    """(N, K) logits → (N, K): softmax for multiclass and ordinal, sigmoid for multilabel, the values themselves of regression."""
     if labels.exclusive:
         return logits.softmax(dim=1)
     if labels.kind == "multilabel":

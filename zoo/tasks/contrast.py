@@ -137,11 +137,7 @@ class Contrast(Task):
         return {"loss": self.loss(whole, scale, bias), "count": torch.tensor(float(len(kept)), device=device)}
 
     def require(self, samples: SampleDataset) -> None:
-        """Check that a split has pairs to learn from or to choose by.
-
-        Raises:
-            TrainingError: If it has none.
-        """
+        """Check that a split has pairs to learn from or to choose by; TrainingError if it has none."""
         if not samples.has_text:
             raise TrainingError(f"the {samples.split} split has no sample with a caption; nothing to learn or choose by")
 

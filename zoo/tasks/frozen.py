@@ -37,15 +37,9 @@ class FrozenBottleneck(Bottleneck):
 
     @classmethod
     def from_weights(cls, spec: ModelSpec, weights: Mapping[str, Tensor], seed: int = 0) -> Self:
-        """Build a bottleneck on a network that is trained already.
+        """Build a bottleneck on a network that is trained already, by its state dict; CheckpointError if it is another's.
 
-        Args:
-            spec: The bottleneck's.
-            weights: State dict of the network; what it lacks of the last layer is fitted later.
-            seed: Of what is not in `weights`.
-
-        Raises:
-            CheckpointError: If the weights are of another network.
+        What the weights lack of the last layer is fitted later; `seed` is of what is not in them.
         """
         task = cls(spec, build_network(spec, seed=seed))
         load_backbone(task.model.backbone, weights, spec.architecture)

@@ -13,14 +13,9 @@ from medzoo.tasks.task import Task
 
 
 def task_from_spec(spec: ModelSpec, assets: Mapping[str, bytes] | None = None) -> Task:
-    """Rebuild a task without its weights.
+    """Rebuild a task without its weights; CheckpointError if this medzoo has no such task, or assets are missing.
 
-    Args:
-        spec: The task's spec.
-        assets: What its checkpoint holds beside weights and spec, by file name.
-
-    Raises:
-        CheckpointError: If this medzoo has no such task, or assets are missing.
+    `assets` are what its checkpoint holds beside weights and spec, by file name.
     """
     return task_class(spec).from_spec(spec, assets or {})
 

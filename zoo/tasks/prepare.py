@@ -38,12 +38,8 @@ def write_captions(samples: SampleDataset, dataset: Dataset, choice: str) -> Non
 def caption_prompts(dataset: Dataset, choice: str) -> Prompts | None:
     """Return the prompts that captions are made from, or None where the dataset's caption column is used.
 
-    Args:
-        dataset: The dataset.
-        choice: `auto` (its captions if it has any, else its labels), `column`, `labels`, or a prompt file.
-
-    Raises:
-        ConfigError: If what is chosen is not there.
+    `choice`: `auto` (its captions if it has any, else its labels), `column`, `labels`, or a prompt file; ConfigError if it is not
+    there.
     """
     column = "caption" in dataset.table.columns and bool((dataset.table["caption"].fillna("") != "").any())
     if choice == "column" or (choice == "auto" and column):

@@ -25,11 +25,7 @@ _OWN = {
 
 
 def task_class(spec: ModelSpec) -> type[Task]:
-    """Return the class of the task that a spec is of.
-
-    Raises:
-        CheckpointError: If this medzoo has no such task, or the spec lacks the labels that it needs.
-    """
+    """Return the class of a spec's task; CheckpointError if this medzoo has none such, or the spec lacks the labels it needs."""
     others = third_party_tasks()
     if spec.task in others:
         found: type[Task] = others[spec.task].load()

@@ -82,27 +82,15 @@ class Task(nn.Module, ABC):
 
     @classmethod
     def from_spec(cls, spec: ModelSpec, assets: Mapping[str, bytes]) -> Self:
-        """Rebuild a task without its weights.
+        """Rebuild a task without its weights; CheckpointError if something is missing.
 
-        Args:
-            spec: The task's.
-            assets: What its checkpoint holds beside weights and spec, by file name.
-
-        Raises:
-            CheckpointError: If something is missing.
+        `assets` are what its checkpoint holds beside weights and spec, by file name.
         """
         return cls(spec, build_network(spec))
 
     @classmethod
     def from_config(cls, config: ModelConfig, loss: LossConfig, dataset: Dataset, seed: int) -> Task:
-        """Build a task of another package from a configuration; medzoo's own families are built in `medzoo.tasks.setup`.
-
-        Args:
-            config: Which model.
-            loss: What it minimises.
-            dataset: What it is trained on.
-            seed: Of the initial weights.
-        """
+        """Build a task of another package from a configuration, as `medzoo.tasks.setup.families.task_from_config` does."""
         raise ConfigError(f"{cls.__name__} says nothing of how it is built from a configuration: give it from_config")
 
     # Learning
@@ -124,20 +112,13 @@ class Task(nn.Module, ABC):
         return {**self.predict(batch), **self.training_step(batch)}
 
     def prepare(self, samples: SampleDataset, dataset: Dataset, captions: str = "auto") -> None:
-        """Give a split's samples what the family reads beyond images and targets: nothing.
+        """Give a split's samples, in place, what the family reads beyond images and targets: nothing.
 
-        Args:
-            samples: The split; changed in place.
-            dataset: Where it is from.
-            captions: Where captions come from, as `model.captions`.
+        `captions` says where captions come from, as `model.captions`.
         """
 
     def require(self, samples: SampleDataset) -> None:
-        """Check that a split has labels to learn from or to choose by.
-
-        Raises:
-            TrainingError: If it has none.
-        """
+        """Check that a split has labels to learn from or to choose by; TrainingError if it has none."""
         if samples.targets is None or np.isnan(samples.targets).all():
             raise TrainingError(
                 f"the {samples.split} split has no labelled sample among its {len(samples)}; nothing to learn or choose by"
@@ -202,14 +183,9 @@ class Task(nn.Module, ABC):
         return over_views(lambda images: pooled_features(self.model, self.input(images)).float(), batch)
 
     def predictions(self, outputs: Mapping[str, NDArray[Any]], concepts: NDArray[np.float32] | None) -> dict[str, Any]:
-        """Return what a predictions file holds beside targets, logits and probabilities.
+        """Return fields of `medzoo.evaluation.predictions.Predictions` beside targets, logits and probabilities.
 
-        Args:
-            outputs: Of all splits, in table order.
-            concepts: (N, M) what is known of the concepts, where `prepare` gave any.
-
-        Returns:
-            Fields of `medzoo.evaluation.predictions.Predictions`.
+        `outputs` are of all splits, in table order; `concepts` (N, M) what is known of them, where `prepare` gave any.
         """
         return {}
 
@@ -219,12 +195,7 @@ class Task(nn.Module, ABC):
 
     @torch.no_grad()
     def cases(self, outputs: Mapping[str, NDArray[Any]], counts: Sequence[int]) -> Tensor:
-        """Return (N cases, K) logits, on the CPU, of cases of several images each.
-
-        Args:
-            outputs: Of the images, case after case.
-            counts: Images of each case.
-        """
+        """Return (N cases, K) logits, on the CPU, of the outputs of images, case after case, with `counts` images a case."""
         return case_means(outputs["logits"], counts)
 
     @abstractmethod

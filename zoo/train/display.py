@@ -25,10 +25,7 @@ class Display:
     def bar(self, label: str, total: int | None, done: int = 0) -> Iterator[Callable[..., None]]:
         """Yield a function that moves the bar: `advance=` by so many, `description=` to say something else.
 
-        Args:
-            label: What stands before it.
-            total: How much there is; None where nobody knows yet.
-            done: How much is done already.
+        `label` stands before it; `total` is how much there is, None where nobody knows yet; `done` is done already.
         """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         shown = self.console.is_terminal and not self.console.quiet

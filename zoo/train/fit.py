@@ -47,12 +47,7 @@ def fit_at_once(
 def complete_checkpoints(run: RunDirectory, dataset: Dataset, config: ModelConfig, yaml: str, runner: Runner) -> None:
     """Do what only the whole training split allows, for the best and the last checkpoint; again gives the same ones.
 
-    Args:
-        run: Whose loop is done.
-        dataset: What was trained on; predicted without augmentation.
-        config: The model's settings.
-        yaml: The run's configuration.
-        runner: What computes predictions and features.
+    Arguments are those of `fit_at_once`; the loop of the run is done. The training split is predicted without augmentation.
     """
     for pointer in ("best", "last"):
         folder = find_checkpoint(run.path, pointer)

@@ -13,11 +13,7 @@ from medzoo.tasks.task import Batch
 
 
 def check_mixing(config: TrainerConfig, spec: ModelSpec, *, cached: bool, views: bool) -> None:
-    """Check that a batch can be mixed as asked.
-
-    Raises:
-        ConfigError: If a parameter is negative, there are no single images to mix, or cutmix meets quantities.
-    """
+    """Check a batch's mixing: ConfigError if a parameter is negative, there are no single images, or cutmix meets quantities."""
     for name in ("mixup", "cutmix"):
         if getattr(config, name) < 0:
             raise ConfigError(f"trainer.{name} must be at least 0, got {getattr(config, name):g}")

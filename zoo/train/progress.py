@@ -48,16 +48,9 @@ def plot_history(path: Path, rows: Sequence[dict[str, Any]], monitor: str, best_
 
 
 def start_trackers(accelerator: Accelerator, trackers: Sequence[str], yaml: str, run: RunDirectory) -> None:
-    """Open the trackers of an accelerator with the run's configuration, one flat entry a setting.
+    """Open the trackers that an accelerator was made with, with the run's configuration, one flat entry a setting.
 
-    Args:
-        accelerator: Made with the same trackers.
-        trackers: Names of trackers.
-        yaml: The run's configuration.
-        run: Names the run in trackers that keep many.
-
-    Raises:
-        ConfigError: If one does not start: no login, no server, a store of another kind.
+    Trackers that keep many runs hear its name. ConfigError if one does not start: no login, no server, a store of another kind.
     """
     settings = OmegaConf.to_container(OmegaConf.create(yaml))
     assert isinstance(settings, dict)

@@ -69,11 +69,7 @@ class Around(nn.Module):
 
 
 def pooled_features(model: nn.Module, images: Tensor) -> Tensor:
-    """Return (N, F) features before the head, pooled as the head would.
-
-    Raises:
-        ConfigError: If the model does not part features from head.
-    """
+    """Return (N, F) features before the head, pooled as the head would; ConfigError if the model does not part them from it."""
     if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
         raise ConfigError(f"{type(model).__name__} has no forward_features and forward_head: its features cannot be had")
     features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)  # type: ignore[operator]
@@ -96,11 +92,7 @@ def head_modules(model: nn.Module) -> list[nn.Module]:
 
 
 def depth_groups(model: nn.Module) -> list[list[str]]:
-    """Return parameter names by depth, from the stem to the last block; the head is in none.
-
-    Raises:
-        ConfigError: If the model does not say how deep its layers lie.
-    """
+    """Return parameter names by depth, from stem to last block, none of the head's; ConfigError if the model does not say it."""
     from timm.models import group_parameters
 
     inner, prefix = model, ""

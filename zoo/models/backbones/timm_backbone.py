@@ -37,14 +37,9 @@ def create_timm_model(blueprint: Blueprint) -> nn.Module:
 
 
 def check_name(architecture: str, others: Iterable[str] = ()) -> None:
-    """Check that timm has a model and, if the name bears one, its tag.
+    """Check that timm has a model and, if the name bears one, its tag: UnknownNameError with the nearest names, if not.
 
-    Args:
-        architecture: The name.
-        others: Names that are not timm's and may be offered as the nearest.
-
-    Raises:
-        UnknownNameError: With the nearest names, if not.
+    `others` are names that are not timm's and may be offered as the nearest.
     """
     base, _, tag = architecture.partition(".")
     if not timm.is_model(base):
@@ -83,18 +78,13 @@ def own_size(architecture: str) -> tuple[int, int] | None:
 
 
 def check_input(model: nn.Module, channels: int, size: tuple[int, ...]) -> None:
-    """Run one black image, or volume, through a model.
-
-    Raises:
-        ConfigError: If the model cannot take images of this size.
-    """
+    """Run one black image, or volume, through a model; ConfigError if it cannot take images of this size."""
     was_training = model.training
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, channels, *size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        shape = "x".join(map(str, size))
-        reason = " ".join(str(error).split())[:200]
+        shape, reason = "x".join(map(str, size)), " ".join(str(error).split())[:200]
         remedy = "set model.preprocess.size" if len(size) == 2 else "volumes need model=cnn3d or model=slices"
         raise ConfigError(f"the model cannot take {shape} input ({reason}); {remedy}") from error
     model.train(was_training)
@@ -106,8 +96,7 @@ def replace_stem(model: nn.Module, channels: int) -> None:
     Raises:
         ConfigError: If the model is not a ResNet with a single-convolution or deep stem.
     """
-    first = getattr(model, "conv1", None)
-    if first is None or not hasattr(model, "maxpool"):
+    if getattr(model, "conv1", None) is None or not hasattr(model, "maxpool"):
         raise ConfigError("model.small_stem=true is for the ResNet family; this model has another stem")
     width: int = model.bn1.num_features  # type: ignore[union-attr, assignment]
     stem = nn.Conv2d(channels, width, kernel_size=3, stride=1, padding=1, bias=False)
@@ -130,9 +119,8 @@ def _create(architecture: str, load: bool, options: dict[str, Any]) -> nn.Module
     except TypeError as error:
         raise ConfigError(f"model {architecture!r} does not take these arguments: {error}") from error
     except (AssertionError, ValueError, RuntimeError, KeyError) as error:
-        if load:
-            raise ConfigError(f"the weights do not fit model {architecture!r}: {error}") from error
-        raise ConfigError(f"cannot build model {architecture!r}: {error}") from error
+        what = "the weights do not fit" if load else "cannot build"
+        raise ConfigError(f"{what} model {architecture!r}: {error}") from error
     except Exception as error:  # whatever the hub's client raises without a network
         if not load:
             raise

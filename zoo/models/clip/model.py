@@ -88,9 +88,7 @@ def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | N
         return _from_folder(folder, f"{schema}:{folder.name if schema == 'local-dir' else place}")
     if pretrained and checkpoint_path:
         raise ConfigError("give model.pretrained=<tag> or model.checkpoint_path, not both")
-    weights = None
-    if checkpoint_path is not None:
-        weights = require_weights_file(checkpoint_path)
+    weights = None if checkpoint_path is None else require_weights_file(checkpoint_path)
     if name == CLIP_TINY:
         if pretrained:
             raise ConfigError("clip_tiny has no published weights; leave model.pretrained out")
@@ -204,11 +202,7 @@ def _load_without_prefix(model: nn.Module, path: Path, error: Exception) -> str:
 
 
 def load_timm_tower(model: nn.Module, name: str) -> None:
-    """Load timm's published weights of a name into the image tower that was made of it.
-
-    Raises:
-        CheckpointError: If they cannot be fetched or do not fit.
-    """
+    """Load timm's published weights into the image tower made of a name; CheckpointError if they cannot be had or do not fit."""
     published = create_timm_model(Blueprint(name, outputs=0, pretrained=True)).state_dict()
     trunk: Any = model.visual.trunk  # type: ignore[union-attr]
     try:
@@ -220,11 +214,7 @@ def load_timm_tower(model: nn.Module, name: str) -> None:
 
 
 def find_tokenizer(source: ClipSource) -> Tokenizer:
-    """Return a source's tokenizer.
-
-    Raises:
-        ConfigError: If it cannot be had, or is of a kind that does not run without torch.
-    """
+    """Return a source's tokenizer; ConfigError if it cannot be had, or is of a kind that does not run without torch."""
     from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
 
     text = dict(source.config["text_cfg"])
@@ -270,9 +260,8 @@ def _from_folder(folder: Path, name: str) -> ClipSource:
     text = config.get("text_cfg", {}).get("hf_model_name")
     text_config = None
     if text:
-        inside = folder / Path(text).name / "config.json"
-        beside = folder / "config.json"
-        own = next((place for place in (inside, beside) if place.is_file()), None)
+        places = (folder / Path(text).name / "config.json", folder / "config.json")
+        own = next((place for place in places if place.is_file()), None)
         text_config = json.loads(own.read_text(encoding="utf-8")) if own is not None else _hub_text_config(text)
     return ClipSource(name, config, text_config, described.get("preprocess_cfg", {}), weights, tokenizer_folder=folder)
 

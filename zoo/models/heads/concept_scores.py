@@ -91,15 +91,14 @@ def redundant_concepts(
     kept: list[int] = []
     for place, name in enumerate(names):
         nearest = float((classes @ concepts[place]).max()) if len(classes) else -1.0
+        twins = [other for other in kept if float(concepts[other] @ concepts[place]) >= concept_similarity]
         if nearest >= class_similarity:
             dropped[name] = f"its wording is a class name's (similarity {nearest:.3f}, limit {class_similarity:g})"
-            continue
-        twins = [other for other in kept if float(concepts[other] @ concepts[place]) >= concept_similarity]
-        if twins:
+        elif twins:
             near = float(concepts[twins[0]] @ concepts[place])
             dropped[name] = f"its wording is that of {names[twins[0]]!r} (similarity {near:.3f}, limit {concept_similarity:g})"
-            continue
-        kept.append(place)
+        else:
+            kept.append(place)
     return dropped
 
 

@@ -121,16 +121,8 @@ def choose_penalty(
 ) -> float:  # fmt: skip
     """Return the penalty whose fit has the smallest loss on validation samples; of equals the larger.
 
-    Args:
-        fit: Penalty → weights and bias, fitted on training samples.
-        inputs: (N, M) of validation samples.
-        targets: (N, K); NaN where missing.
-        kind: Label kind.
-        penalties: What to try.
-        offset: (N, K) added to the outputs.
-
-    Raises:
-        ConfigError: If no validation sample is labelled.
+    `fit` maps a penalty to weights and bias, fitted on training samples; the other arguments are those of `fit_linear`, of
+    validation samples. ConfigError if none of these is labelled.
     """
     rows = _labelled(targets, kind, 0.0)
     x, y = inputs[rows].double(), targets[rows].double()

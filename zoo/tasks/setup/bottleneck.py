@@ -38,16 +38,9 @@ def bottleneck_from_config(config: ModelConfig, loss: LossConfig, dataset: Datas
 
 
 def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the objective of a bottleneck over annotated concepts.
+    """Return the objective of a bottleneck over a dataset's annotated concepts; `classes` is that of the class layer.
 
-    Args:
-        config: With `bottleneck`.
-        dataset: Whose concepts they are.
-        classes: Objective of the class layer.
-
-    Raises:
-        ConfigError: If dataset and settings do not suit one.
-        UnknownNameError: If a concept, a kind or a regime is not known.
+    ConfigError if dataset and settings do not suit one, UnknownNameError if a concept, a kind or a regime is not known.
     """
     asked = config.bottleneck
     assert asked is not None
@@ -87,12 +80,7 @@ def chosen_concepts(asked: BottleneckConfig, dataset: Dataset) -> ConceptSpace:
 
 
 def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
-    """Raise ConfigError, or UnknownNameError, unless the settings of a bottleneck go together.
-
-    Args:
-        config: With `bottleneck`.
-        classes: Objective of the class layer.
-    """
+    """Raise ConfigError, or UnknownNameError, unless a bottleneck's settings and its class layer's objective go together."""
     asked = config.bottleneck
     assert asked is not None
     if asked.regime not in get_args(Regime):

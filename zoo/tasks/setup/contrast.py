@@ -113,15 +113,9 @@ def contrast_with_weights(config: ModelConfig) -> Contrast:
 
 
 def load_contrast(run: str, checkpoint: str = "best") -> Contrast:
-    """Return the image–text model of a run directory, with its weights.
+    """Return the image–text model of a run directory, `best` or `last`, or of a checkpoint folder, with its weights.
 
-    Args:
-        run: The run directory, or a checkpoint folder.
-        checkpoint: `best` or `last`.
-
-    Raises:
-        ConfigError: If it is a model of another kind.
-        CheckpointError: If it cannot be read.
+    ConfigError if it is a model of another kind, CheckpointError if it cannot be read.
     """
     task = load_checkpoint(find_checkpoint(Path(run).expanduser(), checkpoint))
     if task.embedder is None:
@@ -130,11 +124,7 @@ def load_contrast(run: str, checkpoint: str = "best") -> Contrast:
 
 
 def clip_source(config: ModelConfig) -> ClipSource:
-    """Return the model that a configuration names.
-
-    Raises:
-        ConfigError: If a setting is for other families.
-    """
+    """Return the model that a configuration names; ConfigError if a setting is for other families."""
     if config.neighbours is not None or config.small_stem is not None or config.arguments:
         raise ConfigError("model.neighbours, small_stem and arguments are not for model=clip")
     if config.image_pretrained and config.image_tower is None:

@@ -19,19 +19,11 @@ from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import require_prepared
+from medzoo.models import trained
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.build import build_network
 from medzoo.models.clip.image import image_config
 from medzoo.models.registry import check_name, is_timm
-from medzoo.models.trained import (
-    bare_network,
-    fill_from_start,
-    find_image_tower,
-    is_image_text_run,
-    is_run,
-    read_start,
-    run_cards,
-)
 from medzoo.models.weights_file import load_weights_file, require_weights_file
 from medzoo.settings.schema import ModelConfig, PreprocessConfig
 from medzoo.store.spec import ModelSpec
@@ -71,10 +63,10 @@ def refuse_own_weights(config: ModelConfig) -> None:
     Raises:
         ConfigError: With the directory to give instead.
     """
-    if config.checkpoint_path is not None and is_run(f"{Path(config.checkpoint_path).expanduser().absolute().parent}{os.sep}"):
-        folder = Path(config.checkpoint_path).parent
+    path = config.checkpoint_path
+    if path is not None and trained.is_run(f"{Path(path).expanduser().absolute().parent}{os.sep}"):
         raise ConfigError(
-            f"model.checkpoint_path={config.checkpoint_path} is a checkpoint of medzoo's: give its run as model.backbone={folder}"
+            f"model.checkpoint_path={path} is a checkpoint of medzoo's: give its run as model.backbone={Path(path).parent}"
         )
 
 
@@ -86,10 +78,10 @@ def find_source(config: ModelConfig, dataset: Dataset) -> Source:
         UnknownNameError: If a name is not known.
         CheckpointError: If a run or weights cannot be read.
     """
-    image_text = is_image_text_run(config.backbone)
+    image_text = trained.is_image_text_run(config.backbone)
     if image_text and config.family != "clip_image":
         raise ConfigError(f"{config.backbone} holds an image–text model: use model=clip_image, or model=clip to train it further")
-    if is_run(config.backbone) and not image_text:
+    if trained.is_run(config.backbone) and not image_text:
         return from_run(config, dataset)
     return from_image_tower(config) if config.family == "clip_image" else from_name(config, dataset)
 
@@ -110,22 +102,22 @@ def from_name(config: ModelConfig, dataset: Dataset) -> Source:
     file = require_weights_file(config.checkpoint_path)
 
     def fill(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any]:
-        return load_weights_file(bare_network(network), file, spec.architecture).card()
+        return load_weights_file(trained.bare_network(network), file, spec.architecture).card()
 
     return Source(config.backbone, arguments, preprocess, fill=fill)
 
 
 def from_image_tower(config: ModelConfig) -> Source:
     """Return the image tower of an image–text model: open_clip's by name, a folder's, or a run's."""
-    source, tower, loaded = find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
+    source, tower, loaded = trained.find_image_tower(config.backbone, config.pretrained or None, config.checkpoint_path)
 
     def fill(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any] | None:
-        backbone: Any = bare_network(network)
+        backbone: Any = trained.bare_network(network)
         backbone.visual.load_state_dict(tower)
         return None if loaded is None else loaded.card()
 
     arguments = {"open_clip": image_config(source.config)}
-    return Source(source.name, arguments, clip_preprocess(source, config), run_cards(config.backbone), fill=fill)
+    return Source(source.name, arguments, clip_preprocess(source, config), trained.run_cards(config.backbone), fill=fill)
 
 
 def from_run(config: ModelConfig, dataset: Dataset) -> Source:
@@ -135,7 +127,7 @@ def from_run(config: ModelConfig, dataset: Dataset) -> Source:
         ConfigError: If the run is of another family, a setting would have no effect, or its images are not the dataset's kind.
         CheckpointError: If it cannot be read.
     """
-    start = read_start(config.backbone)
+    start = trained.read_start(config.backbone)
     if not any({config.family, start.family} <= group for group in ALIKE):
         raise ConfigError(f"{config.backbone} holds a network of family {start.family}: use model={start.family}")
     refuse_settings(config, "a trained run", (*OF_OTHER_MODELS, *WEIGHTS))
@@ -152,9 +144,8 @@ def from_run(config: ModelConfig, dataset: Dataset) -> Source:
         sides = (size,) * len(own.size) if isinstance(size, int) else tuple(int(side) for side in size)
         own = replace(own, size=(*own.size[: len(own.size) - len(sides)], *sides))  # [H, W] of a volume keeps its depth
     check_images(start.spec, dataset, own)
-    return Source(
-        start.architecture, start.arguments, own, run_cards(config.backbone), fill=partial(fill_from_start, start=start)
-    )
+    fill = partial(trained.fill_from_start, start=start)
+    return Source(start.architecture, start.arguments, own, trained.run_cards(config.backbone), fill=fill)
 
 
 def build_source(
@@ -212,15 +203,9 @@ def _own_arguments(family: str) -> dict[str, Any]:
 
 
 def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = ()) -> None:
-    """Refuse preprocessing of another kind than a trained network has.
+    """Refuse other preprocessing than a trained network's spec has; `but` names what may differ, and defaults ask for nothing.
 
-    Args:
-        config: What is asked for; defaults ask for nothing.
-        spec: What the network was trained by.
-        but: What may differ.
-
-    Raises:
-        ConfigError: Names the first that differs.
+    ConfigError names the first that differs.
     """
     asked, own, plain = config.preprocess, spec.preprocess, PreprocessConfig()
     for name in vars(plain):
@@ -236,11 +221,7 @@ def keep_preprocess(config: ModelConfig, spec: ModelSpec, but: Sequence[str] = (
 
 
 def refuse_settings(config: ModelConfig, what: str, names: Sequence[str]) -> None:
-    """Refuse settings that a network which comes ready would ignore.
-
-    Raises:
-        ConfigError: Names the first.
-    """
+    """Refuse settings that a network which comes ready would ignore: ConfigError names the first."""
     plain = ModelConfig()
     for name in names:
         if getattr(config, name) != getattr(plain, name) and not (name == "pretrained" and config.pretrained is None):
@@ -248,16 +229,9 @@ def refuse_settings(config: ModelConfig, what: str, names: Sequence[str]) -> Non
 
 
 def check_images(spec: ModelSpec, dataset: Dataset, preprocess: Preprocess | None = None) -> None:
-    """Check that a trained network takes a dataset's images.
+    """Check that a trained network takes a dataset's images, as `preprocess` makes them its input (None: as in its spec).
 
-    Args:
-        spec: What it was trained by.
-        dataset: Whose images it is to take.
-        preprocess: How they become its input; None: as in the spec.
-
-    Raises:
-        ConfigError: If they are of another type, or prepared otherwise.
-        CheckpointError: If one takes volumes and the other has images.
+    ConfigError if they are of another type, or prepared otherwise; CheckpointError if one takes volumes, the other has images.
     """
     preprocess, shape = preprocess or spec.preprocess, dataset.reader.shape
     require_prepared(dataset.reader.prepared, preprocess)

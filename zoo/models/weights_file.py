@@ -26,7 +26,7 @@ from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.models.backbones.contract import Around, head_modules
 
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""How the file begins that git keeps in place of a large one (github.com/git-lfs/git-lfs, docs/spec.md)."""
+"""How the file begins that git keeps in place of a large one (the specification of Git LFS, "The Pointer")."""
 WRAPPERS = (
     "state_dict_ema", "model_ema", "teacher", "state_dict", "model_state_dict", "model_state", "model", "net", "network",
     "backbone", "encoder", "student", "weights", "params",

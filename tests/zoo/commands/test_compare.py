@@ -11,6 +11,7 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.commands.compare import Result, _setting
+from medzoo.evaluation.bootstrap import value_text
 from medzoo.store.spec import ModelSpec
 
 TINY = [
@@ -59,7 +60,7 @@ def test_the_page_holds_the_figures_of_the_runs(runs: list[Path], tmp_path: Path
             assert f"{statistics.mean(pair):.3f} ± {statistics.stdev(pair):.3f}" in row
     first = values[0]["kappa"]
     row = next(line for line in text.splitlines() if line.startswith("| default-0 |"))
-    assert f"{first['value']:.3f} [{first['low']:.3f}, {first['high']:.3f}]" in row
+    assert value_text(first["value"], first["low"], first["high"]) in row
 
 
 def test_a_run_evaluated_otherwise_or_twice_is_no_further_seed(

@@ -57,6 +57,10 @@ class MissingDependencyError(MedzooError):
     """A library this call needs is not installed; the message names the extra that brings it."""
 
 
+class ImageDependencyError(ImageError, MissingDependencyError):
+    """One image needs a library that is not installed; where images that cannot be read are skipped, it is."""
+
+
 class UnknownNameError(ConfigError):
     """A name that is not among the known ones; the message offers the nearest."""
 

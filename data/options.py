@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, get_args
 
@@ -96,3 +96,20 @@ def _is_number(value: Any) -> bool:
 def _shown(value: Any) -> str:
     """Return a value as YAML writes it."""
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def low_high(value: Sequence[float] | None, option: str) -> tuple[float, float] | None:
+    """Return an option that is a range; None stays None.
+
+    Raises:
+        ConfigError: If it is not [low, high] with low < high.
+    """
+    if value is None:
+        return None
+    try:
+        ends = [] if isinstance(value, str) else [float(end) for end in value]  # a text's letters may be two digits
+    except (TypeError, ValueError):
+        ends = []
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise ConfigError(f"data.{option}={value} is not [low, high] with low < high")
+    return ends[0], ends[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from medzoo.data.audit.greys import ENOUGH, share_used, warning_lines
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import MedzooError
@@ -37,11 +38,15 @@ class ImageFacts:
         digest: SHA-256 of its pixels, shape and type; files that differ in compression alone agree. Empty if unreadable.
         perceptual: 64-bit perceptual hash, or None if not asked for.
         error: Why it cannot be read; empty if it can.
+        share: How much of the grey range it uses, 0..1.
+        assumed: The range that was taken, if its file says none.
     """
 
     digest: str
     perceptual: int | None = None
     error: str = ""
+    share: float = 1.0
+    assumed: str | None = None
 
 
 def audit(
@@ -64,8 +69,9 @@ def audit(
         advance: Called with the number of images done since the last call.
 
     Returns:
-        A JSON-ready report: `counts, files, images, labels, subgroups, leakage, notes`, and `problems`, one line for each thing
-        that is wrong. Near-identical pairs are listed, not counted as wrong: films of one region look alike.
+        A JSON-ready report: `counts, files, images, labels, subgroups, leakage, notes`, `warnings`, one line for each thing to
+        look at, and `problems`, one for each that is wrong. Near-identical pairs are listed, not counted as wrong: films of one
+        region look alike.
     """
     facts, places = _look_at_images(dataset, images, deep, workers, advance)
     report: dict[str, Any] = {
@@ -81,6 +87,7 @@ def audit(
         "leakage": _leakage(dataset, facts, places, deep),
         "notes": list(dataset.info.notes),
     }
+    report["warnings"] = warning_lines(report["images"])
     report["problems"] = _problems(report, partial)
     return report
 
@@ -107,7 +114,8 @@ def _look_at_images(
             return ImageFacts("", error=str(error))
         described = f"{pixels.dtype}{pixels.shape}".encode()
         digest = hashlib.sha256(described + np.ascontiguousarray(pixels).tobytes()).hexdigest()
-        return ImageFacts(digest, _perceptual(pixels) if deep else None)
+        hashed = _perceptual(pixels) if deep else None
+        return ImageFacts(digest, hashed, share=share_used(pixels), assumed=reader.assumed(*key))
 
     with ThreadPoolExecutor(workers) as pool:
         for key, seen in zip(chosen, pool.map(look, chosen), strict=True):
@@ -156,7 +164,20 @@ def _files(dataset: Dataset) -> list[dict[str, str]]:
 def _readable(dataset: Dataset, facts: Mapping[Any, ImageFacts], places: Mapping[Any, list[int]]) -> dict[str, Any]:
     ids = dataset.table["sample_id"].to_numpy()
     broken = [{"sample_id": str(ids[places[key][0]]), "error": seen.error} for key, seen in facts.items() if seen.error]
-    return {"distinct": len(places), "checked": len(facts), "unreadable": len(broken), "listed": broken[:LISTED]}
+    narrow = {key: seen.share for key, seen in facts.items() if not seen.error and seen.share < ENOUGH}
+    first = min(narrow, key=lambda key: places[key][0], default=None)
+    return {
+        "distinct": len(places),
+        "checked": len(facts),
+        "unreadable": len(broken),
+        "listed": broken[:LISTED],
+        "ranges": dict(Counter(seen.assumed for seen in facts.values() if seen.assumed is not None)),
+        "narrow": {
+            "count": len(narrow),
+            "sample_id": None if first is None else str(ids[places[first][0]]),
+            "levels": None if first is None else round(narrow[first] * 255) + 1,
+        },
+    }
 
 
 def _labels(dataset: Dataset) -> dict[str, Any]:
@@ -300,5 +321,7 @@ def as_lines(report: Mapping[str, Any]) -> Sequence[str]:
             f"look at the {leakage['near']} near-identical pairs, such as {first[0]} and {first[1]}: one patient, or alike?"
         )
     lines += [f"note: {note}" for note in report["notes"]]
-    lines += [f"PROBLEM: {problem}" for problem in report["problems"]] or ["no problem found"]
+    lines += [f"WARNING: {warning}" for warning in report["warnings"]]
+    beside = ", but look at the warnings" if report["warnings"] else ""
+    lines += [f"PROBLEM: {problem}" for problem in report["problems"]] or [f"no problem found{beside}"]
     return lines

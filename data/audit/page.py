@@ -30,7 +30,8 @@ STYLE = (
 
 def page(dataset: Dataset, report: Mapping[str, Any]) -> str:
     """Return the audit of a dataset as HTML: problems first, then every table, then a few images of each split."""
-    verdict = [f"<p class=bad>{escape(problem)}</p>" for problem in report["problems"]] or ["<p>No problem found.</p>"]
+    warned = [f"<p class=bad>{escape(warning)}</p>" for warning in report.get("warnings", ())]
+    verdict = warned + [f"<p class=bad>{escape(problem)}</p>" for problem in report["problems"]] or ["<p>No problem found.</p>"]
     parts = [
         f"<!doctype html><meta charset=utf-8><title>{escape(str(report['dataset']))}</title><style>{STYLE}</style>",
         f"<h1>{escape(str(report['title']))}</h1>",

@@ -11,11 +11,12 @@ import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS, Dataset
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
-from medzoo.data.images.decode import SUFFIXES
-from medzoo.data.images.files import FileReader, list_files
+from medzoo.data.images.files import FileReader, range_notes
+from medzoo.data.images.kinds import READ, summary
+from medzoo.data.images.listing import images_below
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
-from medzoo.data.options import choice, gray_or_colour, text_list
+from medzoo.data.options import choice, gray_or_colour, low_high, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 
@@ -34,6 +35,7 @@ def load(
     seed: int = 0,
     modality: str = "none",
     channels: int = 3,
+    window: list[float] | None = None,
     licence: str = "your own",
 ) -> Dataset:
     r"""Load a folder of class folders.
@@ -50,6 +52,7 @@ def load(
         seed: Seed of that split.
         modality: What the images are, for the default augmentation: a policy such as xray, skin, fundus, oct, or none.
         channels: 1 (gray) or 3 (RGB).
+        window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
         licence: The data's licence, kept in the model's spec.
 
     Raises:
@@ -62,9 +65,12 @@ def load(
     channels = gray_or_colour(channels)
     names = text_list(names, "names")
     folder = Path(root).expanduser()
-    paths = list_files(folder, SUFFIXES)
+    if not folder.is_dir():
+        raise DatasetError(f"no folder at {folder}; set data.root to where the dataset lies")
+    paths, left_out = images_below(folder)
     if not paths:
-        raise DatasetError(f"no image below {folder} (known: {', '.join(SUFFIXES)})")
+        beside = f"; it holds {summary(left_out)}" if left_out else ""
+        raise DatasetError(f"no image below {folder} (known: {READ}){beside}")
     tops = {path.partition("/")[0] for path in paths if "/" in path}
     splits = bool(tops) and all(top.lower() in SPLIT_WORDS for top in tops)
     depth = 1 if splits else 0
@@ -89,11 +95,15 @@ def load(
         table["split"] = hash_split(table["group"], salt=f"folder/{folder.name}/{seed}", fractions=(0.0, test_fraction))
     absent = [name for name in space.names if name not in classes]
     notes = (f"no image of {', '.join(absent)}",) if absent else ()
+    if left_out:
+        notes += (f"left out: {summary(left_out)} (not images that are read here)",)
+    reader = FileReader(folder, channels=channels, window=low_high(window, "window"))
+    notes += range_notes(reader, paths)
     unit = "image" if group_pattern is None else "patient"
     return Dataset(
         _info(f"folder/{folder.name}", folder.name, modality, space, unit, licence, notes),
         table.astype({"target": np.float64}),
-        FileReader(folder, channels=channels),
+        reader,
         space,
     )
 
@@ -106,9 +116,8 @@ def _check_class_folders(folder: Path, splits: bool, filled: set[str]) -> None:
         folders = [path for top in tops for path in sorted(top.iterdir()) if path.is_dir()]
     for path in folders:
         if not path.name.startswith(".") and path.name not in filled:
-            known = ", ".join(SUFFIXES)
             raise DatasetError(
-                f"{path} holds no image (known: {known}); fill or remove it, or list the classes in data.names=[...]"
+                f"{path} holds no image (known: {READ}); fill or remove it, or list the classes in data.names=[...]"
             )
 
 

@@ -1,8 +1,10 @@
 """Bytes to pixels: the one place, used in training and by the torch-free runtime, so that both see identical arrays.
 
-PNG, JPEG, TIFF, BMP (Pillow) and DICOM (`medzoo.data.images.dicom`). The camera's EXIF turn is applied, palettes are looked up,
-alpha is dropped as Pillow's `convert` drops it (the colours under it stay). Gray images of more than 8 bits keep them,
-scaled from a declared range to 0..1; colour PNGs of 16 bits a channel are read by Pillow as their upper 8 bits.
+What a file is, its content says (`medzoo.data.images.kinds`). PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000 and PNM are Pillow's,
+those TIFFs that it does not read rightly tifffile's (`medzoo.data.images.tiff`), DICOM pydicom's (`medzoo.data.images.dicom`).
+The camera's EXIF turn is applied, palettes are looked up, alpha is dropped as Pillow's `convert` drops it (the colours under it
+stay). Gray images of more than 8 bits keep them, scaled from the declared range (12 bits: 0..4095) to 0..1; colours of 16 bits a
+channel, and gray beside an alpha in PNG, are read as their upper 8 bits.
 """
 
 from __future__ import annotations
@@ -15,24 +17,22 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom import decode_dicom
-from medzoo.data.images.pixels import PixelType, as_channels, as_dtype, check_pixels, check_size, scale_window
+from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
+from medzoo.data.images.kinds import SUFFIXES as SUFFIXES
+from medzoo.data.images.nifti import decode_nifti, is_nifti
+from medzoo.data.images.pillow import FORMATS, decode_pillow, opened_pixels
+from medzoo.data.images.pixels import MAX_PIXELS as MAX_PIXELS
+from medzoo.data.images.pixels import PixelType, as_channels, as_dtype, check_pixels, check_size, one_page
+from medzoo.data.images.tiff.header import read_header
+from medzoo.data.images.tiff.read import read_tiff
 
 Source = str | Path | bytes
 ImageInput = Source | NDArray[Any] | Image.Image
 """What a user may give for an image: a path, encoded bytes, pixels, or a Pillow image."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
-MAX_PIXELS = 89_478_485
-"""Pillow's own limit, 256 MiB of RGB: 9,459 pixels square."""
-
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-_FIRST_IS_THE_IMAGE = ("PNG", "MPO")
-"""Formats whose further pictures are an animation, or a camera's previews and second eye."""
-_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
 def decode_image(
@@ -68,11 +68,7 @@ def decode_image(
     data = source if isinstance(source, bytes) else _read(Path(source), name)
     if not data:
         raise ImageError(f"{name}: the file is empty (0 bytes)")
-    if data[128:132] == b"DICM" or name.lower().endswith((".dcm", ".dicom")):
-        pixels = decode_dicom(data, name, window, max_pixels)
-    else:
-        pixels = _decode_pillow(data, name, window, max_pixels)
-    return as_dtype(as_channels(pixels, channels), dtype)
+    return as_dtype(as_channels(_decode(data, name, window, max_pixels), channels), dtype)
 
 
 def read_image(
@@ -81,8 +77,8 @@ def read_image(
     """Return what a user gives as an image, in the form a model takes.
 
     Args:
-        image: A path, encoded bytes, an array (H, W) or (H, W, C), for volumes (D, H, W) or (D, H, W, C), uint8 in 0..255
-            or float32 in 0..1 (nothing is rescaled), or a Pillow image, which is treated as its file would be.
+        image: A path, encoded bytes (of volumes NIfTI), an array (H, W) or (H, W, C), for volumes (D, H, W) or (D, H, W, C),
+            uint8 in 0..255 or float32 in 0..1 (nothing is rescaled), or a Pillow image, which is treated as its file would be.
         channels: 1 or 3.
         dtype: `uint8` or `float32`.
         dimensions: 2 for images, 3 for volumes.
@@ -98,10 +94,10 @@ def read_image(
         if not isinstance(image, str | Path | bytes | Image.Image):
             raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes, a NumPy array or a Pillow image")
         if dimensions == 3:
-            raise ImageError("this model takes volumes; give arrays (D, H, W), not images of one plane")
+            return _read_volume(image, channels, dtype, window)
         if isinstance(image, Image.Image):
             name = f"Pillow image ({image.mode}, {image.width} x {image.height})"
-            return as_dtype(as_channels(_pillow_pixels(image, name, window, MAX_PIXELS), channels), dtype)
+            return as_dtype(as_channels(opened_pixels(image, name, window, MAX_PIXELS), channels), dtype)
         return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype, window=window)
     if image.ndim == dimensions:
         image = image[..., None]
@@ -111,6 +107,24 @@ def read_image(
     check_pixels(flat)
     flat = as_dtype(as_channels(flat, channels), dtype)
     return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))
+
+
+def _read_volume(
+    image: Source | Image.Image, channels: int, dtype: PixelType, window: tuple[float, float] | None
+) -> NDArray[Any]:
+    """Return (D, H, W, channels) of a NIfTI file or its bytes, turned as in training."""
+    if isinstance(image, Image.Image):
+        raise ImageError("this model takes volumes; give NIfTI files or arrays (D, H, W), not images of one plane")
+    path = None if isinstance(image, bytes) else Path(image)
+    if path is None or not str(path).lower().endswith(VOLUME_SUFFIXES):
+        name = f"image bytes ({len(image)} bytes)" if isinstance(image, bytes) else str(image)
+        data = image if isinstance(image, bytes) else _read(Path(image), name)
+        if not is_nifti(image, data[:HEAD]):
+            raise ImageError(f"{name}: no NIfTI volume, and this model takes volumes; give NIfTI files or arrays (D, H, W)")
+        voxels = decode_nifti(data, dtype=dtype, window=window)
+    else:
+        voxels = decode_nifti(path, dtype=dtype, window=window)
+    return as_channels(voxels[..., None], channels)
 
 
 def require_several(images: Any, dimensions: int) -> None:
@@ -139,7 +153,7 @@ def pixel_count(source: Source) -> int | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as opened:
+            with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as opened:
                 return opened.height * opened.width
     except Exception:  # a parser fed with hostile bytes may raise anything; decoding says what is wrong
         return None
@@ -164,59 +178,17 @@ def _read(path: Path, name: str) -> bytes:
         raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def _decode_pillow(data: bytes, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the one that counts
-            opened = Image.open(BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: not a PNG, JPEG, TIFF, BMP or DICOM image, or damaged at its start") from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it") from None
-    except Exception as error:  # a parser fed with hostile bytes may raise anything
-        raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
-    with opened:
-        return _pillow_pixels(opened, name, window, max_pixels)
-
-
-def _pillow_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
-    check_size(opened.height, opened.width, max_pixels, name)
-    pages = 1 if opened.format in _FIRST_IS_THE_IMAGE else getattr(opened, "n_frames", 1)
-    if pages > 1:
-        raise ImageError(f"{name}: holds {pages} pages; give each image a file of its own, or one page of it as an array")
-    try:
-        opened.load()
-        image = ImageOps.exif_transpose(opened)
-        deep = image.mode in _DEEP_MODES
-        pixels = np.array(image if deep else _eight_bit(image))
-    except Exception as error:
-        raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
-    if deep:
-        pixels = _scale_deep(pixels, image.mode, name, window)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode in ("1", "LA"):
-        return image.convert("L")
-    if image.mode in ("P", "PA", "RGBa", "La"):  # by way of RGBA: Pillow warns of transparency given as bytes otherwise
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def _scale_deep(values: NDArray[Any], mode: str, name: str, window: tuple[float, float] | None) -> NDArray[np.float32]:
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise ImageError(f"{name}: holds NaN or infinite values")
-    if window is None:
-        if mode == "F" or low < 0 or high > 65535:
-            kind = "float" if mode == "F" else "whole-number"
-            raise ImageError(f"{name}: {kind} values of {low:g}..{high:g} have no declared range; give window=[low, high]")
-        window = (0, 65535)
-    return scale_window(values, *window)
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _decode(data: bytes, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
+    """Return (H, W, C), uint8 or float32, of encoded bytes, by the library that reads their kind."""
+    kind = kind_of(data[:HEAD])
+    if kind == "DICOM" or (kind is None and name.lower().endswith((".dcm", ".dicom"))):
+        return decode_dicom(data, name, window, max_pixels)
+    header = None
+    if kind == "TIFF":
+        header = read_header(data, name)
+        check_size(header.height, header.width, max_pixels, name)
+        if header.pages > 1:
+            raise one_page(name, header.pages)
+        if not header.by_pillow:
+            return read_tiff(data, header, window, name)
+    return decode_pillow(data, name, window, max_pixels, header)

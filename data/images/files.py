@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,13 +18,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.errors import DatasetError, ImageError, UnknownNameError
-from medzoo.data.images.decode import SUFFIXES, decode_image
-from medzoo.data.images.nifti import SUFFIXES as NIFTI
+from medzoo.data.images.decode import decode_image
+from medzoo.data.images.dicom.decode import assumed_range
+from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
+from medzoo.data.images.listing import list_files as list_files
 from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
 from medzoo.data.images.reader import Reader
 
 Missing = Literal["error", "skip", "ignore"]
+PEEKED = 8
+"""How many files are opened before training to see whether they say their range."""
 NAMED = 3
 """How many of the missing files a message names."""
 
@@ -55,7 +60,7 @@ class FileReader(Reader):
             ImageError: If it is missing or cannot be decoded; names the file.
         """
         path = self.root / str(values[0])
-        if path.name.lower().endswith(NIFTI):
+        if path.name.lower().endswith(VOLUME_SUFFIXES):
             return decode_nifti(path, dtype=self.dtype, window=self.window)[None]
         pixels = decode_image(path, channels=self.channels, dtype=self.dtype, window=self.window)
         return np.moveaxis(pixels, -1, 0)
@@ -63,6 +68,13 @@ class FileReader(Reader):
     def files(self, *values: Any) -> list[Path]:
         """Return the file at one relative path; the files of several joined by `|`."""
         return [self.root / path for joined in values if isinstance(joined, str) for path in joined.split("|")]
+
+    def assumed(self, *values: Any) -> str | None:
+        """Return what range was taken for a DICOM file that says none, where no window was declared."""
+        if self.window is not None:
+            return None
+        ranges = {range_taken(path) for path in self.files(*values)} - {None}
+        return " and ".join(sorted(str(one) for one in ranges)) or None
 
     def identity(self, *values: Any) -> str | None:
         """Return where the file lies, links to the root followed; None where the path is missing."""
@@ -99,30 +111,29 @@ class StackReader(FileReader):
         return np.ascontiguousarray(np.moveaxis(np.stack(slices), -1, 0))
 
 
-def list_files(root: Path, suffixes: Sequence[str] = (*SUFFIXES, *NIFTI)) -> list[str]:
-    """Return the paths below a folder, relative to it with forward slashes, sorted; hidden files and folders left out.
+def range_taken(path: Path) -> str | None:
+    """Return in words what range a DICOM file without a window is scaled from; None where it has one, or is no DICOM file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            if kind_of(head) != "DICOM":
+                return None
+            return assumed_range(head + file.read(), str(path))
+    except OSError:
+        return None
+
+
+def range_notes(reader: FileReader, paths: Iterable[str]) -> tuple[str, ...]:
+    """Return a note for the results if one of the first files says no range, and none was declared; `medzoo verify` reads all.
 
     Args:
-        root: The folder; symbolic links to folders are followed once.
-        suffixes: Lower-case endings to keep; () keeps every file.
-
-    Raises:
-        DatasetError: If there is no such folder.
+        reader: What reads them.
+        paths: Relative to its root, in the table's order.
     """
-    if not root.is_dir():
-        raise DatasetError(f"no folder at {root}; set data.root to where the dataset lies")
-    found, seen = [], set[tuple[int, int]]()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
-        prefix = "" if prefix == "." else f"{prefix}/"
-        found += [prefix + name for name in names if not name.startswith(".")]
-    return sorted(path for path in found if not suffixes or path.lower().endswith(tuple(suffixes)))
+    for path in islice(paths, PEEKED):
+        if (taken := reader.assumed(path)) is not None:
+            return (f"images have no window, such as {path}: range {taken} was taken; say it with data.window=[low,high]",)
+    return ()
 
 
 def paths_by_name(paths: Iterable[str], wanted: set[str], dataset: str) -> dict[str, str]:

@@ -1,41 +1,151 @@
-"""Which image files a command was given: files, folders, archives of arrays."""
+"""Which files are images: below a folder, or of what a command was given; by content, and what is left out is counted.
+
+A file whose name says that it is an image is one, so that a damaged one is reported and never passed over; of every other file
+the first bytes decide. Hidden files, and what file managers leave (`._x.png`, `__MACOSX`, `Thumbs.db`), are no one's data.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError, ImageError
-from medzoo.data.images.decode import SUFFIXES
+from medzoo.data.errors import ConfigError, DatasetError, ImageError
+from medzoo.data.images.kinds import PLANE, READ, SUFFIXES, VOLUME, VOLUME_SUFFIXES, file_kind, summary
+
+LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"))
+"""What file managers leave beside images, in lower case; names that begin with a dot are left out before."""
 
 
-def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str, Path | NDArray[Any]]]:
-    """Return names with what to read, in order; folders are searched recursively and sorted.
+@dataclass(frozen=True)
+class Listing:
+    """The images found, and what lay beside them.
+
+    Attributes:
+        found: Names with what to read, in order.
+        left_out: The kind of each file below the folders that is no image of the kind asked for.
+    """
+
+    found: list[tuple[str, Path | NDArray[Any]]]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str | None:
+        """One line that counts what was left out, by kind; None if nothing was."""
+        return f"left out: {summary(self.left_out)} (not images that are read here)" if self.left_out else None
+
+
+def walk(root: Path) -> list[str]:
+    """Return the paths of all files below a folder, relative to it with forward slashes, sorted.
+
+    Hidden files and folders and those of `LEFT_BY_SYSTEMS` are left out; symbolic links to folders are followed once.
+    """
+    found, seen = [], set[tuple[int, int]]()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if _is_users(name)]
+        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+        found += [prefix + name for name in names if _is_users(name)]
+    return sorted(found)
+
+
+def list_files(root: Path, suffixes: Sequence[str] = ()) -> list[str]:
+    """Return the paths below a folder, as `walk`.
+
+    Args:
+        root: The folder.
+        suffixes: Lower-case endings to keep; () keeps every file.
+
+    Raises:
+        DatasetError: If there is no such folder.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"no folder at {root}; set data.root to where the dataset lies")
+    return [path for path in walk(root) if not suffixes or path.lower().endswith(tuple(suffixes))]
+
+
+def images_below(root: Path, dimensions: int = 2) -> tuple[list[str], list[str]]:
+    """Return the images below a folder, relative to it and sorted, and the kinds of the files that are none.
+
+    Args:
+        root: The folder.
+        dimensions: 2 for images of one plane, 3 for volumes (NIfTI).
+    """
+    found, left_out = [], []
+    suffixes, others = (SUFFIXES, VOLUME_SUFFIXES) if dimensions == 2 else (VOLUME_SUFFIXES, SUFFIXES)
+    for path in walk(root):
+        lowered = path.lower()
+        if lowered.endswith(suffixes):
+            found.append(path)
+            continue
+        kind = None if lowered.endswith(others) else file_kind(root / path)
+        if kind in (PLANE if dimensions == 2 else VOLUME):
+            found.append(path)
+        else:
+            left_out.append(_kind_by_name(lowered) if kind in (None, "text", "zip", "gzip", "video") else str(kind))
+    return found, left_out
+
+
+def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int = 2) -> Listing:
+    """Return what a command was given as images: files, folders (searched with all below them), `.npz` archives of arrays.
+
+    Args:
+        paths: In the order they were given; a folder's images are sorted. A file is taken whatever its name.
+        key: The array of an `.npz` file.
+        dimensions: 2 for a model of images, 3 of volumes: what is looked for in folders.
 
     Raises:
         ImageError: If a path does not exist, a folder holds no image, or an .npz has no such array of images.
         ConfigError: If there is a key and no .npz.
     """
     found: list[tuple[str, Path | NDArray[Any]]] = []
+    left_out: list[str] = []
     if key is not None and not any(path.suffix.lower() == ".npz" for path in paths):
         raise ConfigError(f"--key {key} names an array of an .npz file, and none is given; leave it out")
     for path in paths:
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            if not files:
-                raise ImageError(f"no image in folder {path} (known: {', '.join(SUFFIXES)})")
-            found += [(str(file), file) for file in files]
+            inside, others = images_below(path, dimensions)
+            if not inside:
+                beside = f"; it holds {summary(others)}" if others else ""
+                known = READ if dimensions == 2 else "NIfTI, which this model of volumes takes"
+                raise ImageError(f"no image in folder {path} (known: {known}){beside}")
+            found += [(str(path / file), path / file) for file in inside]
+            left_out += others
         elif not path.exists():
             raise ImageError(f"no such file or folder: {path}")
         elif path.suffix.lower() == ".npz":
             found += _arrays(path, key)
         else:
             found.append((str(path), path))
-    return found
+    return Listing(found, tuple(left_out))
+
+
+def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str, Path | NDArray[Any]]]:
+    """Return names with what to read, in order, as `find_images`, which also says what was left out."""
+    return find_images(paths, key).found
+
+
+def _is_users(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in LEFT_BY_SYSTEMS
+
+
+def _kind_by_name(lowered: str) -> str:
+    """Return a file's kind by its ending, where its bytes do not tell more."""
+    name = lowered.rpartition("/")[2]
+    if name.endswith(".nii.gz"):
+        return "nii.gz"
+    stem, dot, ending = name.rpartition(".")
+    return ending if dot and stem and 0 < len(ending) <= 8 else "of unknown kind"
 
 
 def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | NDArray[Any]]]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ImageError, MissingDependencyError
+from medzoo.data.errors import ImageDependencyError, ImageError
+from medzoo.data.images.kinds import VOLUME_SUFFIXES as SUFFIXES
+from medzoo.data.images.kinds import kind_of
 from medzoo.data.images.pixels import PixelType, as_dtype
 
-SUFFIXES = (".nii", ".nii.gz")
+__all__ = ["MAX_VOXELS", "SUFFIXES", "decode_nifti", "is_nifti"]
+
 MAX_VOXELS = 512**3
 """Voxels above which nothing is read: 512 MiB of float32."""
+_BEST_PACKING = 1032
+"""Bytes that one byte of gzip can hold at most."""
 
 
 def decode_nifti(
-    path: Path, *, dtype: PixelType, window: tuple[float, float] | None = None, max_voxels: int = MAX_VOXELS
+    source: Path | bytes, *, dtype: PixelType, window: tuple[float, float] | None = None, max_voxels: int = MAX_VOXELS
 ) -> NDArray[Any]:
     """Read one volume.
 
@@ -26,7 +32,7 @@ def decode_nifti(
     Voxel sizes are not resampled.
 
     Args:
-        path: A `.nii` or `.nii.gz` file of three dimensions.
+        source: A `.nii` or `.nii.gz` file of three dimensions (further ones of 1 are dropped), or its bytes.
         dtype: `uint8` (0..255) or `float32` (0..1).
         window: (low, high), the scaled values that become 0 and 1; what lies outside is clipped. Needed unless the file
             stores unscaled 8-bit values.
@@ -37,41 +43,94 @@ def decode_nifti(
 
     Raises:
         ImageError: If the file is missing, damaged, not three-dimensional or too large, or needs a window.
-        MissingDependencyError: If nibabel is not installed.
+        ImageDependencyError: If nibabel is not installed.
     """
+    name = f"image bytes ({len(source)} bytes)" if isinstance(source, bytes) else str(source)
     try:
         import nibabel
     except ImportError:
-        raise MissingDependencyError(f"{path}: reading NIfTI needs nibabel; pip install 'medzoo[nifti]'") from None
+        raise ImageDependencyError(f"{name}: reading NIfTI needs nibabel; pip install 'medzoo[nifti]'") from None
     try:
-        image: Any = nibabel.load(path)
+        image: Any = _from_bytes(source) if isinstance(source, bytes) else nibabel.load(source)
         shape = tuple(image.shape)
-        if len(shape) == 4 and shape[3] == 1:
-            image, shape = image.slicer[..., 0], shape[:3]
-        if len(shape) != 3 or 0 in shape:
-            raise ImageError(f"{path}: has {list(shape)} voxels; a volume of three dimensions is needed")
+        stored = image.get_data_dtype()
+        if len(shape) < 3 or 0 in shape or set(shape[3:]) - {1}:
+            raise ImageError(f"{name}: has {list(shape)} voxels; a volume of three dimensions is needed")
+        if stored.kind not in "biuf":
+            raise ImageError(f"{name}: holds {stored} values, not gray ones; save one channel of it")
         if int(np.prod(shape)) > max_voxels:
-            raise ImageError(f"{path}: {'x'.join(map(str, shape))} voxels are more than {max_voxels}; resample it first")
-        plain = image.get_data_dtype() == np.uint8 and image.dataobj.slope in (None, 1) and not image.dataobj.inter
+            raise ImageError(f"{name}: {'x'.join(map(str, shape))} voxels are more than {max_voxels}; resample it first")
+        _refuse_short(image, source, int(np.prod(shape)) * stored.itemsize, name)
+        plain = stored == np.uint8 and getattr(image.dataobj, "slope", 1) in (None, 1) and not getattr(image.dataobj, "inter", 0)
         if window is None and not plain:
             raise ImageError(
-                f"{path}: holds {image.get_data_dtype()} values, not plain 8-bit ones; say which become black and white "
-                "with data.window=[low,high]"
+                f"{name}: holds {stored} values, not plain 8-bit ones; say which become black and white "
+                "with data.window=[low,high] when training (a model keeps it)"
             )
+        if len(shape) > 3:
+            image = image.slicer[(..., *[0] * (len(shape) - 3))]
         canonical: Any = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
         values = np.asarray(canonical.dataobj)
     except ImageError:
         raise
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
+        raise ImageError(f"{name}: no such file") from None
     except Exception as error:  # nibabel's readers raise many things on damaged bytes
-        raise ImageError(f"{path}: cannot be read as NIfTI ({error or type(error).__name__})") from None
+        raise ImageError(f"{name}: cannot be read as NIfTI ({error or type(error).__name__})") from None
     # RAS+ runs to the right, the front and up; slices are shown with the front on top and the patient's right on the left.
     turned = np.ascontiguousarray(values.transpose(2, 1, 0)[:, ::-1, ::-1])
     if window is None:
         return as_dtype(turned, dtype)
     low, high = window
     if not np.isfinite(turned).all():
-        raise ImageError(f"{path}: {int((~np.isfinite(turned)).sum())} voxels are not finite")
-    scaled = np.clip((turned.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
+        raise ImageError(f"{name}: {int((~np.isfinite(turned)).sum())} voxels are not finite")
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip((turned.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
     return as_dtype(scaled, dtype)
+
+
+def is_nifti(source: str | Path | bytes, head: bytes) -> bool:
+    """Whether a file is a NIfTI volume: by its ending, else by its first bytes.
+
+    Args:
+        source: Its path, or its bytes.
+        head: Its first bytes; see `medzoo.data.images.kinds.kind_of`.
+    """
+    named = not isinstance(source, bytes) and str(source).lower().endswith(SUFFIXES)
+    return named or kind_of(head) == "NIFTI"
+
+
+def _from_bytes(data: bytes) -> Any:
+    import nibabel
+
+    if data[:2] == b"\x1f\x8b":
+        packed, data = data, zlib.decompressobj(31).decompress(data, 600)
+        data = _unpacked(packed, data)
+    version = nibabel.Nifti2Image if data[4:8] == b"n+2\0" else nibabel.Nifti1Image
+    return version.from_bytes(data)  # type: ignore[no-untyped-call]
+
+
+def _unpacked(packed: bytes, head: bytes) -> bytes:
+    """Return a gzip file's bytes, no more than its own header says it has."""
+    import nibabel
+
+    version = nibabel.Nifti2Header if head[4:8] == b"n+2\0" else nibabel.Nifti1Header
+    header: Any = version(head[: version.template_dtype.itemsize], check=False)  # type: ignore[no-untyped-call]
+    voxels = int(np.prod([int(side) for side in header.get_data_shape()]))
+    size = int(header["vox_offset"]) + voxels * header.get_data_dtype().itemsize
+    if voxels > MAX_VOXELS or size > _BEST_PACKING * len(packed):
+        raise ImageError(f"image bytes ({len(packed)} bytes): its header says {voxels} voxels, more than it can hold or is read")
+    return zlib.decompressobj(31).decompress(packed, max(size, len(head)))
+
+
+def _refuse_short(image: Any, source: Path | bytes, wanted: int, name: str) -> None:
+    """Refuse a file that cannot hold what its header says, before anything is allocated for it."""
+    if isinstance(source, bytes):
+        return
+    places = image.file_map.get("image")
+    path = Path(source if places is None or places.filename is None else places.filename)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        size *= _BEST_PACKING if file.read(2) == b"\x1f\x8b" else 1 if path.suffix.lower() in (".nii", ".img") else _BEST_PACKING
+    if wanted > size:
+        raise ImageError(f"{name}: cut short: its header says {wanted:,} bytes of voxels, which it cannot hold")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageError
 
 PixelType = Literal["uint8", "float32"]
+MAX_PIXELS = 89_478_485
+"""Pillow's own limit, 256 MiB of RGB: 9,459 pixels square."""
 
 
 def as_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
@@ -87,6 +89,19 @@ def scale_window(values: NDArray[Any], low: float, high: float) -> NDArray[np.fl
     """Map low..high to 0..1 as float32, clipped; computed in float64 so that the same file gives the same pixels."""
     scaled = (values.astype(np.float64) - low) / (high - low)
     return np.clip(scaled, 0, 1).astype(np.float32)
+
+
+def no_range(name: str, kind: str, low: float, high: float) -> ImageError:
+    """Return the error of an image whose values have no declared range, and that no window was given for."""
+    return ImageError(
+        f"{name}: {kind} values of {low:g}..{high:g} have no declared range; give window=[low, high] (data.window when training, "
+        "which a model keeps)"
+    )
+
+
+def one_page(name: str, pages: int) -> ImageError:
+    """Return the error of a file that holds several images."""
+    return ImageError(f"{name}: holds {pages} pages; give each image a file of its own, or one page of it as an array")
 
 
 def check_size(height: int, width: int, max_pixels: int, name: str) -> None:

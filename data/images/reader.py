@@ -62,6 +62,10 @@ class Reader(ABC):
         """Return the files that `read` would open for these values; empty for a reader that has none, or does not say."""
         return []
 
+    def assumed(self, *values: Any) -> str | None:
+        """Return in words the range that was taken for an image whose file says none; None where it says one, or has none."""
+        return None
+
     def identity(self, *values: Any) -> str | None:
         """Return what makes two images the same one, whatever table lists them, for the values that `read` takes.
 

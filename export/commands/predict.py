@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError
-from medzoo.data.images.listing import list_images
+from medzoo.data.images.listing import find_images
 from medzoo.data.labels import LabelSpace
 from medzoo.data.text.prompts import DEFAULT_TEMPLATES
 from medzoo.export.runtime.model import OnnxModel
@@ -54,7 +54,10 @@ def main(arguments: Sequence[str]) -> int:
     labels, vectors = model.labels, None
     if given.classes or given.text_model or given.template:
         labels, vectors = _open_classes(given.text_model, given.classes, given.template, given.threads)
-    found = list_images(given.images, given.key)[: given.limit]
+    listing = find_images(given.images, given.key, model.dimensions)
+    if listing.note is not None:
+        print(f"medzoo: {listing.note}", file=sys.stderr)
+    found = listing.found[: given.limit]
     width, skipped = max((len(name) for name, _ in found), default=0), 0
     sources = (source for _, source in found)
     predictions = model.stream(

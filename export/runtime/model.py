@@ -97,8 +97,9 @@ class OnnxModel:
         """Run images of any sizes; those of one size share batches. For more than fit into memory: `stream`.
 
         Args:
-            images: Paths, encoded bytes, Pillow images, or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8
-                in 0..255 or float32 in 0..1; or one array of them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
+            images: Paths, encoded bytes, Pillow images (of a model of volumes: paths or bytes of NIfTI, turned as in training),
+                or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or float32 in 0..1; or one array of
+                them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
@@ -242,6 +243,11 @@ class OnnxModel:
         return {"class_embeddings": check_class_embeddings(class_embeddings, width)}
 
     @property
+    def dimensions(self) -> int:
+        """2 for a model of images, 3 of volumes."""
+        return len(self._preprocess["size"])
+
+    @property
     def concepts(self) -> tuple[str, ...]:
         """Names of the concepts, in the order of `concept_values`; empty for a model without."""
         described = self.spec.get("concepts")
@@ -324,4 +330,4 @@ class OnnxModel:
         channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
         window = self.spec["data"].get("window")
         given = None if window is None else (float(window[0]), float(window[1]))
-        return read_image(image, channels=channels, dtype=dtype, dimensions=len(self._preprocess["size"]), window=given)
+        return read_image(image, channels=channels, dtype=dtype, dimensions=self.dimensions, window=given)

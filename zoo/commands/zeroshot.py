@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from medzoo.api import TrainedModel
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
-from medzoo.data.images.listing import list_images
+from medzoo.data.images.listing import find_images
 from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.data.registry import load_dataset
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
@@ -107,7 +108,10 @@ def _classify_images(task: Contrast, config: ZeroshotConfig) -> None:
     labels = LabelSpace("multiclass", tuple(config.classes))
     classifier, _ = _classifier(task, config, None, labels)
     model = TrainedModel(task, next(task.model.parameters()).device)
-    found = list_images([Path(path).expanduser() for path in config.images or []])
+    listing = find_images([Path(path).expanduser() for path in config.images or []])
+    if listing.note is not None:
+        print(f"note: {listing.note}", file=sys.stderr if config.json else sys.stdout)
+    found = listing.found
     width = max(len(name) for name, _ in found)
     for start in range(0, len(found), CHUNK):
         part = found[start : start + CHUNK]

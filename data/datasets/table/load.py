@@ -17,11 +17,11 @@ from medzoo.data.dataset import SPLIT_WORDS, Dataset
 from medzoo.data.datasets.table.cells import read_table, read_yes_no
 from medzoo.data.datasets.table.targets import Kind, make_targets
 from medzoo.data.errors import ConfigError
-from medzoo.data.images.files import FileReader, Missing, list_files, with_files
-from medzoo.data.images.nifti import SUFFIXES as NIFTI
+from medzoo.data.images.files import FileReader, Missing, list_files, range_notes, with_files
+from medzoo.data.images.kinds import VOLUME_SUFFIXES
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.options import choices, gray_or_colour, one_text, text_list
+from medzoo.data.options import choices, gray_or_colour, low_high, one_text, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.tables import TextTable, leaves_root
@@ -140,18 +140,17 @@ def load(
         rows.refuse(~words.isin(list(SPLIT_WORDS)), split, "not train, val or test")
         table["split"] = words.map(SPLIT_WORDS)
     present = [] if missing == "ignore" else list_files(folder)
-    volume = bool(table[paths[0]].dropna().astype(str).str.lower().str.endswith(NIFTI).any())
+    volume = bool(table[paths[0]].dropna().astype(str).str.lower().str.endswith(VOLUME_SUFFIXES).any())
     table, notes = with_files(table, present, paths, missing, source.stem)
     value_type: Literal["uint8", "float32"] = "float32" if deep else "uint8"
     if volume and channels != 1:
         raise ConfigError("NIfTI volumes have one channel: set data.channels=1")
+    reader = FileReader(folder, tuple(paths), channels, value_type, low_high(window, "window"), views)
+    notes += range_notes(reader, table[paths[0]].dropna())
     return Dataset(
         _info(source.stem, modality, space, "image" if group is None else group, notes, value_type, licence),
         table.reset_index(drop=True),
-        FileReader(
-            folder, tuple(paths), channels=channels, dtype=value_type,
-            window=None if window is None else _pair(window), views=views,
-        ),
+        reader,
         space,
         concepts=ConceptSpace(tuple(concepts)) if concepts else None,
         subgroups=tuple(subgroups or ()),
@@ -199,13 +198,3 @@ def _subgroup(column: pd.Series) -> pd.Series:
     filled = column.where(column != "", None)
     numbers = pd.to_numeric(filled, errors="coerce")
     return numbers if numbers.notna().sum() == filled.notna().sum() else filled
-
-
-def _pair(window: Sequence[float]) -> tuple[float, float]:
-    try:
-        ends = [] if isinstance(window, str) else [float(end) for end in window]  # a text's letters may be two digits
-    except (TypeError, ValueError):
-        ends = []
-    if len(ends) != 2 or not ends[0] < ends[1]:
-        raise ConfigError(f"data.window={window} is not [low, high] with low < high")
-    return ends[0], ends[1]

@@ -1,0 +1,140 @@
+"""Stored values of a DICOM file's one frame: sizes checked before anything is allocated, one decoder for each compression."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ImageDependencyError, ImageError
+from medzoo.data.images.dicom.header import whole, word
+from medzoo.data.images.pixels import check_size
+
+ORDER = ("pillow", "pydicom", "pyjpegls", "pylibjpeg", "gdcm")
+"""Which decoder is asked first, of those installed: Pillow's pixels stay the same when others are installed beside it."""
+GRAY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+def check_header(header: Any, max_pixels: int, name: str) -> None:
+    """Refuse a header whose description of the pixels is impossible, too large or not read, before they are decoded.
+
+    Args:
+        header: The file's data set.
+        max_pixels: Rows × columns above which nothing is decoded.
+        name: What to call it in a message.
+
+    Raises:
+        ImageError: Names the file, the element and its value.
+    """
+    if not any(keyword in header for keyword in PIXELS):
+        raise ImageError(f"{name}: this DICOM file holds no pixels (SOP class {header.get('SOPClassUID', 'unknown')})")
+    rows, columns = whole(header, "Rows", name), whole(header, "Columns", name)
+    if rows < 1 or columns < 1:
+        raise ImageError(f"{name}: its Rows (0028,0010) {rows} and Columns (0028,0011) {columns} leave no pixels")
+    check_size(rows, columns, max_pixels, name)
+    frames = whole(header, "NumberOfFrames", name, usual=1)
+    if frames < 0:
+        raise ImageError(f"{name}: its NumberOfFrames (0028,0008) is {frames}, not a number of frames")
+    if frames > 1:
+        raise ImageError(f"{name}: holds {frames} frames, and an image is one; save each frame as a file of its own")
+    samples, allocated = whole(header, "SamplesPerPixel", name), whole(header, "BitsAllocated", name)
+    stored, sign = whole(header, "BitsStored", name), whole(header, "PixelRepresentation", name, usual=0)
+    if allocated not in (1, 8, 16, 32, 64) or not 1 <= stored <= allocated:
+        raise ImageError(f"{name}: its BitsStored (0028,0101) {stored} of BitsAllocated (0028,0100) {allocated} are not possible")
+    if sign not in (0, 1):
+        raise ImageError(f"{name}: its PixelRepresentation (0028,0103) is {sign}, not 0 or 1")
+    photometric = word(header, "PhotometricInterpretation")
+    wanted = {**dict.fromkeys(GRAY, 1), "PALETTE COLOR": 1, **dict.fromkeys(COLOUR, 3)}.get(photometric)
+    if wanted is None:
+        raise ImageError(f"{name}: its PhotometricInterpretation (0028,0004) {photometric!r} is not read")
+    if samples != wanted:
+        raise ImageError(f"{name}: its SamplesPerPixel (0028,0002) is {samples}, {photometric} has {wanted}")
+
+
+def stored_values(header: Any, max_pixels: int, name: str) -> NDArray[Any]:
+    """Return a frame's stored values, colour as RGB.
+
+    Args:
+        header: As `check_header` lets pass.
+        max_pixels: Height × width above which no compressed frame is decoded, whatever the header says.
+        name: What to call it in a message.
+
+    Returns:
+        (H, W), or (H, W, 3) of colour; whole numbers of the allocated bits, or float32 and float64 of float pixels.
+
+    Raises:
+        ImageError: If the pixels are damaged or incomplete, or compressed as pydicom does not know.
+        ImageDependencyError: If they are compressed and no decoder for it is installed.
+    """
+    from pydicom.pixels import pixel_array
+
+    native = not header.file_meta.TransferSyntaxUID.is_encapsulated
+    shift = whole(header, "HighBit", name, usual=-1) + 1 - whole(header, "BitsStored", name)
+    plugins = [""] if native else _decoders(header, max_pixels, name)
+    if native and 0 < shift <= whole(header, "BitsAllocated", name) - whole(header, "BitsStored", name):
+        header.BitsStored += shift  # the values lie in the upper bits, as before 1993 they might
+    else:
+        shift = 0
+    failure: Exception | None = None
+    for plugin in plugins:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                values: NDArray[Any] = pixel_array(header, decoding_plugin=plugin)
+        except Exception as error:  # every decoder has errors of its own
+            failure = failure or error
+            continue
+        header.BitsStored -= shift
+        if values.shape[:2] != (header.Rows, header.Columns) or values.ndim not in (2, 3):
+            raise ImageError(f"{name}: decodes to {list(values.shape)}, its header says {header.Rows} x {header.Columns}")
+        return values >> shift if shift else values
+    more = "" if native or all(find_spec(m) for m in ("gdcm", "openjpeg", "jpeg_ls")) else "; medzoo[dicom] brings more decoders"
+    raise ImageError(f"{name}: its pixels cannot be decoded ({failure or type(failure).__name__}){more}")
+
+
+def _decoders(header: Any, max_pixels: int, name: str) -> list[str]:
+    """Return the installed decoders of a compressed file, the first choice first."""
+    from pydicom.encaps import get_frame
+    from pydicom.pixels import get_decoder
+
+    syntax = header.file_meta.TransferSyntaxUID
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise ImageError(f"{name}: its compression {syntax.name} is not read; save it uncompressed") from None
+    plugins = sorted(decoder.available_plugins, key=lambda p: ORDER.index(p) if p in ORDER else len(ORDER))
+    if not plugins:
+        raise ImageDependencyError(f"{name}: its pixels are compressed ({syntax.name}); pip install 'medzoo[dicom]'")
+    try:
+        frame = get_frame(header.PixelData, 0, number_of_frames=1)
+    except Exception as error:
+        raise ImageError(f"{name}: its pixels cannot be decoded ({error or type(error).__name__})") from None
+    size = codestream_size(frame)
+    if size is not None:
+        check_size(*size, max_pixels, name)
+    return plugins
+
+
+def codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """Return (height, width) that a JPEG, JPEG-LS or JPEG 2000 stream says of itself; None where it does not."""
+    place = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if place >= 0 and len(frame) >= place + 24:
+        right, bottom, left, top = (int(value) for value in np.frombuffer(frame, ">u4", count=4, offset=place + 8))
+        return max(0, bottom - top), max(0, right - left)
+    if frame[:2] != b"\xff\xd8":
+        return None
+    place = 2
+    while place + 9 <= len(frame) and frame[place] == 0xFF:
+        marker = frame[place + 1]
+        if marker == 0xFF:  # filling
+            place += 1
+            continue
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            return int.from_bytes(frame[place + 5 : place + 7], "big"), int.from_bytes(frame[place + 7 : place + 9], "big")
+        place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    return None

@@ -1,0 +1,128 @@
+"""What kind of file it is, by its first bytes: names lie (a JPEG named `.dcm`), and often say nothing."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+PLANE = ("PNG", "JPEG", "TIFF", "BMP", "DICOM", "WEBP", "GIF", "JPEG2000", "PNM")
+"""Kinds that hold an image of one plane and are read."""
+VOLUME = ("NIFTI",)
+"""Kinds that hold a volume and are read."""
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".dcm", ".dicom", ".webp", ".gif", ".jp2",
+    ".j2k", ".pgm", ".ppm", ".pbm", ".pnm",
+)  # fmt: skip
+"""Endings that say a file is meant to be an image of one plane, whatever it holds."""
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
+READ = "PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000, PNM, DICOM"
+"""`PLANE` as a message says it."""
+HEAD = 1024
+"""How many bytes `kind_of` wants: the mark of a NIfTI file stands at 344, and may have to be unpacked."""
+
+_MARKS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"), (0, b"\xff\xd8\xff", "JPEG"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"), (0, b"MM\0+", "TIFF"), (128, b"DICM", "DICOM"), (0, b"GIF87a", "GIF"), (0, b"GIF89a", "GIF"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"), (0, b"\xff\x4f\xff\x51", "JPEG2000"),
+    (344, b"n+1\0", "NIFTI"), (344, b"ni1\0", "NIFTI header"), (4, b"n+2\0", "NIFTI"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"), (0, b"\xff\x0a", "JPEG XL"), (0, b"%PDF", "PDF"), (0, b"\x89HDF", "HDF5"),
+    (0, b"PK\x03\x04", "zip"), (0, b"Rar!", "rar"), (0, b"7z\xbc\xaf", "7z"), (0, b"NRRD", "NRRD"),
+    (0, b"\x93NUMPY", "npy"), (0, b"8BPS", "PSD"), (0, b"\0\0\x01\0", "icon"), (0, b"\x1a\x45\xdf\xa3", "video"),
+    (0, b"version https://git-lfs", "git-lfs pointer"), (0, b"\0\x05\x16\x07", "macOS metadata"), (0, b"BEGIN", "text"),
+)  # fmt: skip
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
+_VALUE_KINDS = frozenset((b"UI", b"CS", b"UL", b"LO", b"SH", b"DA", b"TM", b"UN", b"IS", b"AE", b"OB", b"PN", b"LT", b"ST"))
+
+
+def kind_of(head: bytes) -> str | None:
+    """Return the kind of a file: a name of `PLANE` or `VOLUME`, another that is known but not read, or None.
+
+    Args:
+        head: Its first `HEAD` bytes, or all.
+    """
+    for place, mark, kind in _MARKS:
+        if head[place : place + len(mark)] == mark:
+            return kind
+    if head[:4] == b"RIFF":
+        return "WEBP" if head[8:12] == b"WEBP" else "video"
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video")
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
+        return "BMP"
+    if head[:1] == b"P" and head[1:2] in b"123456" and len(head) > 2 and head[2:3] in b" \t\r\n#":
+        return "PNM"
+    if head[:2] == b"\x1f\x8b":
+        return _packed(head)
+    if is_bare_dicom(head):
+        return "DICOM"
+    return _written(head)
+
+
+def is_bare_dicom(head: bytes) -> bool:
+    """Whether a file begins with DICOM elements at once, without preamble and mark, as ACR-NEMA's did."""
+    if len(head) < 16:
+        return False
+    order = "little" if head[1] == 0 else "big"
+    group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
+    if group not in (0x0002, 0x0008) or element > 0x0070:
+        return False
+    return head[4:6] in _VALUE_KINDS or int.from_bytes(head[4:8], order) <= 256
+
+
+def file_kind(path: Path) -> str | None:
+    """Return the kind of the file at a path, as `kind_of`; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return kind_of(file.read(HEAD))
+    except OSError:
+        return None
+
+
+def described(head: bytes, name: str) -> str:
+    """Return what a file is that is no image, for a message: its kind, else that it is damaged at its start.
+
+    Args:
+        head: Its first bytes.
+        name: Its name.
+    """
+    kind = kind_of(head)
+    if kind in VOLUME:
+        return "is a NIfTI volume, not an image of one plane"
+    return f"not a {READ.replace(', DICOM', ' or DICOM')} image, " + (
+        f"it is {kind}" if kind is not None else "or damaged at its start"
+    )
+
+
+def summary(kinds: Sequence[str]) -> str:
+    """Return kinds with their counts, the most frequent first, as text: `4 AVIF, 2 text`."""
+    counts = {kind: list(kinds).count(kind) for kind in dict.fromkeys(kinds)}
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _packed(head: bytes) -> str:
+    try:
+        inside = zlib.decompressobj(31).decompress(head, 400)
+    except zlib.error:
+        return "gzip"
+    return "NIFTI" if inside[344:348] == b"n+1\0" or inside[4:8] == b"n+2\0" else "gzip"
+
+
+def _written(head: bytes) -> str | None:
+    """Return the kind of a text file, or None: bytes that mean nothing known."""
+    start = head[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not start or b"\0" in head:
+        return None
+    for mark, kind in ((b"<svg", "SVG"), (b"<!doctype html", "HTML"), (b"<html", "HTML")):
+        if start.startswith(mark):
+            return kind
+    if b"<svg" in head.lower():
+        return "SVG"
+    try:
+        head[:-4].decode("utf-8")  # not cut within a letter
+    except UnicodeDecodeError:
+        try:
+            head[:-3].decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return "text"

@@ -1,0 +1,147 @@
+"""Images that Pillow reads: files of its formats, and images that a user opened with it."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from medzoo.data.errors import ImageError
+from medzoo.data.images.kinds import HEAD, PLANE, described, kind_of
+from medzoo.data.images.pixels import MAX_PIXELS, check_size, no_range, one_page, scale_window
+from medzoo.data.images.tiff.header import TiffHeader
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
+_FIRST_IS_THE_IMAGE = ("PNG", "MPO")
+"""Formats whose further pictures are an animation, or a camera's previews and second eye."""
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+
+def decode_pillow(
+    data: bytes, name: str, window: tuple[float, float] | None, max_pixels: int, header: TiffHeader | None = None
+) -> NDArray[Any]:
+    """Decode a file's bytes.
+
+    Args:
+        data: The bytes.
+        name: What to call them in a message.
+        window: As `medzoo.data.images.decode.decode_image` takes it.
+        max_pixels: Height × width above which nothing is decoded.
+        header: What a TIFF says; its pages are counted then.
+
+    Returns:
+        (H, W, 1) or (H, W, 3), uint8, or float32 in 0..1.
+
+    Raises:
+        ImageError: If they are damaged, no image, too large or several, or need a window.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a bomb: the limit below is the one that counts; of a tag: nobody can mend it
+            opened = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        what = described(data[:HEAD], name)
+        known = kind_of(data[:HEAD])
+        what = f"a {known} file that is damaged, or of a kind that Pillow does not read" if known in PLANE else what
+        raise ImageError(f"{name}: {what}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it") from None
+    except Exception as error:  # a parser fed with hostile bytes may raise anything
+        raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
+    with opened:
+        depth, inverted = (16, False) if header is None else (header.depth, header.photometric == 0)
+        return _pixels(
+            opened, name, window, max_pixels, counted=header is not None, depth=depth, inverted=inverted, data=data
+        )  # fmt: skip
+
+
+def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
+    """Return the pixels of an image that a user opened, as those of its file; arguments as for `decode_pillow`."""
+    tags: Any = getattr(opened, "tag_v2", None) if opened.format == "TIFF" else None
+    depth, inverted = 16, False
+    if tags is not None:
+        bits = tags.get(258, (16,))
+        depth, inverted = int(bits[0]), tags.get(262) == 0
+        if tags.get(284) == 2 and depth == 16 and len(bits) > 1:
+            raise ImageError(f"{name}: Pillow reads a TIFF of 16 bits in planes wrongly; give the file's path")
+    return _pixels(opened, name, window, max_pixels, depth=depth, inverted=inverted)
+
+
+def _pixels(
+    opened: Image.Image,
+    name: str,
+    window: tuple[float, float] | None,
+    max_pixels: int,
+    *,
+    counted: bool = False,
+    depth: int = 16,
+    inverted: bool = False,
+    data: bytes = b"",
+) -> NDArray[Any]:
+    """Return (H, W, C) pixels; of gray of more than 8 bits `depth` says how many, `inverted` whether white is zero."""
+    check_size(opened.height, opened.width, max_pixels, name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pages = 1 if counted or opened.format in _FIRST_IS_THE_IMAGE else int(getattr(opened, "n_frames", 1))
+            if pages > 1:
+                raise one_page(name, pages)
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+            deep = image.mode in _DEEP_MODES
+            pixels = np.array(image if deep else _eight_bit(image))
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
+    if deep:
+        top = _undo_shift(pixels, data) if opened.format == "JPEG2000" else 2 ** min(depth, 16) - 1
+        pixels = _scale_deep(pixels, image.mode != "F", top, name, window)
+        pixels = 1 - pixels if inverted else pixels
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode in ("1", "LA"):
+        return image.convert("L")
+    if image.mode in ("P", "PA", "RGBa", "La"):  # by way of RGBA: Pillow warns of transparency given as bytes otherwise
+        image = image.convert("RGBA")
+    if image.mode == "LAB":
+        to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        turned = ImageCms.applyTransform(image, to_rgb)
+        assert turned is not None  # only with inPlace
+        return turned
+    return image.convert("RGB")
+
+
+def _undo_shift(pixels: NDArray[Any], data: bytes) -> int:
+    """Bring Pillow's JPEG 2000 pixels back from the upper to the lower bits, in place; returns the declared range's end."""
+    place = data.find(b"\xff\x4f\xff\x51")
+    bits = (data[place + 42] & 0x7F) + 1 if 0 <= place < len(data) - 42 else 16  # Ssiz of the first component
+    if 8 < bits < 16:
+        np.right_shift(pixels, 16 - bits, out=pixels)
+        return 2**bits - 1
+    return 65535
+
+
+def _scale_deep(
+    values: NDArray[Any], whole: bool, top: int, name: str, window: tuple[float, float] | None
+) -> NDArray[np.float32]:
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ImageError(f"{name}: holds NaN or infinite values")
+    if window is None:
+        if not whole or low < 0 or high > top:
+            raise no_range(name, "whole-number" if whole else "float", low, high)
+        window = (0, top)
+    return scale_window(values, *window)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

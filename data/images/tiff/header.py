@@ -1,0 +1,196 @@
+"""What the first page of a TIFF says of its pixels, and which library reads them rightly. Needs no library itself.
+
+Sources: TIFF 6.0; BigTIFF design (AWare Systems). Which library reads a file is decided by its header alone, never by what is
+installed, so that a file has the same pixels wherever it is read.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from medzoo.data.errors import ImageError
+
+TAGS = {
+    254: "subfile", 256: "width", 257: "height", 258: "bits", 259: "compression", 262: "photometric", 266: "fill_order",
+    273: "offsets", 274: "orientation", 277: "samples", 279: "counts", 284: "planar", 317: "predictor", 324: "offsets",
+    325: "counts", 332: "ink_set", 338: "extra", 339: "sample_format", 530: "subsampling", 32997: "depth",
+}  # fmt: skip
+_SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+MAX_PAGES = 10_000
+"""Pages that are counted; a chain of more is a loop or a film."""
+PALETTE, RGB, CMYK, YCBCR, LAB = 3, 2, 5, 6, 8
+_PLAIN = (1, 5, 8, 32946, 32773)
+"""Compressions without loss that every Pillow reads: none, LZW, deflate (two numbers), PackBits."""
+
+
+@dataclass(frozen=True)
+class TiffHeader:
+    """The first page's description. Numbers are TIFF's own codes; defaults are the standard's.
+
+    Attributes:
+        height: Rows.
+        width: Columns.
+        bits: Bits of each sample.
+        sample_format: 1 whole numbers, 2 signed ones, 3 floats, of each sample.
+        photometric: 0 white is zero, 1 black is zero, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 Lab; others are not read.
+        samples: Samples a pixel, extra ones included.
+        extra: Meaning of each extra sample: 0 unknown, 1 alpha that colours are multiplied by, 2 alpha.
+        planar: 1 samples side by side, 2 in planes.
+        compression: 1 none.
+        orientation: 1 upright, else as in EXIF.
+        fill_order: 2 bits from the lowest.
+        subsampling: Of YCbCr.
+        predictor: 1 none.
+        pages: Pages that are no smaller copies or masks of others.
+        little: Byte order.
+        big: Whether it is a BigTIFF.
+        segments: (offset, bytes) of each strip or tile.
+    """
+
+    height: int
+    width: int
+    bits: tuple[int, ...]
+    sample_format: tuple[int, ...]
+    photometric: int
+    samples: int
+    extra: tuple[int, ...]
+    planar: int
+    compression: int
+    orientation: int
+    fill_order: int
+    subsampling: tuple[int, ...]
+    predictor: int
+    pages: int
+    little: bool
+    big: bool
+    segments: tuple[tuple[int, int], ...]
+
+    @property
+    def depth(self) -> int:
+        """Bits of the first sample."""
+        return self.bits[0]
+
+    @property
+    def kind(self) -> int:
+        """Sample format of the first sample."""
+        return self.sample_format[0]
+
+    @property
+    def by_pillow(self) -> bool:
+        """Whether Pillow reads such a file, and rightly (held against tifffile in the tests)."""
+        same = len(set(self.bits)) == 1 and len(set(self.sample_format)) == 1 and self.kind in (1, 2, 3)
+        if not same or (self.big and not self.little) or (self.planar != 1 and (self.depth != 8 or self.samples == 1)):
+            return False
+        if self.photometric in (0, 1) and self.samples == 1:
+            if self.kind == 1 and self.depth in (1, 2, 4, 8):
+                return True
+            if self.fill_order != 1 or self.compression not in _PLAIN:
+                return False
+            if self.kind == 1 and self.depth == 12:
+                return self.little and self.photometric == 1 and self.compression == 1
+            if self.kind == 1 and self.depth == 16:
+                return self.little or self.photometric == 1
+            return (self.kind, self.depth) == (3, 32) and self.photometric == 1 and self.predictor == 1
+        if self.kind != 1 or self.photometric not in (1, RGB, PALETTE, CMYK, YCBCR, LAB):
+            return False
+        if self.photometric == PALETTE:
+            return self.depth <= 8
+        if self.photometric == YCBCR:  # Pillow takes uncompressed ones as not subsampled
+            return self.depth == 8 and (self.compression == 7 or self.subsampling == (1, 1))
+        return self.depth == 8 or (self.photometric == RGB and self.depth == 16 and self.fill_order == 1)
+
+
+def read_header(data: bytes, name: str) -> TiffHeader:
+    """Return what a TIFF says.
+
+    Args:
+        data: The file's bytes.
+        name: What to call it in a message.
+
+    Raises:
+        ImageError: If the header is damaged, or pixels it names lie outside the file: cut short.
+    """
+    try:
+        found, pages, little, big = _pages(data)
+        one = {key: values[0] for key, values in found.items() if values}
+        samples = one.get("samples", 1)
+        bits = found.get("bits") or (1,)
+        bits = bits * samples if len(bits) == 1 else bits
+        formats = found.get("sample_format") or (1,)
+        header = TiffHeader(
+            height=one["height"], width=one["width"], bits=bits, sample_format=formats, photometric=one["photometric"],
+            samples=samples, extra=found.get("extra", ()), planar=one.get("planar", 1), compression=one.get("compression", 1),
+            orientation=one.get("orientation", 1), fill_order=one.get("fill_order", 1),
+            subsampling=found.get("subsampling", (2, 2)), predictor=one.get("predictor", 1), pages=pages, little=little, big=big,
+            segments=tuple(zip(found["offsets"], found.get("counts") or (), strict=False)),
+        )  # fmt: skip
+    except KeyError as error:
+        raise ImageError(f"{name}: a damaged TIFF: its first page does not say its {error.args[0]}") from None
+    except (struct.error, ValueError, IndexError, OverflowError) as error:
+        raise ImageError(f"{name}: a damaged TIFF ({error})") from None
+    if header.height < 1 or header.width < 1 or not 1 <= samples <= 64 or not all(1 <= depth <= 64 for depth in bits):
+        raise ImageError(f"{name}: a damaged TIFF: {header.width} x {header.height} pixels of {samples} samples, {bits[0]} bits")
+    if one.get("depth", 1) > 1:
+        raise ImageError(f"{name}: a TIFF of {one['depth']} planes; save one of them as a file of its own")
+    if any(offset >= len(data) for offset, _ in header.segments):
+        raise ImageError(f"{name}: a TIFF cut short: pixels that its header names lie behind its end")
+    return header
+
+
+def _pages(data: bytes) -> tuple[dict[str, tuple[int, ...]], int, bool, bool]:
+    """Return the first page's tags, how many pages there are, the byte order, and whether it is a BigTIFF."""
+    order = "<" if data[:2] == b"II" else ">"
+    (version,) = struct.unpack_from(order + "H", data, 2)
+    if version not in (42, 43):
+        raise ValueError(f"version {version}")
+    big = version == 43
+    (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    first: dict[str, tuple[int, ...]] | None = None
+    pages, seen = 0, set[int]()
+    while place and place not in seen and len(seen) < MAX_PAGES:
+        seen.add(place)
+        try:
+            tags, place = _page(data, place, order, big)
+        except struct.error:
+            if first is None:
+                raise
+            break  # a chain of pages that ends outside the file: the first is whole
+        first = tags if first is None else first
+        if not tags.get("width") or not tags.get("height"):
+            raise ValueError(f"page {len(seen)} has no size")
+        pages += not any(flag & 5 for flag in tags.get("subfile", ()))  # 1 a smaller copy, 4 a mask
+    if first is None:
+        raise ValueError("no page")
+    return first, max(1, pages), order == "<", big
+
+
+def _page(data: bytes, place: int, order: str, big: bool) -> tuple[dict[str, tuple[int, ...]], int]:
+    counts, entry, inside = ("Q", 20, 8) if big else ("H", 12, 4)
+    (number,) = struct.unpack_from(order + counts, data, place)
+    place += struct.calcsize(counts)
+    if number * entry > len(data):
+        raise struct.error("more tags than bytes")
+    tags: dict[str, tuple[int, ...]] = {}
+    for key, values in _entries(data, place, number, order, big, entry, inside):
+        tags.setdefault(key, values)
+    (following,) = struct.unpack_from(order + ("Q" if big else "I"), data, place + number * entry)
+    return tags, int(following)
+
+
+def _entries(
+    data: bytes, place: int, number: int, order: str, big: bool, entry: int, inside: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for start in range(place, place + number * entry, entry):
+        tag, kind = struct.unpack_from(order + "HH", data, start)
+        if tag not in TAGS or kind not in _SIZES:
+            continue
+        (count,) = struct.unpack_from(order + ("Q" if big else "I"), data, start + 4)
+        each = struct.calcsize(_SIZES[kind])
+        if count * each > len(data):
+            raise struct.error(f"tag {tag} has {count} values")
+        at = start + (12 if big else 8)
+        if count * each > inside:
+            (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, at)
+        yield TAGS[tag], struct.unpack_from(f"{order}{count}{_SIZES[kind]}", data, at)

@@ -1,0 +1,142 @@
+"""TIFFs that Pillow does not read rightly, by tifffile and imagecodecs (extra `tiff`), imported when first used."""
+
+from __future__ import annotations
+
+import logging
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medzoo.data.errors import ImageDependencyError, ImageError
+from medzoo.data.images.pixels import no_range, scale_window
+from medzoo.data.images.tiff.header import CMYK, PALETTE, RGB, YCBCR, TiffHeader
+
+_MEANING = {0: 1, 1: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
+"""Samples that are the image itself, of each photometric interpretation that is read."""
+_NAMES = {4: "a transparency mask", 8: "Lab colour", 9: "ICC Lab colour", 10: "ITU Lab colour", 32803: "a camera's raw pixels",
+          32844: "LogL", 32845: "LogLuv", 34892: "a camera's raw pixels"}  # fmt: skip
+
+
+def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | None, name: str) -> NDArray[Any]:
+    """Decode the one page of a TIFF.
+
+    Args:
+        data: The file's bytes.
+        header: What it says.
+        window: (low, high) of the stored values that become 0 and 1; needed for floats, signed and 32-bit whole numbers.
+        name: What to call it in a message.
+
+    Returns:
+        (H, W, 1) or (H, W, 3), upright: float32 in 0..1 of gray of more than 8 bits and of whatever a window scaled, else uint8
+        (of deeper colours the upper 8 bits). Alpha is dropped; colours that were multiplied by it are divided again.
+
+    Raises:
+        ImageError: If it is damaged, cut short, of a kind that is not read, or needs a window.
+        ImageDependencyError: If tifffile or imagecodecs is not installed.
+    """
+    meant = _MEANING.get(header.photometric)
+    if meant is None or header.samples < meant:
+        kind = _NAMES.get(header.photometric, f"photometric interpretation {header.photometric} of {header.samples} samples")
+        raise ImageError(f"{name}: an intact TIFF, but {kind} is not read; save it as gray or RGB")
+    if len(set(header.bits)) > 1 or len(set(header.sample_format)) > 1 or header.kind not in (1, 2, 3):
+        raise ImageError(f"{name}: a TIFF of {header.bits} bits in sample formats {header.sample_format} is not read")
+    values = _samples(data, header, name)
+    if not np.isfinite(values).all():
+        raise ImageError(f"{name}: holds NaN or infinite values")
+    if header.photometric == PALETTE:
+        return _turned(_palette(data, values[..., 0], name), header.orientation)
+    image, extra = values[..., :meant], header.extra
+    plain = header.kind == 1 and header.depth < 32
+    if not plain and window is None:
+        raise no_range(name, "float" if header.kind == 3 else "whole-number", float(image.min()), float(image.max()))
+    if 1 in extra and meant + extra.index(1) < values.shape[-1] and plain:
+        image = _divided(image, values[..., meant + extra.index(1), None], 2**header.depth - 1)
+    pixels: NDArray[Any]
+    if header.photometric in (0, 1):
+        top = float(2**header.depth - 1)
+        if header.depth <= 8 and plain:
+            pixels = np.round(image * (255 / top)).astype(np.uint8)
+            pixels = 255 - pixels if header.photometric == 0 else pixels
+        else:
+            pixels = scale_window(image, *(window or (0.0, top)))
+            pixels = 1 - pixels if header.photometric == 0 else pixels
+    elif not plain:
+        pixels = scale_window(image, *(window or (0.0, 1.0)))
+    elif header.depth >= 8:
+        pixels = (image >> (header.depth - 8)).astype(np.uint8)
+    else:
+        pixels = np.round(image * (255 / (2**header.depth - 1))).astype(np.uint8)
+    if header.photometric == CMYK:
+        if pixels.dtype != np.uint8:
+            raise ImageError(f"{name}: a TIFF of CMYK in floats is not read; save it as RGB")
+        pixels = np.asarray(Image.fromarray(np.ascontiguousarray(pixels), "CMYK").convert("RGB"))
+    return _turned(pixels, header.orientation)
+
+
+def _samples(data: bytes, header: TiffHeader, name: str) -> NDArray[Any]:
+    """Return (H, W, samples) as stored."""
+    tifffile = _library(name)
+    needed = (header.height * header.width * sum(header.bits) + 7) // 8
+    if len(header.segments) == 0 or any(count == 0 or offset == 0 for offset, count in header.segments):
+        raise ImageError(f"{name}: a damaged TIFF: a part of its pixels is not in the file")
+    if any(offset + count > len(data) for offset, count in header.segments) or (
+        header.compression == 1 and sum(count for _, count in header.segments) < needed
+    ):
+        raise ImageError(f"{name}: a TIFF cut short: pixels that its header names lie behind its end")
+    try:
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            page = file.pages[0]
+            values: NDArray[Any] = page.asarray(maxworkers=1)
+    except Exception as error:  # a parser fed with hostile bytes may raise anything
+        said = str(error) or type(error).__name__
+        if "imagecodecs" in said:
+            raise ImageDependencyError(f"{name}: a TIFF that needs imagecodecs; pip install 'medzoo[tiff]'") from None
+        raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({said})") from None
+    if header.planar == 2 and header.samples > 1 and values.shape == (header.samples, header.height, header.width):
+        values = np.moveaxis(values, 0, -1)
+    if values.shape == (header.height, header.width):
+        values = values[..., None]
+    if values.shape[:2] != (header.height, header.width) or values.ndim != 3:
+        raise ImageError(f"{name}: decodes to {list(values.shape)}, its header says {header.height} x {header.width}")
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    return values if values.dtype.byteorder in "=|" else values.astype(values.dtype.newbyteorder("="))
+
+
+def _library(name: str) -> Any:
+    try:
+        import tifffile
+    except ImportError:
+        raise ImageDependencyError(f"{name}: this kind of TIFF is read by tifffile; pip install 'medzoo[tiff]'") from None
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said once, by the error
+    return tifffile
+
+
+def _palette(data: bytes, places: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    tifffile = _library(name)
+    with tifffile.TiffFile(BytesIO(data)) as file:
+        colours = file.pages[0].colormap
+    if colours is None or colours.ndim != 2 or len(colours) != 3 or int(places.max(initial=0)) >= colours.shape[1]:
+        raise ImageError(f"{name}: a damaged TIFF: its palette does not hold the colours that its pixels name")
+    found: NDArray[np.uint8] = (np.moveaxis(colours[:, places], 0, -1) >> 8).astype(np.uint8)
+    return found
+
+
+def _divided(image: NDArray[Any], alpha: NDArray[Any], top: int) -> NDArray[Any]:
+    """Return colours as they were before they were multiplied by alpha (0 where it is 0)."""
+    share = np.where(alpha > 0, alpha, 1).astype(np.float64) / top
+    return np.clip(np.floor(image / share), 0, top).astype(image.dtype)
+
+
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return pixels upright, by EXIF's and TIFF's orientation (1 to 8)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

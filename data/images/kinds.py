@@ -22,8 +22,9 @@ HEAD = 1024
 """How many bytes `kind_of` wants: the mark of a NIfTI file stands at 344, and may have to be unpacked."""
 
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
+    (128, b"DICM", "DICOM"),  # first: before it may stand another file's header, as of a TIFF with the same pixels
     (0, b"\x89PNG\r\n\x1a\n", "PNG"), (0, b"\xff\xd8\xff", "JPEG"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"), (0, b"MM\0+", "TIFF"), (128, b"DICM", "DICOM"), (0, b"GIF87a", "GIF"), (0, b"GIF89a", "GIF"),
+    (0, b"II+\0", "TIFF"), (0, b"MM\0+", "TIFF"), (0, b"GIF87a", "GIF"), (0, b"GIF89a", "GIF"),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"), (0, b"\xff\x4f\xff\x51", "JPEG2000"),
     (344, b"n+1\0", "NIFTI"), (344, b"ni1\0", "NIFTI header"), (4, b"n+2\0", "NIFTI"),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"), (0, b"\xff\x0a", "JPEG XL"), (0, b"%PDF", "PDF"), (0, b"\x89HDF", "HDF5"),

@@ -98,8 +98,8 @@ class OnnxModel:
 
         Args:
             images: Paths, encoded bytes, Pillow images (of a model of volumes: paths or bytes of NIfTI, turned as in training),
-                or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or float32 in 0..1; or one array of
-                them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
+                or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or float32 in 0..1; or one array
+                of them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or

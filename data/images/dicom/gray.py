@@ -87,9 +87,12 @@ def _modality(header: Any, said: Any, stored: NDArray[Any], name: str) -> NDArra
 
 def _rescale(said: Any, name: str) -> tuple[float, float]:
     slopes, intercepts = numbers(said, "RescaleSlope", name), numbers(said, "RescaleIntercept", name)
+    slopes = slopes or numbers(said, "DoseGridScaling", name)  # of a dose (C.8.8.3)
     slope = slopes[0] if slopes else 1.0
     if slope == 0:
-        raise ImageError(f"{name}: its RescaleSlope (0028,1053) is 0, which makes all its values one")
+        raise ImageError(
+            f"{name}: its RescaleSlope (0028,1053) or DoseGridScaling (3004,000E) is 0, which makes all its values one"
+        )
     return slope, intercepts[0] if intercepts else 0.0
 
 

@@ -20,7 +20,7 @@ GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "RealWorldV
 """Functional groups that say what a stored value means: C.7.6.16.2.9, .10 and .11."""
 _SAID = (
     "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",
-    "VOILUTSequence",
+    "VOILUTSequence", "DoseGridScaling",
 )  # fmt: skip
 
 

@@ -21,6 +21,11 @@ _SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I
 MAX_PAGES = 10_000
 """Pages that are counted; a chain of more is a loop or a film."""
 PALETTE, RGB, CMYK, YCBCR, LAB = 3, 2, 5, 6, 8
+_EXTRA = {
+    1: ((0,), (1,), (2,)), PALETTE: ((), (0,), (2,)), CMYK: ((), (0,), (0, 0)), YCBCR: ((),), LAB: ((),),
+    RGB: ((), (0,), (1,), (2,), (0, 0), (1, 0), (2, 0), (0, 0, 0), (1, 0, 0), (2, 0, 0)),
+}  # fmt: skip
+"""Extra samples that Pillow knows, of each photometric interpretation."""
 _PLAIN = (1, 5, 8, 32946, 32773)
 """Compressions without loss that every Pillow reads: none, LZW, deflate (two numbers), PackBits."""
 
@@ -93,13 +98,13 @@ class TiffHeader:
             if self.kind == 1 and self.depth == 16:
                 return self.little or self.photometric == 1
             return (self.kind, self.depth) == (3, 32) and self.photometric == 1 and self.predictor == 1
-        if self.kind != 1 or self.photometric not in (1, RGB, PALETTE, CMYK, YCBCR, LAB):
+        if self.kind != 1 or self.extra not in _EXTRA.get(self.photometric, ()):
             return False
         if self.photometric == PALETTE:
             return self.depth <= 8
         if self.photometric == YCBCR:  # Pillow takes uncompressed ones as not subsampled
             return self.depth == 8 and (self.compression == 7 or self.subsampling == (1, 1))
-        return self.depth == 8 or (self.photometric == RGB and self.depth == 16 and self.fill_order == 1)
+        return self.depth == 8 or (self.photometric == RGB and self.depth == 16 and self.fill_order == 1 and self.samples <= 4)
 
 
 def read_header(data: bytes, name: str) -> TiffHeader:

@@ -92,7 +92,7 @@ def images_below(root: Path, dimensions: int = 2) -> tuple[list[str], list[str]]
         if kind in (PLANE if dimensions == 2 else VOLUME):
             found.append(path)
         else:
-            left_out.append(_kind_by_name(lowered) if kind in (None, "text", "zip", "gzip", "video") else str(kind))
+            left_out.append(_kind_by_name(lowered, kind) if kind in (None, "text", "zip", "gzip", "video") else str(kind))
     return found, left_out
 
 
@@ -139,13 +139,13 @@ def _is_users(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in LEFT_BY_SYSTEMS
 
 
-def _kind_by_name(lowered: str) -> str:
-    """Return a file's kind by its ending, where its bytes do not tell more."""
+def _kind_by_name(lowered: str, kind: str | None) -> str:
+    """Return a file's kind by its ending, which says more than that it is text or packed; without one what its bytes tell."""
     name = lowered.rpartition("/")[2]
     if name.endswith(".nii.gz"):
         return "nii.gz"
     stem, dot, ending = name.rpartition(".")
-    return ending if dot and stem and 0 < len(ending) <= 8 else "of unknown kind"
+    return ending if dot and stem and 0 < len(ending) <= 8 else kind or "of unknown kind"
 
 
 def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | NDArray[Any]]]:

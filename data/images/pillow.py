@@ -108,9 +108,11 @@ def _pixels(
 def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "RGB"):
         return image
+    if image.mode == "La":  # gray that was multiplied by alpha
+        image = image.convert("LA")
     if image.mode in ("1", "LA"):
         return image.convert("L")
-    if image.mode in ("P", "PA", "RGBa", "La"):  # by way of RGBA: Pillow warns of transparency given as bytes otherwise
+    if image.mode in ("P", "PA", "RGBa"):  # by way of RGBA: Pillow warns of transparency given as bytes otherwise
         image = image.convert("RGBA")
     if image.mode == "LAB":
         to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")

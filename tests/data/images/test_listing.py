@@ -1,0 +1,165 @@
+"""Which files are images, by content; what file managers leave is passed over; what is left out is counted by kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medzoo.data.errors import DatasetError, ImageError
+from medzoo.data.images.decode import decode_image
+from medzoo.data.images.kinds import kind_of, summary
+from medzoo.data.images.listing import find_images, images_below, list_images
+from medzoo.data.registry import load_dataset
+from tests.data.images.makers import dicom, encoded, nifti
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+READ = {
+    "a.png": "PNG",
+    "b.JPG": "JPEG",
+    "c.jfif": "JPEG",
+    "d.jpe": "JPEG",
+    "e.webp": "WEBP",
+    "f.gif": "GIF",
+    "g.TIFF": "TIFF",
+    "h.bmp": "BMP",
+    "i.jp2": "JPEG2000",
+    "j.ppm": "PPM",
+    "without": "PNG",
+    "k.image": "JPEG",
+    "l.tmp": "WEBP",
+}
+LEFT_BY_SYSTEMS = ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", ".hidden/x.png", "__MACOSX/a.png", "__MACOSX/._a.png")
+
+
+def fill(folder: Path) -> Path:
+    for name, form in READ.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(PICTURE, form))
+    for name in LEFT_BY_SYSTEMS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\x05\x16\x07")
+    return folder
+
+
+def leave(folder: Path) -> None:
+    """Nine files that are no images of one plane."""
+    (folder / "x.avif").write_bytes(b"\0\0\0\x1cftypavif" + bytes(20))
+    (folder / "y.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(20))
+    (folder / "z").write_bytes(b"\0\0\0\x1cftypheic" + bytes(20))
+    for number in range(2):
+        (folder / f"list{number}.csv").write_text("a,b\n1,2\n")
+    (folder / "scan.nii.gz").write_bytes(nifti(np.zeros((2, 2, 2), np.uint8)) if has_nibabel() else b"")
+    (folder / "vector.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (folder / "report.pdf").write_bytes(b"%PDF-1.7")
+    (folder / "random").write_bytes(bytes(range(200, 256)))
+
+
+def has_nibabel() -> bool:
+    try:
+        import nibabel  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def test_images_are_found_by_content_and_name(tmp_path: Path) -> None:
+    assert images_below(fill(tmp_path)) == (sorted(READ), [])
+
+
+def test_every_kind_that_is_found_is_read(tmp_path: Path) -> None:
+    for path in images_below(fill(tmp_path))[0]:
+        assert decode_image(tmp_path / path, channels=3, dtype="uint8").shape == (16, 16, 3)
+
+
+def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
+    leave(fill(tmp_path))
+    listing = find_images([tmp_path])
+    assert len(listing.found) == len(READ)
+    assert listing.note == (
+        "left out: 2 HEIC, 2 csv, 1 AVIF, 1 PDF, 1 SVG, 1 nii.gz, 1 of unknown kind (not images that are read here)"
+    )
+    assert [name for name, _ in list_images([tmp_path])] == [str(tmp_path / name) for name in sorted(READ)]
+
+
+def test_a_folder_of_nothing_that_is_read_says_what_it_holds(tmp_path: Path) -> None:
+    leave(tmp_path)
+    with pytest.raises(ImageError, match=r"no image in folder .*; it holds 2 HEIC, 2 csv"):
+        find_images([tmp_path])
+    with pytest.raises(DatasetError, match=r"no image below .*; it holds 2 HEIC, 2 csv"):
+        load_dataset("folder", root=tmp_path)
+
+
+def test_volumes_are_what_a_model_of_volumes_looks_for(tmp_path: Path) -> None:
+    pytest.importorskip("nibabel")
+    leave(fill(tmp_path))
+    (tmp_path / "no_ending").write_bytes(nifti(np.zeros((2, 2, 2), np.uint8), packed=False))
+    listing = find_images([tmp_path], dimensions=3)
+    assert [Path(name).name for name, _ in listing.found] == ["no_ending", "scan.nii.gz"]
+    assert "left out: " in str(listing.note)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ImageError, match="which this model of volumes takes"):
+        find_images([tmp_path / "none"], dimensions=3)
+
+
+def test_a_damaged_file_with_an_images_name_is_never_passed_over(tmp_path: Path) -> None:
+    for name in ("empty.png", "page.jpg", "pointer.tif"):
+        (tmp_path / name).write_bytes({"empty.png": b"", "page.jpg": b"<html>"}.get(name, b"version https://git-lfs.github.com"))
+    assert len(images_below(tmp_path)[0]) == 3
+    with pytest.raises(ImageError, match="it is HTML"):
+        decode_image(tmp_path / "page.jpg", channels=1, dtype="uint8")
+    with pytest.raises(ImageError, match="it is git-lfs pointer"):
+        decode_image(tmp_path / "pointer.tif", channels=1, dtype="uint8")
+
+
+def test_class_folders_take_every_kind_and_note_the_rest(tmp_path: Path) -> None:
+    for name in ("ill", "well"):
+        (tmp_path / name).mkdir()
+        fill(tmp_path / name)
+    (tmp_path / "well" / "notes.txt").write_text("hello")
+    (tmp_path / "well" / "y.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(20))
+    dataset = load_dataset("folder", root=tmp_path)
+    assert len(dataset) == 2 * len(READ)
+    assert dataset.labels is not None
+    assert dataset.labels.names == ("ill", "well")
+    assert "left out: 1 HEIC, 1 txt (not images that are read here)" in dataset.info.notes
+
+
+def test_a_table_may_name_any_kind(tmp_path: Path) -> None:
+    fill(tmp_path)
+    rows = "".join(f"{name},{'ab'[place % 2]}\n" for place, name in enumerate(sorted(READ)))
+    (tmp_path / "labels.csv").write_text("image,label\n" + rows)
+    dataset = load_dataset("table", file=tmp_path / "labels.csv", target="label")
+    assert len(dataset) == len(READ)
+    assert all(dataset.reader.read(path).shape == (3, 16, 16) for path in dataset.table["path"])
+
+
+def test_an_animation_of_several_pictures_says_so(tmp_path: Path) -> None:
+    frames = [Image.fromarray(PICTURE // (n + 1)) for n in range(3)]
+    for form in ("GIF", "WEBP"):
+        data = encoded(frames[0], form, save_all=True, append_images=frames[1:])
+        with pytest.raises(ImageError, match="holds 3 pages"):
+            decode_image(data, channels=3, dtype="uint8")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", None),
+        (b"BMnothing", "text"),
+        (b"P5 is a text", "PNM"),
+        (b"hello", "text"),
+        (b"\x1f\x8b" + bytes(20), "gzip"),
+        (b"RIFF", "video"),
+    ],
+)
+def test_short_and_odd_beginnings(data: bytes, kind: str | None) -> None:
+    assert kind_of(data) == kind
+
+
+def test_a_bare_dicom_is_known_by_its_elements() -> None:
+    pytest.importorskip("pydicom")
+    assert kind_of(dicom()) == kind_of(dicom()[132:]) == "DICOM"
+    assert summary(["b", "a", "b"]) == "2 b, 1 a"

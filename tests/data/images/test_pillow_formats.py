@@ -1,0 +1,111 @@
+"""Formats of Pillow's whose stored numbers are not 8-bit gray: declared ranges, palettes, inks, alpha."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medzoo.data.errors import ImageError
+from medzoo.data.images.decode import decode_image, read_image
+from tests.data.images.makers import RAMP, encoded
+
+DEEP = (np.arange(256).reshape(16, 16) * 257).astype(np.uint16)
+RGB = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+
+def gray(data: bytes) -> np.ndarray:
+    return decode_image(data, channels=1, dtype="float32")[..., 0]
+
+
+def png(pixels: bytes, width: int, height: int, bits: int, colour: int) -> bytes:
+    """A PNG byte for byte: rows without a filter."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    row = len(pixels) // height
+    rows = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
+    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("top", [255, 1023, 4095, 65535])
+def test_a_pgm_is_scaled_by_its_declared_maximum(top: int) -> None:
+    values = np.arange(256).reshape(16, 16) * top // 255
+    body = values.astype(">u2" if top > 255 else "u1").tobytes()
+    np.testing.assert_allclose(gray(b"P5\n16 16\n%d\n" % top + body), values / top, atol=2e-5)
+    text = " ".join(map(str, values.ravel())).encode()
+    np.testing.assert_allclose(gray(b"P2\n16 16\n%d\n" % top + text), values / top, atol=2e-5)
+
+
+@pytest.mark.parametrize(("mark", "white"), [(b"P1", 0), (b"P4", 0)])
+def test_a_bitmap_of_pnm_has_white_at_zero(mark: bytes, white: int) -> None:
+    bits = np.arange(256).reshape(16, 16) % 3 == 0
+    body = " ".join(map(str, bits.astype(int).ravel())).encode() if mark == b"P1" else np.packbits(bits, axis=-1).tobytes()
+    np.testing.assert_array_equal(gray(mark + b"\n16 16\n" + body), (bits == white).astype(np.float32))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_jpeg_2000_of_8_and_16_bits(bits: int) -> None:
+    values = DEEP if bits == 16 else (DEEP >> 8).astype(np.uint8)
+    np.testing.assert_allclose(gray(encoded(values, "JPEG2000", irreversible=False)), DEEP / 65535, atol=1e-6)
+
+
+def test_jpeg_2000_of_12_bits_is_scaled_by_12() -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    for options in ({"codecformat": "jp2"}, {"codecformat": "j2k"}):
+        data = imagecodecs.jpeg2k_encode(RAMP, level=0, reversible=True, bitspersample=12, **options)
+        np.testing.assert_allclose(gray(data), RAMP / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_gray_png_of_any_depth(bits: int) -> None:
+    values = np.arange(256).reshape(16, 16) * (2**bits - 1) // 255
+    packed = values.astype(">u2").tobytes() if bits == 16 else np.packbits(
+        np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :].reshape(16, -1), axis=-1
+    ).tobytes()  # fmt: skip
+    np.testing.assert_allclose(gray(png(packed, 16, 16, bits, 0)), values / (2**bits - 1), atol=1e-6)
+
+
+def test_gray_and_colour_of_16_bits_beside_alpha() -> None:
+    pair = np.stack([DEEP, np.full_like(DEEP, 9)], axis=-1)
+    np.testing.assert_allclose(gray(png(pair.astype(">u2").tobytes(), 16, 16, 16, 4)), (DEEP >> 8) / 255, atol=1e-6)
+    four = np.concatenate([RGB.astype(np.uint16) * 257, DEEP[..., None]], axis=-1)
+    np.testing.assert_array_equal(decode_image(png(four.astype(">u2").tobytes(), 16, 16, 16, 6), channels=3, dtype="uint8"), RGB)
+
+
+def test_inks_are_pillows_and_an_animated_png_is_its_first_picture() -> None:
+    inks = Image.fromarray(RGB).convert("CMYK")
+    for form in ("JPEG", "TIFF"):
+        data = encoded(inks, form)
+        theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        np.testing.assert_array_equal(decode_image(data, channels=3, dtype="uint8"), theirs)
+    moving = encoded(Image.fromarray(RGB), "PNG", save_all=True, append_images=[Image.fromarray(255 - RGB)], default_image=True)
+    np.testing.assert_array_equal(decode_image(moving, channels=3, dtype="uint8"), RGB)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM"])
+def test_a_cut_file_is_one_line(form: str) -> None:
+    data = encoded(RGB, form)
+    for end in (4, 12, len(data) // 2, len(data) - 12):
+        try:
+            decode_image(data[:end], channels=3, dtype="uint8")
+        except ImageError as error:
+            assert "\n" not in str(error)  # noqa: PT017  # a cut at the very end may take away nothing of the pixels
+            continue
+        assert end > len(data) // 2
+
+
+def test_pillow_images_of_all_modes_are_pixels_or_one_line() -> None:
+    for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBX", "RGBa", "La", "I;16"):
+        image = Image.new(mode, (4, 4))
+        if mode == "F":
+            with pytest.raises(ImageError, match="no declared range"):
+                read_image(image, channels=1, dtype="uint8")
+        else:
+            assert read_image(image, channels=3, dtype="uint8").shape == (4, 4, 3)

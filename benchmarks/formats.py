@@ -1,10 +1,10 @@
-"""How many of pydicom's and nibabel's own test files medzoo reads, and how far the pixels are from those libraries' own functions.
+"""How many of pydicom's and nibabel's own test files medzoo reads, and how far its pixels are from those libraries' own.
 
     python benchmarks/formats.py [--each] [FOLDER ...]
 
-Without folders: the files that lie in the installed packages (nothing is fetched). Gray DICOM is held against `apply_modality_lut`
-and `apply_voi_lut`, scaled by the range they put out (without a window: by the range that medzoo says it took); colour against
-`pixel_array`, palettes against `apply_color_lut`, their upper 8 bits; NIfTI against `as_closest_canonical`.
+Without folders: the files that lie in the installed packages (nothing is fetched). Gray DICOM is held against
+`apply_modality_lut` and `apply_voi_lut`, scaled by the range they put out (without a window: by the range that medzoo says it
+took); colour against `pixel_array`, palettes against `apply_color_lut`, their upper 8 bits; NIfTI against `as_closest_canonical`.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _pydicom(path: Path) -> NDArray[Any] | None:
             ends = ends * float(data.get("RescaleSlope") or 1) + float(data.get("RescaleIntercept") or 0)
             low, high = float(ends.min()), float(ends.max())
     else:
-        out = values.astype(np.float64)
+        out = values.astype(np.float64) * float(data.get("DoseGridScaling", 1))  # no function of pydicom's applies it
         low, high, _ = range_without_window(data, said, str(path))
     gray = np.clip((out - low) / (high - low), 0, 1)
     return 1 - gray if photometric == "MONOCHROME1" else gray

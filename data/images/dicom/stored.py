@@ -13,6 +13,8 @@ from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.dicom.header import whole, word
 from medzoo.data.images.pixels import check_size
 
+GDCM_READS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+"""JPEG lossless, which no other decoder reads. GDCM is asked for nothing else: damaged JPEG-LS makes it end the process."""
 ORDER = ("pillow", "pydicom", "pyjpegls", "pylibjpeg", "gdcm")
 """Which decoder is asked first, of those installed: Pillow's pixels stay the same when others are installed beside it."""
 GRAY = ("MONOCHROME1", "MONOCHROME2")
@@ -32,7 +34,7 @@ def check_header(header: Any, max_pixels: int, name: str) -> None:
         ImageError: Names the file, the element and its value.
     """
     if not any(keyword in header for keyword in PIXELS):
-        raise ImageError(f"{name}: this DICOM file holds no pixels (SOP class {header.get('SOPClassUID', 'unknown')})")
+        raise ImageError(f"{name}: this DICOM file holds no pixels (SOP class {word(header, 'SOPClassUID') or 'unknown'})")
     rows, columns = whole(header, "Rows", name), whole(header, "Columns", name)
     if rows < 1 or columns < 1:
         raise ImageError(f"{name}: its Rows (0028,0010) {rows} and Columns (0028,0011) {columns} leave no pixels")
@@ -107,25 +109,28 @@ def _decoders(header: Any, max_pixels: int, name: str) -> list[str]:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         raise ImageError(f"{name}: its compression {syntax.name} is not read; save it uncompressed") from None
-    plugins = sorted(decoder.available_plugins, key=lambda p: ORDER.index(p) if p in ORDER else len(ORDER))
+    installed = [p for p in decoder.available_plugins if p != "gdcm" or syntax in GDCM_READS]
+    plugins = sorted(installed, key=lambda p: ORDER.index(p) if p in ORDER else len(ORDER))
     if not plugins:
         raise ImageDependencyError(f"{name}: its pixels are compressed ({syntax.name}); pip install 'medzoo[dicom]'")
     try:
         frame = get_frame(header.PixelData, 0, number_of_frames=1)
     except Exception as error:
         raise ImageError(f"{name}: its pixels cannot be decoded ({error or type(error).__name__})") from None
-    size = codestream_size(frame)
-    if size is not None:
-        check_size(*size, max_pixels, name)
+    found = codestream_size(frame)
+    if found is not None:
+        check_size(*found[:2], max_pixels, name)
+    if syntax in GDCM_READS and (found is None or found[2] != 0xC3 or found[:2] != (header.Rows, header.Columns)):
+        raise ImageError(f"{name}: its pixels cannot be decoded (no frame of JPEG lossless of {header.Rows} x {header.Columns})")
     return plugins
 
 
-def codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """Return (height, width) that a JPEG, JPEG-LS or JPEG 2000 stream says of itself; None where it does not."""
+def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Return (height, width, marker) that a JPEG, JPEG-LS or JPEG 2000 stream says of itself; None where it does not."""
     place = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
     if place >= 0 and len(frame) >= place + 24:
         right, bottom, left, top = (int(value) for value in np.frombuffer(frame, ">u4", count=4, offset=place + 8))
-        return max(0, bottom - top), max(0, right - left)
+        return max(0, bottom - top), max(0, right - left), 0x51
     if frame[:2] != b"\xff\xd8":
         return None
     place = 2
@@ -135,6 +140,7 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
             place += 1
             continue
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return int.from_bytes(frame[place + 5 : place + 7], "big"), int.from_bytes(frame[place + 7 : place + 9], "big")
+            height, width = (int.from_bytes(frame[place + at : place + at + 2], "big") for at in (5, 7))
+            return height, width, marker
         place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
     return None

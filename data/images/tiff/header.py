@@ -14,13 +14,15 @@ from medzoo.data.errors import ImageError
 
 TAGS = {
     254: "subfile", 256: "width", 257: "height", 258: "bits", 259: "compression", 262: "photometric", 266: "fill_order",
-    273: "offsets", 274: "orientation", 277: "samples", 279: "counts", 284: "planar", 317: "predictor", 324: "offsets",
-    325: "counts", 332: "ink_set", 338: "extra", 339: "sample_format", 530: "subsampling", 32997: "depth",
+    273: "offsets", 274: "orientation", 277: "samples", 278: "rows", 279: "counts", 284: "planar", 317: "predictor",
+    322: "tile_width", 323: "tile_height", 324: "offsets", 325: "counts", 338: "extra", 339: "sample_format",
+    530: "subsampling", 32997: "depth",
 }  # fmt: skip
 _SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 MAX_PAGES = 10_000
 """Pages that are counted; a chain of more is a loop or a film."""
 PALETTE, RGB, CMYK, YCBCR, LAB = 3, 2, 5, 6, 8
+_MEANT = (0, 1, RGB, PALETTE, CMYK, YCBCR, LAB)
 _EXTRA = {
     1: ((0,), (1,), (2,)), PALETTE: ((), (0,), (2,)), CMYK: ((), (0,), (0, 0)), YCBCR: ((),), LAB: ((),),
     RGB: ((), (0,), (1,), (2,), (0, 0), (1, 0), (2, 0), (0, 0, 0), (1, 0, 0), (2, 0, 0)),
@@ -124,21 +126,36 @@ def read_header(data: bytes, name: str) -> TiffHeader:
         bits = found.get("bits") or (1,)
         bits = bits * samples if len(bits) == 1 else bits
         formats = found.get("sample_format") or (1,)
+        counts = found.get("counts") or [max(0, len(data) - offset) for offset in found["offsets"]]  # old files say none
         header = TiffHeader(
             height=one["height"], width=one["width"], bits=bits, sample_format=formats, photometric=one["photometric"],
             samples=samples, extra=found.get("extra", ()), planar=one.get("planar", 1), compression=one.get("compression", 1),
             orientation=one.get("orientation", 1), fill_order=one.get("fill_order", 1),
             subsampling=found.get("subsampling", (2, 2)), predictor=one.get("predictor", 1), pages=pages, little=little, big=big,
-            segments=tuple(zip(found["offsets"], found.get("counts") or (), strict=False)),
+            segments=tuple(zip(found["offsets"], counts, strict=False)),
         )  # fmt: skip
     except KeyError as error:
         raise ImageError(f"{name}: a damaged TIFF: its first page does not say its {error.args[0]}") from None
     except (struct.error, ValueError, IndexError, OverflowError) as error:
         raise ImageError(f"{name}: a damaged TIFF ({error})") from None
-    if header.height < 1 or header.width < 1 or not 1 <= samples <= 64 or not all(1 <= depth <= 64 for depth in bits):
-        raise ImageError(f"{name}: a damaged TIFF: {header.width} x {header.height} pixels of {samples} samples, {bits[0]} bits")
+    if (
+        not bits
+        or not formats
+        or header.height < 1
+        or header.width < 1
+        or not 1 <= samples <= 64
+        or not all(1 <= depth <= 64 for depth in bits)
+    ):
+        raise ImageError(f"{name}: a damaged TIFF: {header.width} x {header.height} pixels of {samples} samples")
     if one.get("depth", 1) > 1:
         raise ImageError(f"{name}: a TIFF of {one['depth']} planes; save one of them as a file of its own")
+    if header.photometric not in _MEANT:
+        return header
+    rows, across = one.get("tile_height") or one.get("rows") or header.height, one.get("tile_width") or header.width
+    parts = -(-header.height // rows) * -(-header.width // across) * (samples if header.planar == 2 else 1)
+    needed = header.height * header.width * sum(bits) // 8 if header.compression == 1 and header.photometric != YCBCR else 0
+    if parts > len(header.segments) or needed > sum(count for _, count in header.segments):
+        raise ImageError(f"{name}: a TIFF cut short: it holds fewer pixels than its header says")
     if any(offset >= len(data) for offset, _ in header.segments):
         raise ImageError(f"{name}: a TIFF cut short: pixels that its header names lie behind its end")
     return header

@@ -48,6 +48,18 @@ def dicom_data(pixels: NDArray[Any] | None = RAMP, syntax: str = "1.2.840.10008.
     return data
 
 
+def lossless(pixels: NDArray[Any], **tags: Any) -> Any:
+    """A data set whose 12-bit pixels are compressed by JPEG lossless."""
+    import imagecodecs
+    from pydicom.encaps import encapsulate
+
+    data = dicom_data(pixels, **tags)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
+    data.PixelData = encapsulate([imagecodecs.ljpeg_encode(pixels, bitspersample=12)])
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    return data
+
+
 def written(data: Any, preamble: bool = True) -> bytes:
     """The bytes of a data set; without the preamble, mark and meta information if asked."""
     import pydicom

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageError
 from medzoo.data.images.decode import decode_image
 from medzoo.data.images.dicom.decode import assumed_range
-from tests.data.images.makers import RAMP, dicom, dicom_data, encoded, item, replaced, written
+from tests.data.images.makers import RAMP, dicom, dicom_data, encoded, item, lossless, replaced, written
 
 pydicom = pytest.importorskip("pydicom")
 PLACES = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -365,6 +365,17 @@ def test_compressed_values_are_those_that_were_compressed(syntax: str, module: s
     data = dicom_data(large, **SEEN)
     data.compress(syntax)
     np.testing.assert_array_equal(gray(written(data)), gray(dicom(large, **SEEN)))
+
+
+def test_jpeg_lossless_is_what_was_compressed_and_a_frame_of_another_kind_is_never_given_to_gdcm() -> None:
+    pytest.importorskip("imagecodecs")
+    pytest.importorskip("gdcm")
+    large = np.kron(RAMP, np.ones((4, 4), np.uint16))
+    np.testing.assert_array_equal(gray(written(lossless(large, **SEEN))), gray(dicom(large, **SEEN)))
+    other = dicom_data(large)
+    other.compress("1.2.840.10008.1.2.4.80")
+    other.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
+    assert "no frame of JPEG lossless of 64 x 64" in line(written(other))
 
 
 def test_a_missing_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,18 @@ def test_a_damaged_or_cut_tiff_is_one_line(data: bytes) -> None:
     assert re.search("damaged|cut short|truncated|limit", line(data, window=(0, 1)))
 
 
+def test_a_header_of_more_rows_than_the_file_holds_is_not_filled_with_black() -> None:
+    tall = {256: 16, 257: 4000, 258: 8, 259: 1, 262: 1, 277: 1}
+    assert "holds fewer pixels" in line(ifd({**tall, 278: 16}, bytes(256)))
+    assert "holds fewer pixels" in line(ifd({**tall, 278: 4000}, bytes(256)))
+
+
+def test_a_tiff_that_does_not_count_its_bytes_is_read() -> None:
+    data = ifd({256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1, 278: 16}, (DEEP >> 8).astype(np.uint8).tobytes())
+    uncounted = data.replace(struct.pack("<HHI", 279, 4, 1), struct.pack("<HHI", 65000, 4, 1))
+    np.testing.assert_array_equal(gray(uncounted), gray(data))
+
+
 # 15: intact kinds
 
 

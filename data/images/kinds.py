@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 PLANE = ("PNG", "JPEG", "TIFF", "BMP", "DICOM", "WEBP", "GIF", "JPEG2000", "PNM")
 """Kinds that hold an image of one plane and are read."""
@@ -64,7 +65,7 @@ def is_bare_dicom(head: bytes) -> bool:
     """Whether a file begins with DICOM elements at once, without preamble and mark, as ACR-NEMA's did."""
     if len(head) < 16:
         return False
-    order = "little" if head[1] == 0 else "big"
+    order: Literal["little", "big"] = "little" if head[1] == 0 else "big"
     group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
     if group not in (0x0002, 0x0008) or element > 0x0070:
         return False

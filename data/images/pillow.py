@@ -128,7 +128,7 @@ def _undo_shift(pixels: NDArray[Any], data: bytes) -> int:
     bits = (data[place + 42] & 0x7F) + 1 if 0 <= place < len(data) - 42 else 16  # Ssiz of the first component
     if 8 < bits < 16:
         np.right_shift(pixels, 16 - bits, out=pixels)
-        return 2**bits - 1
+        return int(2**bits) - 1
     return 65535
 
 

@@ -42,7 +42,8 @@ def to_rgb(header: Any, stored: NDArray[Any], name: str) -> NDArray[np.uint8]:
 def to_eight_bit(colour: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """Return colours of any depth as 8 bits: the upper ones of deeper colours; of shallower ones the range is spread."""
     if bits >= 8:
-        return (colour >> (bits - 8)).astype(np.uint8)
+        upper: NDArray[np.uint8] = (colour >> (bits - 8)).astype(np.uint8)
+        return upper
     return np.round(colour.astype(np.float32) * (255 / (2**bits - 1))).astype(np.uint8)
 
 

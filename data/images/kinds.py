@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -69,12 +70,21 @@ def is_bare_dicom(head: bytes) -> bool:
     group, element = int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order)
     if group not in (0x0002, 0x0008) or element > 0x0070:
         return False
-    return head[4:6] in _VALUE_KINDS or int.from_bytes(head[4:8], order) <= 256
+    if head[4:6] in _VALUE_KINDS:
+        return True
+    length = int.from_bytes(head[4:8], order)  # without kinds of values: a length, and behind it the next element
+    after = 8 + length
+    if length > 256 or length % 2 or (element == 0 and length != 4) or len(head) < after + 4:
+        return False
+    following = (int.from_bytes(head[after : after + 2], order), int.from_bytes(head[after + 2 : after + 4], order))
+    return (group, element) < following <= (0x0028, 0xFFFF) and following[0] % 2 == 0
 
 
 def file_kind(path: Path) -> str | None:
     """Return the kind of the file at a path, as `kind_of`; None where it cannot be read."""
     try:
+        if not path.is_file():  # a pipe would never end
+            return None
         with path.open("rb") as file:
             return kind_of(file.read(HEAD))
     except OSError:
@@ -98,7 +108,7 @@ def described(head: bytes, name: str) -> str:
 
 def summary(kinds: Sequence[str]) -> str:
     """Return kinds with their counts, the most frequent first, as text: `4 AVIF, 2 text`."""
-    counts = {kind: list(kinds).count(kind) for kind in dict.fromkeys(kinds)}
+    counts = Counter(kinds)
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 

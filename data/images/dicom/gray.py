@@ -82,7 +82,10 @@ def _modality(header: Any, said: Any, stored: NDArray[Any], name: str) -> NDArra
     slope, intercept = _rescale(said, name)
     if (slope, intercept) == (1, 0):
         return stored
-    return stored.astype(np.float64) * slope + intercept
+    values: NDArray[np.float64] = stored.astype(np.float64) * slope + intercept
+    if not np.isfinite(values).all():
+        raise ImageError(f"{name}: its RescaleSlope (0028,1053) {slope:g} takes its values beyond all numbers")
+    return values
 
 
 def _rescale(said: Any, name: str) -> tuple[float, float]:

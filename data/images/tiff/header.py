@@ -28,6 +28,8 @@ _EXTRA = {
     RGB: ((), (0,), (1,), (2,), (0, 0), (1, 0), (2, 0), (0, 0, 0), (1, 0, 0), (2, 0, 0)),
 }  # fmt: skip
 """Extra samples that Pillow knows, of each photometric interpretation."""
+_BY_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+"""Compressions that Pillow's wheels read: of fax, LZW, JPEG, deflate, PackBits, LZMA, Zstandard."""
 _PLAIN = (1, 5, 8, 32946, 32773)
 """Compressions without loss that every Pillow reads: none, LZW, deflate (two numbers), PackBits."""
 
@@ -88,7 +90,9 @@ class TiffHeader:
     def by_pillow(self) -> bool:
         """Whether Pillow reads such a file, and rightly (held against tifffile in the tests)."""
         same = len(set(self.bits)) == 1 and len(set(self.sample_format)) == 1 and self.kind in (1, 2, 3)
-        if not same or (self.big and not self.little) or (self.planar != 1 and (self.depth != 8 or self.samples == 1)):
+        if not same or (self.big and not self.little) or self.compression not in _BY_PILLOW:
+            return False
+        if self.planar != 1 and (self.depth != 8 or self.photometric != RGB):
             return False
         if self.photometric in (0, 1) and self.samples == 1:
             if self.kind == 1 and self.depth in (1, 2, 4, 8):

@@ -43,6 +43,8 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
         raise ImageError(f"{name}: an intact TIFF, but {kind} is not read; save it as gray or RGB")
     if len(set(header.bits)) > 1 or len(set(header.sample_format)) > 1 or header.kind not in (1, 2, 3):
         raise ImageError(f"{name}: a TIFF of {header.bits} bits in sample formats {header.sample_format} is not read")
+    if header.photometric in (0, 1) and header.samples > 2:
+        raise ImageError(f"{name}: a TIFF of {header.samples} channels, of which none is said to be the image; save one as gray")
     values = _samples(data, header, name)
     if not np.isfinite(values).all():
         raise ImageError(f"{name}: holds NaN or infinite values")

@@ -162,4 +162,7 @@ def test_short_and_odd_beginnings(data: bytes, kind: str | None) -> None:
 def test_a_bare_dicom_is_known_by_its_elements() -> None:
     pytest.importorskip("pydicom")
     assert kind_of(dicom()) == kind_of(dicom()[132:]) == "DICOM"
+    for numbers in ([2, 0, 0, 0], [8, 1, 2, 3], [2, 4, 0, 0], [8, 2, 8, 2]):  # arrays of small numbers are none
+        assert kind_of(np.array(numbers * 9, "<i4").tobytes()) is None
+        assert kind_of(np.array(numbers * 9, "<i2").tobytes()) is None
     assert summary(["b", "a", "b"]) == "2 b, 1 a"

@@ -170,6 +170,24 @@ def test_a_tiff_that_does_not_count_its_bytes_is_read() -> None:
     np.testing.assert_array_equal(gray(uncounted), gray(data))
 
 
+def test_channels_that_nothing_explains_are_not_dropped() -> None:
+    for shape, planar in (((16, 16, 5), "contig"), ((5, 16, 16), "separate")):
+        data = tiff(np.zeros(shape, np.uint8), photometric="minisblack", planarconfig=planar)
+        assert "a TIFF of 5 channels" in line(data)
+
+
+@pytest.mark.parametrize("compression", ["lzma", "zstd", "lzw", "packbits", "jpeg2000", "jpegxl", "lerc", "webp"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_compressions_without_loss_change_nothing(compression: str, dtype: type) -> None:
+    if compression == "webp":
+        colours = (COLOURS >> 8).astype(np.uint8)
+        data = tiff(colours, photometric="rgb", compression="webp", compressionargs={"lossless": True})
+        np.testing.assert_array_equal(decode_image(data, channels=3, dtype="uint8"), colours)
+        return
+    values = DEEP if dtype == np.uint16 else (DEEP >> 8).astype(np.uint8)
+    np.testing.assert_allclose(gray(tiff(values, compression=compression)), values / np.iinfo(dtype).max, atol=1e-6)
+
+
 # 15: intact kinds
 
 

@@ -256,7 +256,6 @@ def test_a_number_that_is_none_is_named_with_its_file(tag: str) -> None:
         ({"PixelData": None}, "holds no pixels"),
         ({"RescaleSlope": "1e308", "RescaleIntercept": 0}, "beyond all numbers"),
         ({"Rows": 300}, "cannot be decoded"),
-        ({"RescaleSlope": "1e308", "RescaleIntercept": 0}, "beyond all numbers"),
         ({"VOILUTSequence": [item(LUTDescriptor=[9, 0, 16], LUTData=b"\1\0\2\0")]}, "look-up table (LUTDescriptor, LUTData)"),
         ({"ModalityLUTSequence": [item(LUTDescriptor=[2, 0, 16])]}, "look-up table"),
     ],

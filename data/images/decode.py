@@ -181,7 +181,7 @@ def _read(path: Path, name: str) -> bytes:
 def _decode(data: bytes, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
     """Return (H, W, C), uint8 or float32, of encoded bytes, by the library that reads their kind."""
     kind = kind_of(data[:HEAD])
-    if kind == "DICOM" or (kind is None and name.lower().endswith((".dcm", ".dicom"))):
+    if kind in ("DICOM", "DICOM without pixels") or (kind is None and name.lower().endswith((".dcm", ".dicom"))):
         return decode_dicom(data, name, window, max_pixels)
     header = None
     if kind == "TIFF":

@@ -24,7 +24,6 @@ HEAD = 1024
 """How many bytes `kind_of` wants: the mark of a NIfTI file stands at 344, and may have to be unpacked."""
 
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
-    (128, b"DICM", "DICOM"),  # first: before it may stand another file's header, as of a TIFF with the same pixels
     (0, b"\x89PNG\r\n\x1a\n", "PNG"), (0, b"\xff\xd8\xff", "JPEG"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"),
     (0, b"II+\0", "TIFF"), (0, b"MM\0+", "TIFF"), (0, b"GIF87a", "GIF"), (0, b"GIF89a", "GIF"),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"), (0, b"\xff\x4f\xff\x51", "JPEG2000"),
@@ -35,6 +34,10 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "git-lfs pointer"), (0, b"\0\x05\x16\x07", "macOS metadata"), (0, b"BEGIN", "text"),
 )  # fmt: skip
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC"}
+_WITHOUT_PIXELS = (
+    "1.2.840.10008.1.3.10",  # DICOMDIR; below: waveforms, presentation states, reports, documents, structures and plans
+    *(f"1.2.840.10008.5.1.4.1.1.{part}" for part in ("9.", "11.", "88.", "104.", "481.3", "481.5", "481.8")),
+)
 _VALUE_KINDS = frozenset((b"UI", b"CS", b"UL", b"LO", b"SH", b"DA", b"TM", b"UN", b"IS", b"AE", b"OB", b"PN", b"LT", b"ST"))
 
 
@@ -44,6 +47,8 @@ def kind_of(head: bytes) -> str | None:
     Args:
         head: Its first `HEAD` bytes, or all.
     """
+    if head[128:132] == b"DICM":  # first: before it may stand another file's header, as of a TIFF with the same pixels
+        return _dicom_kind(head)
     for place, mark, kind in _MARKS:
         if head[place : place + len(mark)] == mark:
             return kind
@@ -110,6 +115,14 @@ def summary(kinds: Sequence[str]) -> str:
     """Return kinds with their counts, the most frequent first, as text: `4 AVIF, 2 text`."""
     counts = Counter(kinds)
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _dicom_kind(head: bytes) -> str:
+    """Return whether a DICOM file is of a class that holds images, by its meta information."""
+    place = head.find(b"\x02\x00\x02\x00UI", 132)
+    length = int.from_bytes(head[place + 6 : place + 8], "little")
+    name = head[place + 8 : place + 8 + length].strip(b"\0 ").decode("ascii", "replace") if place > 0 else ""
+    return "DICOM without pixels" if name.startswith(_WITHOUT_PIXELS) else "DICOM"
 
 
 def _packed(head: bytes) -> str:

@@ -13,7 +13,7 @@ from medzoo.data.images.decode import decode_image
 from medzoo.data.images.kinds import kind_of, summary
 from medzoo.data.images.listing import find_images, images_below, list_images
 from medzoo.data.registry import load_dataset
-from tests.data.images.makers import dicom, encoded, nifti
+from tests.data.images.makers import dicom, dicom_data, encoded, nifti, written
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 READ = {
@@ -157,6 +157,15 @@ def test_an_animation_of_several_pictures_says_so(tmp_path: Path) -> None:
 )
 def test_short_and_odd_beginnings(data: bytes, kind: str | None) -> None:
     assert kind_of(data) == kind
+
+
+def test_dicom_objects_without_pixels_are_left_out_and_counted(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    for name, uid in {"DICOMDIR": "1.2.840.10008.1.3.10", "SR000001": "1.2.840.10008.5.1.4.1.1.88.33", "IM000001": None}.items():
+        data = dicom_data()
+        data.SOPClassUID = uid or data.SOPClassUID  # pydicom writes it into the meta information
+        (tmp_path / name).write_bytes(written(data))
+    assert images_below(tmp_path) == (["IM000001"], ["DICOM without pixels"] * 2)
 
 
 def test_a_bare_dicom_is_known_by_its_elements() -> None:

@@ -94,7 +94,7 @@ def load(
     else:
         table["split"] = hash_split(table["group"], salt=f"folder/{folder.name}/{seed}", fractions=(0.0, test_fraction))
     absent = [name for name in space.names if name not in classes]
-    notes = (f"no image of {', '.join(absent)}",) if absent else ()
+    notes: tuple[str, ...] = (f"no image of {', '.join(absent)}",) if absent else ()
     if left_out:
         notes += (f"left out: {summary(left_out)} (not images that are read here)",)
     reader = FileReader(folder, channels=channels, window=low_high(window, "window"))

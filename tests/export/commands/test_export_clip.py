@@ -129,9 +129,14 @@ def test_an_open_clip_folder_runs_zero_shot_trains_and_exports(tmp_path: Path, c
     (tmp_path / "photos").mkdir()
     for number in range(3):
         Image.new("RGB", (30, 20 + number), (80 * number, 40, 90)).save(tmp_path / "photos" / f"{number}.png")
+    (tmp_path / "photos" / "x.heic").write_bytes(b"\0\0\0\x1cftypheic" + bytes(20))
+    (tmp_path / "photos" / "list.csv").write_text("a,b")
+    (tmp_path / "photos" / "._0.png").write_bytes(b"\0\x05\x16\x07")
     assert main(["zeroshot", model, f"images=[{tmp_path / 'photos'}]", "classes=[nevus,melanoma]", "json=true"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.out.splitlines()]
     assert [Path(line["image"]).name for line in lines] == ["0.png", "1.png", "2.png"]
+    assert "note: left out: 1 HEIC, 1 csv (not images that are read here)" in captured.err
     run = tmp_path / "run"
     assert main(["train", *TINY, model, "evaluate=false", f"run={run}"]) == 0
     folder.rename(tmp_path / "moved")  # the run needs it no more

@@ -45,6 +45,8 @@ class DatasetInfo:
         notes: Traps and limits worth a line in every report.
         population: Whose groups these are: datasets of one population that share a group's name share the patient. None: the
             registry name, for all variants and options.
+        populations: Keys of whose groups a user's own data are, beside or in place of that name: where they lie and what they
+            hold, as hashes (see `medzoo.data.splits.populations`). Kept in no spec.
     """
 
     name: str
@@ -61,6 +63,7 @@ class DatasetInfo:
     value_type: str = "uint8"
     notes: tuple[str, ...] = ()
     population: str | None = None
+    populations: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a model's spec and a report keep of the dataset (JSON-ready)."""

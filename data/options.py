@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from medzoo.data.errors import ConfigError, UnknownNameError
@@ -76,6 +77,64 @@ def one_text(value: Any, option: str) -> str | None:
         remedy = f"data.{option}={words[0]}" if len(words) == 1 else "one of them"
         raise ConfigError(f"data.{option}=[{', '.join(words)}] is a list; give {remedy}")
     return _text(value, option)
+
+
+def text_mapping(value: Any, option: str) -> dict[str, str]:
+    """Return an option that gives words for words, numbers taken as their text; a word for which there is null gives no text.
+
+    Args:
+        value: What the user gave, or None.
+        option: The option's name, for messages.
+
+    Raises:
+        ConfigError: If it is no mapping, or holds something that is neither text nor a number.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"data.{option}={_shown(value)} is no mapping; give words for words, data.{option}={{word: meaning}}")
+    return {_text(word, option): "" if meaning is None else _text(meaning, option) for word, meaning in value.items()}
+
+
+def require_numbers(whole: Mapping[str, object], shares: Mapping[str, object]) -> None:
+    """Refuse what is no number for options that are: option → value.
+
+    Args:
+        whole: Options that are whole numbers.
+        shares: Options that are numbers of any kind.
+
+    Raises:
+        ConfigError: If one is something else; names it.
+    """
+    for option, value in whole.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise ConfigError(f"data.{option}={_shown(value)} is no whole number")
+    for option, value in shares.items():
+        if not _is_number(value):
+            raise ConfigError(f"data.{option}={_shown(value)} is no number")
+
+
+def local_path(value: Any, option: str) -> Path:
+    """Return an option that is a place on this machine, `~` as the home; it need not be there.
+
+    Args:
+        value: What the user gave.
+        option: The option's name, for messages.
+
+    Raises:
+        ConfigError: If it is no text, or no place at all (too long, not permitted).
+    """
+    if not isinstance(value, str | Path):
+        raise ConfigError(f"data.{option}={_shown(value)} is no path")
+    try:
+        path = Path(value).expanduser()
+        path.exists()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"data.{option}={str(value)[:80]} cannot be read ({error.args[-1]})") from None
+    return path
 
 
 def _text(word: Any, option: str) -> str:

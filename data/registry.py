@@ -24,13 +24,15 @@ PLACES = ("root", "packed")
 _BUILT_IN = {
     "chestxray14": "medzoo.data.datasets.chestxray14.load",
     "derm1m": "medzoo.data.datasets.derm1m.load",
-    "folder": "medzoo.data.datasets.folder",
+    "folder": "medzoo.data.datasets.folder.load",
     "medmnist": "medzoo.data.datasets.medmnist.load",
     "olives": "medzoo.data.datasets.olives.load",
     "phantom": "medzoo.data.datasets.phantom.load",
     "scin": "medzoo.data.datasets.scin.load",
     "table": "medzoo.data.datasets.table.load",
 }
+_ANEW = {"folder": "split them anew with data.split=group, or ", "table": "split them anew with data.split=null, or "}
+"""What else may be done about a split of the user's own that cuts groups."""
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
@@ -91,13 +93,19 @@ def load_dataset(
     """
     from dataclasses import replace
 
+    from medzoo.data.options import require_numbers
     from medzoo.data.splits.draws import draw_fold, draw_fraction, draw_shots
     from medzoo.data.splits.groups import carve_val, shared_groups
+    from medzoo.data.splits.stratified import carve_val_by_class, val_notes
 
     if (folds is None) != (fold is None):
         raise ConfigError("data.folds and data.fold belong together: how many, and which of them is val")
     if shots is not None and fraction is not None:
         raise ConfigError("data.shots and data.fraction exclude each other; give one")
+    require_numbers(
+        {"split_seed": split_seed, "draw_seed": draw_seed, **_given(folds=folds, fold=fold, shots=shots)},
+        {"val_fraction": val_fraction, **_given(fraction=fraction)},
+    )
     module = _module(name)
     accepted = [p for p in inspect.signature(module.load).parameters if p != "options"]
     for option in options:
@@ -120,26 +128,52 @@ def load_dataset(
         group, splits = next(iter(shared.items()))
         raise DatasetError(
             f"{title}: {len(shared)} {dataset.info.split_unit} groups stand in several splits (such as {group!r} "
-            f"in {' and '.join(splits)}); allow it by name with data.allow_shared_groups=true"
+            f"in {' and '.join(splits)}); {_ANEW.get(name, '')}allow it by name with data.allow_shared_groups=true"
         )
     notes: list[str] = []
+    rule = options.get("split_rule") or _default(module, "split_rule") or 1
     if folds is not None and fold is not None:
         table = draw_fold(table, labels, folds, fold, salt=f"{name}/folds/{draw_seed}")
     elif "val" not in set(table["split"]) and "train" in set(table["split"]):
-        table = carve_val(table, val_fraction, salt=f"{name}/val/{split_seed}")
+        if rule == 1:
+            table = carve_val(table, val_fraction, salt=f"{name}/val/{split_seed}")
+        else:
+            table = carve_val_by_class(table, labels, val_fraction, split_seed)
     if shots is not None:
         if labels is None:
             raise ConfigError(f"data.shots counts samples a class, and {title} has no labels; use data.fraction")
         table, notes = draw_shots(table, labels, shots, salt=f"{name}/shots/{draw_seed}")
     if fraction is not None:
         table = draw_fraction(table, labels, fraction, salt=f"{name}/fraction/{draw_seed}")
-    if table is not dataset.table:
+    if dataset.info.populations and rule != 1:
+        notes += val_notes(table, labels)
+    if table is not dataset.table or notes:
         info = replace(dataset.info, notes=(*dataset.info.notes, *notes))
         dataset = replace(dataset, table=table, info=info)
     dataset.options.update(name=name, **options)
     dataset.options.update(val_fraction=val_fraction, split_seed=split_seed, allow_shared_groups=allow_shared_groups)
     dataset.options.update(folds=folds, fold=fold, shots=shots, fraction=fraction, draw_seed=draw_seed, packed=packed)
     return dataset
+
+
+def earlier_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a dataset's options as a run keeps them, with what was true of those that a run of an earlier medzoo does not have.
+
+    Args:
+        options: With `name`.
+    """
+    module = _module(str(options["name"]))
+    return {"split_rule": 1, **options} if _default(module, "split_rule") is not None else options
+
+
+def _given(**options: object) -> dict[str, object]:
+    return {option: value for option, value in options.items() if value is not None}
+
+
+def _default(module: ModuleType, option: str) -> Any:
+    """Return an option's default; None if the dataset does not have it."""
+    parameter = inspect.signature(module.load).parameters.get(option)
+    return None if parameter is None else parameter.default
 
 
 def _module(name: str) -> ModuleType:

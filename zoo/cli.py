@@ -100,9 +100,15 @@ def _train(arguments: Sequence[str]) -> int:
     from medzoo.settings.compose import compose_config
 
     config = compose_config("train", overrides, folder)
+    # A wrong column or a missing file is found before torch and its kin are imported, which takes seconds.
+    from medzoo.data.registry import load_dataset
+    from medzoo.settings.compose import typed
+    from medzoo.settings.schema import TrainConfig
+
+    dataset = load_dataset(**typed(TrainConfig, config).data)
     from medzoo.commands.train import main as train
 
-    train(config)
+    train(config, dataset)
     return 0
 
 

@@ -16,6 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.audit.greys import ENOUGH, share_used, warning_lines
+from medzoo.data.audit.table_facts import (
+    alike,
+    beside_labels,
+    contradictions,
+    fact_lines,
+    left_out,
+    unknown_patient,
+    unlearnt,
+)
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import MedzooError
@@ -69,9 +78,9 @@ def audit(
         advance: Called with the number of images done since the last call.
 
     Returns:
-        A JSON-ready report: `counts, files, images, labels, subgroups, leakage, notes`, `warnings`, one line for each thing to
-        look at, and `problems`, one for each that is wrong. Near-identical pairs are listed, not counted as wrong: films of one
-        region look alike.
+        A JSON-ready report: `counts, files, images, labels, subgroups, leakage, notes`, what `table_facts` tells, `warnings`, one
+        line for each thing to look at, and `problems`, one for each that is wrong. Near-identical pairs are listed, not counted as
+        wrong: films of one region look alike. So are names that look alike, and labels of one image that differ: annotators may.
     """
     facts, places = _look_at_images(dataset, images, deep, workers, advance)
     report: dict[str, Any] = {
@@ -85,6 +94,12 @@ def audit(
         "labels": _labels(dataset),
         "subgroups": {column: _levels(dataset, column) for column in dataset.subgroups},
         "leakage": _leakage(dataset, facts, places, deep),
+        "left_out": left_out(dataset.info.notes),
+        "alike": alike(dataset),
+        "contradictions": contradictions(dataset, {key: seen.digest for key, seen in facts.items()}),
+        "beside_labels": beside_labels(dataset),
+        "unlearnt": unlearnt(dataset),
+        "unknown_patient": unknown_patient(dataset),
         "notes": list(dataset.info.notes),
     }
     report["warnings"] = warning_lines(report["images"])
@@ -272,6 +287,9 @@ def _problems(report: Mapping[str, Any], partial: bool) -> list[str]:
     found += [f"file {file['name']} {file['status']}" for file in report["files"] if file["status"].startswith("differs")]
     if report["images"]["unreadable"]:
         found.append(f"{report['images']['unreadable']} images cannot be read: {report['images']['listed'][0]['error']}")
+    if not partial and (gone := report["left_out"]) and gone["share"] > 0.5:
+        share = f"{gone['samples']} of {gone['of']} samples ({gone['share']:.1%})"
+        found.append(f"{share} are left out: {gone['files']} image files are missing")
     leakage = report["leakage"]
     if leakage["groups"]:
         found.append(f"{leakage['groups']} {report['split_unit']} groups stand in several splits")
@@ -320,6 +338,7 @@ def as_lines(report: Mapping[str, Any]) -> Sequence[str]:
         lines.append(
             f"look at the {leakage['near']} near-identical pairs, such as {first[0]} and {first[1]}: one patient, or alike?"
         )
+    lines += fact_lines(report)
     lines += [f"note: {note}" for note in report["notes"]]
     lines += [f"WARNING: {warning}" for warning in report["warnings"]]
     beside = ", but look at the warnings" if report["warnings"] else ""

@@ -2,7 +2,8 @@
 
 A run directory keeps a record of the samples and groups of its training and validation, its own and those of the runs it started
 from, as hashes: it names no patient, and needs no earlier data to be there. Names are hashed within their population
-(`DatasetInfo.population`); image files of the user's own are also known by where they lie, whatever table lists them.
+(`DatasetInfo.population`), those of a user's own tables and folders within where they lie and what they hold (`populations`).
+Image files are also known by where they lie, whatever table lists them. Equal names in other data give a note.
 """
 
 from __future__ import annotations
@@ -86,11 +87,12 @@ def read_record(run: str | Path) -> LearntFrom:
 
 def record(dataset: Dataset) -> LearntFrom:
     """Return what a network learns from that is trained on a dataset's train split and validated on its val split."""
-    train, val = (np.unique(_keys(dataset, dataset.rows(split))) for split in ("train", "val"))
+    rows = [dataset.rows(split) for split in ("train", "val")]
+    train, val = (np.unique(np.append(_keys(dataset, part).ravel(), _names(part))) for part in rows)
     return LearntFrom(train, val)
 
 
-def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[str]) -> Dataset:
+def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[str], *, own: bool = False) -> Dataset:
     """Hold a dataset's splits against what a network has learnt from before.
 
     What chose an epoch before (val) may choose one again, but not be tested on.
@@ -99,6 +101,7 @@ def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[st
         dataset: What the network is validated or tested on now.
         learnt: What it has learnt from.
         splits: Those that are looked at: val, test.
+        own: The network is trained on this dataset: what its splits share with one another is looked at first.
 
     Returns:
         The dataset; where `data.allow_shared_groups=true` allows it, or nothing could be compared, with a note for reports.
@@ -107,42 +110,84 @@ def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[st
         DatasetError: If a sample or its group was learnt from before and that is not allowed.
     """
     notes = [] if learnt.complete else [NOT_RECORDED]
-    unit = dataset.info.split_unit
+    unit, allowed = dataset.info.split_unit, dataset.options.get("allow_shared_groups")
+    itself = record(dataset) if own else NOTHING
     for split in splits:
         if split not in ("val", "test"):
             continue
         rows = dataset.rows(split)
-        seen = learnt.train if split == "val" else np.union1d(learnt.train, learnt.val)
-        known = np.isin(_keys(dataset, rows), seen).any(axis=1)
-        groups = sorted(set(rows["group"].to_numpy()[known]))
-        if not groups:
-            continue
-        what = f"{len(groups)} {unit} groups of the {split} split (such as {groups[0]!r})"
-        if not dataset.options.get("allow_shared_groups"):
-            raise DatasetError(
-                f"{dataset.info.name}: the network has learnt from {what} before; take the split options that it was trained "
-                "with, or allow it by name with data.allow_shared_groups=true"
-            )
-        notes.append(f"the network has learnt from {what} before: results are optimistic")
+        keys, names = _keys(dataset, rows, earlier=True), rows["group"].to_numpy()
+        shared = np.isin(keys, _seen(itself, split)).any(axis=1)
+        known = np.isin(keys, _seen(learnt, split)).any(axis=1) & ~shared
+        namesakes = np.isin(_names(rows), _seen(learnt, split)) & ~shared & ~known
+        if shared.any():
+            what = f"{_named(unit, split, names[shared])} have a sample, group or image in a split that is learnt from, too"
+            if not allowed:
+                raise DatasetError(
+                    f"{dataset.info.name}: {what}; name what no split may cut (such as data.group), or allow it by name with "
+                    "data.allow_shared_groups=true"
+                )
+            notes.append(f"{what}: results are optimistic")
+        if known.any():
+            what = _named(unit, split, names[known])
+            if not allowed:
+                raise DatasetError(
+                    f"{dataset.info.name}: the network has learnt from {what} before; take the split options that it was trained "
+                    "with, or allow it by name with data.allow_shared_groups=true"
+                )
+            notes.append(f"the network has learnt from {what} before: results are optimistic")
+        if namesakes.any() and unit != "image" and dataset.info.populations:
+            what = _named(unit, split, names[namesakes])
+            notes.append(f"{what} bear names that the network has learnt from in other data: are they the same?")
     if not notes:
         return dataset
     return replace(dataset, info=replace(dataset.info, notes=(*dataset.info.notes, *notes)))
 
 
-def _keys(dataset: Dataset, rows: pd.DataFrame) -> Keys:
-    """Return (N, J) hashes by which rows are known: their group, their name, and what makes their images the same."""
-    population = dataset.info.population or str(dataset.options.get("name", dataset.info.name))
-    names = [
-        [f"{population}\x1fgroup\x1f{group}" for group in rows["group"]],
-        [f"{population}\x1fsample\x1f{sample}" for sample in rows["sample_id"]],
-    ]
-    reader = dataset.reader
+def _seen(learnt: LearntFrom, split: str) -> Keys:
+    """Return what must not stand in a split: what chose an epoch may choose one again."""
+    return learnt.train if split == "val" else np.union1d(learnt.train, learnt.val)
+
+
+def _named(unit: str, split: str, groups: NDArray[np.object_]) -> str:
+    found = sorted(set(groups))
+    return f"{len(found)} {unit} groups of the {split} split (such as {found[0]!r})"
+
+
+def _names(rows: pd.DataFrame) -> Keys:
+    """Return (N,) hashes of the groups' names, whosever they are."""
+    return _hashes([f"\x1fname\x1f{group}" for group in rows["group"]])
+
+
+def _keys(dataset: Dataset, rows: pd.DataFrame, *, earlier: bool = False) -> Keys:
+    """Return (N, J) hashes by which rows are known: their group, their name, and what makes their images the same.
+
+    Args:
+        dataset: Whose rows they are.
+        rows: Of its table.
+        earlier: As an earlier medzoo recorded them, too: a user's own data by the name of the file or folder alone.
+    """
+    info = dataset.info
+    population = info.population or str(dataset.options.get("name", info.name))
+    groups, samples = rows["group"], rows["sample_id"]
+    names = []
+    for key in info.populations:
+        # Rows of two tables in one folder may bear the same numbers: their images tell them apart, and their patients.
+        if not key.startswith("root/"):
+            names.append([f"{key}\x1fsample\x1f{sample}" for sample in samples])
+        if info.split_unit != "image" or not key.startswith("root/"):
+            names.append([f"{key}\x1fgroup\x1f{group}" for group in groups])
+    if earlier or not info.populations:
+        names.append([f"{population}\x1fgroup\x1f{group}" for group in groups])
+        names.append([f"{population}\x1fsample\x1f{sample}" for sample in samples])
+    whose = info.populations[-1] if info.populations else population
+    reader, own = dataset.reader, [f"{whose}\x1fsample\x1f{sample}" for sample in samples]
     seen = [reader.images(*values) for values in zip(*(rows[column] for column in reader.columns), strict=True)]
     for view in range(len(reader.columns) if reader.views else 1):
         places = [reader.identity(*images[view]) if view in images else None for images in seen]
         if any(place is not None for place in places):
             # A view that is not there is known by its sample.
-            names.append([own if place is None else place for place, own in zip(places, names[1], strict=True)])
+            names.append([sample if place is None else place for place, sample in zip(places, own, strict=True)])
     return np.stack([_hashes(part) for part in names], axis=1)
 
 

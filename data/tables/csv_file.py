@@ -7,13 +7,9 @@ knows what is wrong and where. A quoted cell may span several lines, so records 
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import Path
-from typing import IO, cast
+from itertools import chain, pairwise
 
 import numpy as np
 import pandas as pd
@@ -21,8 +17,9 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from medzoo.data.errors import DatasetError
+from medzoo.data.tables.text_file import TextFile
+from medzoo.data.tables.words import clean
 
-UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
 SHOWN = 80
 """Characters of a cell that a message shows."""
 
@@ -34,7 +31,8 @@ class Header:
     """The header of a CSV file.
 
     Attributes:
-        cells: Column names; empty where a column has none, as those of commas at the ends of lines.
+        cells: Column names; empty where a column has none, as those of commas at the ends of lines, or the first one that
+            pandas and R write: the names of rows.
         record: Which record it is, from 0.
         line: The line on which it ends, from 1.
         longer: Whether the first row has more cells, the last ones empty: then every row must have them.
@@ -45,23 +43,46 @@ class Header:
     line: int
     longer: bool
 
+    @property
+    def first(self) -> int:
+        """Place of the first column that has a name; those before it hold the names of rows."""
+        return next((place for place, name in enumerate(self.cells) if name), len(self.cells))
 
-def read_header(path: Path) -> Header | None:
+
+def read_header(file: TextFile) -> Header | None:
     """Return the header of a CSV file, None of a file without one; raises one of `UNREADABLE` if it cannot be read."""
-    numbered = enumerate(records(path))
+    numbered = enumerate(records(file))
     for number, (_, line, cells) in numbered:
-        if any(cell.strip() for cell in cells):
-            first = next((row for _, (_, _, row) in numbered if any(row)), [])
-            beyond = [""] * (len(first) - len(cells))
-            return Header([*(cell.strip() for cell in cells), *beyond], number, line, bool(beyond))
+        if any(clean(cell) for cell in cells) and not (number == 0 and file.separator.join(cells).lower().startswith("sep=")):
+            names = [clean(cell) for cell in cells]
+            begins, first = next(((end, row) for _, (_, end, row) in numbered if any(row)), (0, []))
+            if len(first) == len(names) + 1 and first[-1] and all(names) and _names_rows(file, number, begins, len(first)):
+                return Header(["", *names], number, line, False)
+            beyond = [""] * (len(first) - len(names))
+            return Header([*names, *beyond], number, line, bool(beyond))
     return None
 
 
-def read_columns(path: Path, header: Header, places: Mapping[str, int], file: str, *, pad: bool) -> pd.DataFrame:
+def _names_rows(file: TextFile, header: int, begins: int, width: int) -> bool:
+    """Return whether every row begins with its number, for which the header has no cell, as R writes tables.
+
+    A comma that is not quoted in every row looks alike: quotes around the number, or tabs, tell.
+    """
+    with file.text() as stream:
+        first = next(line for number, line in enumerate(stream, start=1) if number == begins) if begins else ""
+    if file.separator != "\t" and not first.startswith('"'):
+        return False
+    rows = [row for number, (_, _, row) in enumerate(records(file)) if number > header and any(row)]
+    if not all(len(row) == width and row[0].isascii() and row[0].isdigit() for row in rows):
+        return False
+    return all(int(row[0]) < int(after[0]) for row, after in pairwise(rows))
+
+
+def read_columns(source: TextFile, header: Header, places: Mapping[str, int], file: str, *, pad: bool) -> pd.DataFrame:
     """Read columns of a CSV file; blank lines are left out.
 
     Args:
-        path: The file.
+        source: The file.
         header: Its header.
         places: Name → which cell of a row.
         file: Name for messages.
@@ -74,21 +95,22 @@ def read_columns(path: Path, header: Header, places: Mapping[str, int], file: st
         DatasetError: If a row is cut short or longer than the header; names the line.
         UNREADABLE: One of them, if the file cannot be read.
     """
-    rows = _read_even(path, header, places)
+    rows = _read_even(source, header, places) if source.plain else None
     if rows is not None:
         return rows
     width, last = len(header.cells), max(places.values(), default=0)
     columns: dict[str, list[str]] = {name: [] for name in places}
     index = []
-    for number, (line, _, cells) in enumerate(records(path)):
+    mark = {",": "comma", ";": "semicolon", "\t": "tab"}.get(source.separator, source.separator)
+    for number, (line, _, cells) in enumerate(records(source)):
         if number <= header.record or not any(cells):
             continue
         begins = f"it begins {cells[0][:SHOWN]!r}"
-        stray = [cell for place, cell in enumerate(cells) if place >= width or not header.cells[place]]
+        stray = [cell for place, cell in enumerate(cells) if place >= width or (not header.cells[place] and place > header.first)]
         if len(cells) > width or any(stray):
             named, shown = sum(map(bool, header.cells)), next(filter(None, stray), "")[:SHOWN]
             what = f"has cells beyond the {named} columns of the header ({shown!r})"
-            raise DatasetError(f"{file} line {line}: {what}; is a comma not quoted? {begins}")
+            raise DatasetError(f"{file} line {line}: {what}; is a {mark} not quoted? {begins}")
         if not pad and (len(cells) <= last or (header.longer and len(cells) < width)):
             raise DatasetError(f"{file} line {line}: is cut short, with {len(cells)} cells of {width}; {begins}")
         index.append(number)
@@ -97,15 +119,15 @@ def read_columns(path: Path, header: Header, places: Mapping[str, int], file: st
     return pd.DataFrame(columns, index=pd.Index(index, dtype=np.int64), dtype=str)
 
 
-def records(path: Path) -> Iterator[tuple[int, int, list[str]]]:
+def records(file: TextFile) -> Iterator[tuple[int, int, list[str]]]:
     """Yield the lines on which each record of a CSV file begins and ends, and its cells; of a blank line none.
 
     Raises:
         UNREADABLE: One of them, if the file cannot be read.
     """
     csv.field_size_limit(1 << 30)  # a caption may be longer than the 128 KiB that Python allows
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="") as stream:
-        reader, line = csv.reader(chain(stream, [_END]), delimiter=_separator(path)), 1
+    with file.text() as stream:
+        reader, line = csv.reader(chain(stream, [_END]), delimiter=file.separator), 1
         for cells in reader:
             if cells and cells[-1].endswith(_END):
                 if cells != [_END]:
@@ -115,34 +137,37 @@ def records(path: Path) -> Iterator[tuple[int, int, list[str]]]:
             line = reader.line_num + 1
 
 
-def why_unreadable(path: Path, error: Exception) -> str:
+def why_unreadable(file: TextFile | None, error: Exception) -> str:
     """Return what one of `UNREADABLE` says; of bytes that are not UTF-8, their line."""
-    if isinstance(error, UnicodeDecodeError):
-        with _opened(path) as stream:
+    if isinstance(error, UnicodeDecodeError) and file is not None and file.plain:
+        with file.binary() as stream:
             for line, content in enumerate(stream, start=1):
                 try:
                     content.decode("utf-8")
                 except UnicodeDecodeError:
                     return f"line {line} is not UTF-8 text: {error.reason}"
+    if isinstance(error, UnicodeError) and file is not None:
+        return f"it is not {file.encoding} text: {getattr(error, 'reason', error)}"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _read_even(path: Path, header: Header, places: Mapping[str, int]) -> pd.DataFrame | None:
+def _read_even(file: TextFile, header: Header, places: Mapping[str, int]) -> pd.DataFrame | None:
     """Return columns as text, indexed by record; None of a file that must be read record by record."""
-    with _opened(path) as stream:
+    with file.binary() as stream:
         # An odd number of quotes: one may not be closed, which pyarrow does not mind in the last row.
         if sum(part.count(b'"') for part in iter(lambda: stream.read(1 << 24), b"")) % 2:
             return None
     names = [str(place) for place in range(len(header.cells))]
-    unnamed = [names[place] for place, name in enumerate(header.cells) if not name]
+    unnamed = [names[place] for place, name in enumerate(header.cells) if not name and place > header.first]
     wanted = [names[place] for place in places.values()]
     text = {name: pa.large_string() for name in names}
     reading = arrow_csv.ReadOptions(column_names=names, skip_rows=header.line, block_size=8 << 20)
-    parsing = arrow_csv.ParseOptions(delimiter=_separator(path), newlines_in_values=True, ignore_empty_lines=False)
+    parsing = arrow_csv.ParseOptions(delimiter=file.separator, newlines_in_values=True, ignore_empty_lines=False)
     options = arrow_csv.ConvertOptions(include_columns=[*wanted, *unnamed], column_types=text, strings_can_be_null=False)
     try:
-        table = arrow_csv.read_csv(path, reading, parsing, options)
-    except (OSError, pa.ArrowException):
+        with file.binary() as stream:
+            table = arrow_csv.read_csv(stream, reading, parsing, options)
+    except (OSError, ValueError, pa.ArrowException):
         return None
     rows: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
     pa.default_memory_pool().release_unused()  # the parser's buffers: as much again as the table
@@ -151,11 +176,3 @@ def _read_even(path: Path, header: Header, places: Mapping[str, int]) -> pd.Data
     rows = rows[wanted].set_axis(list(places), axis=1)
     rows.index = pd.RangeIndex(header.record + 1, header.record + 1 + len(rows))
     return rows
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb"))
-
-
-def _separator(path: Path) -> str:
-    return "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","

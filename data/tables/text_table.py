@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
-from medzoo.data.tables.csv_file import SHOWN, UNREADABLE, read_columns, read_header, records, why_unreadable
+from medzoo.data.tables.csv_file import SHOWN, read_columns, read_header, records, why_unreadable
+from medzoo.data.tables.text_file import UNREADABLE, TextFile
 
 Columns = Sequence[str] | Mapping[str, Sequence[str]]
 Mask = pd.Series | NDArray[np.bool_]
@@ -30,7 +31,7 @@ class TextTable:
         dataset: Name that messages begin with; empty for a user's own table.
         unit: What places are counted in: lines from 1, or rows from 0 in a file without lines.
         names: Column → what the file calls it, where that differs.
-        path: Of a CSV file, whose index counts records; None: the index is the place.
+        source: Of a CSV file, whose index counts records; None: the index is the place.
         remedy: What to do about a wrong file; ends the messages that have no remedy of their own.
     """
 
@@ -39,17 +40,19 @@ class TextTable:
     dataset: str = ""
     unit: Literal["line", "row"] = "line"
     names: Mapping[str, str] = field(default_factory=dict)
-    path: Path | None = None
+    source: TextFile | None = None
     remedy: str = ""
 
     @classmethod
     def read(
-        cls, path: Path, columns: Columns | None = None, *, dataset: str = "", remedy: str = "", pad: bool = False
-    ) -> TextTable:
+        cls, path: Path, columns: Columns | None = None, *, dataset: str = "", remedy: str = "", pad: bool = False,
+        encoding: str | None = None,
+    ) -> TextTable:  # fmt: skip
         """Read a CSV file as text.
 
-        A byte-order mark, line ends of any kind, quoted cells of several lines, blank lines, and a comma at the end of every
-        row are simply read. `.tsv` has tabs; `.gz` is unpacked.
+        A byte-order mark, UTF-16, semicolons, tabs, line ends of any kind, quoted cells of several lines, blank lines, a
+        first column without a name (of pandas or R), and a comma at the end of every row are simply read; `.gz`, `.bz2`, `.xz`
+        and `.zip` are unpacked.
 
         Args:
             path: The file.
@@ -58,6 +61,7 @@ class TextTable:
             remedy: What to do about a file that is not there, damaged or another one; ends messages.
             pad: Whether a row may end before the last column that is read, as some spreadsheets leave out empty cells; else
                 it is cut short.
+            encoding: Of its text; None: UTF-8, or as its mark says.
 
         Raises:
             UnknownColumnError: If a column is not there; names the nearest that is.
@@ -67,18 +71,20 @@ class TextTable:
         who, end = f"{dataset}: " * bool(dataset), f"; {remedy}" * bool(remedy)
         if not path.is_file():
             raise DatasetError(f"{who}{path} is not there{end}")
+        file = None
         try:
-            header = read_header(path)
+            file = TextFile.find(path, encoding)
+            header = read_header(file)
             if header is None:
                 raise DatasetError(f"{who}{path} is empty{end}")
             places = _find(f"{who}{path.name}", header.cells, columns, remedy)
-            rows = read_columns(path, header, places, f"{who}{path.name}", pad=pad)
+            rows = read_columns(file, header, places, f"{who}{path.name}", pad=pad)
         except UNREADABLE as error:
-            raise DatasetError(f"{who}{path} cannot be read ({why_unreadable(path, error)}){end}") from None
+            raise DatasetError(f"{who}{path} cannot be read ({why_unreadable(file, error)}){end}") from None
         if not len(rows):
             raise DatasetError(f"{who}{path.name} has no rows{end}")
         names = {name: header.cells[place] for name, place in places.items()}
-        return cls(path.name, rows, dataset, names=names, path=path, remedy=remedy)
+        return cls(path.name, rows, dataset, names=names, source=file, remedy=remedy)
 
     def __getitem__(self, column: str) -> pd.Series:
         if column not in self.rows.columns:
@@ -91,9 +97,9 @@ class TextTable:
     def places(self, index: Iterable[Any]) -> list[int]:
         """Return the lines, or rows in a file without, of some entries of the index, in the order of the file."""
         wanted = {int(label) for label in index}
-        if self.path is None:
+        if self.source is None:
             return sorted(wanted)
-        return [line for number, (line, _, _) in enumerate(records(self.path)) if number in wanted]
+        return [line for number, (line, _, _) in enumerate(records(self.source)) if number in wanted]
 
     def error(self, label: Any, problem: str | Exception) -> DatasetError:
         """Return an error that names the file and the line of one entry of the index."""
@@ -153,12 +159,13 @@ class TextTable:
                 f"{self._called}: {what} {first!r} stands on {self.unit}s {' and '.join(map(str, places))}; {remedy}"
             )
 
-    def numbers(self, column: str, missing: pd.Series | None = None) -> pd.Series:
+    def numbers(self, column: str, missing: pd.Series | None = None, remedy: str = "") -> pd.Series:
         """Return a column as float64, NaN where missing.
 
         Args:
             column: Its name.
             missing: Which cells are missing; None: the empty ones.
+            remedy: What to do about another cell; ends the message.
 
         Raises:
             DatasetError: If another cell is not a finite number.
@@ -166,7 +173,8 @@ class TextTable:
         text = self[column].str.strip()
         missing = text == "" if missing is None else missing
         values = pd.to_numeric(text.where(~missing), errors="coerce").astype(np.float64)
-        self.refuse(~missing & ~np.isfinite(values), column, "not a number")
+        self.refuse(~missing & ~np.isfinite(values), column, "not a number", remedy)
+        self.refuse(values.abs() > np.finfo(np.float32).max, column, "too large a number", remedy)
         return values
 
     @property
@@ -190,9 +198,10 @@ def _find(file: str, header: list[str], columns: Columns | None, remedy: str) ->
     return places
 
 
-def as_text(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return columns of any type as text: whole numbers without a point, missing values empty, no spaces around."""
-    return pd.DataFrame({column: _as_text(rows[column]) for column in rows.columns}, index=rows.index)
+def as_text(rows: pd.DataFrame, *, strip: bool = True) -> pd.DataFrame:
+    """Return columns of any type as text: whole numbers without a point, missing values empty, no spaces around if `strip`."""
+    text = {column: _as_text(rows[column]) for column in rows.columns}
+    return pd.DataFrame({name: column.str.strip() if strip else column for name, column in text.items()}, index=rows.index)
 
 
 def leaves_root(paths: pd.Series) -> pd.Series:
@@ -214,4 +223,4 @@ def _as_text(column: pd.Series) -> pd.Series:
         places, values = pd.factorize(column.to_numpy(dtype=np.float64, na_value=np.nan))
         text = [str(int(v)) if v == np.floor(v) and abs(v) < 2**53 else repr(float(v)) for v in values]
         return pd.Series(np.array([*text, ""], dtype=object)[places], index=column.index, dtype=str)  # place -1 is missing
-    return column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    return column.astype(object).where(column.notna(), "").astype(str)

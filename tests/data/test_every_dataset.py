@@ -40,7 +40,10 @@ CHOICES: dict[str, list[Options]] = {
         {"labels": "level4", "overlap": "keep"}, {"labels": "disease", "validation": "val"},
         {"labels": "none", "caption": "none", "missing": "ignore"},
     ],
-    "folder": [{}, {"names": ["nevus", "melanoma"], "ordinal": True, "group_pattern": r"^(\d+)_", "channels": 1}],
+    "folder": [
+        {}, {"split": "group"},
+        {"names": ["nevus", "melanoma"], "ordinal": True, "group_pattern": r"^(\d+)_", "channels": 1},
+    ],
     "medmnist": [{"set": flag} for flag in SETS],
     "olives": [
         *({"images": images, "target": target} for images in ("bscan", "volume", "fundus")

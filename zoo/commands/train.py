@@ -41,8 +41,13 @@ FEW_SAMPLES = 20
 """Validation samples below which a report says how few have chosen the epoch."""
 
 
-def main(config: DictConfig) -> RunDirectory:
-    """Train and, unless `evaluate=false`, report. Returns the run directory."""
+def main(config: DictConfig, dataset: Dataset | None = None) -> RunDirectory:
+    """Train and, unless `evaluate=false`, report. Returns the run directory.
+
+    Args:
+        config: Composed.
+        dataset: That of the configuration, where it is loaded already.
+    """
     settings: TrainConfig = typed(TrainConfig, config)
     for split in settings.evaluation.splits:
         if split not in SPLITS:
@@ -53,14 +58,17 @@ def main(config: DictConfig) -> RunDirectory:
     run = RunDirectory(Path(path[0]))
     if accelerator.is_main_process:
         run.require_empty()
-    dataset = load_dataset(**settings.data)
+    dataset = load_dataset(**settings.data) if dataset is None else dataset
     if settings.evaluate:
         for split in settings.evaluation.splits:
             if not (dataset.table["split"] == split).any():
                 raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits, or change the split options")
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
-    learnt = _learnt_before(settings, dataset) | record(dataset)
-    dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings))
+    before = _learnt_before(settings, dataset)
+    dataset = refuse_learnt_from(dataset, before, _looked_at(settings), own=True)
+    if accelerator.is_main_process and dataset.info.populations:  # of the user's own data, what was read how
+        print("".join(f"note: {note}\n" for note in dataset.info.notes), end="")
+    learnt = before | record(dataset)
     assets = {**task.assets(), FILE: learnt.to_bytes()}
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
     if not task.learns_by_steps:
@@ -101,7 +109,7 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
     )
     learnt = read_record(path)
     if learnt.complete or task.spec.data.get("learnt_from"):  # a run of an earlier medzoo has no record, and started from none
-        dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings))
+        dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings), own=True)
     return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset, data_card, table_checksum
 from medzoo.data.errors import ConfigError
-from medzoo.data.registry import PLACES, load_dataset
+from medzoo.data.registry import PLACES, earlier_options, load_dataset
 from medzoo.data.samples.augment import Augment, augment_policy
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.predictions import Predictions
@@ -49,7 +49,7 @@ def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, 
     Raises:
         ConfigError: If the data are not the run's own: another option, another table, other labels or concepts.
     """
-    options = yaml.safe_load(run.config.read_text(encoding="utf-8"))["data"]
+    options = earlier_options(yaml.safe_load(run.config.read_text(encoding="utf-8"))["data"])
     for name, value in changes.items():
         if not other_data and name not in ELSEWHERE and value != options.get(name):
             had = f"{name}={options[name]}" if options.get(name) is not None else f"no {name}"

@@ -19,6 +19,7 @@ from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.tables import TextTable, leaves_root
+from medzoo.data.tables.words import identifier, is_empty_word
 
 # In the order of the file's columns.
 BIOMARKERS = (
@@ -170,8 +171,8 @@ def read_values(rows: TextTable, names: Mapping[str, str]) -> pd.DataFrame:
             rows.refuse(~(numbers.isna() | numbers.isin([0, 1])), column, "not 0, 1 or empty")
         values[name] = numbers.astype(np.float32)
     for name, wanted in (("eye_id", "Eye_ID"), ("patient", "Patient_ID")):
-        values[name] = rows[names[wanted]].str.strip().str.removesuffix(".0")
-        rows.refuse(values[name] == "", names[wanted])
+        values[name] = rows[names[wanted]].map(identifier)
+        rows.refuse(values[name].map(is_empty_word), names[wanted], "which names nobody")
     return pd.DataFrame(values)
 
 

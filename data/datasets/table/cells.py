@@ -1,63 +1,25 @@
-"""A user's own table in any common format, as text, and what its cells say."""
+"""What the cells of a user's own table say: missing, yes or no, a word for another."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from medzoo.data.errors import DatasetError
-from medzoo.data.tables import TextTable, as_text
+from medzoo.data.tables import TextTable
+from medzoo.data.tables.words import clean, is_empty_word, plain_number
 
-FORMATS = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson")
 YES = ("1", "1.0", "true", "yes", "y", "positive", "present")
 NO = ("0", "0.0", "false", "no", "n", "negative", "absent")
-_DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
-
-
-def read_table(path: Path) -> TextTable:
-    """Read a user's own table as text, without spaces around it.
-
-    Args:
-        path: A file of one of `FORMATS`.
-
-    Raises:
-        DatasetError: If the file is missing, damaged, empty or of another kind, repeats a column, or has a row that is too
-            long; names the line.
-    """
-    kind = path.suffix.lower()
-    if kind not in FORMATS:
-        raise DatasetError(f"{path}: not a table of a known kind ({', '.join(FORMATS)})")
-    if not path.is_file():
-        raise DatasetError(f"no table at {path}; set data.file")
-    if kind in (".csv", ".tsv", ".txt"):
-        table = TextTable.read(path, pad=True)
-    else:
-        try:
-            rows = pd.read_parquet(path).reset_index(drop=True) if kind == ".parquet" else _read_jsonl(path)
-        except (OSError, EOFError, ValueError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DatasetError(f"{path} cannot be read ({reason})") from None
-        if not len(rows):
-            raise DatasetError(f"{path.name} has no rows")
-        table = TextTable(path.name, rows.rename(columns=str), unit="row" if kind == ".parquet" else "line")
-    return replace(table, rows=as_text(table.rows))
-
-
-def plain_number(word: str) -> str:
-    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is."""
-    decimal = _DECIMAL.fullmatch(word)  # pandas writes a column of whole numbers as 0.0, 1.0 as soon as one cell is missing
-    return word if decimal is None else decimal[1].removesuffix(".")
+EMPTY = "name words that mean missing in data.empty_words"
+VALUES = "words for others in data.values={word: meaning}"
 
 
 def is_missing(column: pd.Series, empty_words: Sequence[str]) -> pd.Series:
     """Return which cells are empty or hold a word that means missing; case does not count, nor whether -1 is written -1.0."""
-    empty = {"", *(plain_number(word.strip().lower()) for word in empty_words)}
+    empty = {"", *(plain_number(clean(word).lower()) for word in empty_words)}
     return column.str.strip().str.lower().map(plain_number).isin(list(empty))
 
 
@@ -66,23 +28,74 @@ def read_yes_no(table: TextTable, column: str, empty_words: Sequence[str] = ()) 
     missing = is_missing(table[column], empty_words)
     known = {**dict.fromkeys(NO, 0.0), **dict.fromkeys(YES, 1.0)}
     values = table[column].str.strip().str.lower().map(known).astype(np.float32)
-    remedy = "name words that mean missing in data.empty_words"
-    table.refuse(values.isna() & ~missing, column, "neither 0, 1 nor empty", remedy)
+    table.refuse(values.isna() & ~missing, column, "neither 0, 1 nor empty", f"{EMPTY}, {VALUES}")
     return values.mask(missing)
 
 
-def _read_jsonl(path: Path) -> pd.DataFrame:
-    """Return the records, indexed by line."""
-    records = {}
-    with path.open(encoding="utf-8-sig") as stream:  # splitlines() would part a text at more than the ends of lines
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise DatasetError(f"{path.name} line {number}: is not JSON ({error})") from None
-            if not isinstance(record, dict):
-                raise DatasetError(f"{path.name} line {number}: is not a JSON object")
-            records[number] = record
-    return pd.DataFrame.from_records(list(records.values()), index=list(records))
+def ask_about_empty_words(rows: TextTable, column: str, missing: pd.Series, known: Iterable[str] = (), remedy: str = "") -> None:
+    """Stop where a cell holds a word by which programs and people say that it is empty, and nobody said what it means.
+
+    Args:
+        rows: The table.
+        column: Of words.
+        missing: Which cells are known to be missing.
+        known: Words that are said to be meant.
+        remedy: What to do if the word is meant; with a leading comma.
+
+    Raises:
+        DatasetError: If there is one; names the first line, each such word and the option.
+    """
+    words = rows[column]
+    meant = set(known)
+    asked = ~missing & words.map(is_empty_word) & ~words.isin(list(meant)) & (words != "")
+    if not asked.any():
+        return
+    counts = words[asked].value_counts(sort=False).sort_index()
+    listed = ", ".join(f"{word!r} ({count})" for word, count in list(counts.items())[:6]) + ", ..." * (len(counts) > 6)
+    option = f"data.empty_words=[{', '.join(_shown(str(word)) for word in list(counts.index)[:6])}]"
+    raise rows.error(words.index[asked][0], f"{column!r} holds {listed}: missing? Say {option}{remedy}")
+
+
+def replace_values(rows: TextTable, columns: Iterable[str], values: Mapping[str, str]) -> tuple[TextTable, tuple[str, ...]]:
+    """Put other words for those of some columns.
+
+    Args:
+        rows: The table.
+        columns: Those that are changed.
+        values: Word → the word for it; the empty text for a word that means missing. 3 is 3.0.
+
+    Returns:
+        The table, and a note on words that no cell holds.
+    """
+    changed, found = rows.rows.copy(), set[str]()
+    meant = {plain_number(clean(word)): new for word, new in values.items()}
+    for column in columns:
+        words = rows[column].map(plain_number)
+        found |= set(words.unique()) & set(meant)
+        changed[column] = words.map(meant).where(words.isin(list(meant)), rows[column]).astype(str)
+    unused = [word for word in values if plain_number(clean(word)) not in found]
+    notes = (f"data.values: no cell holds {', '.join(map(repr, unused))}",) if unused else ()
+    return replace(rows, rows=changed), notes
+
+
+def require_columns(rows: TextTable, columns: Iterable[str | None]) -> None:
+    """Raise UnknownColumnError for the first of some columns that the table lacks."""
+    for column in columns:
+        if column is not None:
+            _ = rows[column]
+
+
+def refuse_nobody(rows: TextTable, column: str) -> None:
+    """Refuse cells that name no group: empty, or a word that means so, which would make one group of many people.
+
+    Raises:
+        DatasetError: If there is one; names its line.
+    """
+    rows.refuse(rows[column] == "", column, remedy="every sample needs its group")
+    nobody = rows[column].map(is_empty_word)
+    rows.refuse(nobody, column, "which names nobody", "every sample needs its group; rename one that is truly called so")
+
+
+def _shown(word: str) -> str:
+    plain = word.isascii() and word.isalnum() and word.lower() not in ("null", "true", "false")
+    return word if plain else f"'{word}'"

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.dataset import target_columns
-from medzoo.data.datasets.table.cells import is_missing, plain_number, read_yes_no
+from medzoo.data.datasets.table.cells import EMPTY, ask_about_empty_words, is_missing, read_yes_no
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
 from medzoo.data.tables import TextTable
+from medzoo.data.tables.words import clean, is_empty_word, plain_number
 
 Kind = Literal["auto", "multiclass", "ordinal", "multilabel", "regression"]
 MOST_CLASSES = 1000
@@ -29,6 +30,7 @@ def make_targets(
     units: Sequence[str] | None,
     separator: str | None,
     empty_words: Sequence[str],
+    ask: bool = True,
 ) -> tuple[LabelSpace, pd.DataFrame]:
     """Read target columns.
 
@@ -40,6 +42,7 @@ def make_targets(
         units: Units of quantities, or None.
         separator: What stands between findings in one cell, or None.
         empty_words: Words that mean missing.
+        ask: Whether to ask about words that usually mean missing, or to take them for classes.
 
     Returns:
         The label space; and a column `target` of codes, or columns `target.<name>`; NaN where missing.
@@ -62,7 +65,8 @@ def make_targets(
     if kind == "regression":
         space = LabelSpace("regression", tuple(names or columns), None if units is None else tuple(units))
         _as_many(names, columns)
-        values = [rows.numbers(column, is_missing(rows[column], empty_words)).astype(np.float32) for column in columns]
+        cells = [(column, is_missing(rows[column], empty_words), _number_remedy(rows[column])) for column in columns]
+        values = [rows.numbers(*cell).astype(np.float32) for cell in cells]
         return space, pd.DataFrame(dict(zip(target_columns(space), values, strict=True)))
     if kind == "multilabel" and several:
         _as_many(names, columns)
@@ -75,9 +79,14 @@ def make_targets(
     missing = is_missing(words, empty_words)
     if kind == "multilabel":
         return _findings(rows, words, missing, names, separator)
+    if ask:
+        remedy = ", or list all classes, it among them, in data.names"
+        ask_about_empty_words(rows, columns[0], missing, names or (), remedy)
     classes = tuple(names) if names is not None else _classes(words[~missing], kind, columns[0], rows.file)
     space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", classes)
     codes = words.map({name: float(code) for code, name in enumerate(space.names)})
+    if ask:
+        codes = codes.where(codes.notna(), words.map({clean(name): float(code) for code, name in enumerate(space.names)}))
     # A cell that is no name as it stands may be one in another writing of the same number (1.0 for 1).
     rewritten = words.map(plain_number).map({plain_number(name): float(code) for code, name in enumerate(space.names)})
     codes = codes.where(codes.notna(), rewritten)
@@ -119,12 +128,18 @@ def _findings(
         if absent:
             continue
         values[place] = 0
-        for name in (part.strip() for part in found):
+        for name in map(clean, found):
             if name and name not in space.names:
-                raise rows.error(words.index[place], UnknownNameError("finding", name, space.names))
+                where = f"; {EMPTY}" if is_empty_word(name) else ""
+                raise rows.error(words.index[place], f"{UnknownNameError('finding', name, space.names)}{where}")
             if name:
                 values[place, space.index(name)] = 1
     return space, pd.DataFrame(values, index=words.index, columns=target_columns(space))
+
+
+def _number_remedy(column: pd.Series) -> str:
+    commas = column.str.fullmatch(r"[+-]?\d+,\d+").any()
+    return "say data.decimal=',' if a comma stands before the fraction" if commas else EMPTY
 
 
 def _as_many(names: Sequence[str] | None, columns: Sequence[str]) -> None:

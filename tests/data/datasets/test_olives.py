@@ -275,7 +275,7 @@ def test_wrong_files_and_options_are_refused(tmp_path, tree):
     for content, message in (
         (b"", "is empty"),
         (b'a,b\n"1,2\n', r"cannot be read \(a quote .* line 2"),
-        (b"\xff\xfe\x00", "cannot be read .*line 1 is not UTF-8"),
+        (b"\xff\x00\xfe", "cannot be read .*line 1 is not UTF-8"),
     ):
         (tmp_path / CSV).write_bytes(content)
         _refused(rf"Data_Images\.csv {message}.*; download it again from zenodo", tmp_path)

@@ -117,10 +117,10 @@ def test_a_killed_preparation_goes_on_and_a_damaged_shard_is_made_anew(folder: P
 
 def test_samples_of_one_image_share_it_and_views_are_kept(folder: Path) -> None:
     (folder / "t.csv").write_text("id,one,two,y\np,0.png,1.png,a\nq,1.png,,b\nr,2.png,0.png,a\ns,3.png,4.png,b\n")
-    options = ["data.image=[one,two]", "data.id=id", "data.test_fraction=0.3"]
+    options = ["data.image=[one,two]", "data.id=id", "data.test_fraction=0"]
     assert prepare(folder, *options) == 0
     assert json.loads((folder / "packed" / "manifest.json").read_text())["images"] == 5
-    common = {"file": folder / "t.csv", "target": "y", "image": ["one", "two"], "id": "id", "test_fraction": 0.3}
+    common = {"file": folder / "t.csv", "target": "y", "image": ["one", "two"], "id": "id", "test_fraction": 0}
     preprocess = Preprocess(size=(24, 20), mode="pad", channels=3, dtype="uint8", mean=(0.5,) * 3, std=(0.5,) * 3)
     pair = [load_dataset("table", **common), load_dataset("table", packed=str(folder / "packed"), **common)]
     for split in ("train", "val", "test"):

@@ -71,10 +71,10 @@ def test_patients_of_other_populations_may_bear_the_same_names(tmp_path: Path) -
 
 
 def test_who_chose_an_epoch_may_choose_again_but_not_be_tested(tmp_path: Path) -> None:
-    before = record(table(tmp_path / "old" / "t.csv", "ttvvee"))
-    refuse_learnt_from(table(tmp_path / "new" / "t.csv", "ttvvee"), before, BOTH)
+    before = record(table(tmp_path / "t.csv", "ttvvee"))
+    refuse_learnt_from(table(tmp_path / "t.csv", "ttvvee"), before, BOTH)
     with pytest.raises(DatasetError, match=r"2 patient groups of the test split \(such as 'p2'\)"):
-        refuse_learnt_from(table(tmp_path / "new" / "t.csv", "tteevv"), before, BOTH)
+        refuse_learnt_from(table(tmp_path / "t.csv", "tteevv"), before, BOTH)
 
 
 def test_a_table_that_was_written_over_or_renamed_is_known(tmp_path: Path) -> None:
@@ -83,9 +83,65 @@ def test_a_table_that_was_written_over_or_renamed_is_known(tmp_path: Path) -> No
         refuse_learnt_from(table(tmp_path / "t.csv", "eeeett"), before, ["test"])
     with pytest.raises(DatasetError, match="2 patient groups of the test split"):  # another table of the same image files
         refuse_learnt_from(table(tmp_path / "other.csv", "eettvv"), before, ["test"])
-    elsewhere = tmp_path / "elsewhere"
-    with pytest.raises(DatasetError, match="2 patient groups of the test split"):  # other files, but the table's name
-        refuse_learnt_from(table(elsewhere / "t.csv", "eettvv"), before, ["test"])
+
+
+def test_a_table_of_the_same_name_in_another_folder_is_another_table(tmp_path: Path) -> None:
+    before = record(table(tmp_path / "one" / "labels.csv", "ttvvee"))
+    other = refuse_learnt_from(table(tmp_path / "two" / "labels.csv", "eettvv"), before, ["test"])
+    expected = "2 patient groups of the test split (such as 'p0') bear names that the network has learnt from in other data"
+    assert other.info.notes[-1].startswith(expected)
+
+
+def test_a_table_that_was_moved_as_it_is_is_known(tmp_path: Path) -> None:
+    before = record(table(tmp_path / "one" / "labels.csv", "ttvvee"))
+    (tmp_path / "one").rename(tmp_path / "two")
+    given = {"target": "y", "group": "patient", "missing": "ignore", "test_fraction": 0.6}
+    now = load_dataset("table", file=str(tmp_path / "two" / "labels.csv"), **given)
+    with pytest.raises(DatasetError, match="patient groups of the test split"):
+        refuse_learnt_from(now, before, ["test"])
+
+
+def test_a_patient_of_two_tables_of_one_folder_is_one_patient(tmp_path: Path) -> None:
+    """A run on fundus photographs that starts from one on OCT is not tested on whom that one learnt from."""
+    (tmp_path / "oct.csv").write_text("image,patient,y,split\n" + "".join(f"oct/{n}.png,p{n},{n % 2},train\n" for n in range(6)))
+    lines = [f"fundus/{n}.png,{float(n) if n else 'p0'},{n % 2},{('test', 'train')[n % 2]}" for n in range(4)]
+    (tmp_path / "fundus.csv").write_text("image,patient,y,split\n" + "\n".join(lines) + "\n")
+    given = {"target": "y", "group": "patient", "split": "split", "missing": "ignore"}
+    before = record(load_dataset("table", file=str(tmp_path / "oct.csv"), **given))
+    with pytest.raises(DatasetError, match=r"1 patient groups of the test split \(such as 'p0'\)"):
+        refuse_learnt_from(load_dataset("table", file=str(tmp_path / "fundus.csv"), **given), before, ["test"])
+    # Numbers of rows are no patients.
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("row,image,y\n" + "".join(f"{n},{name}/{n}.png,{n % 2}\n" for n in range(9)))
+    one, two = (
+        load_dataset("table", file=str(tmp_path / f"{name}.csv"), target="y", id="row", missing="ignore") for name in "ab"
+    )
+    assert refuse_learnt_from(two, record(one), BOTH) is two
+
+
+def test_records_of_an_earlier_medzoo_still_protect(tmp_path: Path) -> None:
+    now = table(tmp_path / "t.csv", "eettvv")
+    info = replace(now.info, populations=())
+    before = record(replace(table(tmp_path / "old" / "t.csv", "ttvvee"), info=info))
+    with pytest.raises(DatasetError, match=r"2 patient groups of the test split \(such as 'p0'\)"):
+        refuse_learnt_from(now, before, ["test"])
+
+
+def test_no_place_on_a_machine_is_in_a_card(tmp_path: Path) -> None:
+    dataset = table(tmp_path / "t.csv", "ttvvee")
+    assert len(dataset.info.populations) == 2
+    assert "populations" not in dataset.info.to_dict()
+    assert str(tmp_path) not in "".join(dataset.info.populations)
+
+
+def test_splits_of_one_dataset_that_share_an_image_say_so(tmp_path: Path) -> None:
+    dataset = table(tmp_path / "t.csv", "ttvvee")
+    shared = dataset.with_table(dataset.table.assign(path=["0.png", "1.png", "2.png", "3.png", "0.png", "5.png"]))
+    with pytest.raises(
+        DatasetError, match=r"1 patient groups of the test split \(such as 'p4'\) have a sample, group or image in a"
+    ):
+        refuse_learnt_from(shared, NOTHING, BOTH, own=True)
+    assert refuse_learnt_from(dataset, NOTHING, BOTH, own=True) is dataset
 
 
 def test_images_are_known_where_the_first_run_knew_no_patient(tmp_path: Path) -> None:

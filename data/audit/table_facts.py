@@ -1,0 +1,145 @@
+"""What the table alone tells an audit: what is left out, what looks alike, what contradicts itself, what cannot be learnt."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, target_matrix
+from medzoo.data.splits.patterns import suggest_pattern
+from medzoo.data.tables.words import look_alike, shortened
+
+LISTED = 20
+_LEFT_OUT = re.compile(r"(\d+) image files are missing .*: (\d+) of (\d+) samples left out$")  # as `with_files` notes it
+
+
+def left_out(notes: Sequence[str]) -> dict[str, Any]:
+    """Return how many files are missing and samples left out for it, of how many; empty if none is."""
+    for note in notes:
+        if found := _LEFT_OUT.match(note):
+            files, samples, of = map(int, found.groups())
+            return {"files": files, "samples": samples, "of": of, "share": samples / of if of else 0.0}
+    return {}
+
+
+def alike(dataset: Dataset) -> dict[str, Any]:
+    """Return the names of groups, classes and subgroups that look alike, and groups whose numbers a spreadsheet shortened."""
+    groups = [] if dataset.info.split_unit == "image" else [str(group) for group in dataset.table["group"].unique()]
+    found = {"groups": look_alike(groups), "classes": look_alike(() if dataset.labels is None else dataset.labels.names)}
+    for column in dataset.subgroups:
+        levels = dataset.table[column].dropna().unique()
+        found[f"levels of {column}"] = look_alike(level for level in levels if isinstance(level, str))
+    report: dict[str, Any] = {
+        what: {"sets": len(sets), "listed": [list(names) for names in sets[:LISTED]]} for what, sets in found.items() if sets
+    }
+    if cut := shortened(groups):
+        report["shortened"] = {"groups": len(cut), "listed": cut[:LISTED]}
+    return report
+
+
+def contradictions(dataset: Dataset, digests: Mapping[Any, str]) -> dict[str, Any]:
+    """Return how many images have several labels that differ: in several rows of one file, or in files of the same pixels.
+
+    Args:
+        dataset: With its table.
+        digests: What `Reader.read` takes → a digest of the pixels, of images that were decoded.
+    """
+    labels, reader = dataset.labels, dataset.reader
+    if labels is None:
+        return {}
+    targets, ids = target_matrix(dataset.table, labels), dataset.table["sample_id"].to_numpy()
+    rows_of: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    columns = [dataset.table[column].to_numpy(dtype=object) for column in reader.columns]
+    for row, values in enumerate(zip(*columns, strict=True)):
+        rows_of[tuple(digests.get(key) or key for key in reader.images(*values).values())].append(row)
+    several = {image: rows for image, rows in rows_of.items() if len(rows) > 1}
+    differing = []
+    for rows in several.values():
+        own = targets[rows]
+        low, high = (np.where(np.isnan(own), other, own) for other in (np.inf, -np.inf))
+        if (low.min(axis=0) < high.max(axis=0)).any():
+            differing.append([str(ids[row]) for row in rows[:10]])
+    return {"images": len(several), "contradictory": len(differing), "listed": differing[:LISTED]} if several else {}
+
+
+def beside_labels(dataset: Dataset) -> dict[str, Any]:
+    """Return how many samples have each concept, 0 or 1, and a caption, in each split."""
+    result: dict[str, Any] = {}
+    for split in SPLITS:
+        rows = dataset.rows(split)
+        if not len(rows):
+            continue
+        entry: dict[str, Any] = {}
+        if dataset.concepts is not None:
+            known = concept_matrix(rows, dataset.concepts)
+            entry["concepts"] = {
+                name: {"present": int((column > 0.5).sum()), "observed": int((~np.isnan(column)).sum())}
+                for name, column in zip(dataset.concepts.names, known.T, strict=True)
+            }
+        if "caption" in rows:
+            entry["captions"] = {"samples": len(rows), "captions": int(rows["caption"].notna().sum())}
+        if entry:
+            result[split] = entry
+    return result
+
+
+def unlearnt(dataset: Dataset) -> list[str]:
+    """Return the classes of which no training sample is labelled."""
+    labels = dataset.labels
+    if labels is None or labels.kind == "regression":
+        return []
+    targets = np.nan_to_num(target_matrix(dataset.rows("train"), labels))
+    return [name for name, column in zip(labels.names, targets.T, strict=True) if not (column > 0).any()]
+
+
+def unknown_patient(dataset: Dataset) -> dict[str, Any]:
+    """Return that a user's own data know no patient, and a pattern that may find one; empty where a group is known."""
+    if dataset.info.split_unit != "image" or not dataset.info.populations:
+        return {}
+    column = dataset.reader.columns[0]
+    names = dataset.table[column if column.startswith("path") else "sample_id"].dropna().astype(str)
+    suggested = suggest_pattern(sorted(set(names)))
+    return {"pattern": None, "groups": None} if suggested is None else {"pattern": suggested[0], "groups": suggested[1]}
+
+
+def fact_lines(report: Mapping[str, Any]) -> list[str]:
+    """Return the lines on what `audit` learnt from this file's functions."""
+    lines = []
+    for split, entry in report["beside_labels"].items():
+        if concepts := entry.get("concepts"):
+            lines += ["", f"concepts of {split}"]
+            lines += [f"  {name:<40} {counts['present']:>10} of {counts['observed']:>8}" for name, counts in concepts.items()]
+        if captions := entry.get("captions"):
+            lines.append(f"captions of {split}: {captions['captions']} of {captions['samples']} samples have one")
+    if gone := report["left_out"]:
+        lines.append(
+            f"left out: {gone['samples']} of {gone['of']} samples ({gone['share']:.1%}), {gone['files']} image files are missing"
+        )
+    for what, found in report["alike"].items():
+        if what == "shortened":
+            lines.append(
+                f"look at the groups: {found['groups']} are numbers as spreadsheets shorten them ({found['listed'][0]!r}): "
+                "several patients may have become one"
+            )
+            continue
+        names = " and ".join(map(repr, found["listed"][0][:3]))
+        more = f" ({found['sets']} such sets)" if found["sets"] > 1 else ""
+        lines.append(f"look at the {what}: {names} look alike{more}: one, or several?")
+    if report["unlearnt"]:
+        lines.append(f"look at the classes: no training sample of {', '.join(report['unlearnt'][:12])}")
+    if (found := report["contradictions"]).get("contradictory"):
+        lines.append(
+            f"look at the labels: {found['contradictory']} of {found['images']} images that stand in several samples have "
+            f"contradictory labels, such as {' and '.join(found['listed'][0][:2])}"
+        )
+    if report["unknown_patient"]:
+        pattern, groups = report["unknown_patient"]["pattern"], report["unknown_patient"]["groups"]
+        offered = f", such as data.group_pattern='{pattern}', which finds {groups}" if pattern else ""
+        lines.append(
+            f"no patient is known: every image is its own group; data.group_pattern finds one in the names of files{offered}"
+        )
+    return lines

@@ -1,0 +1,136 @@
+"""Which folders are splits, which are classes: what a user's folder of folders means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medzoo.data.dataset import SPLIT_WORDS
+from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.images.kinds import READ
+from medzoo.data.tables.words import alike_key, identifier
+
+_FOLD = re.compile(r"(?:fold|cv|k|part|split)[ _-]?\d+", re.IGNORECASE)
+_BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How images lie below a folder.
+
+    Attributes:
+        classes: Of each image, the name of its class folder.
+        splits: Of each image, train, val or test; None: the folders know no split.
+        depth: How many folders lie above the class folders.
+        inside: Whether the splits lie inside the class folders.
+    """
+
+    classes: list[str]
+    splits: list[str] | None
+    depth: int
+    inside: bool = False
+
+
+def split_of(folder: str) -> str | None:
+    """Return the split that a folder's name means: one of `SPLIT_WORDS`, also as `train_set`, `Test Images`; None: none."""
+    word = identifier(folder).lower()
+    return SPLIT_WORDS.get(word) or SPLIT_WORDS.get(_BESIDE.sub("", word))
+
+
+def read_layout(folder: Path, paths: Sequence[str], names: Sequence[str] | None) -> Layout:
+    """Find out what the folders of images mean.
+
+    Args:
+        folder: The folder of folders.
+        paths: Of its images, relative to it.
+        names: Class names, or None.
+
+    Raises:
+        ConfigError: If the folders are folds.
+        DatasetError: If some folders are splits and others are not, all images lie below one folder, or an image lies in none.
+    """
+    parts = [path.split("/") for path in paths]
+    tops = sorted({part[0] for part in parts if len(part) > 1})
+    named = names is not None and {identifier(top) for top in tops} <= set(names)
+    words = {top: SPLIT_WORDS.get(identifier(top).lower()) if named else split_of(top) for top in tops}
+    splits = bool(tops) and all(words.values())
+    beside = [top for top in tops if not words[top]]
+    if not splits and any(words.values()) and not named:
+        known = [top for top in tops if words[top]]
+        raise DatasetError(
+            f"{folder}: {' and '.join(map(repr, known))} {'is a split' if len(known) == 1 else 'are splits'}, and beside "
+            f"{'it stands' if len(known) == 1 else 'them stands'} {beside[0]!r}, which is none"
+            + (f" ({len(beside)} such folders)" if len(beside) > 1 else "")
+            + f"; move it elsewhere, or list all classes if these are classes: data.names=[{', '.join(tops[:6])}]"
+        )
+    if not splits and not named and tops and all(_FOLD.fullmatch(identifier(top)) for top in tops):
+        raise ConfigError(
+            f"{folder}: {', '.join(tops[:6])} are folds, not classes; put the class folders into train, val and test, or name "
+            f"splits in a table (data=table, data.split); if they are classes, list them: data.names=[{', '.join(tops[:6])}]"
+        )
+    depth = 1 if splits else 0
+    loose = [path for path, part in zip(paths, parts, strict=True) if len(part) <= depth + 1]
+    if loose:
+        form = "split/class/image" if splits else "class/image"
+        raise DatasetError(f"{folder / loose[0]} lies in no class folder ({len(loose)} such images); images lie as {form}")
+    classes = [identifier(part[depth]) for part in parts]
+    if splits:
+        return Layout(classes, [str(words[part[0]]) for part in parts], 1)
+    if len(set(classes)) == 1 and names is None:
+        within = sorted({part[1] for part in parts if len(part) > 2})
+        below = f", with {', '.join(map(repr, within[:4]))} in it: set data.root={folder / tops[0]}" if within else ""
+        raise DatasetError(f"{folder}: all {len(paths)} images lie below one folder, {tops[0]!r}{below}; two classes are needed")
+    inner = [split_of(part[1]) if len(part) > 2 else None for part in parts]
+    if any(inner):
+        if not all(inner):
+            stray, here = paths[inner.index(None)], parts[next(place for place, word in enumerate(inner) if word)][:2]
+            raise DatasetError(
+                f"{folder}: {'/'.join(here)!r} is a split inside a class, and {stray!r} lies in none; every image lies as "
+                "class/split/image, or none does"
+            )
+        return Layout(classes, [str(word) for word in inner], 0, inside=True)
+    return Layout(classes, None, 0)
+
+
+def merged_folders(paths: Sequence[str], layout: Layout) -> list[str]:
+    """Return a note for each class whose folders are written in several ways."""
+    written: dict[str, set[str]] = {}
+    for path, name in zip(paths, layout.classes, strict=True):
+        written.setdefault(name, set()).add(path.split("/")[layout.depth])
+    return [
+        f"class {name!r}: folders {', '.join(map(repr, sorted(forms)))} are other writings of it"
+        for name, forms in sorted(written.items())
+        if len(forms) > 1
+    ]
+
+
+def check_class_folders(folder: Path, layout: Layout) -> None:
+    """Refuse a class folder without images: left out in silence, the model would have a class less than the user sees."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    if layout.depth:  # a class may be absent from some of the splits
+        tops = [path for path in folders if split_of(path.name)]
+        folders = [path for top in tops for path in sorted(top.iterdir()) if path.is_dir()]
+    filled = set(layout.classes)
+    for path in folders:
+        if not path.name.startswith(".") and identifier(path.name) not in filled:
+            raise DatasetError(
+                f"{path} holds no image (known: {READ}); fill or remove it, or list the classes in data.names=[...]"
+            )
+
+
+def check_alike(folder: Path, layout: Layout) -> None:
+    """Refuse classes whose folders differ in case or blanks alone and never stand in one split: one class written two ways."""
+    if layout.splits is None:
+        return
+    where: dict[str, dict[str, set[str]]] = {}
+    for name, split in zip(layout.classes, layout.splits, strict=True):
+        where.setdefault(alike_key(name), {}).setdefault(name, set()).add(split)
+    for found in where.values():
+        if len(found) > 1 and sum(map(len, found.values())) == len(set().union(*found.values())):
+            one, other = sorted(found)[:2]
+            raise DatasetError(
+                f"{folder}: class folder {one!r} of {', '.join(sorted(found[one]))} and {other!r} of "
+                f"{', '.join(sorted(found[other]))} look alike; rename one, or list both in data.names if they are two classes"
+            )

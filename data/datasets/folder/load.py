@@ -1,0 +1,176 @@
+"""Your own images in one folder a class: `folder/class/*.png`, or `folder/train/class/*.png` beside val and test."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from medzoo.data.dataset import SPLIT_WORDS, Dataset
+from medzoo.data.datasets.folder.layout import Layout, check_alike, check_class_folders, merged_folders, read_layout
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.images.files import FileReader, list_files, range_notes
+from medzoo.data.images.kinds import READ, summary
+from medzoo.data.images.listing import images_below
+from medzoo.data.info import DatasetInfo
+from medzoo.data.labels import LabelSpace
+from medzoo.data.options import choices, gray_or_colour, local_path, low_high, require_numbers, text_list
+from medzoo.data.samples.policies import POLICIES
+from medzoo.data.splits.groups import hash_split
+from medzoo.data.splits.patterns import groups_by_pattern
+from medzoo.data.splits.populations import population_keys
+from medzoo.data.splits.stratified import check_rule, split_by_group
+from medzoo.data.tables.words import identifier, unify
+
+Split = Literal["auto", "group"]
+FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
+"""What rule 1 took for images."""
+
+
+def infos() -> list[DatasetInfo]:
+    """Return the card of a folder; the data's own is made when one is loaded."""
+    return [_info("folder", "a folder of your own", "none", None, "image", "your own", ())]
+
+
+def load(
+    root: str | Path | None = None,
+    names: Sequence[str | float] | None = None,
+    ordinal: bool = False,
+    group_pattern: str | None = None,
+    split: Split = "auto",
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    split_rule: int = 2,
+    modality: str = "none",
+    channels: int = 3,
+    window: list[float] | None = None,
+    licence: str = "your own",
+) -> Dataset:
+    r"""Load a folder of class folders.
+
+    Args:
+        root: The folder. If its subfolders are splits (train, val, test, in the usual spellings), classes lie below them; or
+            splits lie inside every class folder.
+        names: Class folders in index order; numbers are taken as text. Images below any other folder are an error; a class
+            without images stays a class, and every report says so. None: as they sort, and each must hold an image (in one of
+            the splits).
+        ordinal: Whether the order of the classes counts (grades); words need `names` then.
+        group_pattern: Regular expression whose first group finds the patient in a file's name (in its path below `root`, if the
+            pattern has a slash), such as `^(\d+)_`; None: every image is its own group, and results say so.
+        split: auto: that of the folders, or by group where they know none; group: anew by group, whatever the folders say.
+        test_fraction: Share of the groups held out for testing where the folders know no split.
+        seed: Seed of that split.
+        split_rule: 2: by group and seed, of fewer than 500 groups by class too. 1: as medzoo read and split folders at first.
+        modality: What the images are, for the default augmentation: a policy such as xray, skin, fundus, oct, or none.
+        channels: 1 (gray) or 3 (RGB).
+        window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
+        licence: The data's licence, kept in the model's spec.
+
+    Raises:
+        ConfigError: If an option is missing or wrong.
+        DatasetError: If there are no images, a class folder holds none, a class is unknown, or a name does not hold its patient.
+    """
+    if root is None:
+        raise ConfigError("data=folder needs data.root=<folder with a subfolder for each class>")
+    choices(modality=(modality, POLICIES), split=(split, Split))
+    require_numbers({"seed": seed}, {"test_fraction": test_fraction})
+    channels, rule = gray_or_colour(channels), check_rule(split_rule)
+    names = text_list(names, "names")
+    folder = local_path(root, "root")
+    if not folder.is_dir():
+        raise DatasetError(f"no folder at {folder}; set data.root to where the dataset lies")
+    paths, left_out = (list_files(folder, FIRST_SUFFIXES), []) if rule == 1 else images_below(folder)
+    if not paths:
+        beside = f"; it holds {summary(left_out)}" if left_out else ""
+        raise DatasetError(f"no image below {folder} (known: {READ}){beside}")
+    given = names if names is None or rule == 1 else [identifier(name) for name in names]
+    layout = _first_layout(folder, paths) if rule == 1 else read_layout(folder, paths, given)
+    if names is None:
+        check_class_folders(folder, layout)
+        if rule != 1:
+            check_alike(folder, layout)
+    found = given if given is not None else _in_order(set(layout.classes), ordinal, folder, rule)
+    space = LabelSpace("ordinal" if ordinal else "multiclass", tuple(names if names is not None else found))
+    place = {name: float(code) for code, name in enumerate(found)}
+    unknown = [index for index, name in enumerate(layout.classes) if name not in place]
+    if unknown:
+        error = UnknownNameError("class folder", layout.classes[unknown[0]], space.names)
+        raise DatasetError(f"{folder / paths[unknown[0]]}: {error}")
+    ids = paths if rule == 1 else [path if path.isascii() else unicodedata.normalize("NFC", path) for path in paths]
+    table = pd.DataFrame({"sample_id": ids, "path": paths, "target": [place[name] for name in layout.classes]})
+    notes = [f"no image of {', '.join(lacking)}"] if (lacking := [name for name in found if name not in layout.classes]) else []
+    notes += [] if rule == 1 else merged_folders(paths, layout)
+    table["group"] = table["sample_id"]
+    if group_pattern is not None:
+        table["group"] = groups_by_pattern(paths, group_pattern)
+        if rule != 1:
+            table["group"], merged = unify(table["group"], identifier)
+            notes += [] if merged is None else [merged.note("groups")]
+    if layout.splits is not None and split == "auto":
+        table["split"] = layout.splits
+    elif rule == 1:
+        table["split"] = hash_split(table["group"], salt=f"folder/{folder.name}/{seed}", fractions=(0.0, test_fraction))
+    else:
+        table["split"] = split_by_group(table, space, test_fraction, seed)
+        if layout.splits is not None:
+            notes.append("split anew by group (data.split=group): the folders' own train, val and test do not count")
+    if left_out:
+        notes.append(f"left out: {summary(left_out)} (not images that are read here)")
+    reader = FileReader(folder, channels=channels, window=low_high(window, "window"))
+    notes += range_notes(reader, paths)
+    unit = "image" if group_pattern is None else "patient"
+    known = population_keys(folder, "\n".join(paths).encode("utf-8", "surrogatepass"), table[["path"]])
+    return Dataset(
+        _info(f"folder/{folder.name}", folder.name, modality, space, unit, licence, tuple(notes), known),
+        table.astype({"target": np.float64}),
+        reader,
+        space,
+    )
+
+
+def _in_order(classes: set[str], ordinal: bool, folder: Path, rule: int) -> list[str]:
+    """Return class folders as they sort, numbers as numbers; words alone tell no order of grades."""
+    if rule == 1:
+        return sorted(classes)
+    numbers = {name: _number(name) for name in classes}
+    if ordinal and any(number is None for number in numbers.values()):
+        raise ConfigError(
+            f"the grades of {folder} are words: give their order, from low to high, as data.names=[...] "
+            f"({', '.join(sorted(classes)[:12])})"
+        )
+    return sorted(classes, key=lambda name: (numbers[name] is None, numbers[name] or 0.0, name))
+
+
+def _number(word: str) -> float | None:
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _first_layout(folder: Path, paths: Sequence[str]) -> Layout:
+    """Return the layout as medzoo found it under rule 1: all folders are splits, or all are classes."""
+    parts = [path.split("/") for path in paths]
+    tops = {part[0] for part in parts if len(part) > 1}
+    depth = int(bool(tops) and all(top.lower() in SPLIT_WORDS for top in tops))
+    loose = [path for path in paths if path.count("/") <= depth]
+    if loose:
+        form = "split/class/image" if depth else "class/image"
+        raise DatasetError(f"{folder / loose[0]} lies in no class folder ({len(loose)} such images); images lie as {form}")
+    splits = [SPLIT_WORDS[part[0].lower()] for part in parts] if depth else None
+    return Layout([part[depth] for part in parts], splits, depth)
+
+
+def _info(
+    name: str, title: str, modality: str, labels: LabelSpace | None, unit: str, licence: str, notes: tuple[str, ...],
+    populations: tuple[str, ...] = (),
+) -> DatasetInfo:  # fmt: skip
+    return DatasetInfo(
+        name=name, title=title, modality=modality, licence=licence, citation="", homepage="", labels=labels, split_unit=unit,
+        notes=notes, population=name, populations=populations,
+    )  # fmt: skip

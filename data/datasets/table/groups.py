@@ -1,0 +1,97 @@
+"""Who the samples of a table are, and whose: names, groups, splits."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import pandas as pd
+
+from medzoo.data.dataset import SPLIT_WORDS
+from medzoo.data.datasets.table.cells import refuse_nobody
+from medzoo.data.splits.groups import merge_groups
+from medzoo.data.splits.patterns import groups_by_pattern
+from medzoo.data.tables import TextTable
+from medzoo.data.tables.words import identifier, unify
+
+
+def sample_names(rows: TextTable, paths: pd.DataFrame, images: Sequence[str], column: str | None, rule: int) -> pd.Series:
+    """Return each sample's name: that of a column, or its first image's path.
+
+    Args:
+        rows: The table.
+        paths: Of the images.
+        images: Their columns.
+        column: The one with names, or None.
+        rule: 1 for names as they are written.
+
+    Raises:
+        DatasetError: If a row has none, or two have one name; names the lines.
+    """
+    rows.refuse(paths.isna().all(axis=1), images, "so no image is named")
+    if column is None:
+        ids: pd.Series = paths.bfill(axis=1).iloc[:, 0]
+        ids = ids if rule == 1 else ids.map(lambda path: path if path.isascii() else unicodedata.normalize("NFC", path))
+        rows.refuse_repeats(ids, "image", "name a column with unique names as data.id")
+        return ids
+    rows.refuse(rows[column] == "", column, remedy="every sample needs a name")
+    ids = rows[column] if rule == 1 else unify(rows[column], identifier)[0]
+    rows.refuse_repeats(ids, column, "every sample needs a name of its own")
+    return ids
+
+
+def group_names(
+    rows: TextTable, ids: pd.Series, paths: pd.DataFrame, column: str | None, pattern: str | None
+) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return each sample's group, and notes on what was read as one.
+
+    Rows of one image are of one group, whatever the table says.
+
+    Args:
+        rows: The table.
+        ids: Names of the samples.
+        paths: Of their images.
+        column: The one with groups, or None.
+        pattern: What finds the group in the cell, or without a column in the name of the (first) image's file; None: all of it.
+
+    Raises:
+        DatasetError: If a cell names nobody, or the pattern finds nothing in a name; names the line.
+    """
+    notes: tuple[str, ...] = ()
+    if column is not None:
+        refuse_nobody(rows, column)
+    if pattern is not None:
+        names = paths.bfill(axis=1).iloc[:, 0] if column is None else rows[column]
+        groups = pd.Series(groups_by_pattern(list(names.astype(str)), pattern, column=column), index=ids.index, dtype=str)
+    else:
+        groups = ids if column is None else rows[column]
+    if column is not None or pattern is not None:
+        groups, merged = unify(groups, identifier)
+        notes = () if merged is None else (merged.note(f"groups of {column!r}" if column is not None else "groups"),)
+    shared = _rows_by_image(paths)
+    if not shared:
+        return groups, notes
+    joined = pd.Series(merge_groups(list(groups), shared), index=groups.index, dtype=str)
+    some = sum(map(len, shared))
+    if column is None and pattern is None:
+        return joined, (*notes, f"{len(shared)} images stand in several rows ({some} in all): the rows of one are one group")
+    moved = int((joined != groups).sum())
+    if moved:
+        said = f"{len(shared)} images stand in several rows, some in rows of several groups: {moved} rows joined another group"
+        notes = (*notes, said)
+    return joined, notes
+
+
+def split_words(rows: TextTable, column: str) -> pd.Series:
+    """Return train, val or test for each row; raises DatasetError on any other word, which names its line."""
+    words = rows[column].str.lower()
+    rows.refuse(~words.isin(list(SPLIT_WORDS)), column, "not train, val or test")
+    return words.map(SPLIT_WORDS)
+
+
+def _rows_by_image(paths: pd.DataFrame) -> list[list[int]]:
+    """Return the positions of the rows of each image that stands in several."""
+    long = pd.concat([paths[column].reset_index(drop=True) for column in paths]).dropna()
+    long = long[long.duplicated(keep=False)]
+    found = [sorted(set(map(int, group.index))) for _, group in long.groupby(long, sort=True)]
+    return [places for places in found if len(places) > 1]

@@ -1,0 +1,131 @@
+"""A user's own table in any common format, as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.tables import TextTable, as_text
+from medzoo.data.tables.excel import SUFFIXES as EXCEL
+from medzoo.data.tables.excel import cell_text, read_workbook
+from medzoo.data.tables.text_file import UNREADABLE, TextFile, kind_of
+from medzoo.data.tables.words import Merged, clean, unify
+
+TEXT = (".csv", ".tsv", ".txt")
+LINES = (".jsonl", ".ndjson")
+FORMATS = (*TEXT, *LINES, ".parquet", *EXCEL)
+_COMMA = re.compile(r"[+-]?\d+,\d+")
+_REMEDIES = {
+    ".xls": "save it as .xlsx or CSV", ".ods": "save it as .xlsx or CSV", ".xlsb": "save it as .xlsx or CSV",
+    ".json": "write one object a line, as .jsonl", ".feather": "save it as .parquet", ".pkl": "save it as .parquet",
+}  # fmt: skip
+
+
+def read_table(
+    path: Path, *, sheet: str | None = None, encoding: str | None = None, decimal: str = ".", rule: int = 2
+) -> tuple[TextTable, Mapping[str, Merged]]:
+    """Read a user's own table as text.
+
+    Args:
+        path: A file of one of `FORMATS`; text may be packed (.gz, .bz2, .xz, .zip).
+        sheet: Of a workbook.
+        encoding: Of text; None: UTF-8, or as its mark says.
+        decimal: What stands before the fraction of a number.
+        rule: 1 for words as medzoo read them before `clean`.
+
+    Returns:
+        The table, its words read by `clean`; and column → writings that became one word by that.
+
+    Raises:
+        ConfigError: If an option does not fit the file.
+        DatasetError: If the file is missing, damaged, empty or of another kind, repeats a column, or has a row that is too
+            long; names the line.
+    """
+    kind = kind_of(path)
+    if kind not in FORMATS:
+        remedy = _REMEDIES.get(kind)
+        raise DatasetError(f"{path}: not a table of a known kind ({', '.join(FORMATS)})" + f"; {remedy}" * bool(remedy))
+    if decimal not in (".", ","):
+        raise ConfigError(f"data.decimal={decimal} is neither . nor ,")
+    if sheet is not None and kind not in EXCEL:
+        raise ConfigError(f"data.sheet={sheet} is for workbooks ({', '.join(EXCEL)}), and {path.name} is none; leave it out")
+    if encoding is not None and kind not in TEXT:
+        raise ConfigError(f"data.encoding={encoding} is for text ({', '.join(TEXT)}), and {path.name} is none; leave it out")
+    if not path.is_file():
+        raise DatasetError(f"no table at {path}; set data.file")
+    if kind in TEXT:
+        remedy = "" if encoding is not None else "text in an encoding other than UTF-8 needs data.encoding=cp1252, say"
+        try:
+            table = TextTable.read(path, pad=True, encoding=encoding)
+        except DatasetError as error:
+            raise DatasetError(f"{error}; {remedy}" if remedy and "UTF-8" in str(error) else str(error)) from None
+    else:
+        rows = _read_rows(path, kind, sheet)
+        if not len(rows):
+            raise DatasetError(f"{path.name} has no rows")
+        names = [str(column) if rule == 1 else clean(str(column)) for column in rows.columns]
+        twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+        if twice:
+            raise DatasetError(f"{path.name} has several columns {twice[0]!r}; keep one")
+        table = TextTable(path.name, rows.set_axis(names, axis=1), unit="line" if kind in LINES else "row")
+    text = table.rows.copy() if kind in TEXT and rule != 1 else as_text(table.rows, strip=rule == 1)
+    if rule == 1:
+        return replace(table, rows=text), {}
+    merged: dict[str, Merged] = {}
+    for column in text.columns:
+        text[column], found = unify(text[column], clean)
+        merged |= {} if found is None else {column: found}
+        if decimal == ",":
+            numbers = text[column].map(lambda word: _COMMA.fullmatch(word) is not None)
+            text[column] = text[column].where(~numbers, text[column].str.replace(",", ".", regex=False))
+    return replace(table, rows=text), merged
+
+
+def _read_rows(path: Path, kind: str, sheet: str | None) -> pd.DataFrame:
+    if kind in EXCEL:
+        return read_workbook(path, sheet)
+    try:
+        return _read_parquet(path) if kind == ".parquet" else _read_jsonl(path)
+    except (*UNREADABLE, ValueError, pa.ArrowException) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DatasetError(f"{path} cannot be read ({reason})") from None
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Return the columns, an index of pandas among them, without turning long whole numbers into fractions."""
+    table = parquet.ParquetFile(path).read()
+    names = table.column_names
+    if len(set(names)) < len(names):
+        raise DatasetError(f"{path.name} has several columns {next(n for n in names if names.count(n) > 1)!r}; keep one")
+    columns = {}
+    for name in names:
+        column = table.column(name)
+        numbers = pa.types.is_floating(column.type) or pa.types.is_boolean(column.type) or pa.types.is_date(column.type)
+        columns[name] = column.to_pandas() if numbers else pd.Series(column.to_pylist(), dtype=object)
+    return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    """Return the records, indexed by line."""
+    records: dict[int, dict[str, str]] = {}
+    with TextFile(path).text() as stream:  # splitlines() would part a text at more than the ends of lines
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DatasetError(f"{path.name} line {number}: is not JSON ({error})") from None
+            if not isinstance(record, dict):
+                raise DatasetError(f"{path.name} line {number}: is not a JSON object")
+            records[number] = {str(name): cell_text(value) for name, value in record.items()}
+    frame = pd.DataFrame.from_records(list(records.values()), index=list(records))
+    return frame.astype(object).where(frame.notna(), "")

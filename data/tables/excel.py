@@ -1,0 +1,126 @@
+"""Excel workbooks as text: one sheet, the values its cells show, rows counted as Excel counts them."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medzoo.data.errors import DatasetError, MissingDependencyError
+from medzoo.data.tables.words import clean
+
+SUFFIXES = (".xlsx", ".xlsm")
+
+
+def read_workbook(path: Path, sheet: str | None = None) -> pd.DataFrame:
+    """Return the rows below the header, as text, indexed by Excel's row numbers; rows without any value are left out.
+
+    Args:
+        path: The workbook.
+        sheet: The sheet's name; None: the only one that holds anything.
+
+    Raises:
+        DatasetError: If it cannot be read, several sheets hold something and none is named, a column's name stands twice, a
+            value stands beside the columns that have names, or a cell is a formula whose value the file does not keep.
+        MissingDependencyError: If openpyxl is not installed.
+    """
+    values, name = _rows(path, sheet, formulas=False)
+    header_row, header = next(((row, cells) for row, cells in values if any(map(clean, cells))), (0, ()))
+    if not header:
+        raise DatasetError(f"{path}: sheet {name!r} is empty; name another one as data.sheet")
+    columns = [clean(cell) for cell in header]
+    first = next(place for place, column in enumerate(columns) if column)
+    twice = sorted({column for column in columns if column and columns.count(column) > 1})
+    if twice:
+        raise DatasetError(f"{path.name} has several columns {twice[0]!r}; keep one")
+    records, index = [], []
+    for row, cells in values:
+        if row <= header_row or not any(cells):
+            continue
+        unnamed = (place for place in range(first, len(cells)) if place >= len(columns) or not columns[place])
+        stray = [cells[place] for place in unnamed if cells[place]]
+        if stray:
+            raise DatasetError(f"{path.name} row {row}: {stray[0][:80]!r} stands in a column without a name; name or empty it")
+        records.append([*cells, *[""] * (len(columns) - len(cells))][: len(columns)])
+        index.append(row)
+    frame = pd.DataFrame(records, columns=range(len(columns)), index=pd.Index(index, dtype="int64"), dtype=object)
+    frame = frame[[place for place, column in enumerate(columns) if column]].set_axis([c for c in columns if c], axis=1)
+    if (frame == "").any(axis=None):
+        _refuse_formulas(path, name, frame, columns)
+    return frame
+
+
+def _rows(path: Path, sheet: str | None, *, formulas: bool) -> tuple[list[tuple[int, tuple[str, ...]]], str]:
+    try:
+        import openpyxl
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ModuleNotFoundError:
+        raise MissingDependencyError(f"{path} needs openpyxl: pip install 'medzoo[excel]', or save it as CSV") from None
+    try:
+        # The warnings are of styles and the like, which no value depends on.
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as stream:
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas, keep_links=False)
+            sheets = {found.title: found for found in book.worksheets}
+            if sheet is not None and sheet not in sheets:
+                raise DatasetError(f"{path} has no sheet {sheet!r}; it has {', '.join(sheets) or 'none'}")
+            filled = {}
+            for title in sheets if sheet is None else [sheet]:
+                sheets[title].reset_dimensions()  # what the file says of its size may be wrong
+                filled[title] = list(_texts(sheets[title]))
+            book.close()
+    except (DatasetError, MemoryError):
+        raise
+    except (InvalidFileException, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise DatasetError(f"{path} cannot be read ({_first_line(error)})") from None
+    except Exception as error:  # openpyxl lets out whatever a damaged part of the archive makes it meet
+        raise DatasetError(f"{path} cannot be read: damaged, or no workbook ({_first_line(error)})") from None
+    some = [title for title, rows in filled.items() if any(any(cells) for _, cells in rows)] or list(filled)[:1]
+    if not some:
+        raise DatasetError(f"{path} has no sheet of cells")
+    if len(some) > 1:
+        raise DatasetError(f"{path} has {len(some)} sheets ({', '.join(some)}); name one as data.sheet={some[0]}")
+    return filled[some[0]], some[0]
+
+
+def _texts(sheet: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
+    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        yield number, tuple(text if (text := cell_text(cell)).strip() else "" for cell in cells)
+
+
+def cell_text(value: Any) -> str:
+    """Return a value of any type as a table's text: whole numbers without a point, truth as 1 and 0, nothing as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        if value != value:
+            return ""
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return str(value)
+
+
+def _refuse_formulas(path: Path, sheet: str, frame: pd.DataFrame, columns: list[str]) -> None:
+    """Refuse an empty cell that is a formula: programs other than Excel write formulas without their values."""
+    for row, cells in _rows(path, sheet, formulas=True)[0]:
+        if row not in frame.index:
+            continue
+        for column, cell in zip(columns, cells, strict=False):
+            if column and cell.startswith("=") and frame.at[row, column] == "":
+                raise DatasetError(
+                    f"{path.name} row {row}: {column!r} is a formula ({cell[:40]}) whose value the file does not keep; open it "
+                    "in Excel and save it, or save it as CSV"
+                )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

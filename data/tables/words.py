@@ -1,0 +1,145 @@
+"""One reading of words and identifiers, wherever people write them: cells, folders, file names, options.
+
+What is certainly one word is read as one (`clean`, `identifier`); what only looks alike stays apart and is said (`look_alike`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+EMPTY_WORDS = frozenset({
+    "", "nan", "-nan", "<nan>", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "#n/a n/a", "<na>", "nat", "none", "null", "nil", "-",
+    "--", "---", "–", "—", ".", "..", "...", "?", "??", "???", "unknown", "unk", "unkn", "missing", "undefined", "unspecified",
+    "not available", "not applicable", "not known", "not recorded", "not specified", "no data", "empty", "blank", "tbd", "tba",
+    "#value!", "#ref!", "#div/0!", "#name?", "#null!", "#num!", "1.#ind", "1.#qnan", "-1.#ind", "-1.#qnan",
+})  # fmt: skip
+"""Words, in lower case, by which programs and people say that a cell is empty; some of them may be meant."""
+
+_WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
+_DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
+_SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?E\+[0-9]{2,3}")
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−_"), "-")
+_LETTERS = str.maketrans(
+    "аеорсухіѕјԁһӏАВЕКМНОРСТУХІЅЈαικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧıℓ", "aeopcyxisjdhlABEKMHOPCTYXISJaiknoptuxABEZHIKMNOPTYXil"
+)
+"""Letters of other scripts that look like Latin ones."""
+
+
+def clean(word: str) -> str:
+    """Return a word in one Unicode form (NFC), without blanks around it, visible or not (no-break, zero-width, byte-order marks).
+
+    Args:
+        word: As it stands in a file.
+    """
+    if word.isascii():
+        return word.strip()
+    start, end = 0, len(word)
+    while start < end and _is_blank(word[start]):
+        start += 1
+    while start < end and _is_blank(word[end - 1]):
+        end -= 1
+    return unicodedata.normalize("NFC", word[start:end])
+
+
+def identifier(word: str) -> str:
+    """Return a name of a patient, sample or class: `clean`, and a whole number without a fraction, as 3.0 is 3.
+
+    `007` stays as it is, and so does 1.10, which may be the tenth of site 1.
+    """
+    word = clean(word)
+    whole = _WHOLE.fullmatch(word)
+    return word if whole is None else whole[1]
+
+
+def plain_number(word: str) -> str:
+    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is."""
+    decimal = _DECIMAL.fullmatch(word)  # pandas writes a column of whole numbers as 0.0, 1.0 as soon as one cell is missing
+    return word if decimal is None else decimal[1].removesuffix(".")
+
+
+def is_empty_word(word: str) -> bool:
+    """Return whether a word is one of those that mean an empty cell, in any case."""
+    return word.lower() in EMPTY_WORDS
+
+
+def alike_key(word: str) -> str:
+    """Return what words have in common that look alike: without case, accents, leading zeros, blanks, scripts and widths."""
+    text = unicodedata.normalize("NFKC", word.translate(_LETTERS)).casefold().translate(_DASHES)
+    text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) not in ("Mn", "Cf"))
+    text = plain_number(re.sub(r"[\s-]+", "-", text.strip()))
+    sign = "-" if re.match(r"-\d", text) else ""
+    text = text.strip("-")
+    text = re.sub(r"(?<!\d)-|-(?!\d)", "", text)  # between digits it may part two numbers
+    return sign + re.sub(r"(?<![\d.])0+(?=\d)", "", text)
+
+
+def look_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the names that differ only in what `alike_key` leaves out, each set of them sorted, the sets in order."""
+    keys: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        keys[alike_key(name) or name].add(name)
+    return sorted(tuple(sorted(found)) for found in keys.values() if len(found) > 1)
+
+
+def shortened(names: Iterable[str]) -> list[str]:
+    """Return the names that are numbers as a spreadsheet shortens long ones (1.23457E+12): several may have become one."""
+    return sorted(name for name in names if _SHORTENED.fullmatch(name))
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Writings that were read as one word.
+
+    Attributes:
+        cells: How many cells were written otherwise than they were read.
+        written: The first of them.
+        read: What it was read as.
+    """
+
+    cells: int
+    written: str
+    read: str
+
+    def note(self, what: str) -> str:
+        """Return the line that says so."""
+        return f"{what}: {self.cells} cells are another writing of a word and count as it ({self.written!r} as {self.read!r})"
+
+
+def unify(column: pd.Series, read: Callable[[str], str]) -> tuple[pd.Series, Merged | None]:
+    """Read each cell of a column of text.
+
+    Args:
+        column: Text.
+        read: Word → the word it is.
+
+    Returns:
+        The column; and what was merged, None where no two writings became one word.
+    """
+    places, words = pd.factorize(column.to_numpy(dtype=object))
+    now = [read(str(word)) for word in words]
+    writings: Mapping[str, list[int]] = _by_word(now)
+    merged = None
+    changed = [place for word, found in writings.items() if word and len(found) > 1 for place in found if words[place] != word]
+    if changed:
+        counts = np.bincount(places, minlength=len(words))
+        first = min(changed)
+        merged = Merged(int(counts[changed].sum()), str(words[first]), now[first])
+    return pd.Series(np.array([*now, ""], dtype=object)[places], index=column.index, name=column.name, dtype=str), merged
+
+
+def _by_word(words: list[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, word in enumerate(words):
+        found[word].append(place)
+    return found
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cf"

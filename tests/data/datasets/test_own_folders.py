@@ -1,0 +1,122 @@
+"""Cases 18 and 19, and their kind: what folders of folders mean."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from medzoo.cli import main
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import MedzooError
+from medzoo.data.registry import load_dataset
+from tests.data.datasets.own_tables import write_images
+
+
+def folders(root: Path, *names: str, each: int = 6) -> Path:
+    """Write images of three patients into each folder; returns the root."""
+    write_images(root, [f"{name}/p{place}{n // 2}_{n}.png" for place, name in enumerate(names) for n in range(each)])
+    return root
+
+
+def load(root: Path, **options: object) -> Dataset:
+    return load_dataset("folder", root=root, **options)
+
+
+@pytest.mark.parametrize("above", ["", "train/"])
+@pytest.mark.parametrize("grades", [("mild", "moderate", "no_dr"), ("0", "1", "severe"), ("grade 1", "grade 10", "grade 2")])
+def test_words_tell_no_order_of_grades(above: str, grades: tuple[str, ...], tmp_path: Path) -> None:
+    """Case 18 first."""
+    root = folders(tmp_path / "fundus", *(above + grade for grade in grades))
+    with pytest.raises(MedzooError, match=r"are words: give their order, from low to high, as data\.names=\[\.\.\.\]"):
+        load(root, ordinal=True)
+    named = load(root, ordinal=True, names=list(grades[::-1]))
+    assert named.labels is not None
+    assert named.labels.names == grades[::-1]
+
+
+@pytest.mark.parametrize("ordinal", [True, False])
+def test_numbers_sort_as_numbers(ordinal: bool, tmp_path: Path) -> None:
+    labels = load(folders(tmp_path, "0", "1", "2", "10", "-1", "1.5"), ordinal=ordinal).labels
+    assert labels is not None
+    assert labels.names == ("-1", "0", "1", "1.5", "2", "10")
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [("train", "test"), ("Train", "Test"), ("training", "testing"), ("train", "valid"), ("TRAIN", "validation"), ("train", "val"),
+     ("train_set", "test set"), ("Training Images", "Test Images"), ("train",), ("test",)],
+)  # fmt: skip
+@pytest.mark.parametrize("third", ["unlabelled", "old", "trainx"])
+def test_splits_beside_another_folder(tops: tuple[str, ...], third: str, tmp_path: Path) -> None:
+    """Case 19 first."""
+    root = folders(tmp_path, *(f"{top}/{name}" for top in tops for name in ("benign", "malignant")), f"{third}/x")
+    with pytest.raises(MedzooError, match=rf"beside (them stands|it stands) '{third}', which is none") as caught:
+        load(root)
+    assert "data.names=[" in str(caught.value)
+    assert load(root, names=[*tops, third]).labels.names == (*tops, third)  # type: ignore[union-attr]
+
+
+def test_the_command_line_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folders(tmp_path, "train/benign", "train/malignant", "test/benign", "test/malignant", "unlabelled/x")
+    for verb in ("verify", "train"):
+        assert main([verb, "data=folder", f"data.root={root}"]) == 2
+        assert "'test' and 'train' are splits, and beside them stands 'unlabelled'" in capsys.readouterr().err
+
+
+def test_splits_in_other_spellings_and_inside_the_classes(tmp_path: Path) -> None:
+    above = load(folders(tmp_path / "a", "Train Set/a", "Train Set/b", "valid/a", "valid/b", "Test_Images/a"))
+    assert above.table["split"].value_counts().to_dict() == {"train": 12, "val": 12, "test": 6}
+    inside = load(folders(tmp_path / "b", "a/train", "b/train", "a/test", "b/test", "a/val"))
+    assert inside.table["split"].value_counts().to_dict() == {"train": 12, "test": 12, "val": 6}
+    assert inside.labels is not None
+    assert inside.labels.names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a/train", "b/train", "a/test", "b"), "'a/test' is a split inside a class, and 'b/.*' lies in none"),
+        (("fold1/a", "fold1/b", "fold2/a", "fold2/b"), r"fold1, fold2 are folds, not classes"),
+        (("Fold_1/a", "Fold_2/b"), "are folds, not classes"),
+        (
+            ("data/train/a", "data/train/b", "data/test/a"),
+            r"all 18 images lie below one folder, 'data', .*set data\.root=",
+        ),
+        (("data/a", "data/b"), r"with 'a', 'b' in it: set data\.root=.*/data"),
+        (("train/Benign", "train/x", "test/benign", "test/x"), "'Benign' of train and 'benign' of test look alike"),
+        (("train/grade 1", "train/x", "test/grade_01", "test/x"), "look alike; rename one, or list both in data.names"),
+    ],
+)
+def test_other_layouts_are_one_line(names: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    with pytest.raises(MedzooError, match=message) as caught:
+        load(folders(tmp_path, *names))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_written_in_two_ways_is_one_class_and_said(tmp_path: Path) -> None:
+    word = "bösartig"
+    forms = unicodedata.normalize("NFC", word), unicodedata.normalize("NFD", word)
+    dataset = load(folders(tmp_path / "a", f"train/{forms[0]}", "train/x", f"test/{forms[1]}", "test/x"))
+    assert dataset.labels is not None
+    assert dataset.labels.names == (forms[0], "x")
+    assert any("other writings of it" in note for note in dataset.info.notes)
+    numbers = load(folders(tmp_path / "b", "1", "1.0", "2"))
+    assert numbers.labels is not None
+    assert numbers.labels.names == ("1", "2")
+
+
+def test_folders_whose_splits_share_patients_may_be_split_anew(tmp_path: Path) -> None:
+    root = folders(tmp_path, "train/a", "train/b")
+    write_images(root, [f"test/{name}/p{place}0_9.png" for place, name in enumerate("ab")])
+    with pytest.raises(MedzooError, match=r"2 patient groups stand in several splits .*anew with data\.split=group, or"):
+        load(root, group_pattern=r"^(p\d+)_")
+    anew = load(root, group_pattern=r"^(p\d+)_", split="group")
+    assert anew.table.groupby("group")["split"].nunique().max() == 1
+    assert any("split anew by group" in note for note in anew.info.notes)
+
+
+def test_the_patient_may_be_a_folder(tmp_path: Path) -> None:
+    dataset = load(folders(tmp_path, "a/s1", "a/s2", "b/s3", "b/s4"), group_pattern=r"/(s\d)/")
+    assert sorted(dataset.table["group"].unique()) == ["s1", "s2", "s3", "s4"]

@@ -1,0 +1,151 @@
+"""Case 23 and its kind: tables as pandas, R, Excel and packers write them, each read alike or refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medzoo.data.errors import MedzooError
+from tests.data.datasets.own_tables import frame, load_table
+
+SHORT = frame().to_csv(sep=";", index=False)
+TABLE = frame(size=[n / 4 for n in range(12)], note=["two\nlines", "one"] * 6)
+
+
+def _r(separator: str, quote: str) -> Callable[[Path], object]:
+    """As R's write.table: the header has no cell for the names of rows."""
+
+    def write(path: Path) -> None:
+        quoted = [
+            [f"{quote}{cell}{quote}" for cell in (row + 1, *TABLE.iloc[row][["image", "label", "patient"]])] for row in range(12)
+        ]
+        header = [f"{quote}{name}{quote}" for name in ("image", "label", "patient")]
+        path.write_text("\n".join(separator.join(line) for line in [header, *quoted]))
+
+    return write
+
+
+def _excel(path: Path, **sheets: pd.DataFrame) -> None:
+    with pd.ExcelWriter(path) as book:
+        for name, table in sheets.items():
+            table.to_excel(book, sheet_name=name, index=False)
+
+
+FORMS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "pandas' index": ("t.csv", lambda path: TABLE.to_csv(path)),  # case 23
+    "an index saved twice": ("t.csv", lambda path: TABLE.assign(**{"Unnamed: 0": range(12)}).to_csv(path)),
+    "two unnamed levels": ("t.csv", lambda path: TABLE.set_index([pd.RangeIndex(12), pd.RangeIndex(12)]).to_csv(path)),
+    "R, quoted": ("t.csv", _r(",", '"')),
+    "R, tabs": ("t.tsv", _r("\t", "")),
+    "semicolons": ("t.csv", lambda path: TABLE.to_csv(path, sep=";", index=False)),
+    "semicolons, UTF-8 with a mark": ("t.csv", lambda path: TABLE.to_csv(path, sep=";", index=False, encoding="utf-8-sig")),
+    "tabs, UTF-16": ("t.txt", lambda path: TABLE.to_csv(path, sep="\t", index=False, encoding="utf-16")),
+    "tabs in a .csv": ("t.csv", lambda path: TABLE.to_csv(path, sep="\t", index=False)),
+    "sep=": ("t.csv", lambda path: path.write_text("sep=;\n" + TABLE.to_csv(sep=";", index=False))),
+    "a semicolon at every end": ("t.csv", lambda path: path.write_text(SHORT.replace("\n", ";\n"))),
+    **{f"packed {end}": (f"t.csv{end}", lambda path: TABLE.to_csv(path, index=False)) for end in (".gz", ".bz2", ".xz", ".zip")},
+    "packed tabs": ("t.tsv.gz", lambda path: TABLE.to_csv(path, sep="\t")),
+    "packed lines": ("t.jsonl.gz", lambda path: TABLE.to_json(path, orient="records", lines=True)),
+    "Excel": ("t.xlsx", lambda path: TABLE.to_excel(path, index=False)),
+    "Excel with an index": ("t.xlsx", lambda path: TABLE.to_excel(path)),
+    "Excel, a title above": ("t.xlsx", lambda path: TABLE.to_excel(path, index=False, startrow=3)),
+    "Excel, an empty sheet": ("t.xlsx", lambda path: _excel(path, one=TABLE, two=pd.DataFrame())),
+    "Parquet with a named index": ("t.parquet", lambda path: TABLE.set_index("image").to_parquet(path)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_as_others_write_it(form: str, tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "plain.csv", index=False)
+    plain = load_table(tmp_path / "plain.csv", missing="ignore")
+    name, write = FORMS[form]
+    write(tmp_path / name)
+    read = load_table(tmp_path / name, missing="ignore")
+    pd.testing.assert_frame_equal(read.table.reset_index(drop=True), plain.table)
+
+
+def test_a_long_number_keeps_its_digits(tmp_path: Path) -> None:
+    """pandas makes fractions of whole numbers beside an empty cell: patients would become one."""
+    long = [2**60 + n // 2 for n in range(12)]
+    rows = [
+        {**row, "patient": number, "other": None if n else 1}
+        for n, (row, number) in enumerate(zip(frame().to_dict("records"), long, strict=True))
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows))
+    frame(patient=pd.array([*long[:-1], None], dtype="Int64")).to_parquet(tmp_path / "t.parquet")
+    assert load_table(tmp_path / "t.jsonl", missing="ignore").table["group"].nunique() == 6
+    with pytest.raises(MedzooError, match="row 11: 'patient' is empty"):
+        load_table(tmp_path / "t.parquet", missing="ignore")
+
+
+@pytest.mark.parametrize("end", [".csv", ".csv.gz", ".csv.zip"])
+def test_lines_are_the_files_own_beside_an_index_and_cells_of_several_lines(end: str, tmp_path: Path) -> None:
+    TABLE.assign(size=["x" if n == 7 else n for n in range(12)]).to_csv(tmp_path / f"t{end}")
+    with pytest.raises(MedzooError, match=rf"t{end} line 13: 'size' is 'x', not a number"):  # 4 cells of two lines above it
+        load_table(tmp_path / f"t{end}", target="size", kind="regression", missing="ignore")
+
+
+def test_rows_of_a_workbook_are_counted_as_excel_counts_them(tmp_path: Path) -> None:
+    TABLE.assign(size=["x" if n == 7 else n for n in range(12)]).to_excel(tmp_path / "t.xlsx", index=False, startrow=2)
+    with pytest.raises(MedzooError, match=r"t\.xlsx row 11: 'size' is 'x', not a number"):
+        load_table(tmp_path / "t.xlsx", target="size", kind="regression", missing="ignore")
+
+
+def test_numbers_with_a_comma(tmp_path: Path) -> None:
+    TABLE.to_csv(tmp_path / "t.csv", sep=";", decimal=",", index=False)
+    options = {"target": "size", "kind": "regression", "missing": "ignore"}
+    with pytest.raises(MedzooError, match=r"line 2: 'size' is '0,0', not a number \(12 such lines\); say data\.decimal=','"):
+        load_table(tmp_path / "t.csv", **options)
+    read = load_table(tmp_path / "t.csv", decimal=",", **options)
+    np.testing.assert_array_equal(read.table["target.size"], np.float32(TABLE["size"]))
+
+
+def test_text_in_another_encoding(tmp_path: Path) -> None:
+    table = frame(label=["gutartig", "bösartig"] * 6)
+    table.to_csv(tmp_path / "t.csv", sep=";", index=False, encoding="cp1252")
+    with pytest.raises(MedzooError, match=r"line 3 is not UTF-8 text: .*data\.encoding=cp1252, say$"):
+        load_table(tmp_path / "t.csv", missing="ignore")
+    labels = load_table(tmp_path / "t.csv", missing="ignore", encoding="cp1252").labels
+    assert labels is not None
+    assert labels.names == ("bösartig", "gutartig")
+
+
+def _formulas(path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in [["image", "label", "patient"], ["a.png", '=IF(1,"x","y")', "P1"], ["b.png", "y", "P2"]]:
+        book.active.append(row)
+    book.save(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "options", "message"),
+    [
+        ("t.xls", lambda path: path.write_bytes(b""), {}, "not a table of a known kind .*save it as .xlsx or CSV"),
+        ("t.xlsx", lambda path: path.write_bytes(b"PK\3\4"), {}, "cannot be read"),
+        ("t.xlsx", lambda path: path.write_bytes(b""), {}, "cannot be read"),
+        ("t.xlsx", lambda path: _excel(path, a=TABLE, b=TABLE), {}, r"has 2 sheets \(a, b\); name one as data.sheet=a"),
+        ("t.xlsx", lambda path: _excel(path, a=TABLE, b=TABLE), {"sheet": "c"}, "has no sheet 'c'; it has a, b"),
+        ("t.xlsx", _formulas, {}, "row 2: 'label' is a formula .* whose value the file does not keep"),
+        ("t.xlsx", lambda path: pd.DataFrame({"\u200b": ["\u200b"]}).to_excel(path, index=False), {}, "sheet 'Sheet1' is empty"),
+        ("t.csv", lambda path: TABLE.to_csv(path), {"sheet": "a"}, "data.sheet=a is for workbooks"),
+        ("t.xlsx", lambda path: TABLE.to_excel(path), {"encoding": "utf-8"}, "data.encoding=utf-8 is for text"),
+        ("t.csv", lambda path: TABLE.to_csv(path), {"encoding": "rot13"}, "is no known encoding"),
+        ("t.csv", lambda path: TABLE.to_csv(path), {"decimal": "'"}, "neither . nor ,"),
+        ("t.csv.gz", lambda path: path.write_bytes(b"\x1f\x8bdamaged"), {}, "cannot be read"),
+        ("t.csv.zip", lambda path: path.write_bytes(b"damaged"), {}, "cannot be read"),
+        ("t.csv.xz", lambda path: path.write_bytes(b"damaged"), {}, "cannot be read"),
+        ("t.csv.bz2", lambda path: path.write_bytes(b"damaged"), {}, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_one_line(name: str, write: Callable, options: dict, message: str, tmp_path: Path) -> None:
+    write(tmp_path / name)
+    with pytest.raises(MedzooError, match=message) as caught:
+        load_table(tmp_path / name, missing="ignore", **options)
+    assert "\n" not in str(caught.value)

@@ -78,9 +78,10 @@ def audit(
         advance: Called with the number of images done since the last call.
 
     Returns:
-        A JSON-ready report: `counts, files, images, labels, subgroups, leakage, notes`, what `table_facts` tells, `warnings`, one
-        line for each thing to look at, and `problems`, one for each that is wrong. Near-identical pairs are listed, not counted as
-        wrong: films of one region look alike. So are names that look alike, and labels of one image that differ: annotators may.
+        A JSON-ready report: `counts, files, images, labels, subgroups, leakage, notes`, what `table_facts` tells, `warnings`,
+        one line for each thing to look at, and `problems`, one for each that is wrong. Near-identical pairs are listed, not
+        counted as wrong: films of one region look alike. So are names that look alike, and labels of one image that differ:
+        annotators may.
     """
     facts, places = _look_at_images(dataset, images, deep, workers, advance)
     report: dict[str, Any] = {

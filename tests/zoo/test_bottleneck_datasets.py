@@ -179,7 +179,11 @@ class Run:
         return logits
 
 
-@pytest.fixture(scope="module", params=list(TREES))
+QUICK = ("phantom", "table")
+"""A dataset of medzoo's and one of the user's; the slow lane trains on all."""
+
+
+@pytest.fixture(scope="module", params=[n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TREES])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "data").mkdir()

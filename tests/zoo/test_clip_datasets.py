@@ -18,7 +18,11 @@ CHOSEN = {
 """What image–text training needs beside the files."""
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
+QUICK = ("phantom", "folder")
+"""Each family of sources once; the slow lane trains on all."""
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in sorted(TREES)])
 def test_image_text_training(name: str, tmp_path: Path) -> None:
     root = tmp_path / "data"
     root.mkdir()

@@ -43,16 +43,25 @@ def table(folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> tuple[Path, Path]:
-    """A run, and the table it was trained on."""
-    own = tmp_path / "own"
+def trained(once: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of a run, and of the table it was trained on, which its configuration names as its own."""
+    for name in ("own", "run"):
+        shutil.copytree(once / name, tmp_path / name)
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace(str(once), str(tmp_path)))
+    return tmp_path / "run", tmp_path / "own" / "labels.csv"
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("once")
+    own = folder / "own"
     file = own / "labels.csv"
     frame = table(own)
     frame.to_csv(file, index=False)
     options = ["data=table", f"data.file={file}", "data.target=[mass,nodule]", "data.group=patient", "data.split=split"]
-    run = tmp_path / "run"
-    assert main(["train", *options, *SHORT, f"run={run}"]) == 0
-    return run, file
+    assert main(["train", *options, *SHORT, f"run={folder / 'run'}"]) == 0
+    return folder
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -287,6 +287,7 @@ def groups(model: onnx.ModelProto) -> set[int]:
     return {part.i for node in model.graph.node if node.op_type == "Conv" for part in node.attribute if part.name == "group"}
 
 
+@pytest.mark.slow
 def test_reduced_volume_networks_are_those_that_export_makes(tmp_path: Path) -> None:
     """The minimal filtering of float32 has grouped products that an int8 file of medzoo's never has."""
     options = ("resnet18_3d", "cnn3d", [8, 32, 32], 1)

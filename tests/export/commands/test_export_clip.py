@@ -120,6 +120,7 @@ def test_text_classification_needs_no_torch(run: Path, tmp_path: Path) -> None:
     assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_open_clip_folder_runs_zero_shot_trains_and_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_folder(tmp_path / "tiny-bert")
     model = f"model.backbone=local-dir:{folder}"

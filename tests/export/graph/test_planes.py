@@ -228,7 +228,9 @@ def test_two_convolutions_that_share_their_weights() -> None:
     ("architecture", "size", "arguments"),
     [
         ("resnet18_3d", (9, 24, 20), SMALL),
-        ("resnet18_3d", (24, 24, 24), {**SMALL, "stem_kernel": 3, "stem_stride": 2, "stem_pool": False}),
+        pytest.param(
+            "resnet18_3d", (24, 24, 24), {**SMALL, "stem_kernel": 3, "stem_stride": 2, "stem_pool": False}, marks=pytest.mark.slow
+        ),
         pytest.param("resnet50_3d", (17, 24, 24), SMALL, marks=pytest.mark.slow),
         pytest.param("densenet121_3d", (28, 28, 28), {"stem_stride": 1, "drop_rate": 0.1}, marks=pytest.mark.slow),
         pytest.param("densenet121_3d", (33, 64, 40), {}, marks=pytest.mark.slow),

@@ -31,7 +31,14 @@ def tiny_set(folder: Path, name: str) -> None:
     np.savez(folder / f"{name}.npz", **arrays)
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+QUICK = ("low_label", "medmnistplus_knn", "retinamnist_ordinal", "zach_vit_few_shot")
+"""Those of seconds; the slow lane takes a step of each of the others."""
+STEPS = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow]) for path in EXPERIMENTS
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", STEPS)
 def test_an_experiment_composes_and_takes_a_step(path: Path, tmp_path: Path) -> None:
     config = compose_config("train", [f"experiment={path.stem}"])
     tiny_set(tmp_path, config.data.set)

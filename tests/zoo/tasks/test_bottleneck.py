@@ -205,6 +205,7 @@ def test_a_residual_path_explains_what_concepts_left_over(tmp_path: Path) -> Non
     assert main(["export", f"run={run}", "images=4"]) == 0
 
 
+@pytest.mark.slow
 def test_shuffled_concepts_are_those_of_other_samples(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", "model.bottleneck.regime=sequential", "model.bottleneck.shuffle_concepts=true")
     plain = trained(tmp_path / "plain", "model.bottleneck.regime=sequential")
@@ -213,7 +214,12 @@ def test_shuffled_concepts_are_those_of_other_samples(tmp_path: Path) -> None:
     np.testing.assert_array_equal(truth, Predictions.read(plain / "predictions.parquet").concept_targets)
 
 
-@pytest.mark.parametrize("kind", ["binary", "ordinal", "multilabel", "regression"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "kind", ["binary", pytest.param("ordinal", marks=SLOW), "multilabel", pytest.param("regression", marks=SLOW)]
+)
 def test_every_kind_of_label_goes_through_a_bottleneck(kind: str, tmp_path: Path) -> None:
     run = trained(tmp_path / "run", f"data.labels={kind}", "model.bottleneck.regime=independent", "trainer.epochs=1")
     assert main(["intervene", f"run={run}", "policies=[random]", "replicates=5"]) == 0
@@ -277,6 +283,7 @@ def test_cases_of_several_photographs_are_averaged_at_the_concepts(sequential: P
     np.testing.assert_allclose(deployed["probabilities"], case["probabilities"].numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_may_use_some_of_the_datas_concepts(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", "model.bottleneck.regime=sequential", "model.bottleneck.concepts=[vessel,bright spots]")
     task = load(run)

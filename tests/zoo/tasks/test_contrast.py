@@ -56,6 +56,7 @@ def test_a_run_holds_embeddings_retrieval_and_zero_shot_results(run: Path) -> No
     assert "A phantom with a cyst." in card["texts"]["cyst"]
 
 
+@pytest.mark.slow
 def test_resuming_is_exact(tmp_path: Path) -> None:
     whole = trained(tmp_path / "a", "trainer.epochs=2", "trainer.save_every=1", "model.captions=labels")
     from medzoo.train.loop import Trainer
@@ -190,7 +191,7 @@ def test_clip_tiny_reads_templates_it_never_saw(tmp_path: Path) -> None:
     assert report["splits"]["test"]["metrics"]["auroc"]["value"] >= 0.9
 
 
-@pytest.mark.parametrize("tower", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("tower", ["test_resnet", pytest.param("test_vit", marks=pytest.mark.slow)])
 def test_any_timm_tower_stands_beside_the_text_tower(tower: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(["train", *TINY, "trainer.epochs=1", f"model.image_tower={tower}", "evaluate=false", f"run={run}"]) == 0

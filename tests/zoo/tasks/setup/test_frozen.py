@@ -202,6 +202,7 @@ def test_concept_vectors_equal_scikit_learn_on_the_trained_networks_features(pos
     assert min(distance.values()) < 1e-3  # the one whose penalty was chosen
 
 
+@pytest.mark.slow
 def test_concepts_may_come_from_another_dataset(posthoc: tuple[Path, Path], tmp_path: Path) -> None:
     source = "model.bottleneck.concept_data={name: phantom, size: 24, patients: 40, seed: 5, labels: binary}"
     words = ["model=cbm_posthoc", f"model.backbone={posthoc[0]}", source, "model.bottleneck.concepts=[lesion,vessel]"]

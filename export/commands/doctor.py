@@ -30,7 +30,10 @@ PACKAGES_SHOWN = (
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-qnn")
 """Distributions that share the folder `onnxruntime`: of two, the last installed wins, and removing either breaks the other."""
 
-EXTRAS = {"dicom": "DICOM files", "nifti": "NIfTI volumes", "text": "prompts without torch", "train": "training and export"}
+EXTRAS = {
+    "dicom": "DICOM files", "nifti": "NIfTI volumes", "tiff": "further kinds of TIFF", "excel": "tables as .xlsx",
+    "text": "prompts without torch", "train": "training and export",
+}  # fmt: skip
 """Optional extra → what it is for; what it brings is asked of the package's own metadata."""
 
 

@@ -271,7 +271,7 @@ def test_the_file_with_corrected_concepts_is_the_class_layer(run: Run) -> None:
     assert json.loads((run.path / "model.json").read_text())["parity"]["agreement"] == 1.0
     graph = OnnxModel(run.path / "model.onnx")
     assert graph.concepts == run.concepts
-    samples = SampleDataset(run_dataset(RunDirectory.open(run.path), {}), "test", run.task.spec.preprocess)
+    samples = SampleDataset(run_dataset(RunDirectory.open(run.path), {}, run.task.spec), "test", run.task.spec.preprocess)
     assert list(samples.sample_ids) == list(run.test["sample_id"])
     images = [samples.pixels(index) for index in range(len(samples))]
     truth = run.columns(run.test, "concept")

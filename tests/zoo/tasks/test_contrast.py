@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_holds_embeddings_retrieval_and_zero_shot_results(run: Path) -> None:
     embeddings = Embeddings.read(run / "embeddings.parquet")
-    assert set(embeddings.split) == {"val", "test"}
+    assert set(embeddings.split) == {"train", "val", "test"}  # a search looks through all
     task = load_checkpoint(find_checkpoint(run, "best"))
     dataset = load_dataset("phantom", patients=16, size=24)
     samples = SampleDataset(dataset, "test", task.spec.preprocess)

@@ -132,7 +132,7 @@ class Scarcity:
             else:
                 positive = data.truth[:, k] == 1
                 classes.append(missing(known & positive, WITH) or missing(known & ~positive, "without it"))
-        return cls(missing(data.observed.any(axis=1), "labelled"), tuple(classes), data.labels.names)
+        return cls(missing(np.asarray(data.observed.any(axis=1)), "labelled"), tuple(classes), data.labels.names)
 
     def of_mean(self, defined: NDArray[np.bool_]) -> str:
         """Return why there is none of a mean over the classes that are defined (K,): the first that is scarce, and how many."""

@@ -19,7 +19,7 @@ from medzoo.models.build import build_network
 from medzoo.models.heads.class_layer import ConceptData
 from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts
 from medzoo.models.heads.linear_layer import choose_penalty, fit_linear
-from medzoo.models.trained import load_backbone
+from medzoo.models.weights_file import load_backbone
 from medzoo.settings.schema import BottleneckConfig, ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck, known_concepts, require_known

@@ -44,7 +44,8 @@ def to_eight_bit(colour: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     if bits >= 8:
         upper: NDArray[np.uint8] = (colour >> (bits - 8)).astype(np.uint8)
         return upper
-    return np.round(colour.astype(np.float32) * (255 / (2**bits - 1))).astype(np.uint8)
+    spread: NDArray[np.uint8] = np.round(colour.astype(np.float32) * (255 / (2**bits - 1))).astype(np.uint8)
+    return spread
 
 
 def _palette(header: Any, colour: str, name: str) -> Table:

@@ -119,7 +119,7 @@ def range_taken(path: Path) -> str | None:
             if kind_of(head) != "DICOM":
                 return None
             return assumed_range(head + file.read(), str(path))
-    except OSError:
+    except (OSError, ValueError):  # a name with a zero byte is no file's
         return None
 
 

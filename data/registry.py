@@ -111,6 +111,13 @@ def load_dataset(
     for option in options:
         if option not in accepted:
             raise UnknownNameError("option", option, accepted, where=f" of dataset {name!r}")
+    plain = {
+        "allow_shared_groups": allow_shared_groups,
+        **{name: value for name, value in options.items() if _is_switch(module, name)},
+    }
+    for option, value in plain.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"data.{option}={value!r} is not true or false; write one of the two, without quotes")
     # Prepared images need no files: the table alone is read.
     asked = {**options, "missing": "ignore"} if packed is not None and "missing" in accepted else options
     try:
@@ -174,6 +181,11 @@ def _default(module: ModuleType, option: str) -> Any:
     """Return an option's default; None if the dataset does not have it."""
     parameter = inspect.signature(module.load).parameters.get(option)
     return None if parameter is None else parameter.default
+
+
+def _is_switch(module: ModuleType, option: str) -> bool:
+    """Whether an option of a dataset is true or false."""
+    return str(inspect.signature(module.load).parameters[option].annotation) in ("bool", "<class 'bool'>")
 
 
 def _module(name: str) -> ModuleType:

@@ -57,8 +57,16 @@ class Result:
         run = RunDirectory.open(path)
         if not run.metrics.is_file():
             raise EvaluationError(f"{path} has no metrics.json; make it with medzoo evaluate run={path}")
-        report = json.loads(run.metrics.read_text(encoding="utf-8"))
-        return cls(path.resolve().name, yaml.safe_load(run.config.read_text(encoding="utf-8")), ModelSpec.read(run.spec), report)
+        try:
+            report = json.loads(run.metrics.read_text(encoding="utf-8"))
+            config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+            whole = {"labels", "interval", "splits"} <= set(report) or "retrieval" in report
+            whole = whole and {"data", "model", "trainer", "seed"} <= set(config)
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            raise EvaluationError(f"{path}: metrics.json or config.yaml is damaged ({type(error).__name__})") from error
+        if not whole:
+            raise EvaluationError(f"{path}: metrics.json or config.yaml is damaged (a part is missing); evaluate the run again")
+        return cls(path.resolve().name, config, ModelSpec.read(run.spec), report)
 
     def tested_on(self, split: str) -> str:
         """Return the checksum of the rows that the report's split had; empty in reports of an earlier medzoo."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from operator import attrgetter
 from pathlib import Path
 
-import yaml
-
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.registry import PLACES
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
@@ -16,6 +14,7 @@ from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.predict import predict_run, run_dataset
 from medzoo.inference.run import Runner
+from medzoo.settings.schema import check_evaluation
 from medzoo.settings.verbs import EvaluateConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
@@ -30,6 +29,7 @@ def main(config: EvaluateConfig) -> None:
     """Run the command."""
     if config.run is None:
         raise ConfigError("say which run to evaluate: run=<run directory>")
+    check_evaluation(config.evaluation)
     run = RunDirectory.open(Path(config.run))
     if config.predict:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
@@ -37,7 +37,7 @@ def main(config: EvaluateConfig) -> None:
         dataset, learnt = run_dataset(run, config.data, task.spec), read_record(run.path)
         if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - {*PLACES, "file"}:
             dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        settings = run.settings()
         augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
         details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
         if left := training_left(run):

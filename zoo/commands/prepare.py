@@ -7,7 +7,7 @@ from pathlib import Path
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.packed import write_packed
-from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess, sides
 from medzoo.settings.verbs import PrepareConfig
 from medzoo.train.display import Display
 
@@ -23,7 +23,7 @@ def main(config: PrepareConfig) -> Path:
     if config.workers < 1:
         raise ConfigError(f"workers={config.workers} must be at least 1")
     dataset = load_dataset(**config.data)
-    size = (config.size,) * 2 if isinstance(config.size, int) else tuple(int(side) for side in config.size)
+    size = sides(config.size, "size")
     channels: int = config.channels if config.channels is not None else dataset.reader.channels or 3
     preprocess = Preprocess(
         size=size,

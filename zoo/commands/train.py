@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
-from medzoo.data.dataset import SPLITS, Dataset
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError
 from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.evaluation.run_report import report_run
@@ -20,7 +19,7 @@ from medzoo.inference.predict import predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.models.trained import describe_start, is_run
 from medzoo.settings.compose import typed
-from medzoo.settings.schema import TrainConfig, TrainerConfig
+from medzoo.settings.schema import TrainConfig, TrainerConfig, check_evaluation
 from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.spec import ModelSpec
@@ -49,9 +48,7 @@ def main(config: DictConfig, dataset: Dataset | None = None) -> RunDirectory:
         dataset: That of the configuration, where it is loaded already.
     """
     settings: TrainConfig = typed(TrainConfig, config)
-    for split in settings.evaluation.splits:
-        if split not in SPLITS:
-            raise UnknownNameError("split", split, SPLITS, where=" in evaluation.splits")
+    check_evaluation(settings.evaluation)
     accelerator = make_accelerator(settings.device)  # one process a device from here on; rank 0 names the directory
     path = [settings.run or str(default_run_path(str(settings.data["name"]), settings.model.backbone))]
     broadcast_object_list(path)
@@ -95,7 +92,7 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
         ConfigError: If another setting is given.
     """
     run = RunDirectory.open(path)
-    config = OmegaConf.create(yaml.safe_load(run.config.read_text(encoding="utf-8")))
+    config = OmegaConf.create(run.settings())
     for key, value in overrides.items():
         if key not in RESUMABLE:
             raise ConfigError(f"a resumed run keeps its own {key}; only {', '.join(RESUMABLE)} may be given")

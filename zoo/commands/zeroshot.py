@@ -26,6 +26,7 @@ from medzoo.inference.predict import evaluated_data
 from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import ZeroShotClassifier, build_classifier, choose_prompts
 from medzoo.models.trained import is_run
+from medzoo.settings.schema import check_evaluation
 from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.storage import write_file
@@ -38,6 +39,7 @@ CHUNK = 256
 
 def main(config: ZeroshotConfig) -> Path | None:
     """Run the command; returns the result directory, or None for a folder of images."""
+    check_evaluation(config.evaluation)
     task = load_model(config)
     accelerator = make_accelerator(config.device)
     task.to(accelerator.device).eval()

@@ -92,8 +92,14 @@ class Interval:
             return {**none, "no_interval": why_none or "there is one group alone"}
         low, high = self.bounds(drawn)
         if low is None:
-            return {**none, "no_interval": f"undefined in {int(np.isnan(drawn).sum())} of {len(drawn)} replicates"}
-        if low == high:
+            undefined = int(np.isnan(drawn).sum())
+            few = (
+                f"{len(drawn)} replicates are too few"
+                if not undefined
+                else f"undefined in {undefined} of {len(drawn)} replicates"
+            )
+            return {**none, "no_interval": few}
+        if high - low <= 1e-12 * max(1.0, abs(low)):  # equal but for rounding
             return {**none, "no_interval": "every replicate gives the same value"}
         return {"value": float(value), "low": low, "high": high}
 
@@ -141,8 +147,9 @@ class Scarcity:
             return self.whole
         # Of two classes the rare one, not the other that has as few samples without it.
         scarce = [k for k in scarce if WITH in self.classes[k]] or scarce
-        more = f", and {len(scarce) - 1} more classes are as rare" if len(scarce) > 1 else ""
-        return f"{self.names[scarce[0]]}: {self.classes[scarce[0]]}{more}"
+        first = min(scarce, key=lambda k: int(self.classes[k].split()[0]))
+        more = f", and {len(scarce) - 1} more classes have too few" if len(scarce) > 1 else ""
+        return f"{self.names[first]}: {self.classes[first]}{more}"
 
 
 DEFAULT_INTERVAL = Interval()
@@ -225,6 +232,7 @@ class Measured:
         if metric in self.overall:
             present = ~np.isnan(self.classes["recall"][0]) if metric == "balanced_accuracy" else None
             why = self.scarcity.whole if present is None else self.scarcity.of_mean(present)
+            why = "" if metric == "soft_cross_entropy" else why  # ties count there, and in no other
             return self._described(metric, self.overall[metric][0], drawn, why)
         if metric not in self.classes:  # top-k of few classes, soft labels where all are hard
             return self.interval.described(None, None)

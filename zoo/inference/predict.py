@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset, data_card, table_checksum
@@ -49,7 +48,7 @@ def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, 
     Raises:
         ConfigError: If the data are not the run's own: another option, another table, other labels or concepts.
     """
-    options = earlier_options(yaml.safe_load(run.config.read_text(encoding="utf-8"))["data"])
+    options = earlier_options(run.settings()["data"])
     for name, value in changes.items():
         if not other_data and name not in ELSEWHERE and value != options.get(name):
             had = f"{name}={options[name]}" if options.get(name) is not None else f"no {name}"

@@ -166,6 +166,18 @@ def load_weights_file(network: nn.Module, path: str | Path, name: str) -> Loaded
     missing = [key for key in own if key in needed and key not in fitted]
     if missing or wrong:
         _refuse(path, name, tensors, own, fitted, missing, wrong)
+    rooms = {key.split(".")[0] for key in needed}
+    over = [key for key in fitted if key not in own and key.split(".")[0] in rooms and key not in head_names(network)]
+    if over:
+        raise CheckpointError(
+            f"{path} does not fit model {name}: it is of a larger network, {len(over)} of its tensors have no place in this one "
+            f"({', '.join(over[:3])}, ...); choose the architecture that it was saved from"
+        )
+    for key in sorted(needed):
+        if own[key].is_floating_point() and not fitted[key].is_floating_point():
+            raise CheckpointError(f"{path}: {key} is stored as {fitted[key].dtype}, not as real numbers; save it unquantised")
+        if own[key].is_floating_point() and not torch.isfinite(fitted[key]).all():
+            raise CheckpointError(f"{path}: {key} holds NaN or infinite values; use another checkpoint")
     taken = {key: tensor for key, tensor in fitted.items() if key in needed or (key in own and key.endswith(COUNTER))}
     network.load_state_dict(taken, strict=False)
     unused = len(tensors) - sum(key in taken for key in bare)

@@ -38,9 +38,7 @@ def refuse_dataset(name: str, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: With what can be told of it.
     """
-    given = next(
-        (o for o in overrides if o.partition("=")[0].lstrip("+") == "data" and not o.partition("=")[2].startswith("{")), ""
-    )
+    given = next((o for o in overrides if o.partition("=")[0].lstrip("+") == "data"), "")
     if given and name not in NAMES_DATASET:
         raise ConfigError(
             f"{given}: {name} takes the run's own dataset; where its files lie now is told with +data.root=..., another dataset "

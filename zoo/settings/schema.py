@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from medzoo.data.dataset import SPLITS
+from medzoo.data.errors import ConfigError, UnknownNameError
+
 
 @dataclass
 class PreprocessConfig:
@@ -229,6 +232,27 @@ class EvaluationConfig:
     seed: int = 0
     bins: int = 15
     tta: int = 0
+
+
+def check_evaluation(config: EvaluationConfig) -> None:
+    """Refuse settings of an evaluation that mean nothing, before anything is trained or predicted.
+
+    Raises:
+        UnknownNameError: If there is no such split.
+        ConfigError: If a number is out of range, or no split or one split twice is named.
+    """
+    for split in config.splits:
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS, where=" in evaluation.splits")
+    if not config.splits or len(set(config.splits)) < len(config.splits):
+        raise ConfigError(f"evaluation.splits={list(config.splits)} must name at least one split, and each once")
+    for name, least in (("replicates", 0), ("bins", 1), ("tta", 0)):
+        if getattr(config, name) < least:
+            raise ConfigError(f"evaluation.{name}={getattr(config, name)} must be at least {least}")
+    if config.batch_size is not None and config.batch_size < 1:
+        raise ConfigError(f"evaluation.batch_size={config.batch_size} must be at least 1")
+    if not 0 < config.level < 1:
+        raise ConfigError(f"evaluation.level={config.level:g} is not between 0 and 1, both left out; 0.95 is usual")
 
 
 @dataclass

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.store.spec import ModelSpec
@@ -77,6 +80,16 @@ class RunDirectory:
         if not run.config.is_file() or not run.spec.is_file():
             raise CheckpointError(f"{path} is not a run directory (no config.yaml and spec.json)")
         return run
+
+    def settings(self) -> dict[str, Any]:
+        """Return the configuration; CheckpointError if it is damaged."""
+        try:
+            found = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise CheckpointError(f"{self.config} is damaged ({type(error).__name__}); take another copy of the run") from error
+        if not isinstance(found, dict) or not isinstance(found.get("data"), dict):
+            raise CheckpointError(f"{self.config} is damaged (it names no data); take another copy of the run")
+        return found
 
 
 def default_run_path(dataset: str, backbone: str) -> Path:

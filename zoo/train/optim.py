@@ -27,7 +27,7 @@ def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optim
     known = timm.optim.list_optimizers()
     if config.optimizer not in known:
         raise UnknownNameError("optimizer", config.optimizer, known)
-    if config.learning_rate <= 0:
+    if not 0 < config.learning_rate < math.inf:  # NaN is not, either
         raise ConfigError(f"trainer.learning_rate must be positive, got {config.learning_rate:g}")
     if not any(p.requires_grad for p in model.parameters()):
         raise ConfigError("no parameter of the model is trainable")

@@ -21,6 +21,8 @@ from medzoo.data.tables import TextTable
 from medzoo.data.tables.words import identifier
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+LOOKED_AT = 1000
+"""Absolute paths outside the folder that are looked up on this machine."""
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 
 
@@ -208,7 +210,8 @@ def _from_elsewhere(
     """Read absolute paths of another machine where they end like files that are here, all beginning with one folder."""
     foreign = [place for place, path in enumerate(inside) if path is None and _ABSOLUTE.match(words[place])]
     result = list(inside)
-    if not foreign:
+    # A file that is here, in another folder, is no file of this folder, however its path ends; os says no of names too long.
+    if not foreign or any(os.path.exists(words[place]) for place in foreign[:LOOKED_AT]):  # noqa: PTH110
         return result, []
     # Nothing else tells where they lie, even if nobody is to look whether files are there.
     files = list_files(places.folder) if places.files is None and places.folder.is_dir() else places.files or []
@@ -221,6 +224,9 @@ def _from_elsewhere(
     cut = counts.index(max(counts))
     for place, part in zip(foreign, parts, strict=True):
         result[place] = "/".join(part[cut:])
+    ends = [path for path in result if path is not None]
+    if len(set(ends)) < len(ends):  # two files of theirs would be one of these
+        return list(inside), []
     count = int(np.isin(codes, foreign).sum())
     return result, [f"{count} image paths are absolute: read below the dataset's folder, where their ends are found"]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medzoo.cli import main
 from medzoo.data.errors import MedzooError
@@ -208,3 +210,34 @@ def test_a_run_of_an_earlier_medzoo_keeps_its_split(folder: Path, capsys: pytest
     assert main(["evaluate", f"run={folder / 'run'}", "evaluation.splits=[test]", "evaluation.replicates=5"]) == 0
     assert main(["evaluate", f"run={folder / 'run'}", "+data.split_rule=2", "evaluation.splits=[test]"]) == 2
     assert "data.split_rule=2: " in capsys.readouterr().err
+
+
+def test_a_file_that_is_here_elsewhere_is_not_read_from_the_folder(tmp_path: Path) -> None:
+    """Two folders hold files of the same names; the table names those of the other one."""
+    for folder, level in (("a", 10), ("b", 200)):
+        (tmp_path / folder).mkdir()
+        for number in range(6):
+            Image.fromarray(np.full((8, 8), level + number, np.uint8)).save(tmp_path / folder / f"{number}.png")
+    rows = [f"{tmp_path}/b/{number}.png,{'xy'[number % 2]}" for number in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+    with pytest.raises(MedzooError, match="leaves the dataset's folder"):
+        load_dataset("table", file=tmp_path / "t.csv", root=tmp_path / "a", target="label")
+
+
+def test_two_files_of_theirs_are_never_one_of_these(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
+    rows = [f"/elsewhere/{side}/{number}.png,{side}" for number in range(3) for side in ("left", "right")]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+    with pytest.raises(MedzooError, match="leaves the dataset's folder"):
+        load_dataset("table", file=tmp_path / "t.csv", target="label")
+
+
+@pytest.mark.parametrize("word", ["unknown", "nan"])
+def test_a_pattern_that_finds_nobody_is_refused(word: str, tmp_path: Path) -> None:
+    for place, name in enumerate((f"{word}_1", f"{word}_2", "P1_3", "P2_4")):
+        Image.fromarray(np.full((8, 8), place, np.uint8)).save(tmp_path / f"{name}.png")
+    rows = [f"{path.name},{'xy'[place % 2]}" for place, path in enumerate(sorted(tmp_path.glob("*.png")))]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+    with pytest.raises(MedzooError, match=f"finds '{word}' in 2 names, which is no patient"):
+        load_dataset("table", file=tmp_path / "t.csv", target="label", group_pattern="^([^_]+)_")

@@ -6,7 +6,7 @@ from typing import Any
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess, sides
 from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.clip.model import RESIZE_MODES, ClipSource
@@ -26,6 +26,8 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     if is_timm(config.backbone) and (config.pretrained or config.checkpoint_path is not None):
         weights = timm_backbone.pretrained_preprocess(config.backbone)
     volume = takes_volumes(config.family)
+    if not isinstance(asked.size, int | None):
+        sides(asked.size, "model.preprocess.size")
     size = asked.size if asked.size is not None else weights.get("size")
     if size is None and is_timm(config.backbone):
         size = timm_backbone.own_size(config.backbone)

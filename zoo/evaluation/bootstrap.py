@@ -91,7 +91,7 @@ class Interval:
         if drawn is None or why_none:
             return {**none, "no_interval": why_none or "there is one group alone"}
         low, high = self.bounds(drawn)
-        if low is None:
+        if low is None or high is None:
             undefined = int(np.isnan(drawn).sum())
             few = (
                 f"{len(drawn)} replicates are too few"

@@ -75,6 +75,8 @@ class ModelSpec:
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> ModelSpec:
         """Rebuild a spec; CheckpointError if its format is newer than this medzoo, or a field is missing or wrong."""
+        if not isinstance(described, Mapping):
+            raise CheckpointError(f"the model's spec is damaged: it is a {type(described).__name__}, not fields by name")
         if described.get("format") != FORMAT:
             raise CheckpointError(f"spec format {described.get('format')!r} is not {FORMAT}; update medzoo")
         try:
@@ -86,7 +88,7 @@ class ModelSpec:
                 head=described.get("head"),
                 initial_weights=described.get("initial_weights"),
             )
-        except (KeyError, TypeError, MedzooError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, MedzooError) as error:
             raise CheckpointError(f"the model's spec is damaged: {type(error).__name__}: {error}") from error
 
     def to_json(self) -> str:

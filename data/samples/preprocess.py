@@ -98,8 +98,8 @@ class Preprocess:
         return cls(**described)
 
 
-def sides(size: Any, option: str) -> tuple[int, ...]:
-    """Return a size that a user gave, one number or one a side, as whole numbers.
+def sides(size: Any, option: str, count: int = 2) -> tuple[int, ...]:
+    """Return a size that a user gave, one number for `count` sides or one a side, as whole numbers.
 
     Raises:
         ConfigError: If it is neither; names the option.
@@ -109,7 +109,7 @@ def sides(size: Any, option: str) -> tuple[int, ...]:
         found = tuple(int(side) for side in given)
     except (TypeError, ValueError):
         raise ConfigError(f"{option}={size} is not a number of pixels, [H, W] or [D, H, W]") from None
-    return found * 2 if len(found) == 1 else found
+    return found * count if len(found) == 1 else found
 
 
 def fit(images: Tensor, preprocess: Preprocess, size: tuple[int, ...] | None = None) -> Tensor:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from medzoo.data.errors import DatasetError
 
 EMPTY_WORDS = frozenset({
     "", "nan", "-nan", "<nan>", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "#n/a n/a", "<na>", "nat", "none", "null", "nil", "-",
@@ -132,6 +134,16 @@ def unify(column: pd.Series, read: Callable[[str], str]) -> tuple[pd.Series, Mer
         first = min(changed)
         merged = Merged(int(counts[changed].sum()), str(words[first]), now[first])
     return pd.Series(np.array([*now, ""], dtype=object)[places], index=column.index, name=column.name, dtype=str), merged
+
+
+def refuse_nobodies(groups: Sequence[str], pattern: str) -> None:
+    """Raise DatasetError if a pattern of an option finds a word that names nobody: all of its rows would be one patient."""
+    nobody = [word for word in groups if is_empty_word(word)]
+    if nobody:
+        raise DatasetError(
+            f"data.group_pattern={pattern!r} finds {nobody[0]!r} in {len(nobody)} names, which is no patient; take these files "
+            "out, or let the pattern find what parts them"
+        )
 
 
 def _by_word(words: list[str]) -> dict[str, list[int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from medzoo.store.spec import ModelSpec
 
 COUNT = int(os.environ.get("MEDZOO_FUZZ", "2500"))
 """Damaged files of each kind."""
-LONGEST = 10.0
-"""Seconds one may take."""
 WORDS = [
     b"NaN",
     b"null",
@@ -68,14 +65,12 @@ def survives(use: Callable[[Path], object], path: Path, contents: Iterator[bytes
     lines = []
     for number, content in enumerate(contents):
         path.write_bytes(content)
-        start = time.monotonic()
         try:
             use(path)
         except MedzooError as error:
             lines.append(str(error))
         except Exception as error:
             raise AssertionError(f"input {number} ends in {type(error).__name__}: {error}") from error
-        assert time.monotonic() - start < LONGEST, number
     assert not [line for line in lines if "\n" in line]
     return len(lines)
 

@@ -59,11 +59,11 @@ class Result:
             raise EvaluationError(f"{path} has no metrics.json; make it with medzoo evaluate run={path}")
         try:
             report = json.loads(run.metrics.read_text(encoding="utf-8"))
-            config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+            config = run.settings()
             whole = {"labels", "interval", "splits"} <= set(report) or "retrieval" in report
             whole = whole and {"data", "model", "trainer", "seed"} <= set(config)
-        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-            raise EvaluationError(f"{path}: metrics.json or config.yaml is damaged ({type(error).__name__})") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise EvaluationError(f"{path}: metrics.json is damaged ({type(error).__name__}); evaluate the run again") from error
         if not whole:
             raise EvaluationError(f"{path}: metrics.json or config.yaml is damaged (a part is missing); evaluate the run again")
         return cls(path.resolve().name, config, ModelSpec.read(run.spec), report)

@@ -93,18 +93,27 @@ class Interval:
         low, high = self.bounds(drawn)
         if low is None or high is None:
             undefined = int(np.isnan(drawn).sum())
-            few = (
-                f"{len(drawn)} replicates are too few"
-                if not undefined
-                else f"undefined in {undefined} of {len(drawn)} replicates"
-            )
-            return {**none, "no_interval": few}
+            lost = f"undefined in {undefined} of {len(drawn)} replicates"
+            return {**none, "no_interval": lost if undefined else f"{len(drawn)} replicates are too few"}
         if high - low <= 1e-12 * max(1.0, abs(low)):  # equal but for rounding
             return {**none, "no_interval": "every replicate gives the same value"}
         return {"value": float(value), "low": low, "high": high}
 
 
-WITH = "with it"
+@dataclass(frozen=True)
+class Lack:
+    """Groups that are too few to be redrawn.
+
+    Attributes:
+        found: How many there are.
+        of: What they are groups of, and which they are: `patient groups with it`.
+    """
+
+    found: int
+    of: str
+
+    def __str__(self) -> str:
+        return f"{self.found} {self.of}, at least {FEWEST_GROUPS} are needed"
 
 
 @dataclass(frozen=True)
@@ -112,44 +121,49 @@ class Scarcity:
     """Why no interval is made of a metric: fewer than `FEWEST_GROUPS` groups to redraw.
 
     Attributes:
-        whole: Of metrics over all samples; empty: none.
-        classes: Of each class's own metrics; empty: none.
+        whole: Of metrics over all samples.
+        positive: Of each class, groups with it; of a quantity, groups where it was measured.
+        negative: Of each class, groups without it.
         names: The classes.
     """
 
-    whole: str
-    classes: tuple[str, ...]
+    whole: Lack | None
+    positive: tuple[Lack | None, ...]
+    negative: tuple[Lack | None, ...]
     names: tuple[str, ...]
 
     @classmethod
     def of(cls, data: Scored, groups: Sequence[str], unit: str = "") -> Scarcity:
         """Count the groups with each class and without it; of quantities those where it was measured."""
-        codes, word = np.asarray(groups, dtype=str), f"{unit} groups".strip()
+        codes = np.asarray(groups, dtype=str)
 
-        def missing(rows: NDArray[np.bool_], what: str) -> str:
+        def lack(rows: NDArray[np.bool_], what: str) -> Lack | None:
             found = len(np.unique(codes[rows]))
-            return f"{found} {word} {what}, at least {FEWEST_GROUPS} are needed" if found < FEWEST_GROUPS else ""
+            return Lack(found, f"{unit} groups {what}".strip()) if found < FEWEST_GROUPS else None
 
-        classes = []
-        for k in range(data.labels.width):
-            known = data.observed[:, k]
-            if data.labels.kind == "regression":
-                classes.append(missing(known, "measured"))
-            else:
-                positive = data.truth[:, k] == 1
-                classes.append(missing(known & positive, WITH) or missing(known & ~positive, "without it"))
-        return cls(missing(np.asarray(data.observed.any(axis=1)), "labelled"), tuple(classes), data.labels.names)
+        quantity = data.labels.kind == "regression"
+        known = [data.observed[:, k] for k in range(data.labels.width)]
+        measured, present = "measured" if quantity else "with it", data.truth == 1
+        return cls(
+            lack(np.asarray(data.observed.any(axis=1)), "labelled"),
+            tuple(lack(seen if quantity else seen & present[:, k], measured) for k, seen in enumerate(known)),
+            tuple(None if quantity else lack(seen & ~present[:, k], "without it") for k, seen in enumerate(known)),
+            data.labels.names,
+        )
+
+    def of_class(self, k: int) -> str:
+        """Return why there is none of a class's own metrics; empty where there is one."""
+        return str(self.positive[k] or self.negative[k] or "")
 
     def of_mean(self, defined: NDArray[np.bool_]) -> str:
-        """Return why there is none of a mean over the classes that are defined (K,): the first that is scarce, and how many."""
-        scarce = [k for k in np.flatnonzero(defined) if self.classes[k]]
-        if not scarce:
-            return self.whole
-        # Of two classes the rare one, not the other that has as few samples without it.
-        scarce = [k for k in scarce if WITH in self.classes[k]] or scarce
-        first = min(scarce, key=lambda k: int(self.classes[k].split()[0]))
-        more = f", and {len(scarce) - 1} more classes have too few" if len(scarce) > 1 else ""
-        return f"{self.names[first]}: {self.classes[first]}{more}"
+        """Return why there is none of a mean over the classes that are defined (K,): the rarest, and how many more are scarce."""
+        for lacks in (self.positive, self.negative):  # of two classes the rare one, not the other that as few samples are without
+            scarce = [(lack.found, k) for k in np.flatnonzero(defined) if (lack := lacks[k]) is not None]
+            if scarce:
+                more = f", and {len(scarce) - 1} more classes have too few" if len(scarce) > 1 else ""
+                rarest = min(scarce)[1]
+                return f"{self.names[rarest]}: {lacks[rarest]}{more}"
+        return str(self.whole or "")
 
 
 DEFAULT_INTERVAL = Interval()
@@ -231,7 +245,7 @@ class Measured:
         drawn = self.drawn.get(metric)
         if metric in self.overall:
             present = ~np.isnan(self.classes["recall"][0]) if metric == "balanced_accuracy" else None
-            why = self.scarcity.whole if present is None else self.scarcity.of_mean(present)
+            why = str(self.scarcity.whole or "") if present is None else self.scarcity.of_mean(present)
             why = "" if metric == "soft_cross_entropy" else why  # ties count there, and in no other
             return self._described(metric, self.overall[metric][0], drawn, why)
         if metric not in self.classes:  # top-k of few classes, soft labels where all are hard
@@ -246,7 +260,7 @@ class Measured:
         """Return a class's own value of a metric with its interval."""
         drawn = self.drawn.get(metric)
         return self._described(
-            metric, self.classes[metric][0, k], None if drawn is None else drawn[:, k], self.scarcity.classes[k]
+            metric, self.classes[metric][0, k], None if drawn is None else drawn[:, k], self.scarcity.of_class(k)
         )
 
     def _described(self, metric: str, value: float | None, drawn: Floats | None, why: str) -> dict[str, Any]:

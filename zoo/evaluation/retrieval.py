@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
 from medzoo.data.splits.groups import merge_groups
-from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, FEWEST_GROUPS, Interval, group_codes, replicate_weights, value_text
+from medzoo.evaluation.bootstrap import (
+    DEFAULT_INTERVAL,
+    FEWEST_GROUPS,
+    Interval,
+    Lack,
+    group_codes,
+    replicate_weights,
+    value_text,
+)
 from medzoo.evaluation.embeddings import TILE, Embeddings, unit_rows
 from medzoo.evaluation.metrics import Floats
 
@@ -183,7 +191,7 @@ def _summary(
     shares = np.ones(len(ranks)) if shares is None else shares
     values, drawn = _weighted(ranks, ks, shares[None]), {}
     found = int(codes.max()) + 1
-    scarce = f"{found} groups, at least {FEWEST_GROUPS} are needed" if found < FEWEST_GROUPS else ""
+    scarce = str(Lack(found, "groups")) if found < FEWEST_GROUPS else ""
     if interval.replicates and found > 1:
         drawings = replicate_weights(codes, interval.replicates, interval.seed)
         parts = [_weighted(ranks, ks, weights * shares) for weights in drawings]

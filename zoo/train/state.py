@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError
@@ -137,7 +136,7 @@ def training_left(run: RunDirectory) -> str:
 
     A run that was sent without its state is judged by its history; one with `patience` passes then.
     """
-    trainer = yaml.safe_load(run.config.read_text(encoding="utf-8")).get("trainer") or {}
+    trainer = run.settings().get("trainer") or {}
     planned, state = trainer.get("epochs"), pointed_folder(run.state, POINTER)
     try:
         progress = {} if state is None else json.loads((state / SCALARS).read_text(encoding="utf-8"))["progress"]

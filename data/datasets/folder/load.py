@@ -24,7 +24,7 @@ from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.splits.populations import population_keys
 from medzoo.data.splits.stratified import check_rule, split_by_group
-from medzoo.data.tables.words import identifier, is_empty_word, unify
+from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
 Split = Literal["auto", "group"]
 FIRST_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
@@ -108,11 +108,7 @@ def load(
     if group_pattern is not None:
         table["group"] = groups_by_pattern(paths, group_pattern)
         if rule != 1:
-            if nobody := [word for word in table["group"] if is_empty_word(word)]:
-                raise DatasetError(
-                    f"data.group_pattern={group_pattern!r} finds {nobody[0]!r} in {len(nobody)} names, which is no patient: all "
-                    "of them would be one"
-                )
+            refuse_nobodies(list(table["group"]), group_pattern)
             table["group"], merged = unify(table["group"], identifier)
             notes += [] if merged is None else [merged.note("groups")]
     if layout.splits is not None and split == "auto":

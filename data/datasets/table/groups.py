@@ -9,11 +9,10 @@ import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS
 from medzoo.data.datasets.table.cells import refuse_nobody
-from medzoo.data.errors import DatasetError
 from medzoo.data.splits.groups import merge_groups
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.tables import TextTable
-from medzoo.data.tables.words import identifier, is_empty_word, unify
+from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
 
 def sample_names(rows: TextTable, paths: pd.DataFrame, images: Sequence[str], column: str | None, rule: int) -> pd.Series:
@@ -64,7 +63,7 @@ def group_names(
     if pattern is not None:
         names = paths.bfill(axis=1).iloc[:, 0] if column is None else rows[column]
         groups = pd.Series(groups_by_pattern(list(names.astype(str)), pattern, column=column), index=ids.index, dtype=str)
-        refuse_nobodies(groups, pattern)
+        refuse_nobodies(list(groups), pattern)
     else:
         groups = ids if column is None else rows[column]
     if column is not None or pattern is not None:
@@ -82,16 +81,6 @@ def group_names(
         said = f"{len(shared)} images stand in several rows, some in rows of several groups: {moved} rows joined another group"
         notes = (*notes, said)
     return joined, notes
-
-
-def refuse_nobodies(groups: pd.Series, pattern: str) -> None:
-    """Raise DatasetError if a pattern finds a word that names nobody: all such rows would be one patient."""
-    nobody = groups[groups.map(lambda word: is_empty_word(str(word)))]
-    if len(nobody):
-        raise DatasetError(
-            f"data.group_pattern={pattern!r} finds {nobody.iloc[0]!r} in {len(nobody)} names, which is no patient; take these "
-            "rows out, or let the pattern find what parts them"
-        )
 
 
 def split_words(rows: TextTable, column: str) -> pd.Series:

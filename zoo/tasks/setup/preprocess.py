@@ -26,15 +26,13 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     if is_timm(config.backbone) and (config.pretrained or config.checkpoint_path is not None):
         weights = timm_backbone.pretrained_preprocess(config.backbone)
     volume = takes_volumes(config.family)
-    if not isinstance(asked.size, int | None):
-        sides(asked.size, "model.preprocess.size")
-    size = asked.size if asked.size is not None else weights.get("size")
+    size = weights.get("size")
+    if asked.size is not None:
+        size = sides(asked.size, "model.preprocess.size", 3 if volume else 2)
     if size is None and is_timm(config.backbone):
         size = timm_backbone.own_size(config.backbone)
     if size is None:
         size = shape[1:] if shape is not None else (DEFAULT_SIZE, DEFAULT_SIZE)
-    if isinstance(size, int):
-        size = (size,) * (3 if volume else 2)
     if volume and len(size) == 2:
         if shape is None or len(shape) != 4:
             raise ConfigError(f"model={config.family} takes volumes: give model.preprocess.size=[depth,height,width]")
@@ -83,7 +81,7 @@ def clip_preprocess(source: ClipSource, config: ModelConfig | None = None) -> Pr
     size = own.get("size", source.config["vision_cfg"].get("image_size", 224))
     size = (int(size),) * 2 if isinstance(size, int) else tuple(int(side) for side in size)
     if asked is not None and asked.size is not None:
-        wanted = (asked.size,) * 2 if isinstance(asked.size, int) else tuple(asked.size)
+        wanted = sides(asked.size, "model.preprocess.size")
         if wanted != size:
             raise ConfigError(f"{source.name} takes images of {list(size)}, not {list(wanted)}; leave model.preprocess.size null")
     if asked is not None and asked.channels not in (None, 3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from importlib.resources import files
@@ -17,7 +17,7 @@ from torch import nn
 from medzoo.data.dataset import Dataset, data_card
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.preprocess import Preprocess, sides
 from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models import trained
 from medzoo.models.backbones import timm_backbone
@@ -44,7 +44,7 @@ class Source:
         arguments: Of the architecture, but for the number of outputs.
         preprocess: How images become its input.
         cards: Of the data that it has learnt from before.
-        initial: What it is created with beside spec and seed; see `medzoo.models.build.build_network`.
+        pretrained: Whether the published weights of its name are fetched.
         fill: Puts its weights into the network that was built, by the network and its spec, and returns what the spec is to say
             of the file they came from, or None; None: nothing is to be put in.
     """
@@ -53,7 +53,7 @@ class Source:
     arguments: dict[str, Any]
     preprocess: Preprocess
     cards: Sequence[Mapping[str, Any]] = ()
-    initial: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
     fill: Callable[[nn.Module, ModelSpec], Mapping[str, Any] | None] | None = None
 
 
@@ -94,7 +94,7 @@ def from_name(config: ModelConfig, dataset: Dataset) -> Source:
     preprocess = choose_preprocess(config, dataset)
     arguments = {**config.arguments, "small_stem": _small_stem(config, preprocess)}
     if config.checkpoint_path is None:
-        return Source(config.backbone, arguments, preprocess, initial={"pretrained": config.pretrained})
+        return Source(config.backbone, arguments, preprocess, pretrained=config.pretrained)
     if config.pretrained:
         raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
     if arguments["small_stem"]:
@@ -141,8 +141,8 @@ def from_run(config: ModelConfig, dataset: Dataset) -> Source:
     keep_preprocess(config, start.spec, but=() if config.family == "clip_image" else ("size",))
     own, size = start.spec.preprocess, config.preprocess.size
     if size is not None:
-        sides = (size,) * len(own.size) if isinstance(size, int) else tuple(int(side) for side in size)
-        own = replace(own, size=(*own.size[: len(own.size) - len(sides)], *sides))  # [H, W] of a volume keeps its depth
+        asked = sides(size, "model.preprocess.size", len(own.size))
+        own = replace(own, size=(*own.size[: len(own.size) - len(asked)], *asked))  # [H, W] of a volume keeps its depth
     check_images(start.spec, dataset, own)
     fill = partial(trained.fill_from_start, start=start)
     return Source(start.architecture, start.arguments, own, trained.run_cards(config.backbone), fill=fill)
@@ -175,7 +175,7 @@ def build_source(
         data=data_card(dataset, learnt_from=source.cards),
         versions=library_versions(*(("monai",) if config.family == "cnn3d" else ())),
     )  # fmt: skip
-    network = build_network(spec, seed=seed, **source.initial)
+    network = build_network(spec, seed=seed, pretrained=source.pretrained)
     if source.fill is not None and (card := source.fill(network, spec)):
         spec = replace(spec, initial_weights=card)
     timm_backbone.check_input(network, preprocess.channels, preprocess.size)

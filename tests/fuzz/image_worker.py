@@ -23,6 +23,7 @@ from medzoo.data.errors import MedzooError
 from medzoo.data.images.decode import decode_image, read_image
 from medzoo.data.images.listing import find_images
 from tests.data.images.makers import RAMP, dicom, dicom_data, encoded, item, lossless, nifti, tiff, written
+from tests.fuzz.memory import peak_megabytes
 
 FORMATS = ("PNG", "JPEG", "TIFF", "DICOM", "NIFTI", "NPZ")
 # CharLS 2.4 looks for the end of a damaged JPEG-LS scan for up to 8 s (DICOM seed 105498).
@@ -212,8 +213,7 @@ def main() -> int:
             if wrong is not None:
                 found[seed] = wrong
             read += 1
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(json.dumps({"read": read, "failures": found, "megabytes": megabytes, "slowest": round(slowest, 2)}))
+    print(json.dumps({"read": read, "failures": found, "megabytes": peak_megabytes(), "slowest": round(slowest, 2)}))
     return 0
 
 

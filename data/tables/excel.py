@@ -1,8 +1,12 @@
-"""Excel workbooks as text: one sheet, the values its cells show, rows counted as Excel counts them."""
+"""Excel workbooks as text: one sheet, the values its cells show, rows counted as Excel counts them.
+
+A cell merged over several rows stands in each of them.
+"""
 
 from __future__ import annotations
 
 import datetime
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -12,9 +16,13 @@ from typing import Any
 import pandas as pd
 
 from medzoo.data.errors import DatasetError, MissingDependencyError
-from medzoo.data.tables.words import clean
+from medzoo.data.tables.words import clean, real_text
 
 SUFFIXES = (".xlsx", ".xlsm")
+MOST_MERGED = 1_000_000
+"""How many places merged cells may cover: openpyxl makes an object of each."""
+_ZEROS = re.compile("0{2,20}")
+_MERGED = re.compile(rb'mergeCell [^>]{0,100}?ref="([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})"')
 
 
 def read_workbook(path: Path, sheet: str | None = None) -> pd.DataFrame:
@@ -64,13 +72,15 @@ def _rows(path: Path, sheet: str | None, *, formulas: bool) -> tuple[list[tuple[
     try:
         # The warnings are of styles and the like, which no value depends on.
         with warnings.catch_warnings(action="ignore"), path.open("rb") as stream:
-            book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas, keep_links=False)
+            # openpyxl tells merged cells only of a workbook that it holds whole.
+            book = openpyxl.load_workbook(stream, read_only=not _has_merged_cells(path), data_only=not formulas, keep_links=False)
             sheets = {found.title: found for found in book.worksheets}
             if sheet is not None and sheet not in sheets:
                 raise DatasetError(f"{path} has no sheet {sheet!r}; it has {', '.join(sheets) or 'none'}")
             filled = {}
             for title in sheets if sheet is None else [sheet]:
-                sheets[title].reset_dimensions()  # what the file says of its size may be wrong
+                if book.read_only:
+                    sheets[title].reset_dimensions()  # what the file says of its size may be wrong
                 filled[title] = list(_texts(sheets[title]))
             book.close()
     except (DatasetError, MemoryError):
@@ -88,8 +98,60 @@ def _rows(path: Path, sheet: str | None, *, formulas: bool) -> tuple[list[tuple[
 
 
 def _texts(sheet: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-        yield number, tuple(text if (text := cell_text(cell)).strip() else "" for cell in cells)
+    merged = _merged(sheet)
+    for number, cells in enumerate(sheet.iter_rows(), start=1):
+        shown = [_shown(cell) for cell in cells]
+        for place, text in merged.get(number, {}).items():
+            shown[place : place + 1] = [text]
+        yield number, tuple(text if text.strip() else "" for text in shown)
+
+
+def _shown(cell: Any) -> str:
+    """Return what a cell shows: its value, and a whole number by a format of zeros alone (`000`) as long as it says."""
+    text = cell_text(cell.value)
+    if isinstance(cell.value, int | float) and text.isdigit() and _ZEROS.fullmatch(cell.number_format or ""):
+        return text.zfill(len(cell.number_format))
+    return text
+
+
+def _has_merged_cells(path: Path) -> bool:
+    """Return whether a workbook has merged cells; DatasetError if they cover more than could be held in memory."""
+    covered = 0
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if not (name.startswith("xl/worksheets/") and name.endswith(".xml")):
+                continue
+            with archive.open(name) as part:
+                before = b""
+                while block := part.read(1 << 20):
+                    for found in _MERGED.finditer(before + block):
+                        corners = [(_column(found[place]), int(found[place + 1])) for place in (1, 3)]
+                        covered += (1 + abs(corners[1][0] - corners[0][0])) * (1 + abs(corners[1][1] - corners[0][1]))
+                    before = block[-200:]
+    if covered > MOST_MERGED:
+        raise DatasetError(f"{path} has merged cells over {covered:,} places; unmerge them, or save it as CSV")
+    return covered > 0
+
+
+def _column(letters: bytes) -> int:
+    """Return a column's number of its letters: A is 1, AA 27."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - 64
+    return number
+
+
+def _merged(sheet: Any) -> dict[int, dict[int, str]]:
+    """Return row → place → text of the cells that a merged one covers below its first: one value that stands beside several rows.
+
+    A cell merged over columns belongs to the first of them, and a header that is merged names that one column.
+    """
+    found: dict[int, dict[int, str]] = {}
+    for area in getattr(sheet, "merged_cells", None) or ():
+        text = _shown(sheet.cell(area.min_row, area.min_col))
+        for row in range(area.min_row + 1, area.max_row + 1):
+            found.setdefault(row, {})[area.min_col - 1] = text
+    return found
 
 
 def cell_text(value: Any) -> str:
@@ -103,7 +165,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         if value != value:
             return ""
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+        return real_text(value)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     return str(value)

@@ -15,6 +15,7 @@ from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
 from medzoo.data.tables.csv_file import SHOWN, read_columns, read_header, records, why_unreadable
 from medzoo.data.tables.text_file import UNREADABLE, TextFile
+from medzoo.data.tables.words import real_text
 
 Columns = Sequence[str] | Mapping[str, Sequence[str]]
 Mask = pd.Series | NDArray[np.bool_]
@@ -221,6 +222,6 @@ def _as_text(column: pd.Series) -> pd.Series:
         return column.map({True: "1", False: "0"}).fillna("")
     if pd.api.types.is_float_dtype(column):
         places, values = pd.factorize(column.to_numpy(dtype=np.float64, na_value=np.nan))
-        text = [str(int(v)) if v == np.floor(v) and abs(v) < 2**53 else repr(float(v)) for v in values]
+        text = [real_text(float(v)) for v in values]
         return pd.Series(np.array([*text, ""], dtype=object)[places], index=column.index, dtype=str)  # place -1 is missing
     return column.astype(object).where(column.notna(), "").astype(str)

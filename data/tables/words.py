@@ -26,7 +26,7 @@ EMPTY_WORDS = frozenset({
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 _DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
-_SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?E\+[0-9]{2,3}")
+_SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−_"), "-")
 _LETTERS = str.maketrans(
     "аеорсухіѕјԁһӏАВЕКМНОРСТУХІЅЈαικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧıℓ", "aeopcyxisjdhlABEKMHOPCTYXISJaiknoptuxABEZHIKMNOPTYXil"
@@ -64,6 +64,16 @@ def plain_number(word: str) -> str:
     """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is."""
     decimal = _DECIMAL.fullmatch(word)  # pandas writes a column of whole numbers as 0.0, 1.0 as soon as one cell is missing
     return word if decimal is None else decimal[1].removesuffix(".")
+
+
+def real_text(value: float) -> str:
+    """Return a real number as a table's text: whole numbers without a point, longer ones than a real number holds with exponent.
+
+    From 2⁵³ on, neighbouring whole numbers share a real one: what they stood for is lost, and `shortened` finds them.
+    """
+    if value.is_integer():
+        return str(int(value)) if abs(value) < 2**53 else f"{value:.16E}"
+    return repr(value)
 
 
 def is_empty_word(word: str) -> bool:

@@ -108,7 +108,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     columns = {}
     for name in names:
         column = table.column(name)
-        numbers = pa.types.is_floating(column.type) or pa.types.is_boolean(column.type) or pa.types.is_date(column.type)
+        if pa.types.is_boolean(column.type):  # as numbers, because pandas keeps words beside a missing one: True, False, None
+            column = column.cast(pa.int8()).cast(pa.float32())
+        numbers = pa.types.is_floating(column.type) or pa.types.is_date(column.type)
         columns[name] = column.to_pandas() if numbers else pd.Series(column.to_pylist(), dtype=object)
     return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from medzoo.data.errors import MedzooError
+from medzoo.data.tables.words import shortened
 from tests.data.datasets.own_tables import frame, load_table
 
 SHORT = frame().to_csv(sep=";", index=False)
@@ -36,6 +38,18 @@ def _excel(path: Path, **sheets: pd.DataFrame) -> None:
             table.to_excel(book, sheet_name=name, index=False)
 
 
+def _merged(path: Path) -> None:
+    """As people write a patient's images: one cell beside several rows."""
+    import openpyxl
+
+    _excel(path, one=TABLE)
+    book = openpyxl.load_workbook(path)
+    column = list(TABLE.columns).index("patient") + 1
+    for row in range(2, 14, 2):
+        book.active.merge_cells(start_row=row, end_row=row + 1, start_column=column, end_column=column)
+    book.save(path)
+
+
 FORMS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "pandas' index": ("t.csv", lambda path: TABLE.to_csv(path)),  # case 23
     "an index saved twice": ("t.csv", lambda path: TABLE.assign(**{"Unnamed: 0": range(12)}).to_csv(path)),
@@ -55,6 +69,7 @@ FORMS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "Excel with an index": ("t.xlsx", lambda path: TABLE.to_excel(path)),
     "Excel, a title above": ("t.xlsx", lambda path: TABLE.to_excel(path, index=False, startrow=3)),
     "Excel, an empty sheet": ("t.xlsx", lambda path: _excel(path, one=TABLE, two=pd.DataFrame())),
+    "Excel, merged cells": ("t.xlsx", _merged),
     "Parquet with a named index": ("t.parquet", lambda path: TABLE.set_index("image").to_parquet(path)),
 }  # fmt: skip
 
@@ -81,6 +96,49 @@ def test_a_long_number_keeps_its_digits(tmp_path: Path) -> None:
     assert load_table(tmp_path / "t.jsonl", missing="ignore").table["group"].nunique() == 6
     with pytest.raises(MedzooError, match="row 11: 'patient' is empty"):
         load_table(tmp_path / "t.parquet", missing="ignore")
+
+
+def test_long_numbers_that_are_real_ones_are_said(tmp_path: Path) -> None:
+    """Above 2^53 neighbours are one real number: six patients become three."""
+    long = [float(2**60 + 128 * (n // 2)) for n in range(12)]  # real numbers stand 256 apart there
+    frame(patient=long).to_parquet(tmp_path / "t.parquet")
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in frame(patient=long).to_dict("records")))
+    for name in ("t.parquet", "t.jsonl"):
+        read = load_table(tmp_path / name, missing="ignore").table["group"]
+        assert len(shortened(set(read))) == len(set(read)) == 3
+
+
+def test_truth_is_one_and_zero_beside_a_missing_cell(tmp_path: Path) -> None:
+    for name, truth in (("whole", [True, False] * 6), ("missing", [True, False] * 5 + [True, None])):
+        frame(label=pd.array(truth, dtype="boolean")).to_parquet(tmp_path / f"{name}.parquet")
+        labels = load_table(tmp_path / f"{name}.parquet", missing="ignore").labels
+        assert labels is not None
+        assert labels.names == ("0", "1")
+
+
+def test_a_number_is_as_long_as_its_cell_shows_it(tmp_path: Path) -> None:
+    import openpyxl
+
+    _excel(tmp_path / "t.xlsx", one=frame(patient=[n // 2 for n in range(12)]))
+    book = openpyxl.load_workbook(tmp_path / "t.xlsx")
+    for row in range(2, 14):
+        book.active.cell(row, 3).number_format = "0000"
+    book.save(tmp_path / "t.xlsx")
+    assert sorted(set(load_table(tmp_path / "t.xlsx", missing="ignore").table["group"])) == [f"{n:04}" for n in range(6)]
+
+
+def _merged_everywhere(path: Path) -> None:
+    import openpyxl
+
+    _excel(path, one=TABLE)
+    book = openpyxl.load_workbook(path)
+    book.active.merge_cells("E2:F4")
+    book.save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name).replace(b"E2:F4", b"E2:XFD1048576") for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
 
 
 @pytest.mark.parametrize("end", [".csv", ".csv.gz", ".csv.zip"])
@@ -132,6 +190,7 @@ def _formulas(path: Path) -> None:
         ("t.xlsx", lambda path: path.write_bytes(b""), {}, "cannot be read"),
         ("t.xlsx", lambda path: _excel(path, a=TABLE, b=TABLE), {}, r"has 2 sheets \(a, b\); name one as data.sheet=a"),
         ("t.xlsx", lambda path: _excel(path, a=TABLE, b=TABLE), {"sheet": "c"}, "has no sheet 'c'; it has a, b"),
+        ("t.xlsx", _merged_everywhere, {}, "has merged cells over .* places; unmerge them"),
         ("t.xlsx", _formulas, {}, "row 2: 'label' is a formula .* whose value the file does not keep"),
         ("t.xlsx", lambda path: pd.DataFrame({"\u200b": ["\u200b"]}).to_excel(path, index=False), {}, "sheet 'Sheet1' is empty"),
         ("t.csv", lambda path: TABLE.to_csv(path), {"sheet": "a"}, "data.sheet=a is for workbooks"),

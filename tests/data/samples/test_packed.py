@@ -187,6 +187,17 @@ def test_shards_of_other_images_or_another_window_are_refused(folder: Path, tmp_
         load_dataset("table", file=folder / "t.csv", target="y", window=[0, 100], packed=str(folder / "packed"))
 
 
+def test_another_dataset_of_equal_names_and_sizes_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert prepare(folder) == 0
+    (other := tmp_path / "other").mkdir()
+    for path in folder.glob("*.png"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        (other / path.name).write_bytes(content)
+    with pytest.raises(MedzooError, match="was prepared from other images than"):
+        load_dataset("table", file=folder / "t.csv", root=other, target="y", packed=str(folder / "packed"))
+
+
 def test_evaluation_refuses_other_pixels_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["data=table", f"data.file={folder / 't.csv'}", "data.target=y", "data.group=patient", "data.test_fraction=0.4"]
     assert main(["train", *data, *SHAPE, *RUN, f"run={folder / 'a'}"]) == 0

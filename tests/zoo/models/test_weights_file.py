@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -206,3 +207,28 @@ def test_image_text_weights_are_counted_and_lose_their_prefix(tmp_path: Path) ->
     file.write_text(POINTER)
     with pytest.raises(CheckpointError, match="git-lfs pointer"):
         load_clip_weights(again, source)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "inside", "prefix"),
+    [
+        (lambda good, bad: {"state_dict": bad, "state_dict_ema": good, "epoch": 3}, "state_dict_ema", ""),  # timm's training
+        (lambda good, bad: {"model_ema": good, "model": bad}, "model_ema", ""),
+        (lambda good, bad: {"state_dict": prefixed("module.", good), "epoch": 3}, "state_dict", "module."),  # open_clip's own
+        (lambda good, bad: {"state_dict": prefixed("clip.", good)}, "state_dict", "clip."),  # Lightning
+        (lambda good, bad: {"model_state": good}, "model_state", ""),
+        (lambda good, bad: prefixed("module.", good), "", "module."),
+    ],
+)
+def test_image_text_weights_are_taken_from_where_training_scripts_keep_them(
+    wrapped: Callable, inside: str, prefix: str, tmp_path: Path
+) -> None:
+    """Averaged weights before plain ones, whose values here are others."""
+    source = find_clip("clip_tiny")
+    good, bad = (build_clip(source.config, seed=seed).state_dict() for seed in (1, 2))
+    torch.save(wrapped(good, bad), file := tmp_path / "w.pt")
+    model = build_clip(source.config, seed=3)
+    loaded = load_clip_weights(model, find_clip("clip_tiny", checkpoint_path=str(file)))
+    assert loaded is not None
+    assert (loaded.inside, loaded.prefix, loaded.unused) == (inside, prefix, 0)
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in good.items())

@@ -153,7 +153,8 @@ def build_clip(config: Mapping[str, Any], text_config: Mapping[str, Any] | None 
 def load_clip_weights(model: nn.Module, source: ClipSource) -> LoadedWeights | None:
     """Load the weights of a source into a model built from it, every tensor of it; None is returned and nothing done without any.
 
-    A prefix before all names of the file, as training scripts write it, is stripped; open_clip strips `module.` itself.
+    A prefix before all names of the file, as training scripts write it, is stripped, and what lies under a key of `WRAPPERS` is
+    taken from there, averaged weights first.
 
     Raises:
         CheckpointError: If they do not fit the configuration, cannot be read, or cannot be downloaded.
@@ -173,32 +174,32 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> LoadedWeights | N
         path = require_weights_file(source.weights)
     else:
         return None
-    own, prefix = model.state_dict(), ""
-    try:
-        with quiet_library():
-            open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
-    except Exception as error:  # torch's, safetensors' and pickle's errors
-        prefix = _load_without_prefix(model, path, error)
-    return LoadedWeights(path, len(own), len(own), prefix)
+    own = model.state_dict()
+    tensors: dict[str, Tensor] = {}
+    inside, readable = "", path
+    # Archives of NumPy and TorchScript, which open_clip reads too, hold no state dict.
+    with contextlib.suppress(CheckpointError):
+        tensors, inside = read_weights_file(path)
+    count, prefix = len(tensors), find_prefix(tensors, own, path)
+    with tempfile.TemporaryDirectory() as folder:
+        if prefix or inside:  # open_clip knows one of either alone, and would take the plain weights before averaged ones
+            readable = Path(folder) / "weights.safetensors"
+            _save_bare(tensors, prefix, readable)
+        tensors = {}  # large ones would be held twice
+        try:
+            with quiet_library():
+                open_clip.load_checkpoint(model, str(readable), strict=True, weights_only=True)
+        except Exception as error:  # torch's, safetensors' and pickle's errors
+            read_weights_file(path)  # its own message, where the file cannot be read at all
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(f"{path} does not fit the model's configuration: {reason}") from error
+    return LoadedWeights(path, len(own), len(own), prefix, inside, max(0, count - len(own)))
 
 
-def _load_without_prefix(model: nn.Module, path: Path, error: Exception) -> str:
-    """Try again without the prefix of the file's names and return it."""
-    import open_clip
-
-    tensors, _ = read_weights_file(path)  # its own message, where the file cannot be read at all
-    prefix = find_prefix(tensors, model.state_dict(), path)
-    reason: Exception | str = error
-    if prefix:
-        with tempfile.TemporaryDirectory() as folder, quiet_library():
-            bare = {key.removeprefix(prefix): tensor.contiguous() for key, tensor in tensors.items() if key.startswith(prefix)}
-            safetensors.torch.save_file(bare, file := Path(folder) / "weights.safetensors")
-            try:
-                open_clip.load_checkpoint(model, str(file), strict=True, weights_only=True)
-                return prefix
-            except Exception as again:
-                reason = again
-    raise CheckpointError(f"{path} does not fit the model's configuration: {' '.join(str(reason).split())[:300]}") from error
+def _save_bare(tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+    """Write the tensors that bear a prefix, without it; each with memory of its own, as the format wants."""
+    bare = {key.removeprefix(prefix): tensor.clone() for key, tensor in tensors.items() if key.startswith(prefix)}
+    safetensors.torch.save_file(bare, path)
 
 
 def load_timm_tower(model: nn.Module, name: str) -> None:

@@ -24,6 +24,7 @@ from medzoo.data.audit.table_facts import (
     left_out,
     unknown_patient,
     unlearnt,
+    unnamed_images,
 )
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
 from medzoo.data.download import file_checksum
@@ -96,6 +97,7 @@ def audit(
         "subgroups": {column: _levels(dataset, column) for column in dataset.subgroups},
         "leakage": _leakage(dataset, facts, places, deep),
         "left_out": left_out(dataset.info.notes),
+        "unnamed": unnamed_images(dataset),
         "alike": alike(dataset),
         "contradictions": contradictions(dataset, {key: seen.digest for key, seen in facts.items()}),
         "beside_labels": beside_labels(dataset),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, target_matrix
+from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES
 from medzoo.data.splits.patterns import suggest_pattern
 from medzoo.data.tables.words import look_alike, shortened
 
@@ -24,6 +25,26 @@ def left_out(notes: Sequence[str]) -> dict[str, Any]:
             files, samples, of = map(int, found.groups())
             return {"files": files, "samples": samples, "of": of, "share": samples / of if of else 0.0}
     return {}
+
+
+def unnamed_images(dataset: Dataset) -> dict[str, Any]:
+    """Return how many images that no row names lie in the folders of a user's own table's images; empty if none does.
+
+    Looked at are the folders that hold an image of the table's, without those below them.
+    """
+    reader = dataset.reader
+    if not dataset.info.populations:
+        return {}
+    columns = [dataset.table[column].to_numpy(dtype=object) for column in reader.columns]
+    keys = {key for values in zip(*columns, strict=True) for key in reader.images(*values).values()}
+    named = {path for key in keys for path in reader.files(*key)}
+    beside = sorted(
+        entry.name
+        for folder in {path.parent for path in named if path.parent.is_dir()}
+        for entry in folder.iterdir()
+        if entry not in named and entry.name.lower().endswith((*SUFFIXES, *VOLUME_SUFFIXES)) and not entry.name.startswith(".")
+    )
+    return {"images": len(beside), "listed": beside[:LISTED]} if beside else {}
 
 
 def alike(dataset: Dataset) -> dict[str, Any]:
@@ -119,6 +140,8 @@ def fact_lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"left out: {gone['samples']} of {gone['of']} samples ({gone['share']:.1%}), {gone['files']} image files are missing"
         )
+    if unnamed := report["unnamed"]:
+        lines.append(f"no row names {unnamed['images']} images that lie beside the table's, such as {unnamed['listed'][0]}")
     for what, found in report["alike"].items():
         if what == "shortened":
             lines.append(

@@ -84,7 +84,7 @@ def val_notes(table: pd.DataFrame, labels: LabelSpace | None) -> list[str]:
 def check_rule(rule: object) -> int:
     """Return `split_rule`; raises DatasetError if it is none of `RULES`."""
     if rule not in RULES:
-        raise DatasetError(f"data.split_rule={rule} is neither 1 (as medzoo split at first) nor 2")
+        raise DatasetError(f"data.split_rule={rule!r} is neither 1 (as medzoo split at first) nor 2")
     return 1 if rule == 1 else 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -133,6 +134,9 @@ def _unknown_setting(name: str, config: DictConfig, keys: Sequence[str], overrid
     if isinstance(there, DictConfig) and not there:
         given = next((o for o in overrides if o.partition("=")[0] == name), f"{name}=...")
         return ConfigError(f"unknown setting {name!r}; what is added to {place} is written with a plus: +{given}")
+    if name in keys:  # a mapping of names of the user's own, given as a whole
+        plus = "" if f"{name}.".startswith(NAMED_VALUES) else "+"
+        return ConfigError(f"{name} takes its names one by one: {plus}{name}.<name>=<value>")
     return UnknownNameError("setting", name, keys)
 
 
@@ -173,6 +177,8 @@ def typed(schema: type[T], config: DictConfig) -> T:
         reason = str(error).splitlines()[0]
         if f"Key '{str(key).rsplit('.', 1)[-1]}' not in" in reason:
             raise UnknownNameError("setting", key, _keys(OmegaConf.structured(schema))) from error
+        if "is not a ListConfig" in reason:
+            raise ConfigError(f"{key} is a list: {key}=[...], with commas between its entries") from error
         raise ConfigError(f"{key}: {reason}") from error
 
 
@@ -195,5 +201,8 @@ def _bad(override: str, keys: Sequence[str]) -> bool:
 def _unknown_option(error: MissingConfigException) -> ConfigError:
     missing = str(error.missing_cfg_file or "")
     group, _, option = missing.rpartition("/")
-    options = [o for o in error.options or [] if not o.rpartition("/")[2].startswith("_")]
+    # Of a file that one of the user's own names, Hydra does not say what there is.
+    there = files("medzoo.conf").joinpath(group).iterdir() if group in GROUPS else ()
+    found = error.options or [entry.name.removesuffix(".yaml") for entry in there if entry.name.endswith(".yaml")]
+    options = [o for o in found if not o.rpartition("/")[2].startswith("_")]
     return UnknownNameError(group or "configuration", option, options)

@@ -57,6 +57,8 @@ def read_table(
         raise ConfigError(f"data.decimal={decimal} is neither . nor ,")
     if sheet is not None and kind not in EXCEL:
         raise ConfigError(f"data.sheet={sheet} is for workbooks ({', '.join(EXCEL)}), and {path.name} is none; leave it out")
+    if encoding is not None and not isinstance(encoding, str):
+        raise ConfigError(f"data.encoding={encoding!r} is no name of an encoding; cp1252, utf-16 and latin-1 are some")
     if encoding is not None and kind not in TEXT:
         raise ConfigError(f"data.encoding={encoding} is for text ({', '.join(TEXT)}), and {path.name} is none; leave it out")
     if not path.is_file():

@@ -69,6 +69,11 @@ def range_without_window(header: Any, said: Any, name: str) -> tuple[float, floa
     ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1], dtype=np.float64)
     ends = ends * slope + intercept
     low, high = float(ends.min()), float(ends.max())
+    if not low < high:  # an intercept so large that adding to it changes nothing
+        raise ImageError(
+            f"{name}: its RescaleSlope (0028,1053) {slope:g} and RescaleIntercept (0028,1052) {intercept:g} make all "
+            "its values one"
+        )
     if word(header, "Modality") == "CT" and low < 0 < high and word(said, "RescaleType") in ("", "HU"):
         low, high = max(low, HOUNSFIELD[0]), min(high, HOUNSFIELD[1])
         return low, high, f"{low:g}..{high:g}, a CT's Hounsfield units"

@@ -71,3 +71,10 @@ def test_long_numbers_that_a_spreadsheet_shortened(tmp_path: Path, capsys: pytes
     frame(patient=["1.23457E+12", "P1", "P2"] * 4).to_csv(tmp_path / "t.csv", index=False)
     verify(tmp_path, "data.group=patient")
     assert "look at the groups: 1 are numbers as spreadsheets shorten them ('1.23457E+12')" in capsys.readouterr().out
+
+
+def test_images_that_no_row_names_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(tmp_path, [*NAMES, "forgotten.png", "other/elsewhere.png", "._i00.png"])
+    frame().to_csv(tmp_path / "t.csv", index=False)
+    assert verify(tmp_path, "data.group=patient")["unnamed"] == {"images": 1, "listed": ["forgotten.png"]}
+    assert "no row names 1 images that lie beside the table's, such as forgotten.png" in capsys.readouterr().out

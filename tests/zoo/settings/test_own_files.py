@@ -33,7 +33,7 @@ OWN = {
     "Latin letters in their own code": (b"name: table\nfile: caf\xe9.csv\n", ["mine.yaml"]),
     "a zero byte": (b"name: table\x00\n", ["mine.yaml"]),
     "a class of Python's": (b"name: !!python/object:os.system x\n", ["mine.yaml"]),
-    "a default that is not there": (b"defaults: [tabel, _self_]\n", ["tabel"]),
+    "a default that is not there": (b"defaults: [tabel, _self_]\n", ["tabel", "did you mean 'table'"]),
     "an interpolation of nothing": (b"name: table\nfile: ${nowhere}\n", ["nowhere"]),
     "an unknown option": (b"name: table\nfiel: x\n", ["'fiel'"]),
 }
@@ -48,6 +48,24 @@ def test_whatever_a_file_holds_is_one_line(kind: str, tmp_path: Path, capsys: py
         line = said(capsys, verb, "--config-dir", str(tmp_path), "data=mine")
         for word in wanted:
             assert word in line, line
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "told"),
+    [
+        ("evaluate", "evaluation.splits=test", "evaluation.splits is a list: evaluation.splits=[...]"),
+        ("train", "trainer.trackers=tensorboard", "trainer.trackers is a list: trainer.trackers=[...]"),
+        ("intervene", "set={sign: 1}", "set takes its names one by one: set.<name>=<value>"),
+        ("verify", "data.encoding=5", "data.encoding=5 is no name of an encoding"),
+        ("verify", "data.split_rule='2'", "data.split_rule='2' is neither 1"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_how_to_write_it(
+    verb: str, given: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.csv").write_text("image,label\na.png,x\n")
+    data = ["data=table", f"data.file={tmp_path / 't.csv'}", "data.target=label"] if verb == "verify" else []
+    assert told in said(capsys, verb, *data, given)
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "export", "intervene", "explain", "bench"])

@@ -255,6 +255,7 @@ def test_a_number_that_is_none_is_named_with_its_file(tag: str) -> None:
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, "RescaleSlope (0028,1053)"),
         ({"PixelData": None}, "holds no pixels"),
         ({"RescaleSlope": "1e308", "RescaleIntercept": 0}, "beyond all numbers"),
+        ({"RescaleSlope": 1, "RescaleIntercept": "1e30"}, "RescaleIntercept (0028,1052) 1e+30 make all its values one"),
         ({"Rows": 300}, "cannot be decoded"),
         ({"VOILUTSequence": [item(LUTDescriptor=[9, 0, 16], LUTData=b"\1\0\2\0")]}, "look-up table (LUTDescriptor, LUTData)"),
         ({"ModalityLUTSequence": [item(LUTDescriptor=[2, 0, 16])]}, "look-up table"),

@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-EXTRAS ?= train,gpu,dicom,nifti,tiff,excel,test,dev
+EXTRAS ?= train,gpu,dicom,nifti,tiff,excel,test,dev,docs
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 # The stamp is newer than pyproject.toml once everything in it is installed.
 $(VENV)/installed: pyproject.toml
@@ -33,6 +33,12 @@ lint: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/types .
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
 	cp pyproject.toml build/types && cd build/types && $(abspath $(BIN))/lint-imports --no-cache
+
+# Strict: a link that leads nowhere, a page that nothing lists or a name that is not there fails.
+docs: $(VENV)/installed
+	rm -rf build/types && mkdir -p build/types
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/types .
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

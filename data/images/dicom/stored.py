@@ -120,6 +120,8 @@ def stored_values(header: Any, frame: int, frames: int, max_pixels: int, name: s
     from pydicom.pixels import pixel_array
 
     native = not header.file_meta.TransferSyntaxUID.is_encapsulated
+    if frames > 1 and native and whole(header, "BitsAllocated", name) == 1:
+        return _single_bits(header, frame)
     shift = whole(header, "HighBit", name, usual=-1) + 1 - whole(header, "BitsStored", name)
     plugins = [""] if native else _decoders(header, frame, frames, max_pixels, name)
     stored = header.BitsStored
@@ -144,6 +146,18 @@ def stored_values(header: Any, frame: int, frames: int, max_pixels: int, name: s
         return values >> shift if shift else values
     more = "" if native or all(find_spec(m) for m in ("gdcm", "openjpeg", "jpeg_ls")) else "; medzoo[dicom] brings more decoders"
     raise ImageError(f"{name}: its pixels cannot be decoded ({failure or type(failure).__name__}){more}")
+
+
+def _single_bits(header: Any, frame: int) -> NDArray[np.uint8]:
+    """Return a frame of one bit a pixel; those of a file follow each other bit by bit, which pydicom 3.0 does not seek."""
+    size = header.Rows * header.Columns
+    start = frame * size
+    held = np.frombuffer(header.PixelData, np.uint8, count=(start + size + 7) // 8 - start // 8, offset=start // 8)
+    if header.original_encoding[1] is False and header["PixelData"].VR == "OW":  # words, and of a word the second byte first
+        every = np.frombuffer(header.PixelData, ">u2").astype("<u2").tobytes()
+        held = np.frombuffer(every, np.uint8, count=len(held), offset=start // 8)
+    bits: NDArray[np.uint8] = np.unpackbits(held, bitorder="little")[start % 8 : start % 8 + size]
+    return bits.reshape(header.Rows, header.Columns)
 
 
 def _decoders(header: Any, frame: int, frames: int, max_pixels: int, name: str) -> list[str]:

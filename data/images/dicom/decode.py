@@ -44,10 +44,16 @@ class DicomFile(Opened):
 
     def check(self) -> None:
         """Refuse frames that the file does not hold."""
-        if self.count > 1:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+        if self.count == 1:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
                 check_frames(self._header, self.count, self.name)
+            except ImageError:
+                raise
+            except Exception as error:  # pydicom converts when asked
+                raise ImageError(f"{self.name}: its frames cannot be counted ({error or type(error).__name__})") from None
 
     def sides(self, frame: int) -> tuple[int, int]:
         """Return Rows and Columns, which are those of every frame."""

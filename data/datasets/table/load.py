@@ -146,12 +146,12 @@ def load(
     source = local_path(file, "file")
     folder = source.parent if root is None else local_path(root, "root")
     columns = [image] if isinstance(image, str) else text_list(image, "image")
-    frames, frame = frames_option(frames, rule), one_text(frame, "frame")
-    check_frames(frames, frame, len(columns), rule)
     if not columns:
         raise ConfigError(
             "data.image names no column; give the one with the image's path, or a list of them for views of one case"
         )
+    frames, frame = frames_option(frames, rule), one_text(frame, "frame")
+    check_frames(frames, frame, len(columns), rule)
     if rule != 1:  # as the table's header is read
         id, group, split, caption, frame = (  # noqa: A001
             None if one is None else clean(one) for one in (id, group, split, caption, frame)

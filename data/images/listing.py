@@ -141,10 +141,11 @@ def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str
 
 def _members(path: Path, frames: str | None) -> list[tuple[str, Path | Frame | NDArray[Any]]]:
     """Return a file with its name, or where frames are members each of several with its own."""
-    count = count_frames(path) if frames == MEMBERS else 1
-    if count == 1:
+    if frames != MEMBERS:
         return [(str(path), path)]
-    return [(str(frame), frame) for frame in (Frame(path, number) for number in range(count))]
+    members = [Frame(path, number) for number in range(count_frames(path))]
+    # One that says several and cannot hold them counts as one: read as a frame, it is told what is wrong, not to be taken apart.
+    return [(str(path if len(members) == 1 else frame), frame) for frame in members]
 
 
 def _is_users(name: str) -> bool:

@@ -83,6 +83,7 @@ def check_frames(header: Any, frames: int, name: str) -> None:
         raise ImageError(f"{said}, more than the {MAX_FRAMES:,} that are read; save parts of it as files of their own")
     pixels = next(bytes(header[keyword].value or b"") for keyword in PIXELS if keyword in header)
     if header.file_meta.TransferSyntaxUID.is_encapsulated:
+        _decoder(header, name)  # a film is one stream: not a frame a fragment
         buffer = BytesIO(pixels)
         parse_basic_offsets(buffer)
         held = parse_fragments(buffer)[0]
@@ -150,23 +151,26 @@ def _single_bits(header: Any, frame: int) -> NDArray[np.uint8]:
     size = header.Rows * header.Columns
     start = frame * size
     held = np.frombuffer(header.PixelData, np.uint8, count=(start + size + 7) // 8 - start // 8, offset=start // 8)
-    if header.original_encoding[1] is False and header["PixelData"].VR == "OW":  # words, and of a word the second byte first
-        every = np.frombuffer(header.PixelData, ">u2").astype("<u2").tobytes()
-        held = np.frombuffer(every, np.uint8, count=len(held), offset=start // 8)
     bits: NDArray[np.uint8] = np.unpackbits(held, bitorder="little")[start % 8 : start % 8 + size]
     return bits.reshape(header.Rows, header.Columns)
+
+
+def _decoder(header: Any, name: str) -> Any:
+    """Return pydicom's decoder of a compressed file; raises ImageError where it has none, as of films in MPEG."""
+    from pydicom.pixels import get_decoder
+
+    syntax = header.file_meta.TransferSyntaxUID
+    try:
+        return get_decoder(syntax)
+    except NotImplementedError:
+        raise ImageError(f"{name}: its compression {syntax.name} is not read; save it uncompressed") from None
 
 
 def _decoders(header: Any, frame: int, frames: int, max_pixels: int, name: str) -> list[str]:
     """Return the installed decoders of a compressed file, the first choice first."""
     from pydicom.encaps import get_frame
-    from pydicom.pixels import get_decoder
 
-    syntax = header.file_meta.TransferSyntaxUID
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise ImageError(f"{name}: its compression {syntax.name} is not read; save it uncompressed") from None
+    syntax, decoder = header.file_meta.TransferSyntaxUID, _decoder(header, name)
     installed = [p for p in decoder.available_plugins if p != "gdcm" or syntax in GDCM_READS]
     plugins = sorted(installed, key=lambda p: ORDER.index(p) if p in ORDER else len(ORDER))
     if not plugins:

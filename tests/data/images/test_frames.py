@@ -293,6 +293,15 @@ def test_frames_that_a_file_says_and_does_not_hold_are_one_line_and_no_memory(co
         assert count_frames(path) == 1
 
 
+def test_a_film_in_mpeg_is_refused_by_its_compression() -> None:
+    pytest.importorskip("pydicom")
+    from pydicom.encaps import encapsulate
+
+    data = film_data(FILM)
+    data.PixelData, data.file_meta.TransferSyntaxUID = encapsulate([b"\0" * 64]), "1.2.840.10008.1.2.4.102"
+    assert "MPEG-4 AVC/H.264 High Profile / Level 4.1 is not read" in line(written(data))
+
+
 def test_functional_groups_of_another_number_of_frames_are_refused() -> None:
     pytest.importorskip("pydicom")
     data = film(FILM, PerFrameFunctionalGroupsSequence=[group(1, 0, 5, 10)] * 4)

@@ -75,6 +75,9 @@ def test_a_model_that_never_saw_a_film_takes_its_frames_when_asked(
     assert np.ptp(logits[1:4], axis=0).max() > 1e-3  # no frame is another
     assert main(["predict", str(exported), str(tmp_path), "--frames", "members", "--limit", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+    (tmp_path / "cut.dcm").write_bytes(film(np.stack([RAMP] * 3), NumberOfFrames=9))
+    assert main(["predict", str(exported), str(tmp_path / "cut.dcm"), "--frames", "members"]) == 2
+    assert "cut.dcm: its NumberOfFrames (0028,0008) is 9, but it is cut short: there are pixels for 3" in capsys.readouterr().err
 
 
 def test_a_model_trained_on_members_predicts_members(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,19 @@ def test_a_row_may_be_one_frame(root: Path) -> None:
     assert dataset.reader.frames == "members"
 
 
+def test_frames_bear_the_name_of_their_row_and_rows_of_one_file_are_one_group(root: Path) -> None:
+    rows = ["one,b/01.tif,p1,a", "two,b/01.tif,p2,b", "three,a/00.png,p3,a", "four,a/02.tif,p4,b"]
+    (root / "ids.csv").write_text("name,image,patient,y\n" + "\n".join(rows) + "\n")
+    options = {"file": root / "ids.csv", "target": "y", "id": "name", "frames": "members", "test_fraction": 0.4}
+    table = load_dataset("table", **options, group="patient").table
+    names = [f"{name}[{n}]" for name, count in (("one", 3), ("two", 3)) for n in range(count)]
+    assert list(table["sample_id"]) == [*names, "three", *(f"four[{n}]" for n in range(4))]
+    assert list(table["target"]) == [0] * 3 + [1] * 3 + [0] + [1] * 4
+    for grouped in (table, load_dataset("table", **options).table):
+        assert (grouped.groupby("path")["group"].nunique() == 1).all()
+        assert grouped["group"].nunique() == 3
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

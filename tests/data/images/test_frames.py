@@ -109,6 +109,10 @@ def test_native_frames_are_pydicoms(syntax: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(grays(tmp_path / "x"), theirs, atol=1e-6)
     np.testing.assert_array_equal(volume(tmp_path / "x"), grays(tmp_path / "x"))
     assert count_frames(tmp_path / "x") == 5
+    if syntax == "1.2.840.10008.1.2.1":
+        (tmp_path / "bare").write_bytes(written(film_data(FILM), preamble=False))
+        np.testing.assert_array_equal(grays(tmp_path / "bare"), grays(tmp_path / "x"))
+        assert count_frames(tmp_path / "bare") == 5
 
 
 @pytest.mark.parametrize("offsets", [True, False])

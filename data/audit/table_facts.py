@@ -182,7 +182,7 @@ def fact_lines(report: Mapping[str, Any]) -> list[str]:
     if held := report["frames"]:
         said = f"{held['files']} files hold several frames ({held['least']} to {held['most']}, {held['total']} in all)"
         made = {
-            "members": f"{held['images']} of them are images of their own (data.frames=members, data.frame)",
+            "members": f"{held['images']} of them are images of their own (data.frames=members, data.frame_number)",
             "volume": "each file is one volume, its planes in the file's order (data.frames=volume)",
         }
         lines.append(f"{said}: {made.get(held['option'], 'each is refused, or of an animated PNG the first picture read')}")

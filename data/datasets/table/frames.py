@@ -26,9 +26,9 @@ def check_frames(frames: str | None, frame: str | None, images: int, rule: int) 
         ConfigError: If they do.
     """
     if frame is not None and frames is not None:
-        raise ConfigError(f"data.frame={frame} says which frame a row is: leave data.frames={frames} out")
+        raise ConfigError(f"data.frame_number={frame} says which frame a row is: leave data.frames={frames} out")
     if frame is not None and rule == 1:
-        raise ConfigError("data.frame needs data.split_rule=2: rule 1 reads a table as a medzoo without frames did")
+        raise ConfigError("data.frame_number needs data.split_rule=2: rule 1 reads a table as a medzoo without frames did")
     if images > 1 and (frame is not None or frames == "members"):
         raise ConfigError("views of one case are files of one frame each: data.image is one column where rows are frames")
 
@@ -61,6 +61,6 @@ def frame_rows(
         if absent:
             raise DatasetError(
                 f"{folder / absent[0]} is not there ({len(absent)} such files), and data.frames=members counts its frames; name "
-                "each frame in the table instead (data.frame=<column>)"
+                "each frame in the table instead (data.frame_number=<column>)"
             )
     return with_frames(table, folder)

@@ -80,7 +80,7 @@ def load(
     window: list[float] | None = None,
     deep: bool = False,
     frames: Frames | None = None,
-    frame: str | None = None,
+    frame_number: str | None = None,
     licence: str = "your own",
     missing: Missing = "error",
 ) -> Dataset:
@@ -123,7 +123,7 @@ def load(
         deep: Keep more than 8 bits: images are then float32 in 0..1.
         frames: What becomes of files of several frames: members, each frame a sample with its row's labels and group; volume,
             all of a file one volume; None: they are refused.
-        frame: Column with the number of the frame, from 0, where a row is one frame of a file; instead of `frames`.
+        frame_number: Column with the number of the frame, from 0, where a row is one frame of a file; instead of `frames`.
         licence: The data's licence, kept in the model's spec.
         missing: error, skip or ignore image files that are not there.
 
@@ -150,7 +150,7 @@ def load(
         raise ConfigError(
             "data.image names no column; give the one with the image's path, or a list of them for views of one case"
         )
-    frames, frame = frames_option(frames, rule), one_text(frame, "frame")
+    frames, frame = frames_option(frames, rule), one_text(frame_number, "frame_number")
     check_frames(frames, frame, len(columns), rule)
     if rule != 1:  # as the table's header is read
         id, group, split, caption, frame = (  # noqa: A001
@@ -225,7 +225,7 @@ def load(
     if volume and channels != 1:
         raise ConfigError("NIfTI volumes have one channel: set data.channels=1")
     if volume and (frames is not None or frame is not None):
-        raise ConfigError("NIfTI files are volumes, turned alike, which frames are not: leave data.frames and data.frame out")
+        raise ConfigError("NIfTI files are volumes already, turned alike: leave data.frames and data.frame_number out")
     frames = "members" if frame is not None else frames
     taken = (*paths, FRAME) if frames == MEMBERS else tuple(paths)
     reader = FileReader(folder, taken, channels, value_type, low_high(window, "window"), views, frames, SAY_FRAMES)

@@ -125,7 +125,7 @@ def test_a_model_is_not_tested_on_another_frame_of_a_file_it_learnt_from(root: P
 def test_a_row_may_be_one_frame(root: Path) -> None:
     rows = [(path, page) for path, page in (("b/01.tif", 2), ("b/01.tif", 0), ("a/02.tif", 1), ("a/00.png", 0), ("b/05.tif", 3))]
     (root / "one.csv").write_text("image,page,y\n" + "".join(f"{p},{n},{p[0]}\n" for p, n in rows))
-    dataset = load_dataset("table", file=root / "one.csv", target="y", frame="page", test_fraction=0.5)
+    dataset = load_dataset("table", file=root / "one.csv", target="y", frame_number="page", test_fraction=0.5)
     assert list(dataset.table["sample_id"]) == [f"{path}[{page}]" for path, page in rows]
     for path, number in dataset.table[["path", "frame"]].itertuples(index=False):
         np.testing.assert_array_equal(dataset.reader.read(path, number)[0], np.asarray(picture(int(path[2:4]), number)))
@@ -159,13 +159,13 @@ def test_frames_bear_the_name_of_their_row_and_rows_of_one_file_are_one_group(ro
 def test_a_frames_number_that_is_none_is_refused_by_its_line(root: Path, rows: str, said: str) -> None:
     (root / "bad.csv").write_text(f"image,page\n{rows}\n")
     with pytest.raises(DatasetError, match=said):
-        load_dataset("table", file=root / "bad.csv", frame="page")
+        load_dataset("table", file=root / "bad.csv", frame_number="page")
 
 
 def test_rows_of_one_file_in_two_splits_are_refused(root: Path) -> None:
     (root / "two.csv").write_text("image,page,split\nb/01.tif,0,train\nb/01.tif,1,test\na/02.tif,0,train\na/04.tif,0,val\n")
     with pytest.raises(DatasetError, match=r"1 file groups stand in several splits \(such as 'b/01\.tif\[0\]'"):
-        load_dataset("table", file=root / "two.csv", frame="page", split="split")
+        load_dataset("table", file=root / "two.csv", frame_number="page", split="split")
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def test_rows_of_one_file_in_two_splits_are_refused(root: Path) -> None:
     [
         ({"frames": "member"}, UnknownNameError, "choice of data.frames 'member'"),
         ({"split_rule": 1}, ConfigError, r"data\.frames needs data\.split_rule=2"),
-        ({"frames": None, "frame": "y", "split_rule": 1}, ConfigError, r"data\.frame needs data\.split_rule=2"),
-        ({"frame": "y"}, ConfigError, r"data\.frame=y says which frame a row is: leave data\.frames=members out"),
+        ({"frames": None, "frame_number": "y", "split_rule": 1}, ConfigError, r"data\.frame_number needs data\.split_rule=2"),
+        ({"frame_number": "y"}, ConfigError, r"data\.frame_number=y says which frame a row is: leave data\.frames=members out"),
         ({"image": ["image", "patient"]}, ConfigError, "views of one case are files of one frame"),
-        ({"frames": None, "frame": "none"}, DatasetError, "no column 'none'"),
+        ({"frames": None, "frame_number": "none"}, DatasetError, "no column 'none'"),
         ({"subgroups": ["frame"]}, DatasetError, "frame"),
     ],
 )
@@ -234,7 +234,7 @@ def test_prepared_frames_that_a_table_names_need_no_files(root: Path, tmp_path: 
         f"{path},{page},{path[0]}" for path, pages in (("b/01.tif", 3), ("a/02.tif", 4), ("b/05.tif", 4)) for page in range(pages)
     ]
     (tmp_path / "one.csv").write_text("image,page,y\n" + "\n".join(rows) + "\n")
-    options = {"file": tmp_path / "one.csv", "target": "y", "frame": "page"}
+    options = {"file": tmp_path / "one.csv", "target": "y", "frame_number": "page"}
     write_packed(load_dataset("table", **options), Preprocess(size=(8, 8), channels=3), tmp_path / "packed")
     for path in tmp_path.rglob("*.tif"):
         path.unlink()
@@ -283,7 +283,7 @@ def test_verify_counts_the_files_of_several_frames_and_says_what_becomes_of_them
     assert "PROBLEM: 8 images cannot be read" in out
     code, out = said("data.frames=members")
     assert code == 0
-    assert held + "28 of them are images of their own (data.frames=members, data.frame)" in out
+    assert held + "28 of them are images of their own (data.frames=members, data.frame_number)" in out
     assert "no patient is known: every file is its own group" in out
     for path in tmp_path.rglob("*.png"):
         path.unlink()

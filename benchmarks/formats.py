@@ -2,9 +2,10 @@
 
     python benchmarks/formats.py [--each] [FOLDER ...]
 
-Without folders: the files that lie in the installed packages (nothing is fetched). Gray DICOM is held against
-`apply_modality_lut` and `apply_voi_lut`, scaled by the range they put out (without a window: by the range that medzoo says it
-took); colour against `pixel_array`, palettes against `apply_color_lut`, their upper 8 bits; NIfTI against `as_closest_canonical`.
+Without folders: the files that lie in the installed packages (nothing is fetched), and of pydicom's of several frames each
+frame, with what its functional groups say. Gray DICOM is held against `apply_modality_lut` and `apply_voi_lut`, scaled by the
+range they put out (without a window: by the range that medzoo says it took); colour against `pixel_array`, palettes against
+`apply_color_lut`, their upper 8 bits; NIfTI against `as_closest_canonical`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import importlib
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import MedzooError
-from medzoo.data.images.decode import decode_image
+from medzoo.data.images.decode import MAX_PIXELS, decode_image
 from medzoo.data.images.dicom.gray import has_window, range_without_window
 from medzoo.data.images.dicom.header import of_frame, open_header
+from medzoo.data.images.frames import Frame, frames_of, open_image
 from medzoo.data.images.kinds import VOLUME_SUFFIXES, file_kind
 from medzoo.data.images.nifti import decode_nifti
 
@@ -59,18 +61,27 @@ def files_of(package: str, folder: str) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
 
 
-def installed() -> dict[str, list[Path]]:
-    """Return library → its own test files."""
-    return {"pydicom": files_of("pydicom", "data/test_files"), "nibabel": files_of("nibabel", "tests/data")}
+def installed() -> dict[str, list[Path | Frame]]:
+    """Return library → its own test files; and pydicom's of several frames frame by frame, one that says too many as a whole."""
+    dicom = files_of("pydicom", "data/test_files")
+    frames: list[Path | Frame] = []
+    for path in dicom:
+        try:
+            if open_image(path, MAX_PIXELS).count > 1:
+                frames += frames_of(path)
+        except MedzooError as error:
+            frames += [Frame(path, 0)] if "there are pixels for" in str(error) else []
+    return {"pydicom": [*dicom], "pydicom, frame by frame": frames, "nibabel": [*files_of("nibabel", "tests/data")]}
 
 
-def compare(path: Path) -> Outcome:
-    """Decode one file and hold it against its library."""
+def compare(source: Path | Frame) -> Outcome:
+    """Decode one file, or a frame of one, and hold it against its library."""
+    path, frame = (Path(str(source.source)), source.number) if isinstance(source, Frame) else (source, None)
     volume = path.name.lower().endswith(VOLUME_SUFFIXES)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ours = _volume(path) if volume else _image(path)
+            ours = _volume(path) if volume else _image(path, frame)
     except MedzooError as error:
         return Outcome("line", said=str(error))
     except Exception as error:  # what this looks for
@@ -78,7 +89,7 @@ def compare(path: Path) -> Outcome:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            theirs = _nibabel(path) if volume else _pydicom(path)
+            theirs = _nibabel(path) if volume else _pydicom(path, frame)
     except Exception as error:  # a file that the library's own functions do not take
         return Outcome("alone", said=f"{type(error).__name__}: {error}")
     if theirs is None:
@@ -89,10 +100,10 @@ def compare(path: Path) -> Outcome:
     return Outcome("equal" if difference <= LIMIT else "wrong", difference)
 
 
-def _image(path: Path) -> NDArray[Any]:
-    data = path.read_bytes()
+def _image(path: Path, frame: int | None) -> NDArray[Any]:
+    data, source = path.read_bytes(), path if frame is None else Frame(path, frame)
     channels = 3 if file_kind(path) == "DICOM" and _colour(data) else 1
-    pixels = decode_image(path, channels=3 if channels == 3 else 1, dtype="float32").astype(np.float64)
+    pixels = decode_image(source, channels=3 if channels == 3 else 1, dtype="float32").astype(np.float64)
     return pixels if channels == 3 else pixels[..., 0]
 
 
@@ -103,19 +114,28 @@ def _colour(data: bytes) -> bool:
         return False
 
 
-def _pydicom(path: Path) -> NDArray[Any] | None:
+def _pydicom(path: Path, frame: int | None) -> NDArray[Any] | None:
     if file_kind(path) != "DICOM":
         return None
     from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
     data = open_header(path.read_bytes(), str(path))  # also what pydicom itself would want to be forced to read
     stored, photometric = data.pixel_array, str(data.PhotometricInterpretation)
+    if frame is not None:
+        stored = stored[frame]
+        for groups in (
+            (data.get("SharedFunctionalGroupsSequence") or [])[:1],
+            (data.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1],
+        ):
+            for keyword in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+                for element in (element for group in groups for item in group.get(keyword) or [] for element in item):
+                    data[element.tag] = element
     if photometric == "PALETTE COLOR":
         colours = apply_color_lut(stored, data)
         return (colours >> (8 * (colours.dtype.itemsize - 1))) / 255.0
     if not photometric.startswith("MONOCHROME"):
         return (stored >> (int(data.BitsStored) - 8)) / 255.0
-    values, said = apply_modality_lut(stored, data), of_frame(data, 0, str(path))
+    values, said = apply_modality_lut(stored, data), of_frame(data, frame or 0, str(path))
     if has_window(data, said, str(path)):
         out = apply_voi_lut(values, data).astype(np.float64)
         if data.get("VOILUTSequence"):
@@ -159,7 +179,7 @@ def _nibabel(path: Path) -> NDArray[Any]:
     return np.clip((turned - low) / (high - low), 0, 1)
 
 
-def table(sets: dict[str, Sequence[Path]], each: bool = False) -> list[str]:
+def table(sets: Mapping[str, Sequence[Path | Frame]], each: bool = False) -> list[str]:
     """Return a Markdown table of counts, one row a set; with `each`, before it a line a file."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     largest: dict[str, float] = defaultdict(float)
@@ -170,7 +190,7 @@ def table(sets: dict[str, Sequence[Path]], each: bool = False) -> list[str]:
             counts[name][outcome.kind] += 1
             largest[name] = max(largest[name], outcome.difference)
             if each or outcome.kind in ("wrong", "traceback"):
-                lines.append(f"{outcome.kind:<10} {outcome.difference:.1e} {path.name}  {outcome.said[:200]}")
+                lines.append(f"{outcome.kind:<10} {outcome.difference:.1e} {Path(str(path)).name}  {outcome.said[:200]}")
     rows = [
         f"| {name} | {len(paths)} | " + " | ".join(str(counts[name][kind]) for kind in KINDS) + f" | {largest[name]:.0e} |"
         for name, paths in sets.items()

@@ -261,6 +261,8 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         # The values that became black and white in training: whoever reads a file for the model later needs them.
         "window": None if dataset.reader.window is None else [float(v) for v in dataset.reader.window],
         "views": len(dataset.reader.columns) if dataset.reader.views else 1,
+        # As with the window; not written where nobody said it: cards from before there was an option have the same hash.
+        **({} if dataset.reader.frames is None else {"frames": dataset.reader.frames}),
     }
     earlier = [dict(other) for other in learnt_from if other]
     return {**card, "learnt_from": earlier} if earlier else card

@@ -8,6 +8,9 @@ from typing import Any
 
 from medzoo.data.labels import ConceptSpace, LabelSpace
 
+NO_PATIENT = ("image", "file")
+"""What a group is where no patient is known: an image, or a file with all its frames."""
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -37,8 +40,8 @@ class DatasetInfo:
         homepage: Where the dataset lives.
         labels: The label space, or None for image–text data without labels.
         concepts: The concept space, or None.
-        split_unit: What no split may cut: `patient`, `case`, `video`, or `image` where the dataset knows no patient
-            (results then say that intervals are per image).
+        split_unit: What no split may cut: `patient`, `case`, `video`, or one of `NO_PATIENT` where the dataset knows no
+            patient (results then say that intervals are per image).
         counts: Split name → number of samples the authors state.
         files: Files with their checksums.
         value_type: What the reader gives: `uint8` (0..255), or `float32` (0..1) for sources of more than 8 bits.

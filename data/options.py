@@ -39,6 +39,24 @@ def gray_or_colour(channels: object) -> Literal[1, 3]:
     return 1 if channels == 1 else 3
 
 
+def frames_option(value: object, rule: int) -> Literal["members", "volume"] | None:
+    """Return the option `frames`.
+
+    Args:
+        value: What the user gave, or None.
+        rule: The split rule.
+
+    Raises:
+        ConfigError: If it is none of its words, or given for an earlier medzoo's splits, which would part a file's frames.
+    """
+    if value is None:
+        return None
+    choice("frames", value, ("members", "volume"))
+    if rule == 1:
+        raise ConfigError("data.frames needs data.split_rule=2: rule 1 reads a folder or table as a medzoo without frames did")
+    return "members" if value == "members" else "volume"
+
+
 def text_list(value: Any, option: str) -> list[str] | None:
     """Return a list option as texts; a number in it is taken as its text, because YAML cannot tell `-1` from a word.
 

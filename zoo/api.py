@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.errors import ImageError
-from medzoo.data.images.decode import ImageInput, read_image, require_several, same_shape_batches
+from medzoo.data.images.decode import GIVE_A_FRAME, ImageInput, read_image, require_several, same_shape_batches
 from medzoo.data.labels import LabelSpace
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.spec import ModelSpec
@@ -22,6 +22,8 @@ from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
 
 Image = ImageInput
+TAKE_EACH = f"{GIVE_A_FRAME}, or medzoo zeroshot frames=members"
+"""What is done about a file of several frames."""
 
 
 class TrainedModel:
@@ -47,6 +49,11 @@ class TrainedModel:
         return self.task.spec.labels
 
     @property
+    def frames(self) -> str | None:
+        """What became of files of several frames in training: `members`, `volume`; None: they were refused."""
+        return self.task.spec.data.get("frames")
+
+    @property
     def concepts(self) -> tuple[str, ...]:
         """Names of a concept bottleneck's concepts, in the order of `concept_values`; empty for other models."""
         return () if self.task.spec.concepts is None else self.task.spec.concepts.names
@@ -58,8 +65,8 @@ class TrainedModel:
         """Return `logits` and `probabilities`, (N, K) float32, in the order of the images.
 
         Args:
-            images: Paths, encoded bytes, Pillow images, or arrays channels last, uint8 in 0..255 or float32 in 0..1; of any
-                sizes.
+            images: Paths, encoded bytes, frames of them (`medzoo.data.images.frames.frames_of`), Pillow images, or arrays
+                channels last, uint8 in 0..255 or float32 in 0..1; of any sizes.
             batch_size: Images a forward pass.
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
                 one row for all; see `concepts`.
@@ -108,9 +115,12 @@ class TrainedModel:
         wanted, window = self.task.spec.preprocess, self.task.spec.data.get("window")
         given = None if window is None else (float(window[0]), float(window[1]))
         pixels = [
-            read_image(image, channels=wanted.channels, dtype=wanted.dtype, dimensions=len(wanted.size), window=given)
+            read_image(
+                image, channels=wanted.channels, dtype=wanted.dtype, dimensions=len(wanted.size), window=given,
+                frames=self.frames, remedy=TAKE_EACH,
+            )
             for image in images
-        ]
+        ]  # fmt: skip
         if not pixels:
             raise ImageError("no image given")
         order: list[int] = []

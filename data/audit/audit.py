@@ -16,16 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.audit.greys import ENOUGH, share_used, warning_lines
-from medzoo.data.audit.table_facts import (
-    alike,
-    beside_labels,
-    contradictions,
-    fact_lines,
-    left_out,
-    unknown_patient,
-    unlearnt,
-    unnamed_images,
-)
+from medzoo.data.audit.table_facts import fact_lines, table_facts
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import MedzooError
@@ -50,6 +41,7 @@ class ImageFacts:
         error: Why it cannot be read; empty if it can.
         share: How much of the grey range it uses, 0..1.
         assumed: The range that was taken, if its file says none.
+        held: How many frames its file holds.
     """
 
     digest: str
@@ -57,6 +49,7 @@ class ImageFacts:
     error: str = ""
     share: float = 1.0
     assumed: str | None = None
+    held: int = 1
 
 
 def audit(
@@ -96,13 +89,9 @@ def audit(
         "labels": _labels(dataset),
         "subgroups": {column: _levels(dataset, column) for column in dataset.subgroups},
         "leakage": _leakage(dataset, facts, places, deep),
-        "left_out": left_out(dataset.info.notes),
-        "unnamed": unnamed_images(dataset),
-        "alike": alike(dataset),
-        "contradictions": contradictions(dataset, {key: seen.digest for key, seen in facts.items()}),
-        "beside_labels": beside_labels(dataset),
-        "unlearnt": unlearnt(dataset),
-        "unknown_patient": unknown_patient(dataset),
+        **table_facts(
+            dataset, {key: seen.digest for key, seen in facts.items()}, {key: seen.held for key, seen in facts.items()}
+        ),
         "notes": list(dataset.info.notes),
     }
     report["warnings"] = warning_lines(report["images"])
@@ -129,11 +118,12 @@ def _look_at_images(
         try:
             pixels = reader.read(*key)
         except (MedzooError, OSError) as error:
-            return ImageFacts("", error=str(error))
+            return ImageFacts("", error=str(error), held=reader.held(*key))
         described = f"{pixels.dtype}{pixels.shape}".encode()
         digest = hashlib.sha256(described + np.ascontiguousarray(pixels).tobytes()).hexdigest()
         hashed = _perceptual(pixels) if deep else None
-        return ImageFacts(digest, hashed, share=share_used(pixels), assumed=reader.assumed(*key))
+        assumed, held = reader.assumed(*key), reader.held(*key)
+        return ImageFacts(digest, hashed, share=share_used(pixels), assumed=assumed, held=held)
 
     with ThreadPoolExecutor(workers) as pool:
         for key, seen in zip(chosen, pool.map(look, chosen), strict=True):

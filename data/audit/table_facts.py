@@ -11,11 +11,32 @@ import numpy as np
 
 from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, target_matrix
 from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES
+from medzoo.data.info import NO_PATIENT
 from medzoo.data.splits.patterns import suggest_pattern
 from medzoo.data.tables.words import look_alike, shortened
 
 LISTED = 20
 _LEFT_OUT = re.compile(r"(\d+) image files are missing .*: (\d+) of (\d+) samples left out$")  # as `with_files` notes it
+
+
+def table_facts(dataset: Dataset, digests: Mapping[Any, str], held: Mapping[Any, int]) -> dict[str, Any]:
+    """Return what a report says beside what decoding tells.
+
+    Args:
+        dataset: The dataset.
+        digests: What its reader takes for an image → digest of the pixels, empty where they cannot be read.
+        held: The same → how many frames the file holds.
+    """
+    return {
+        "left_out": left_out(dataset.info.notes),
+        "unnamed": unnamed_images(dataset),
+        "alike": alike(dataset),
+        "contradictions": contradictions(dataset, digests),
+        "beside_labels": beside_labels(dataset),
+        "unlearnt": unlearnt(dataset),
+        "unknown_patient": unknown_patient(dataset),
+        "frames": frames_held(dataset, held),
+    }
 
 
 def left_out(notes: Sequence[str]) -> dict[str, Any]:
@@ -49,7 +70,7 @@ def unnamed_images(dataset: Dataset) -> dict[str, Any]:
 
 def alike(dataset: Dataset) -> dict[str, Any]:
     """Return the names of groups, classes and subgroups that look alike, and groups whose numbers a spreadsheet shortened."""
-    groups = [] if dataset.info.split_unit == "image" else [str(group) for group in dataset.table["group"].unique()]
+    groups = [] if dataset.info.split_unit in NO_PATIENT else [str(group) for group in dataset.table["group"].unique()]
     found = {"groups": look_alike(groups), "classes": look_alike(() if dataset.labels is None else dataset.labels.names)}
     for column in dataset.subgroups:
         levels = dataset.table[column].dropna().unique()
@@ -119,12 +140,35 @@ def unlearnt(dataset: Dataset) -> list[str]:
 
 def unknown_patient(dataset: Dataset) -> dict[str, Any]:
     """Return that a user's own data know no patient, and a pattern that may find one; empty where a group is known."""
-    if dataset.info.split_unit != "image" or not dataset.info.populations:
+    if dataset.info.split_unit not in NO_PATIENT or not dataset.info.populations:
         return {}
     column = dataset.reader.columns[0]
     names = dataset.table[column if column.startswith("path") else "sample_id"].dropna().astype(str)
     suggested = suggest_pattern(sorted(set(names)))
     return {"pattern": None, "groups": None} if suggested is None else {"pattern": suggested[0], "groups": suggested[1]}
+
+
+def frames_held(dataset: Dataset, held: Mapping[Any, int]) -> dict[str, Any]:
+    """Return how many of the files that were looked at hold several frames, and what the dataset's option makes of them.
+
+    Args:
+        dataset: The dataset.
+        held: What its reader takes for an image → how many frames its file holds.
+
+    Returns:
+        `files`, `least`, `most` and `total` frames, `images` that are read from them, `option`; empty if no file holds several.
+    """
+    files: dict[tuple[Any, ...], int] = {}
+    images = 0
+    for key, count in held.items():
+        if count > 1:
+            files[tuple(dataset.reader.files(*key))] = count
+            images += 1
+    if not files:
+        return {}
+    counts = list(files.values())
+    told = {"files": len(counts), "least": min(counts), "most": max(counts), "total": sum(counts)}
+    return {**told, "images": images, "option": dataset.reader.frames}
 
 
 def fact_lines(report: Mapping[str, Any]) -> list[str]:
@@ -159,10 +203,18 @@ def fact_lines(report: Mapping[str, Any]) -> list[str]:
             f"look at the labels: {found['contradictory']} of {found['images']} images that stand in several samples have "
             f"contradictory labels, such as {' and '.join(found['listed'][0][:2])}"
         )
+    if held := report["frames"]:
+        said = f"{held['files']} files hold several frames ({held['least']} to {held['most']}, {held['total']} in all)"
+        made = {
+            "members": f"{held['images']} of them are images of their own (data.frames=members, data.frame_number)",
+            "volume": "each file is one volume, its planes in the file's order (data.frames=volume)",
+        }
+        lines.append(f"{said}: {made.get(held['option'], 'each is refused, or of an animated PNG the first picture read')}")
     if report["unknown_patient"]:
         pattern, groups = report["unknown_patient"]["pattern"], report["unknown_patient"]["groups"]
         offered = f", such as data.group_pattern='{pattern}', which finds {groups}" if pattern else ""
         lines.append(
-            f"no patient is known: every image is its own group; data.group_pattern finds one in the names of files{offered}"
+            f"no patient is known: every {report['split_unit']} is its own group; data.group_pattern finds one in the names of "
+            f"files{offered}"
         )
     return lines

@@ -20,69 +20,138 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.errors import ImageError
-from medzoo.data.images.dicom import decode_dicom
-from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
+from medzoo.data.images.frames import VOLUME, Frame, close, open_frame, open_image, read_bytes
+from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES
 from medzoo.data.images.kinds import SUFFIXES as SUFFIXES
-from medzoo.data.images.nifti import decode_nifti, is_nifti
-from medzoo.data.images.pillow import FORMATS, decode_pillow, opened_pixels
+from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
+from medzoo.data.images.pillow import FORMATS, opened_pixels
 from medzoo.data.images.pixels import MAX_PIXELS as MAX_PIXELS
-from medzoo.data.images.pixels import PixelType, as_channels, as_dtype, check_pixels, check_size, one_page
-from medzoo.data.images.tiff.header import read_header
-from medzoo.data.images.tiff.read import read_tiff
+from medzoo.data.images.pixels import PixelType, SeveralFramesError, as_channels, as_dtype, check_pixels
 
 Source = str | Path | bytes
-ImageInput = Source | NDArray[Any] | Image.Image
-"""What a user may give for an image: a path, encoded bytes, pixels, or a Pillow image."""
+ImageInput = Source | Frame | NDArray[Any] | Image.Image
+"""What a user may give for an image: a path, encoded bytes, a frame of them, pixels, or a Pillow image."""
+GIVE_A_FRAME = "take each as an image of its own with frames_of(file), of medzoo.data.images.frames"
+"""What Python does about a file of several frames."""
 
 
 def decode_image(
-    source: Source,
+    source: Source | Frame,
     *,
     channels: Literal[1, 3],
     dtype: PixelType,
     window: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
+    remedy: str = GIVE_A_FRAME,
 ) -> NDArray[Any]:
     """Decode one image.
 
     Args:
-        source: A file's path, or its bytes.
+        source: A file's path, its bytes, or a frame of them; a file of several frames is refused without a number.
         channels: 1 (gray) or 3 (RGB); see `as_channels`.
         dtype: `uint8` (0..255) or `float32` (0..1); see `as_dtype`.
         window: (low, high): the values that become 0 and 1, in the file's own units (Hounsfield units for a CT), for
             sources of more than 8 bits; what lies outside is clipped. Without it a 16-bit image is scaled from 0..65535 and
             a DICOM file by its own window (else by the full range of its stored bits); a float image must have it.
         max_pixels: Height × width above which nothing is decoded.
+        remedy: What to do about a file of several frames; ends the message.
 
     Returns:
         (H, W, channels) of the type asked for, contiguous.
 
     Raises:
-        ImageError: One line naming the file, if it is missing, empty, truncated, too large or not an image, or holds
-            several images, or needs a window.
+        SeveralFramesError: If it holds several images and none is named.
+        ImageError: One line naming the file, if it is missing, empty, truncated, too large or not an image, has no such frame,
+            or needs a window.
         MissingDependencyError: For a DICOM file, if pydicom is not installed.
     """
-    if window is not None and not window[0] < window[1]:
-        raise ImageError(f"window {list(window)} is not [low, high] with low < high")
-    name = f"image bytes ({len(source)} bytes)" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _read(Path(source), name)
-    if not data:
-        raise ImageError(f"{name}: the file is empty (0 bytes)")
-    return as_dtype(as_channels(_decode(data, name, window, max_pixels), channels), dtype)
+    _check_window(window)
+    if isinstance(source, Frame):
+        try:
+            pixels = open_frame(source, max_pixels).pixels(source.number, window)
+        except Exception:
+            close()  # what was open may be in any state
+            raise
+        return as_dtype(as_channels(pixels, channels), dtype)
+    opened = open_image(source, max_pixels)
+    if opened.count > 1 and not opened.first_is_the_image:
+        raise SeveralFramesError(opened.name, opened.count, opened.what, remedy)
+    return as_dtype(as_channels(opened.pixels(0, window), channels), dtype)
+
+
+def decode_frames(
+    source: Source,
+    *,
+    channels: int,
+    dtype: PixelType,
+    window: tuple[float, float] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_voxels: int = MAX_VOXELS,
+) -> NDArray[Any]:
+    """Decode the frames of a file as the planes of one volume, in the file's order; nothing is turned or resampled.
+
+    Args:
+        source: A file's path, or its bytes.
+        channels: 1 (gray) or 3 (RGB).
+        dtype: `uint8` or `float32`.
+        window: As for `decode_image`; without it each frame of a DICOM file is windowed by what its own functional groups say.
+        max_pixels: Height × width of a frame above which nothing is decoded.
+        max_voxels: Frames × height × width × channels above which nothing is decoded.
+
+    Returns:
+        (D, H, W, channels) of the type asked for, contiguous.
+
+    Raises:
+        ImageError: One line naming the file, as for `decode_image`; if it holds one frame, too many voxels, or frames of
+            several sizes.
+        MissingDependencyError: As for `decode_image`.
+    """
+    _check_window(window)
+    opened = open_image(source, max_pixels)
+    name = opened.name
+    if opened.count == 1:
+        raise ImageError(f"{name}: holds one frame, and a volume is read from several (data.frames=volume)")
+    opened.check()
+    height, width = opened.sides(0)
+    if opened.count * height * width * channels > max_voxels:
+        raise ImageError(
+            f"{name}: {opened.count} {opened.what} of {width} x {height} pixels are more than {max_voxels:,} voxels; resample it"
+        )
+    for frame in range(opened.count):
+        if opened.sides(frame) != (height, width):
+            sizes = " x ".join(map(str, reversed(opened.sides(frame))))
+            raise ImageError(
+                f"{opened.called(frame)}: {sizes} pixels, the first of its volume has {width} x {height}; read {opened.what} "
+                "of several sizes as images of their own"
+            )
+    volume: NDArray[Any] | None = None
+    for frame in range(opened.count):
+        plane = as_dtype(as_channels(opened.pixels(frame, window), channels), dtype)
+        if volume is None:  # the first, upright: a camera's turn may have changed the sides
+            volume = np.empty((opened.count, *plane.shape), plane.dtype)
+        if plane.shape != volume.shape[1:]:
+            raise ImageError(f"{opened.called(frame)}: is turned otherwise than the first of its volume")
+        volume[frame] = plane
+    assert volume is not None
+    return volume
 
 
 def read_image(
-    image: ImageInput, *, channels: int, dtype: PixelType, dimensions: int = 2, window: tuple[float, float] | None = None
-) -> NDArray[Any]:
+    image: ImageInput, *, channels: int, dtype: PixelType, dimensions: int = 2, window: tuple[float, float] | None = None,
+    frames: str | None = None, remedy: str = GIVE_A_FRAME,
+) -> NDArray[Any]:  # fmt: skip
     """Return what a user gives as an image, in the form a model takes.
 
     Args:
-        image: A path, encoded bytes (of volumes NIfTI), an array (H, W) or (H, W, C), for volumes (D, H, W) or (D, H, W, C),
-            uint8 in 0..255 or float32 in 0..1 (nothing is rescaled), or a Pillow image, which is treated as its file would be.
+        image: A path, encoded bytes (of volumes NIfTI), a frame of them, an array (H, W) or (H, W, C), for volumes (D, H, W) or
+            (D, H, W, C), uint8 in 0..255 or float32 in 0..1 (nothing is rescaled), or a Pillow image, which is treated as its
+            file would be.
         channels: 1 or 3.
         dtype: `uint8` or `float32`.
         dimensions: 2 for images, 3 for volumes.
         window: For files and Pillow images, as `decode_image`: the one the model was trained with.
+        frames: `volume`: a model of volumes takes files of several frames, too, as it did in training.
+        remedy: As for `decode_image`.
 
     Returns:
         (H, W, channels) or (D, H, W, channels), contiguous.
@@ -91,14 +160,14 @@ def read_image(
         ImageError: If it cannot be read or has the wrong shape, type or range.
     """
     if not isinstance(image, np.ndarray):
-        if not isinstance(image, str | Path | bytes | Image.Image):
+        if not isinstance(image, str | Path | bytes | Frame | Image.Image):
             raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes, a NumPy array or a Pillow image")
         if dimensions == 3:
-            return _read_volume(image, channels, dtype, window)
+            return _read_volume(image, channels, dtype, window, frames)
         if isinstance(image, Image.Image):
             name = f"Pillow image ({image.mode}, {image.width} x {image.height})"
             return as_dtype(as_channels(opened_pixels(image, name, window, MAX_PIXELS), channels), dtype)
-        return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype, window=window)
+        return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype, window=window, remedy=remedy)
     if image.ndim == dimensions:
         image = image[..., None]
     if image.ndim != dimensions + 1 or 0 in image.shape:
@@ -109,18 +178,29 @@ def read_image(
     return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))
 
 
+def _check_window(window: tuple[float, float] | None) -> None:
+    if window is not None and not window[0] < window[1]:
+        raise ImageError(f"window {list(window)} is not [low, high] with low < high")
+
+
 def _read_volume(
-    image: Source | Image.Image, channels: int, dtype: PixelType, window: tuple[float, float] | None
+    image: Source | Frame | Image.Image, channels: int, dtype: PixelType, window: tuple[float, float] | None, frames: str | None
 ) -> NDArray[Any]:
-    """Return (D, H, W, channels) of a NIfTI file or its bytes, turned as in training."""
-    if isinstance(image, Image.Image):
-        raise ImageError("this model takes volumes; give NIfTI files or arrays (D, H, W), not images of one plane")
+    """Return (D, H, W, channels) of a NIfTI file or its bytes, turned as in training, or of a file of several frames."""
+    takes = "give NIfTI files or arrays (D, H, W)" if frames != VOLUME else "give files of several frames, or arrays (D, H, W)"
+    if isinstance(image, Image.Image | Frame):
+        raise ImageError(f"this model takes volumes; {takes}, not images of one plane")
     path = None if isinstance(image, bytes) else Path(image)
     if path is None or not str(path).lower().endswith(VOLUME_SUFFIXES):
         name = f"image bytes ({len(image)} bytes)" if isinstance(image, bytes) else str(image)
-        data = image if isinstance(image, bytes) else _read(Path(image), name)
+        data = image if isinstance(image, bytes) else read_bytes(Path(image), name)
         if not is_nifti(image, data[:HEAD]):
-            raise ImageError(f"{name}: no NIfTI volume, and this model takes volumes; give NIfTI files or arrays (D, H, W)")
+            if frames == VOLUME:
+                return decode_frames(image, channels=channels, dtype=dtype, window=window)
+            raise ImageError(
+                f"{name}: no NIfTI volume, and this model takes volumes; {takes}. Files of several frames are read by a model "
+                "that was trained with data.frames=volume"
+            )
         voxels = decode_nifti(data, dtype=dtype, window=window)
     else:
         voxels = decode_nifti(path, dtype=dtype, window=window)
@@ -137,7 +217,7 @@ def require_several(images: Any, dimensions: int) -> None:
     Raises:
         ImageError: If it is one.
     """
-    if isinstance(images, str | Path | bytes | Image.Image):
+    if isinstance(images, str | Path | bytes | Frame | Image.Image):
         raise ImageError("this is one image, not several; put it into a list")
     if not isinstance(images, np.ndarray):
         return
@@ -148,8 +228,9 @@ def require_several(images: Any, dimensions: int) -> None:
         )
 
 
-def pixel_count(source: Source) -> int | None:
+def pixel_count(source: Source | Frame) -> int | None:
     """Return height × width from an image file's header, undecoded; None where Pillow's does not tell: DICOM, or no image."""
+    source = source.source if isinstance(source, Frame) else source
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -167,28 +248,3 @@ def same_shape_batches(images: Sequence[NDArray[Any]], batch_size: int) -> Itera
     for indices in places.values():
         for start in range(0, len(indices), batch_size):
             yield indices[start : start + batch_size]
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ImageError(f"{name}: there is no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
-        raise ImageError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-
-
-def _decode(data: bytes, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
-    """Return (H, W, C), uint8 or float32, of encoded bytes, by the library that reads their kind."""
-    kind = kind_of(data[:HEAD])
-    if kind in ("DICOM", "DICOM without pixels") or (kind is None and name.lower().endswith((".dcm", ".dicom"))):
-        return decode_dicom(data, name, window, max_pixels)
-    header = None
-    if kind == "TIFF":
-        header = read_header(data, name)
-        check_size(header.height, header.width, max_pixels, name)
-        if header.pages > 1:
-            raise one_page(name, header.pages)
-        if not header.by_pillow:
-            return read_tiff(data, header, window, name)
-    return decode_pillow(data, name, window, max_pixels, header)

@@ -18,8 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.errors import DatasetError, ImageError, UnknownNameError
-from medzoo.data.images.decode import decode_image
+from medzoo.data.images.decode import decode_frames, decode_image
 from medzoo.data.images.dicom.decode import assumed_range
+from medzoo.data.images.frames import MEMBERS, VOLUME, Frame, Frames, count_frames, frame_name
 from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
 from medzoo.data.images.listing import list_files as list_files
 from medzoo.data.images.nifti import decode_nifti
@@ -31,6 +32,11 @@ PEEKED = 8
 """How many files are opened before training to see whether they say their range."""
 NAMED = 3
 """How many of the missing files a message names."""
+SAVE_EACH = "save each as a file of its own"
+SAY_FRAMES = "data.frames=members makes each an image, data.frames=volume all of them one volume"
+"""What is to be done about a file of several frames: where a dataset has no option for it, and where it has."""
+FRAME = "frame"
+"""The table's column with the number of the frame, from 0, where frames are members."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class FileReader(Reader):
         dtype: `uint8`, or `float32` (0..1) for sources of more than 8 bits; the dataset's `value_type`.
         window: (low, high) that become 0 and 1, for sources of more than 8 bits; see `medzoo.data.images.decode.decode_image`.
         views: Whether the columns are views of one case: `read` is then called for each that is not missing.
+        frames: What becomes of files of several frames: `members`, the frame's number then stands in a second column; `volume`;
+            None: they are refused.
+        remedy: What to do about a refused one; ends the message.
     """
 
     root: Path
@@ -52,9 +61,13 @@ class FileReader(Reader):
     dtype: PixelType = "uint8"
     window: tuple[float, float] | None = None
     views: bool = False
+    frames: Frames | None = None
+    remedy: str = SAVE_EACH
 
     def read(self, *values: Any) -> NDArray[Any]:
-        """Return (C, H, W) pixels of the file at one relative path, or (1, D, H, W) voxels of a NIfTI file.
+        """Return (C, H, W) pixels of the file at one relative path, of its frame of a number that follows it; or a volume.
+
+        That is (1, D, H, W) voxels of a NIfTI file, or (C, D, H, W) of the frames of another.
 
         Raises:
             ImageError: If it is missing or cannot be decoded; names the file.
@@ -62,7 +75,11 @@ class FileReader(Reader):
         path = self.root / str(values[0])
         if path.name.lower().endswith(VOLUME_SUFFIXES):
             return decode_nifti(path, dtype=self.dtype, window=self.window)[None]
-        pixels = decode_image(path, channels=self.channels, dtype=self.dtype, window=self.window)
+        if self.frames == VOLUME:
+            volume = decode_frames(path, channels=self.channels, dtype=self.dtype, window=self.window)
+            return np.ascontiguousarray(np.moveaxis(volume, -1, 0))
+        source = Frame(path, int(values[1])) if self.frames == MEMBERS else path
+        pixels = decode_image(source, channels=self.channels, dtype=self.dtype, window=self.window, remedy=self.remedy)
         return np.moveaxis(pixels, -1, 0)
 
     def files(self, *values: Any) -> list[Path]:
@@ -73,11 +90,19 @@ class FileReader(Reader):
         """Return what range was taken for a DICOM file that says none, where no window was declared."""
         if self.window is not None:
             return None
-        ranges = {range_taken(path) for path in self.files(*values)} - {None}
+        frame = None if self.frames == VOLUME else int(values[1]) if self.frames == MEMBERS and len(values) > 1 else 0
+        ranges = {range_taken(path, frame) for path in self.files(*values)} - {None}
         return " and ".join(sorted(str(one) for one in ranges)) or None
 
+    def held(self, *values: Any) -> int:
+        """Return how many frames the file holds, by its header; of several files the most."""
+        return max((count_frames(path) for path in self.files(*values)), default=1)
+
     def identity(self, *values: Any) -> str | None:
-        """Return where the file lies, links to the root followed; None where the path is missing."""
+        """Return where the file lies, links to the root followed; None where the path is missing.
+
+        Frames of one file are alike: a model that has seen one is not to be tested on the next.
+        """
         return f"{self._resolved_root}/{values[0]}" if isinstance(values[0], str) else None
 
     @cached_property
@@ -111,14 +136,44 @@ class StackReader(FileReader):
         return np.ascontiguousarray(np.moveaxis(np.stack(slices), -1, 0))
 
 
-def range_taken(path: Path) -> str | None:
-    """Return in words what range a DICOM file without a window is scaled from; None where it has one, or is no DICOM file."""
+def with_frames(table: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Give each frame of a table's files a row of its own, with its file's label and group.
+
+    Args:
+        table: With `sample_id`, `path` and `group`. What is not there, or damaged, keeps its row: reading it says what is wrong.
+        root: That paths are relative to.
+
+    Returns:
+        The table with column `frame`, frames of files of several named `sample[0]`, `sample[1]`, ...; and a note on them.
+    """
+    by_path = {path: count_frames(root / str(path)) for path in table["path"].unique()}
+    counts = table["path"].map(by_path).to_numpy(dtype=np.int64)
+    longer = table.iloc[np.repeat(np.arange(len(table)), counts)].reset_index(drop=True)
+    longer[FRAME] = np.concatenate([np.arange(count, dtype=np.int64) for count in counts])
+    several = np.repeat(counts > 1, counts)
+    names = [
+        frame_name(str(name), number) if of_several else name
+        for name, number, of_several in zip(longer["sample_id"], longer[FRAME].tolist(), several, strict=True)
+    ]
+    longer["sample_id"] = names
+    held = sum(count > 1 for count in by_path.values())
+    note = f"{held} files hold several frames: each is a sample (data.frames=members), and no split parts those of one file"
+    return longer, (note,) if held else ()
+
+
+def range_taken(path: Path, frame: int | None = 0) -> str | None:
+    """Return in words what range a DICOM file without a window is scaled from; None where it has one, or is no DICOM file.
+
+    Args:
+        path: The file.
+        frame: Which is asked about, from 0; None: all of them.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
             if kind_of(head) != "DICOM":
                 return None
-            return assumed_range(head + file.read(), str(path))
+            return assumed_range(head + file.read(), str(path), frame)
     except (OSError, ValueError):  # a name with a zero byte is no file's
         return None
 

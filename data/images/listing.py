@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
+from medzoo.data.images.frames import MEMBERS, Frame, count_frames
+from medzoo.data.images.frames import VOLUME as VOLUME_OF_FRAMES
 from medzoo.data.images.kinds import PLANE, READ, SUFFIXES, VOLUME, VOLUME_SUFFIXES, file_kind, summary
 
 LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"))
@@ -31,7 +33,7 @@ class Listing:
         left_out: The kind of each file below the folders that is no image of the kind asked for.
     """
 
-    found: list[tuple[str, Path | NDArray[Any]]]
+    found: list[tuple[str, Path | Frame | NDArray[Any]]]
     left_out: tuple[str, ...] = ()
 
     @property
@@ -96,43 +98,54 @@ def images_below(root: Path, dimensions: int = 2) -> tuple[list[str], list[str]]
     return found, left_out
 
 
-def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int = 2) -> Listing:
+def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int = 2, frames: str | None = None) -> Listing:
     """Return what a command was given as images: files, folders (searched with all below them), `.npz` archives of arrays.
 
     Args:
         paths: In the order they were given; a folder's images are sorted. A file is taken whatever its name.
         key: The array of an `.npz` file.
         dimensions: 2 for a model of images, 3 of volumes: what is looked for in folders.
+        frames: What becomes of files of several frames: `members`, each is an image `path[0]`, `path[1]`, ...; `volume`, a
+            model of volumes takes them, and they are looked for in folders; None: their reader says.
 
     Raises:
         ImageError: If a path does not exist, a folder holds no image, or an .npz has no such array of images.
         ConfigError: If there is a key and no .npz.
     """
-    found: list[tuple[str, Path | NDArray[Any]]] = []
+    found: list[tuple[str, Path | Frame | NDArray[Any]]] = []
     left_out: list[str] = []
     if key is not None and not any(path.suffix.lower() == ".npz" for path in paths):
         raise ConfigError(f"--key {key} names an array of an .npz file, and none is given; leave it out")
     for path in paths:
         if path.is_dir():
-            inside, others = images_below(path, dimensions)
+            inside, others = images_below(path, 2 if frames == VOLUME_OF_FRAMES else dimensions)
             if not inside:
                 beside = f"; it holds {summary(others)}" if others else ""
-                known = READ if dimensions == 2 else "NIfTI, which this model of volumes takes"
+                known = READ if dimensions == 2 or frames == VOLUME_OF_FRAMES else "NIfTI, which this model of volumes takes"
                 raise ImageError(f"no image in folder {path} (known: {known}){beside}")
-            found += [(str(path / file), path / file) for file in inside]
+            found += [named for file in inside for named in _members(path / file, frames)]
             left_out += others
         elif not path.exists():
             raise ImageError(f"no such file or folder: {path}")
         elif path.suffix.lower() == ".npz":
             found += _arrays(path, key)
         else:
-            found.append((str(path), path))
+            found += _members(path, frames)
     return Listing(found, tuple(left_out))
 
 
-def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str, Path | NDArray[Any]]]:
+def list_images(paths: Sequence[Path], key: str | None = None) -> list[tuple[str, Path | Frame | NDArray[Any]]]:
     """Return names with what to read, in order, as `find_images`, which also says what was left out."""
     return find_images(paths, key).found
+
+
+def _members(path: Path, frames: str | None) -> list[tuple[str, Path | Frame | NDArray[Any]]]:
+    """Return a file with its name, or where frames are members each of several with its own."""
+    if frames != MEMBERS:
+        return [(str(path), path)]
+    members = [Frame(path, number) for number in range(count_frames(path))]
+    # One that says several and cannot hold them counts as one: read as a frame, it is told what is wrong, not to be taken apart.
+    return [(str(path if len(members) == 1 else frame), frame) for frame in members]
 
 
 def _is_users(name: str) -> bool:
@@ -148,7 +161,7 @@ def _kind_by_name(lowered: str, kind: str | None) -> str:
     return ending if dot and stem and 0 < len(ending) <= 8 else kind or "of unknown kind"
 
 
-def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | NDArray[Any]]]:
+def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | Frame | NDArray[Any]]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             candidates = [k for k in archive.files if k.endswith("images")] or list(archive.files)

@@ -12,8 +12,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from medzoo.data.errors import ImageError
 from medzoo.data.images.kinds import HEAD, PLANE, described, kind_of
-from medzoo.data.images.pixels import MAX_PIXELS, check_size, no_range, one_page, scale_window
-from medzoo.data.images.tiff.header import TiffHeader
+from medzoo.data.images.opened import Opened
+from medzoo.data.images.pixels import MAX_PIXELS, SeveralFramesError, check_size, no_range, scale_window
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 _FIRST_IS_THE_IMAGE = ("PNG", "MPO")
@@ -21,28 +21,51 @@ _FIRST_IS_THE_IMAGE = ("PNG", "MPO")
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
-def decode_pillow(
-    data: bytes, name: str, window: tuple[float, float] | None, max_pixels: int, header: TiffHeader | None = None
-) -> NDArray[Any]:
-    """Decode a file's bytes.
+class PillowFile(Opened):
+    """A file that Pillow reads. Pictures of an animation are taken as they are shown: laid over those before them.
 
     Args:
-        data: The bytes.
+        data: The file's bytes.
         name: What to call them in a message.
-        window: As `medzoo.data.images.decode.decode_image` takes it.
         max_pixels: Height × width above which nothing is decoded.
-        header: What a TIFF says; its pages are counted then.
-
-    Returns:
-        (H, W, 1) or (H, W, 3), uint8, or float32 in 0..1.
 
     Raises:
-        ImageError: If they are damaged, no image, too large or several, or need a window.
+        ImageError: If they are damaged, no image or too large.
     """
+
+    def __init__(self, data: bytes, name: str, max_pixels: int) -> None:
+        self._data, self._opened = data, open_pillow(data, name)
+        check_size(self._opened.height, self._opened.width, max_pixels, name)
+        self.first_is_the_image = self._opened.format in _FIRST_IS_THE_IMAGE
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                count = 1 if self._opened.format in ("MPO", "TIFF") else int(getattr(self._opened, "n_frames", 1))
+        except Exception as error:
+            raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
+        super().__init__(name, max(1, count), max_pixels)
+
+    def check(self) -> None:
+        """Refuse pictures that an animated PNG says it has and has not."""
+        held = self._data.count(b"fcTL") + 1 if self._opened.format == "PNG" else self.count
+        if held < self.count:
+            raise ImageError(f"{self.name}: an animated PNG cut short: it says {self.count} pictures, and holds {held - 1}")
+
+    def sides(self, frame: int) -> tuple[int, int]:
+        """Return the height and width of the canvas, which are those of every picture."""
+        return self._opened.height, self._opened.width
+
+    def pixels(self, frame: int, window: tuple[float, float] | None) -> NDArray[Any]:
+        """Decode a picture."""
+        return page_pixels(self._opened, frame, self.called(frame), window, self.max_pixels, data=self._data)
+
+
+def open_pillow(data: bytes, name: str) -> Image.Image:
+    """Open a file's bytes; raises ImageError if they are damaged, no image or far too large."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a bomb: the limit below is the one that counts; of a tag: nobody can mend it
-            opened = Image.open(BytesIO(data), formats=FORMATS)
+            return Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         what = described(data[:HEAD], name)
         known = kind_of(data[:HEAD])
@@ -52,15 +75,10 @@ def decode_pillow(
         raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it") from None
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
-    with opened:
-        depth, inverted = (16, False) if header is None else (header.depth, header.photometric == 0)
-        return _pixels(
-            opened, name, window, max_pixels, counted=header is not None, depth=depth, inverted=inverted, data=data
-        )  # fmt: skip
 
 
 def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
-    """Return the pixels of an image that a user opened, as those of its file; arguments as for `decode_pillow`."""
+    """Return the pixels of an image that a user opened, as those of its file; arguments as for `page_pixels`."""
     tags: Any = getattr(opened, "tag_v2", None) if opened.format == "TIFF" else None
     depth, inverted = 16, False
     if tags is not None:
@@ -68,28 +86,51 @@ def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | 
         depth, inverted = int(bits[0]), tags.get(262) == 0
         if tags.get(284) == 2 and depth == 16 and len(bits) > 1:
             raise ImageError(f"{name}: Pillow reads a TIFF of 16 bits in planes wrongly; give the file's path")
-    return _pixels(opened, name, window, max_pixels, depth=depth, inverted=inverted)
+    check_size(opened.height, opened.width, max_pixels, name)
+    try:
+        pages = 1 if opened.format in _FIRST_IS_THE_IMAGE else int(getattr(opened, "n_frames", 1))
+    except Exception as error:
+        raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
+    if pages > 1:
+        raise SeveralFramesError(name, pages, "pages", "give one of them as an array")
+    return page_pixels(opened, None, name, window, max_pixels, depth=depth, inverted=inverted)
 
 
-def _pixels(
+def page_pixels(
     opened: Image.Image,
+    page: int | None,
     name: str,
     window: tuple[float, float] | None,
     max_pixels: int,
     *,
-    counted: bool = False,
     depth: int = 16,
     inverted: bool = False,
     data: bytes = b"",
 ) -> NDArray[Any]:
-    """Return (H, W, C) pixels; of gray of more than 8 bits `depth` says how many, `inverted` whether white is zero."""
-    check_size(opened.height, opened.width, max_pixels, name)
+    """Return the pixels of a page.
+
+    Args:
+        opened: An image.
+        page: Which, from 0; None: the one that it stands at.
+        name: What to call it in a message.
+        window: As `medzoo.data.images.decode.decode_image` takes it.
+        max_pixels: Height × width above which nothing is decoded.
+        depth: Bits of gray of more than 8.
+        inverted: Whether its white is zero.
+        data: The file's bytes, for what Pillow does not tell.
+
+    Returns:
+        (H, W, 1) or (H, W, 3), uint8, or float32 in 0..1.
+
+    Raises:
+        ImageError: If the page is damaged or too large, or needs a window.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pages = 1 if counted or opened.format in _FIRST_IS_THE_IMAGE else int(getattr(opened, "n_frames", 1))
-            if pages > 1:
-                raise one_page(name, pages)
+            if page is not None:
+                opened.seek(page)
+            check_size(opened.height, opened.width, max_pixels, name)
             opened.load()
             image = ImageOps.exif_transpose(opened)
             deep = image.mode in _DEEP_MODES

@@ -99,9 +99,22 @@ def no_range(name: str, kind: str, low: float, high: float) -> ImageError:
     )
 
 
-def one_page(name: str, pages: int) -> ImageError:
-    """Return the error of a file that holds several images."""
-    return ImageError(f"{name}: holds {pages} pages; give each image a file of its own, or one page of it as an array")
+class SeveralFramesError(ImageError):
+    """A file that holds several images, read where one is wanted and nobody said what becomes of them.
+
+    Args:
+        name: The file's, for the message.
+        count: How many it holds.
+        what: What they are called in it.
+        remedy: Ends the message.
+
+    Attributes:
+        count: How many it holds.
+    """
+
+    def __init__(self, name: str, count: int, what: str = "frames", remedy: str = "save each as a file of its own") -> None:
+        super().__init__(f"{name}: holds {count} {what}; {remedy}")
+        self.count = count
 
 
 def check_size(height: int, width: int, max_pixels: int, name: str) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from medzoo.data.images.frames import Frames
     from medzoo.data.samples.preprocess import Preprocess
 
 
@@ -26,6 +27,7 @@ class Reader(ABC):
             missing is a missing value in its column.
         channels: What `read` gives, where it is the same for every image; None: not known before reading.
         window: (low, high) of the source that become black and white, where it was declared; None: it was not.
+        frames: What becomes of files of several frames: `members`, `volume`; None: nobody said.
         prepared: How the images were made where they are prepared already: the model's own preprocessing must be the same.
             None: they are as their source has them.
     """
@@ -34,6 +36,7 @@ class Reader(ABC):
     views: bool = False
     channels: int | None = None
     window: tuple[float, float] | None = None
+    frames: Frames | None = None
     prepared: Preprocess | None = None
 
     @property
@@ -65,6 +68,10 @@ class Reader(ABC):
     def assumed(self, *values: Any) -> str | None:
         """Return in words the range that was taken for an image whose file says none; None where it says one, or has none."""
         return None
+
+    def held(self, *values: Any) -> int:
+        """Return how many frames the file holds that `read` would open for these values; 1 where there is none to count."""
+        return 1
 
     def identity(self, *values: Any) -> str | None:
         """Return what makes two images the same one, whatever table lists them, for the values that `read` takes.

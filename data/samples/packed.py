@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from medzoo.data.dataset import Dataset, Reader
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.images.frames import Frames
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
 
@@ -48,6 +49,7 @@ class PackedReader(Reader):
         columns: Table columns that hold positions: one, or one a view.
         views: Whether the columns are views of one case.
         window: (low, high) that became black and white when the files were read, or None.
+        frames: What became of files of several frames when they were read.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class PackedReader(Reader):
     columns: tuple[str, ...] = ("packed_position",)
     views: bool = False
     window: tuple[float, float] | None = None
+    frames: Frames | None = None
     _shards: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -180,7 +183,9 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
         notes = (*notes, f"{int(absent.sum())} samples were not prepared and are left out")
     if not views:
         table[columns[0]] = table[columns[0]].astype(np.int64)
-    reader = PackedReader(folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window)
+    reader = PackedReader(
+        folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window, dataset.reader.frames
+    )
     return replace(dataset, table=table, reader=reader, info=replace(dataset.info, notes=notes))
 
 
@@ -214,6 +219,7 @@ def _reader_card(dataset: Dataset) -> dict[str, Any]:
         "channels": dataset.reader.channels,
         "type": dataset.info.value_type,
         "window": None if window is None else [float(v) for v in window],
+        **({} if dataset.reader.frames is None else {"frames": dataset.reader.frames}),
     }
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, DatasetError
+from medzoo.data.info import NO_PATIENT
 from medzoo.data.seeding import stable_hash
 
 FILE = "learnt_from.safetensors"
@@ -175,7 +176,7 @@ def _keys(dataset: Dataset, rows: pd.DataFrame, *, earlier: bool = False) -> Key
         # Rows of two tables in one folder may bear the same numbers: their images tell them apart, and their patients.
         if not key.startswith("root/"):
             names.append([f"{key}\x1fsample\x1f{sample}" for sample in samples])
-        if info.split_unit != "image" or not key.startswith("root/"):
+        if info.split_unit not in NO_PATIENT or not key.startswith("root/"):
             names.append([f"{key}\x1fgroup\x1f{group}" for group in groups])
     if earlier or not info.populations:
         names.append([f"{population}\x1fgroup\x1f{group}" for group in groups])

@@ -27,6 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("images", nargs="+", type=Path, help="image files, folders (searched recursively), or .npz files")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, every probability by name")
     parser.add_argument("--key", help="array of an .npz file, such as test_images")
+    parser.add_argument(
+        "--frames", choices=["members"],
+        help="members: each frame or page of a file of several is an image, FILE[0], FILE[1], ...; without it as in training",
+    )  # fmt: skip
     parser.add_argument("--limit", type=int, help="predict the first so many images")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
@@ -54,7 +58,9 @@ def main(arguments: Sequence[str]) -> int:
     labels, vectors = model.labels, None
     if given.classes or given.text_model or given.template:
         labels, vectors = _open_classes(given.text_model, given.classes, given.template, given.threads)
-    listing = find_images(given.images, given.key, model.dimensions)
+    if given.frames is not None and model.dimensions == 3:
+        raise ConfigError(f"--frames {given.frames} is for models of images, and this one takes volumes; leave it out")
+    listing = find_images(given.images, given.key, model.dimensions, given.frames or model.frames)
     if listing.note is not None:
         print(f"medzoo: {listing.note}", file=sys.stderr)
     found = listing.found[: given.limit]

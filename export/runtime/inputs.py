@@ -14,7 +14,7 @@ from medzoo.data.images.decode import pixel_count
 
 def pixel_bytes(image: Any, preprocess: Mapping[str, Any]) -> int | None:
     """Return the bytes of a file's or encoded bytes' pixels as a spec's `preprocess` has them; None where no header tells."""
-    count = pixel_count(image)
+    count = pixel_count(image) if len(preprocess["size"]) == 2 else None  # of a volume the header of a plane does not tell
     return None if count is None else count * int(preprocess["channels"]) * np.dtype(preprocess["dtype"]).itemsize
 
 

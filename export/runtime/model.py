@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
-from medzoo.data.images.decode import read_image, require_several
+from medzoo.data.images.decode import GIVE_A_FRAME, read_image, require_several
 from medzoo.data.images.pixels import PixelType
 from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.data.text.tokenizer import Tokenizer
@@ -24,6 +24,8 @@ from medzoo.export.runtime.inputs import check_class_embeddings, pixel_bytes, un
 from medzoo.export.runtime.providers import PROVIDERS, SessionSettings
 from medzoo.export.runtime.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 
+TAKE_EACH = f"{GIVE_A_FRAME}, or medzoo predict --frames members"
+"""What is done about a file of several frames."""
 __all__ = ["PROVIDERS", "Image", "OnnxModel", "Prediction", "probabilities"]
 
 
@@ -97,7 +99,8 @@ class OnnxModel:
         """Run images of any sizes; those of one size share batches. For more than fit into memory: `stream`.
 
         Args:
-            images: Paths, encoded bytes, Pillow images (of a model of volumes: paths or bytes of NIfTI, turned as in training),
+            images: Paths, encoded bytes, frames of them, Pillow images (of a model of volumes: paths or bytes of NIfTI, turned as
+                in training, or of files of several frames where it was trained with `data.frames=volume`),
                 or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or float32 in 0..1; or one array
                 of them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
             batch_size: Images a run.
@@ -248,6 +251,12 @@ class OnnxModel:
         return len(self._preprocess["size"])
 
     @property
+    def frames(self) -> str | None:
+        """What became of files of several frames in training: `members`, `volume`; None: they were refused."""
+        said: str | None = self.spec["data"].get("frames")
+        return said
+
+    @property
     def concepts(self) -> tuple[str, ...]:
         """Names of the concepts, in the order of `concept_values`; empty for a model without."""
         described = self.spec.get("concepts")
@@ -330,4 +339,6 @@ class OnnxModel:
         channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
         window = self.spec["data"].get("window")
         given = None if window is None else (float(window[0]), float(window[1]))
-        return read_image(image, channels=channels, dtype=dtype, dimensions=self.dimensions, window=given)
+        return read_image(
+            image, channels=channels, dtype=dtype, dimensions=self.dimensions, window=given, frames=self.frames, remedy=TAKE_EACH
+        )

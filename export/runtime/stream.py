@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
 from medzoo.data.images.decode import ImageInput
+from medzoo.data.images.frames import Frame
 
 Image = ImageInput
 """What is taken for an image: a path, encoded bytes, pixels, or a Pillow image."""
@@ -58,7 +59,7 @@ class _Entry:
     name: str = field(init=False)  # for messages; of a file its path stands in the message already
 
     def __post_init__(self) -> None:
-        self.name = str(self.image) if isinstance(self.image, str | Path) else f"image {self.place}"
+        self.name = str(self.image) if isinstance(self.image, str | Path | Frame) else f"image {self.place}"
 
     @property
     def done(self) -> bool:
@@ -190,7 +191,7 @@ class _Source:
 
     def _entry(self, place: int, image: Image) -> _Entry:
         entry = _Entry(place, image)
-        if isinstance(image, str | Path | bytes):
+        if isinstance(image, str | Path | bytes | Frame):
             entry.expected = None if self._measure is None else self._measure(image)
             return entry
         try:
@@ -208,7 +209,7 @@ def _named(image: Any, place: int, read: Read) -> NDArray[Any]:
     try:
         return read(image)
     except ImageError as error:
-        if isinstance(image, str | Path):  # the message names the file
+        if isinstance(image, str | Path | Frame):  # the message names the file
             raise
         raise ImageError(f"image {place}: {error}") from error
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -20,12 +21,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.errors import MedzooError
-from medzoo.data.images.decode import decode_image, read_image
+from medzoo.data.images.decode import decode_frames, decode_image, read_image
+from medzoo.data.images.frames import count_frames, frames_of
 from medzoo.data.images.listing import find_images
-from tests.data.images.makers import RAMP, dicom, dicom_data, encoded, item, lossless, nifti, tiff, written
+from tests.data.images.makers import (
+    RAMP,
+    animation,
+    dicom,
+    dicom_data,
+    encoded,
+    film,
+    film_data,
+    item,
+    lossless,
+    nifti,
+    tiff,
+    written,
+)
 from tests.fuzz.memory import peak_megabytes
 
-FORMATS = ("PNG", "JPEG", "TIFF", "DICOM", "NIFTI", "NPZ")
+FORMATS = ("PNG", "JPEG", "TIFF", "DICOM", "NIFTI", "NPZ", "FRAMES")
 # CharLS 2.4 looks for the end of a damaged JPEG-LS scan for up to 8 s (DICOM seed 105498).
 MEMORY = 4 << 30
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -36,7 +51,8 @@ DEEP = np.random.default_rng(1).integers(0, 65536, (9, 7)).astype(np.uint16)
 @cache
 def seeds(form: str) -> tuple[bytes, ...]:
     """The tiny intact files of a format."""
-    return tuple({"PNG": _png, "JPEG": _jpeg, "TIFF": _tiff, "DICOM": _dicom, "NIFTI": _nifti, "NPZ": _npz}[form]())
+    makers = {"PNG": _png, "JPEG": _jpeg, "TIFF": _tiff, "DICOM": _dicom, "NIFTI": _nifti, "NPZ": _npz, "FRAMES": _frames}
+    return tuple(makers[form]())
 
 
 def _png() -> list[bytes]:
@@ -60,7 +76,7 @@ def _tiff() -> list[bytes]:
         tiff(DEEP, bigtiff=True, byteorder=">"),
         tiff(RGB, photometric="rgb", tile=(16, 16)),
         tiff(RGB[..., 0] & 1 > 0),
-        encoded(Image.fromarray(RGB), "TIFF", save_all=True, append_images=[Image.fromarray(RGB)]),
+        animation([Image.fromarray(RGB)] * 2, "TIFF"),
     ]
 
 
@@ -114,6 +130,23 @@ def _npz() -> list[bytes]:
     np.savez(out, images=np.stack([RGB] * 2))
     np.savez_compressed(packed, test_images=np.stack([DEEP.astype(np.float32) / 65535] * 2), labels=np.zeros(2))
     return [out.getvalue(), packed.getvalue()]
+
+
+def _frames() -> list[bytes]:
+    small = np.stack([np.kron(RAMP, np.ones((2, 2), np.uint16)) // (n + 1) for n in range(3)])
+    own = [item(FrameVOILUTSequence=[item(WindowCenter=900 * n, WindowWidth=900)]) for n in range(3)]
+    packed = [film_data(small, PerFrameFunctionalGroupsSequence=own) for _ in range(2)]
+    for data, syntax in zip(packed, ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80"), strict=True):
+        data.compress(syntax)
+    bits = film_data(np.stack([RGB[..., 0] & 1] * 4), BitsAllocated=1, BitsStored=1, HighBit=0)
+    bits.PixelData = bytes(np.arange(32, dtype=np.uint8))
+    pictures = [Image.fromarray(np.roll(RGB, n, 0)) for n in range(3)]
+    shades = [picture.convert("P") for picture in pictures]
+    return [
+        film(small, PerFrameFunctionalGroupsSequence=own), film(np.stack([RGB] * 3)), written(bits), *map(written, packed),
+        animation(pictures, "TIFF"), tiff(small, photometric="minisblack", byteorder=">"), animation(shades, "GIF"),
+        animation(pictures, "WEBP"), animation(pictures, "PNG"),
+    ]  # fmt: skip
 
 
 def spoilt(form: str, seed: int) -> bytes:
@@ -178,20 +211,25 @@ def _decoded(form: str, data: bytes, folder: Path) -> list[NDArray[Any]]:
         if errors:
             raise errors[-1]
         return results
-    plain, windowed = _or_error(data, None), _or_error(data, (0.0, 1000.0))
-    for outcome in (plain, windowed):
-        if isinstance(outcome, MedzooError):
-            raise outcome
-    return [pixels for pixels in (plain, windowed) if not isinstance(pixels, MedzooError)]
-
-
-def _or_error(data: bytes, window: tuple[float, float] | None) -> NDArray[Any] | MedzooError:
-    try:
-        if window is None:
-            return decode_image(data, channels=1, dtype="uint8")
-        return decode_image(data, channels=3, dtype="float32", window=window)
-    except MedzooError as error:
-        return error
+    (folder / "x").write_bytes(data)
+    count_frames(folder / "x")
+    reads: list[Callable[[], list[NDArray[Any]]]] = [
+        lambda: [decode_image(data, channels=1, dtype="uint8")],
+        lambda: [decode_image(data, channels=3, dtype="float32", window=(0.0, 1000.0))],
+        lambda: [decode_image(frame, channels=1, dtype="uint8") for frame in frames_of(data)[:4]],
+        lambda: [decode_frames(data, channels=1, dtype="float32", window=(0.0, 1000.0))],
+    ]
+    found: list[NDArray[Any]] = []
+    said: list[MedzooError] = []
+    for read in reads:
+        try:
+            found += read()
+        except MedzooError as error:
+            said.append(error)
+    wrong = [error for error in said if "\n" in str(error) or not str(error)]
+    if wrong or not found:
+        raise (wrong or said)[0]
+    return found
 
 
 def main() -> int:

@@ -17,15 +17,18 @@ from tests.fuzz.image_worker import FORMATS, failure, seeds, spoilt
 
 COUNT = int(os.environ.get("MEDZOO_FUZZ", "1250"))
 FIRST = int(os.environ.get("MEDZOO_FUZZ_SEED", "0"))
-FOUND = {"TIFF": (712, 1178, 23473, 51601), "DICOM": (7296, 8729)}
+FOUND = {"TIFF": (712, 1178, 23473, 51601), "DICOM": (7296, 8729), "FRAMES": (408, 1055)}
 """Seeds that failed once."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def need(form: str) -> None:
-    for module in {"TIFF": ["tifffile", "imagecodecs"], "DICOM": ["pydicom", "jpeg_ls", "openjpeg"], "NIFTI": ["nibabel"]}.get(
-        form, []
-    ):
+    for module in {
+        "TIFF": ["tifffile", "imagecodecs"],
+        "DICOM": ["pydicom", "jpeg_ls", "openjpeg"],
+        "FRAMES": ["pydicom", "jpeg_ls", "tifffile"],
+        "NIFTI": ["nibabel"],
+    }.get(form, []):
         pytest.importorskip(module)
 
 

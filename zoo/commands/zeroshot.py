@@ -11,7 +11,8 @@ import numpy as np
 
 from medzoo.api import TrainedModel
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.images.frames import MEMBERS
 from medzoo.data.images.listing import find_images
 from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.data.registry import load_dataset
@@ -110,7 +111,10 @@ def _classify_images(task: Contrast, config: ZeroshotConfig) -> None:
     labels = LabelSpace("multiclass", tuple(config.classes))
     classifier, _ = _classifier(task, config, None, labels)
     model = TrainedModel(task, next(task.model.parameters()).device)
-    listing = find_images([Path(path).expanduser() for path in config.images or []])
+    if config.frames not in (None, MEMBERS):
+        raise UnknownNameError("choice of frames", config.frames, (MEMBERS,))
+    paths = [Path(path).expanduser() for path in config.images or []]
+    listing = find_images(paths, frames=config.frames or model.frames)
     if listing.note is not None:
         print(f"note: {listing.note}", file=sys.stderr if config.json else sys.stdout)
     found = listing.found

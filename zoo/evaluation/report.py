@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medzoo.data.info import NO_PATIENT
 from medzoo.data.splits.subgroups import level_names
 from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, Measured, value_text
 from medzoo.evaluation.metrics import Scored, all_metrics, macro_mean, scored
@@ -40,8 +41,8 @@ def evaluate(
     predictions = replace(predictions, subgroups=pd.DataFrame(levels, index=predictions.subgroups.index))
     unit = predictions.split_unit
     notes = list(predictions.notes)
-    if unit == "image":
-        notes.append("the dataset knows no patient: intervals are per image and may be too narrow")
+    if unit in NO_PATIENT:
+        notes.append(f"the dataset knows no patient: intervals are per {unit} and may be too narrow")
     return {
         "labels": predictions.labels.to_dict(),
         "spec": predictions.spec_hash,

@@ -48,6 +48,7 @@ class ZeroshotConfig:
         templates: Texts with one {} each, for `classes`.
         ontology: A JSON file of node → children; classes are then scored by the leaves below them.
         images: Image files or folders, without a dataset; prints one line an image.
+        frames: With `images`: members makes each frame of a file of several an image; None: such files are refused.
         json: With `images`, one JSON object a line.
         evaluation: How results are computed.
         run: Directory for results; None: runs/zeroshot-<data>-<model>-<time>.
@@ -65,6 +66,7 @@ class ZeroshotConfig:
     templates: list[str] | None = None
     ontology: str | None = None
     images: list[str] | None = None
+    frames: str | None = None
     json: bool = False
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     run: str | None = None

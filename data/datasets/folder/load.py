@@ -13,12 +13,13 @@ import pandas as pd
 from medzoo.data.dataset import SPLIT_WORDS, Dataset
 from medzoo.data.datasets.folder.layout import Layout, check_alike, check_class_folders, merged_folders, read_layout
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
-from medzoo.data.images.files import FileReader, list_files, range_notes
+from medzoo.data.images.files import FRAME, SAY_FRAMES, FileReader, list_files, range_notes, with_frames
+from medzoo.data.images.frames import MEMBERS, Frames
 from medzoo.data.images.kinds import READ, summary
 from medzoo.data.images.listing import images_below
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
-from medzoo.data.options import choices, gray_or_colour, local_path, low_high, require_numbers, text_list
+from medzoo.data.options import choices, frames_option, gray_or_colour, local_path, low_high, require_numbers, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.patterns import groups_by_pattern
@@ -48,6 +49,7 @@ def load(
     modality: str = "none",
     channels: int = 3,
     window: list[float] | None = None,
+    frames: Frames | None = None,
     licence: str = "your own",
 ) -> Dataset:
     r"""Load a folder of class folders.
@@ -68,6 +70,8 @@ def load(
         modality: What the images are, for the default augmentation: a policy such as xray, skin, fundus, oct, or none.
         channels: 1 (gray) or 3 (RGB).
         window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
+        frames: What becomes of files of several frames: members, each frame an image of its own with its file's class, the
+            frames of a file one group; volume, all of a file one volume; None: they are refused.
         licence: The data's licence, kept in the model's spec.
 
     Raises:
@@ -79,6 +83,7 @@ def load(
     choices(modality=(modality, POLICIES), split=(split, Split))
     require_numbers({"seed": seed}, {"test_fraction": test_fraction})
     channels, rule = gray_or_colour(channels), check_rule(split_rule)
+    frames = frames_option(frames, rule)
     names = text_list(names, "names")
     folder = local_path(root, "root")
     if not folder.is_dir():
@@ -113,18 +118,22 @@ def load(
             notes += [] if merged is None else [merged.note("groups")]
     if layout.splits is not None and split == "auto":
         table["split"] = layout.splits
-    elif rule == 1:
+    known = population_keys(folder, "\n".join(paths).encode("utf-8", "surrogatepass"), table[["path"]])
+    if frames == MEMBERS:
+        table, more = with_frames(table, folder)
+        notes += more
+    if "split" not in table and rule == 1:
         table["split"] = hash_split(table["group"], salt=f"folder/{folder.name}/{seed}", fractions=(0.0, test_fraction))
-    else:
+    elif "split" not in table:
         table["split"] = split_by_group(table, space, test_fraction, seed)
         if layout.splits is not None:
             notes.append("split anew by group (data.split=group): the folders' own train, val and test do not count")
     if left_out:
         notes.append(f"left out: {summary(left_out)} (not images that are read here)")
-    reader = FileReader(folder, channels=channels, window=low_high(window, "window"))
+    columns = ("path", FRAME) if frames == MEMBERS else ("path",)
+    reader = FileReader(folder, columns, channels, window=low_high(window, "window"), frames=frames, remedy=SAY_FRAMES)
     notes += range_notes(reader, paths)
-    unit = "image" if group_pattern is None else "patient"
-    known = population_keys(folder, "\n".join(paths).encode("utf-8", "surrogatepass"), table[["path"]])
+    unit = "patient" if group_pattern is not None else "file" if frames == MEMBERS else "image"
     return Dataset(
         _info(f"folder/{folder.name}", folder.name, modality, space, unit, licence, tuple(notes), known),
         table.astype({"target": np.float64}),

@@ -9,14 +9,17 @@ import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS
 from medzoo.data.datasets.table.cells import refuse_nobody
+from medzoo.data.images.frames import frame_name
 from medzoo.data.splits.groups import merge_groups
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
 
-def sample_names(rows: TextTable, paths: pd.DataFrame, images: Sequence[str], column: str | None, rule: int) -> pd.Series:
-    """Return each sample's name: that of a column, or its first image's path.
+def sample_names(
+    rows: TextTable, paths: pd.DataFrame, images: Sequence[str], column: str | None, rule: int, frames: pd.Series | None = None
+) -> pd.Series:
+    """Return each sample's name: that of a column, or its first image's path, with the frame's number where rows are frames.
 
     Args:
         rows: The table.
@@ -24,6 +27,7 @@ def sample_names(rows: TextTable, paths: pd.DataFrame, images: Sequence[str], co
         images: Their columns.
         column: The one with names, or None.
         rule: 1 for names as they are written.
+        frames: Numbers of the frames, where rows are frames.
 
     Raises:
         DatasetError: If a row has none, or two have one name; names the lines.
@@ -32,7 +36,9 @@ def sample_names(rows: TextTable, paths: pd.DataFrame, images: Sequence[str], co
     if column is None:
         ids: pd.Series = paths.bfill(axis=1).iloc[:, 0]
         ids = ids if rule == 1 else ids.map(lambda path: path if path.isascii() else unicodedata.normalize("NFC", path))
-        rows.refuse_repeats(ids, "image", "name a column with unique names as data.id")
+        if frames is not None:
+            ids = pd.Series(list(map(frame_name, ids, frames)), index=ids.index, dtype=object)
+        rows.refuse_repeats(ids, "image" if frames is None else "frame", "name a column with unique names as data.id")
         return ids
     rows.refuse(rows[column] == "", column, remedy="every sample needs a name")
     ids = rows[column] if rule == 1 else unify(rows[column], identifier)[0]

@@ -15,16 +15,28 @@ import pandas as pd
 from medzoo.data.dataset import Dataset
 from medzoo.data.datasets.table.cells import read_yes_no, replace_values
 from medzoo.data.datasets.table.columns import captions, quantities, subgroup
+from medzoo.data.datasets.table.frames import check_frames, frame_numbers, frame_rows
 from medzoo.data.datasets.table.groups import group_names, sample_names, split_words
 from medzoo.data.datasets.table.paths import Places, image_paths, refuse_absent
 from medzoo.data.datasets.table.reading import read_table
 from medzoo.data.datasets.table.targets import Kind, make_targets
 from medzoo.data.errors import ConfigError
-from medzoo.data.images.files import FileReader, Missing, list_files, range_notes, with_files
+from medzoo.data.images.files import FRAME, SAY_FRAMES, FileReader, Missing, list_files, range_notes, with_files
+from medzoo.data.images.frames import MEMBERS, Frames
 from medzoo.data.images.kinds import VOLUME_SUFFIXES
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.options import choices, gray_or_colour, local_path, low_high, one_text, require_numbers, text_list, text_mapping
+from medzoo.data.options import (
+    choices,
+    frames_option,
+    gray_or_colour,
+    local_path,
+    low_high,
+    one_text,
+    require_numbers,
+    text_list,
+    text_mapping,
+)  # fmt: skip
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.populations import population_keys
@@ -67,6 +79,8 @@ def load(
     channels: int = 3,
     window: list[float] | None = None,
     deep: bool = False,
+    frames: Frames | None = None,
+    frame_number: str | None = None,
     licence: str = "your own",
     missing: Missing = "error",
 ) -> Dataset:
@@ -107,6 +121,9 @@ def load(
         channels: 1 (gray) or 3 (RGB).
         window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
         deep: Keep more than 8 bits: images are then float32 in 0..1.
+        frames: What becomes of files of several frames: members, each frame a sample with its row's labels and group; volume,
+            all of a file one volume; None: they are refused.
+        frame_number: Column with the number of the frame, from 0, where a row is one frame of a file; instead of `frames`.
         licence: The data's licence, kept in the model's spec.
         missing: error, skip or ignore image files that are not there.
 
@@ -133,14 +150,18 @@ def load(
         raise ConfigError(
             "data.image names no column; give the one with the image's path, or a list of them for views of one case"
         )
+    frames, frame = frames_option(frames, rule), one_text(frame_number, "frame_number")
+    check_frames(frames, frame, len(columns), rule)
     if rule != 1:  # as the table's header is read
-        id, group, split, caption = (None if one is None else clean(one) for one in (id, group, split, caption))  # noqa: A001
+        id, group, split, caption, frame = (  # noqa: A001
+            None if one is None else clean(one) for one in (id, group, split, caption, frame)
+        )
         concepts, subgroups, inputs = (None if some is None else list(map(clean, some)) for some in (concepts, subgroups, inputs))
         target = clean(target) if isinstance(target, str) else None if target is None else list(map(clean, target))
         columns = list(map(clean, columns))
     rows, merged = read_table(source, sheet=sheet, encoding=encoding, decimal=decimal, rule=rule)
     said = [target] if isinstance(target, str) else target or []
-    for column in (*columns, id, group, split, caption, *said, *(concepts or []), *(subgroups or []), *(inputs or [])):
+    for column in (*columns, id, group, split, caption, frame, *said, *(concepts or []), *(subgroups or []), *(inputs or [])):
         if column is not None:
             _ = rows[column]  # a column that is not there is named before a file is looked for
     notes = [found.note(repr(column)) for column, found in merged.items() if column in (group, split, *said, *(subgroups or []))]
@@ -154,7 +175,8 @@ def load(
     found, more = image_paths(rows, columns, places, path)
     notes += more
     table = found.set_axis(paths, axis=1)
-    table.insert(0, "sample_id", sample_names(rows, table[paths], columns, id, rule))
+    numbers = None if frame is None else frame_numbers(rows, frame)
+    table.insert(0, "sample_id", sample_names(rows, table[paths], columns, id, rule, numbers))
     if rule == 1:
         if group is not None:
             rows.refuse(rows[group] == "", group, remedy="every sample needs its group")
@@ -172,6 +194,7 @@ def load(
     elif kind != "auto" or names or units or separator or meanings:
         raise ConfigError("data.kind, names, units, separator and values describe data.target, which is not given")
     own = {"sample_id", "split", "group", "target", "caption", *paths, *targets.columns}
+    own |= set() if frames is None and frame is None else {FRAME}
     for name in subgroups or []:
         if name in own:
             raise ConfigError(f"data.subgroups: {name!r} is a name of medzoo's own columns; rename the column in {source.name}")
@@ -185,9 +208,14 @@ def load(
     table = pd.concat([table, targets, pd.DataFrame(extra, index=table.index)], axis=1)
     if split is not None:
         table["split"] = split_words(rows, split)
-    elif rule == 1:
+    if numbers is not None:
+        table[FRAME] = numbers
+    elif frames == MEMBERS:
+        table, more = frame_rows(table, folder, present, missing)
+        notes += more
+    if split is None and rule == 1:
         table["split"] = hash_split(table["group"], salt=f"table/{source.stem}/{seed}", fractions=(0.0, test_fraction))
-    else:
+    elif split is None:
         table["split"] = split_by_group(table, space, test_fraction, seed)
     volume = bool(table[paths[0]].dropna().astype(str).str.lower().str.endswith(VOLUME_SUFFIXES).any())
     if missing != "ignore":
@@ -196,9 +224,14 @@ def load(
     value_type: Literal["uint8", "float32"] = "float32" if deep else "uint8"
     if volume and channels != 1:
         raise ConfigError("NIfTI volumes have one channel: set data.channels=1")
-    reader = FileReader(folder, tuple(paths), channels, value_type, low_high(window, "window"), views)
+    if volume and (frames is not None or frame is not None):
+        raise ConfigError("NIfTI files are volumes already, turned alike: leave data.frames and data.frame_number out")
+    frames = "members" if frame is not None else frames
+    taken = (*paths, FRAME) if frames == MEMBERS else tuple(paths)
+    reader = FileReader(folder, taken, channels, value_type, low_high(window, "window"), views, frames, SAY_FRAMES)
     lacking += range_notes(reader, table[paths[0]].dropna())
-    unit = group if group is not None else "patient" if group_pattern is not None and rule != 1 else "image"
+    nobody = "file" if frames == MEMBERS else "image"
+    unit = group if group is not None else "patient" if group_pattern is not None and rule != 1 else nobody
     known = population_keys(folder, source.read_bytes(), table[paths])
     return Dataset(
         _info(source.stem, modality, space, unit, (*notes, *lacking), value_type, licence, known),

@@ -1,3 +1,3 @@
 """DICOM files to pixels. Needs pydicom (extra `dicom`), imported when first used."""
 
-from medzoo.data.images.dicom.decode import decode_dicom as decode_dicom
+from medzoo.data.images.dicom.decode import DicomFile as DicomFile

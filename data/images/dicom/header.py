@@ -16,6 +16,8 @@ from medzoo.data.images.kinds import described, is_bare_dicom
 
 MAX_INFLATED = 1 << 30
 """Bytes that a deflated file may unpack to."""
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""The transfer syntax of a deflated file."""
 GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "RealWorldValueMappingSequence")
 """Functional groups that say what a stored value means: C.7.6.16.2.9, .10 and .11."""
 _SAID = (
@@ -171,7 +173,7 @@ def _shown(header: Any, keyword: str) -> str:
 
 def _refuse_bomb(data: bytes, name: str) -> None:
     """Refuse a deflated file that unpacks to more than `MAX_INFLATED`, without holding what it unpacks to."""
-    if b"1.2.840.10008.1.2.1.99" not in data[:4096]:
+    if DEFLATED not in data[:4096]:
         return
     if data[132:138] != b"\x02\0\0\0UL":
         raise ImageError(f"{name}: a deflated DICOM file whose meta information does not say its length")

@@ -1,4 +1,4 @@
-"""What the first page of a TIFF says of its pixels, and which library reads them rightly. Needs no library itself.
+"""What each page of a TIFF says of its pixels, and which library reads them rightly. Needs no library itself.
 
 Sources: TIFF 6.0; BigTIFF design (AWare Systems). Which library reads a file is decided by its header alone, never by what is
 installed, so that a file has the same pixels wherever it is read.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from medzoo.data.errors import ImageError
 
@@ -36,7 +37,7 @@ _PLAIN = (1, 5, 8, 32946, 32773)
 
 @dataclass(frozen=True)
 class TiffHeader:
-    """The first page's description. Numbers are TIFF's own codes; defaults are the standard's.
+    """A page's description. Numbers are TIFF's own codes; defaults are the standard's.
 
     Attributes:
         height: Rows.
@@ -52,7 +53,7 @@ class TiffHeader:
         fill_order: 2 bits from the lowest.
         subsampling: Of YCbCr.
         predictor: 1 none.
-        pages: Pages that are no smaller copies or masks of others.
+        place: The page's place in the file, smaller copies and masks counted.
         little: Byte order.
         big: Whether it is a BigTIFF.
         segments: (offset, bytes) of each strip or tile.
@@ -71,7 +72,7 @@ class TiffHeader:
     fill_order: int
     subsampling: tuple[int, ...]
     predictor: int
-    pages: int
+    place: int
     little: bool
     big: bool
     segments: tuple[tuple[int, int], ...]
@@ -113,38 +114,78 @@ class TiffHeader:
         return self.depth == 8 or (self.photometric == RGB and self.depth == 16 and self.fill_order == 1 and self.samples <= 4)
 
 
-def read_header(data: bytes, name: str) -> TiffHeader:
-    """Return what a TIFF says.
+@dataclass(frozen=True)
+class TiffPages:
+    """The pages of a TIFF that are images of their own: no smaller copies or masks of others. A file of one page has its first.
+
+    Attributes:
+        pages: Of each its place among all pages, the byte where it is described, its height and width.
+        end: What is wrong with the end of the chain of pages; empty if nothing is.
+        little: Byte order.
+        big: Whether it is a BigTIFF.
+    """
+
+    pages: tuple[tuple[int, int, int, int], ...]
+    end: str
+    little: bool
+    big: bool
+
+    def header(self, data: bytes, page: int, name: str) -> TiffHeader:
+        """Return what a page says.
+
+        Args:
+            data: The file's bytes.
+            page: From 0.
+            name: What to call the file in a message.
+
+        Raises:
+            ImageError: If the header is damaged, or pixels it names lie outside the file: cut short.
+        """
+        place, start, _, _ = self.pages[page]
+        try:
+            found, _ = _page(data, start, "<" if self.little else ">", self.big)
+            one = {key: values[0] for key, values in found.items() if values}
+            samples = one.get("samples", 1)
+            bits = found.get("bits") or (1,)
+            bits = bits * min(samples, 65) if len(bits) == 1 else bits  # more than 64 are refused below
+            formats = found.get("sample_format") or (1,)
+            counts = found.get("counts") or [max(0, len(data) - offset) for offset in found["offsets"]]  # old files say none
+            header = TiffHeader(
+                height=one["height"], width=one["width"], bits=bits, sample_format=formats, photometric=one["photometric"],
+                samples=samples, extra=found.get("extra", ()), planar=one.get("planar", 1),
+                compression=one.get("compression", 1), orientation=one.get("orientation", 1),
+                fill_order=one.get("fill_order", 1), subsampling=found.get("subsampling", (2, 2)),
+                predictor=one.get("predictor", 1), place=place, little=self.little, big=self.big,
+                segments=tuple(zip(found["offsets"], counts, strict=False)),
+            )  # fmt: skip
+        except KeyError as error:
+            raise ImageError(f"{name}: a damaged TIFF: its page does not say its {error.args[0]}") from None
+        _check(header, one, len(data), name)
+        return header
+
+
+def read_pages(data: Any, name: str) -> TiffPages:
+    """Return the pages of a TIFF.
 
     Args:
-        data: The file's bytes.
+        data: The file's bytes, or a map of them.
         name: What to call it in a message.
 
     Raises:
-        ImageError: If the header is damaged, or pixels it names lie outside the file: cut short.
+        ImageError: If the header is damaged.
     """
     try:
-        found, pages, little, big = _pages(data)
-        one = {key: values[0] for key, values in found.items() if values}
-        samples = one.get("samples", 1)
-        bits = found.get("bits") or (1,)
-        bits = bits * samples if len(bits) == 1 else bits
-        formats = found.get("sample_format") or (1,)
-        counts = found.get("counts") or [max(0, len(data) - offset) for offset in found["offsets"]]  # old files say none
-        header = TiffHeader(
-            height=one["height"], width=one["width"], bits=bits, sample_format=formats, photometric=one["photometric"],
-            samples=samples, extra=found.get("extra", ()), planar=one.get("planar", 1), compression=one.get("compression", 1),
-            orientation=one.get("orientation", 1), fill_order=one.get("fill_order", 1),
-            subsampling=found.get("subsampling", (2, 2)), predictor=one.get("predictor", 1), pages=pages, little=little, big=big,
-            segments=tuple(zip(found["offsets"], counts, strict=False)),
-        )  # fmt: skip
-    except KeyError as error:
-        raise ImageError(f"{name}: a damaged TIFF: its first page does not say its {error.args[0]}") from None
+        return _pages(data)
     except (struct.error, ValueError, IndexError, OverflowError) as error:
         raise ImageError(f"{name}: a damaged TIFF ({error})") from None
+
+
+def _check(header: TiffHeader, one: dict[str, int], size: int, name: str) -> None:
+    """Refuse a page whose numbers are impossible, or whose pixels lie outside the file."""
+    samples, bits = header.samples, header.bits
     if (
         not bits
-        or not formats
+        or not header.sample_format
         or header.height < 1
         or header.width < 1
         or not 1 <= samples <= 64
@@ -154,45 +195,50 @@ def read_header(data: bytes, name: str) -> TiffHeader:
     if one.get("depth", 1) > 1:
         raise ImageError(f"{name}: a TIFF of {one['depth']} planes; save one of them as a file of its own")
     if header.photometric not in _MEANT:
-        return header
+        return
     rows, across = one.get("tile_height") or one.get("rows") or header.height, one.get("tile_width") or header.width
     parts = -(-header.height // rows) * -(-header.width // across) * (samples if header.planar == 2 else 1)
     needed = header.height * header.width * sum(bits) // 8 if header.compression == 1 and header.photometric != YCBCR else 0
     if parts > len(header.segments) or needed > sum(count for _, count in header.segments):
         raise ImageError(f"{name}: a TIFF cut short: it holds fewer pixels than its header says")
-    if any(offset >= len(data) for offset, _ in header.segments):
+    if any(offset >= size for offset, _ in header.segments):
         raise ImageError(f"{name}: a TIFF cut short: pixels that its header names lie behind its end")
-    return header
 
 
-def _pages(data: bytes) -> tuple[dict[str, tuple[int, ...]], int, bool, bool]:
-    """Return the first page's tags, how many pages there are, the byte order, and whether it is a BigTIFF."""
+def _pages(data: Any) -> TiffPages:
     order = "<" if data[:2] == b"II" else ">"
     (version,) = struct.unpack_from(order + "H", data, 2)
     if version not in (42, 43):
         raise ValueError(f"version {version}")
     big = version == 43
     (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    first: dict[str, tuple[int, ...]] | None = None
-    pages, seen = 0, set[int]()
-    while place and place not in seen and len(seen) < MAX_PAGES:
-        seen.add(place)
+    every: list[tuple[int, int, int, int]] = []
+    own: list[tuple[int, int, int, int]] = []
+    seen, end = set[int](), ""
+    while place:
+        if place in seen or len(seen) == MAX_PAGES:
+            end = "a loop" if place in seen else f"more than {MAX_PAGES:,} pages"
+            break
         try:
-            tags, place = _page(data, place, order, big)
+            tags, following = _page(data, place, order, big)
         except struct.error:
-            if first is None:
+            if not seen:
                 raise
-            break  # a chain of pages that ends outside the file: the first is whole
-        first = tags if first is None else first
+            end = "one outside the file"  # the pages before are whole
+            break
         if not tags.get("width") or not tags.get("height"):
-            raise ValueError(f"page {len(seen)} has no size")
-        pages += not any(flag & 5 for flag in tags.get("subfile", ()))  # 1 a smaller copy, 4 a mask
-    if first is None:
+            raise ValueError(f"page {len(seen) + 1} has no size")
+        every.append((len(seen), place, tags["height"][0], tags["width"][0]))
+        if not any(flag & 5 for flag in tags.get("subfile", ())):  # 1 a smaller copy, 4 a mask
+            own.append(every[-1])
+        seen.add(place)
+        place = following
+    if not every:
         raise ValueError("no page")
-    return first, max(1, pages), order == "<", big
+    return TiffPages(tuple(own if len(own) > 1 else every[:1]), end, order == "<", big)
 
 
-def _page(data: bytes, place: int, order: str, big: bool) -> tuple[dict[str, tuple[int, ...]], int]:
+def _page(data: Any, place: int, order: str, big: bool) -> tuple[dict[str, tuple[int, ...]], int]:
     counts, entry, inside = ("Q", 20, 8) if big else ("H", 12, 4)
     (number,) = struct.unpack_from(order + counts, data, place)
     place += struct.calcsize(counts)
@@ -206,7 +252,7 @@ def _page(data: bytes, place: int, order: str, big: bool) -> tuple[dict[str, tup
 
 
 def _entries(
-    data: bytes, place: int, number: int, order: str, big: bool, entry: int, inside: int
+    data: Any, place: int, number: int, order: str, big: bool, entry: int, inside: int
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     for start in range(place, place + number * entry, entry):
         tag, kind = struct.unpack_from(order + "HH", data, start)

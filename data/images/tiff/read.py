@@ -1,4 +1,4 @@
-"""TIFFs that Pillow does not read rightly, by tifffile and imagecodecs (extra `tiff`), imported when first used."""
+"""TIFF to pixels: by Pillow what it reads rightly, the rest by tifffile and imagecodecs (extra `tiff`), imported when used."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.errors import ImageDependencyError, ImageError
-from medzoo.data.images.pixels import no_range, scale_window
-from medzoo.data.images.tiff.header import CMYK, PALETTE, RGB, YCBCR, TiffHeader
+from medzoo.data.images.opened import Opened
+from medzoo.data.images.pillow import open_pillow, page_pixels
+from medzoo.data.images.pixels import check_size, no_range, scale_window
+from medzoo.data.images.tiff.header import CMYK, PALETTE, RGB, YCBCR, TiffHeader, read_pages
 
 _MEANING = {0: 1, 1: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
 """Samples that are the image itself, of each photometric interpretation that is read."""
@@ -20,12 +22,53 @@ _NAMES = {4: "a transparency mask", 8: "Lab colour", 9: "ICC Lab colour", 10: "I
           32844: "LogL", 32845: "LogLuv", 34892: "a camera's raw pixels"}  # fmt: skip
 
 
-def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | None, name: str) -> NDArray[Any]:
-    """Decode the one page of a TIFF.
+class TiffFile(Opened):
+    """A TIFF, of one page or several.
 
     Args:
         data: The file's bytes.
-        header: What it says.
+        name: What to call it in a message.
+        max_pixels: Height × width above which no page is decoded.
+
+    Raises:
+        ImageError: If its header is damaged.
+    """
+
+    def __init__(self, data: bytes, name: str, max_pixels: int) -> None:
+        self._data, self._pages = data, read_pages(data, name)
+        self._opened: Image.Image | None = None
+        super().__init__(name, len(self._pages.pages), max_pixels)
+
+    def check(self) -> None:
+        """Refuse a chain of several pages that does not come to its end: some would be missing."""
+        if self.count > 1 and self._pages.end:
+            raise ImageError(f"{self.name}: a damaged TIFF: its chain of {self.count} pages ends in {self._pages.end}")
+
+    def sides(self, frame: int) -> tuple[int, int]:
+        """Return a page's height and width."""
+        return self._pages.pages[frame][2:]
+
+    def pixels(self, frame: int, window: tuple[float, float] | None) -> NDArray[Any]:
+        """Decode a page, by the library that reads its kind."""
+        name = self.called(frame)
+        check_size(*self.sides(frame), self.max_pixels, name)
+        header = self._pages.header(self._data, frame, name)
+        if not header.by_pillow:
+            return read_tiff(self._data, header, window, name)
+        if self._opened is None:
+            self._opened = open_pillow(self._data, self.name)
+        return page_pixels(
+            self._opened, header.place, name, window, self.max_pixels, depth=header.depth, inverted=header.photometric == 0,
+            data=self._data,
+        )  # fmt: skip
+
+
+def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | None, name: str) -> NDArray[Any]:
+    """Decode a page of a TIFF.
+
+    Args:
+        data: The file's bytes.
+        header: What the page says.
         window: (low, high) of the stored values that become 0 and 1; needed for floats, signed and 32-bit whole numbers.
         name: What to call it in a message.
 
@@ -49,7 +92,7 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
     if not np.isfinite(values).all():
         raise ImageError(f"{name}: holds NaN or infinite values")
     if header.photometric == PALETTE:
-        return _turned(_palette(data, values[..., 0], name), header.orientation)
+        return _turned(_palette(data, header.place, values[..., 0], name), header.orientation)
     image, extra = values[..., :meant], header.extra
     plain = header.kind == 1 and header.depth < 32
     if not plain and window is None:
@@ -90,7 +133,7 @@ def _samples(data: bytes, header: TiffHeader, name: str) -> NDArray[Any]:
         raise ImageError(f"{name}: a TIFF cut short: pixels that its header names lie behind its end")
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
-            page = file.pages[0]
+            page = file.pages[header.place]
             values: NDArray[Any] = page.asarray(maxworkers=1)
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         said = str(error) or type(error).__name__
@@ -117,10 +160,10 @@ def _library(name: str) -> Any:
     return tifffile
 
 
-def _palette(data: bytes, places: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def _palette(data: bytes, page: int, places: NDArray[Any], name: str) -> NDArray[np.uint8]:
     tifffile = _library(name)
     with tifffile.TiffFile(BytesIO(data)) as file:
-        colours = file.pages[0].colormap
+        colours = file.pages[page].colormap
     if colours is None or colours.ndim != 2 or len(colours) != 3 or int(places.max(initial=0)) >= colours.shape[1]:
         raise ImageError(f"{name}: a damaged TIFF: its palette does not hold the colours that its pixels name")
     found: NDArray[np.uint8] = (np.moveaxis(colours[:, places], 0, -1) >> 8).astype(np.uint8)

@@ -48,6 +48,22 @@ def dicom_data(pixels: NDArray[Any] | None = RAMP, syntax: str = "1.2.840.10008.
     return data
 
 
+def film_data(frames: NDArray[Any], **tags: Any) -> Any:
+    """A data set of several frames, (N, H, W) or (N, H, W, 3), described as `dicom_data` does one."""
+    data = dicom_data(frames[0], **{"NumberOfFrames": len(frames), **tags})
+    data.PixelData = frames.tobytes()
+    return data
+
+
+def film(frames: NDArray[Any], **tags: Any) -> bytes:
+    return written(film_data(frames, **tags))
+
+
+def animation(pictures: list[Image.Image], form: str, **options: Any) -> bytes:
+    """An animated GIF, WebP or PNG, or a TIFF of several pages."""
+    return encoded(pictures[0], form, save_all=True, append_images=pictures[1:], **options)
+
+
 def lossless(pixels: NDArray[Any], **tags: Any) -> Any:
     """A data set whose 12-bit pixels are compressed by JPEG lossless."""
     import imagecodecs

@@ -14,7 +14,7 @@ from PIL import Image
 
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.decode import decode_image, read_image
-from medzoo.data.images.tiff.header import read_header
+from medzoo.data.images.tiff.header import read_pages
 from tests.data.images.makers import RAMP, encoded, tiff
 
 tifffile = pytest.importorskip("tifffile")
@@ -274,8 +274,8 @@ def test_the_turn_is_the_same_whoever_reads_it(orientation: int) -> None:
     turn = [(274, 3, 1, orientation, True)]
     tall = DEEP[:10]
     by_pillow, by_tifffile = tiff(tall, extratags=turn), tiff(tall, extratags=turn, bigtiff=True, byteorder=">")
-    assert read_header(by_pillow, "x").by_pillow
-    assert not read_header(by_tifffile, "x").by_pillow
+    assert read_pages(by_pillow, "x").header(by_pillow, 0, "x").by_pillow
+    assert not read_pages(by_tifffile, "x").header(by_tifffile, 0, "x").by_pillow
     np.testing.assert_array_equal(gray(by_pillow), gray(by_tifffile))
 
 
@@ -312,7 +312,7 @@ def test_what_pillow_reads_is_what_tifffile_reads() -> None:
                         )
                     except (ValueError, NotImplementedError):
                         continue
-                    seen += read_header(data, "x").by_pillow
+                    seen += read_pages(data, "x").header(data, 0, "x").by_pillow
                     top, colour = np.iinfo(dtype).max, photometric == "rgb"
                     expected = (
                         values[..., :3] >> (8 * (dtype == np.uint16)) if colour else values[..., 0] if len(shape) == 3 else values

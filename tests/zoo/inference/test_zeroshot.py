@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from medzoo.api import TrainedModel
+from medzoo.cli import main
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.text.prompts import Prompts, prompts_from_names
@@ -18,6 +20,7 @@ from medzoo.inference.zeroshot import build_classifier
 from medzoo.models.clip.model import find_clip
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.setup.contrast import clip_preprocess, clip_spec, contrast_from_source
+from tests.data.images.makers import animation
 from tests.zoo.models.clip.clip_folder import write_folder
 
 NAMES = ("nevus", "melanoma", "eczema")
@@ -110,3 +113,24 @@ def test_what_cannot_be_classified_is_one_line(task: Contrast) -> None:
         build_classifier(task, prompts_from_names(("nevus", "melanoma")), labels)
     long = build_classifier(task, prompts_from_names(NAMES, ("{} " + "skin " * 40,)), labels)
     assert len(long.truncated) == 3
+
+
+def test_frames_of_a_file_are_images_where_the_verb_is_told_so(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shades = [Image.new("RGB", (20, 20), (40 * n, 90, 200 - 40 * n)) for n in range(3)]
+    (tmp_path / "pages.tif").write_bytes(animation(shades, "TIFF"))
+    for number, shade in enumerate(shades):
+        shade.save(tmp_path / f"{number}.png")
+    model = ["zeroshot", f"model.backbone=local-dir:{folder}", "classes=[nevus,melanoma]", "json=true", "device=cpu"]
+    assert main([*model, f"images=[{tmp_path / 'pages.tif'}]"]) == 2
+    assert "pages.tif: holds 3 pages; " in (said := capsys.readouterr().err)
+    assert said.endswith("or medzoo zeroshot frames=members\n")
+    assert main([*model, f"images=[{tmp_path}]", "frames=members"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    singles, pages = rows[:3], rows[3:]
+    assert [row["image"] for row in pages] == [f"{tmp_path / 'pages.tif'}[{n}]" for n in range(3)]
+    for single, page in zip(singles, pages, strict=True):
+        assert page["probabilities"] == pytest.approx(single["probabilities"], abs=1e-6)
+    assert main([*model, f"images=[{tmp_path}]", "frames=volume"]) == 2
+    assert "unknown choice of frames 'volume'" in capsys.readouterr().err

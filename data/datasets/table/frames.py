@@ -1,0 +1,66 @@
+"""Rows of a table that are frames of files, or become them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.images.files import Missing, with_frames
+from medzoo.data.tables import TextTable
+
+
+def check_frames(frames: str | None, frame: str | None, images: int, rule: int) -> None:
+    """Refuse options of frames that contradict each other, or the others.
+
+    Args:
+        frames: What becomes of files of several frames.
+        frame: The column with the number of a row's frame.
+        images: Columns with images.
+        rule: The split rule.
+
+    Raises:
+        ConfigError: If they do.
+    """
+    if frame is not None and frames is not None:
+        raise ConfigError(f"data.frame_number={frame} says which frame a row is: leave data.frames={frames} out")
+    if frame is not None and rule == 1:
+        raise ConfigError("data.frame_number needs data.split_rule=2: rule 1 reads a table as a medzoo without frames did")
+    if images > 1 and (frame is not None or frames == "members"):
+        raise ConfigError("views of one case are files of one frame each: data.image is one column where rows are frames")
+
+
+def frame_numbers(rows: TextTable, column: str) -> pd.Series:
+    """Return a column's frame numbers, from 0, as int64; raises DatasetError on another cell, which names its line."""
+    rows.refuse(rows[column] == "", column, remedy="every row needs the number of its frame, from 0")
+    numbers = rows.numbers(column)
+    whole = (numbers >= 0) & (numbers == np.floor(numbers))
+    rows.refuse(~whole, column, "no frame's number", "frames count from 0")
+    return numbers.astype(np.int64)
+
+
+def frame_rows(
+    table: pd.DataFrame, folder: Path, present: Sequence[str], missing: Missing
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Give each frame of a table's files a row of its own, as `with_frames`.
+
+    Args:
+        table: With one image a row.
+        folder: That paths are relative to.
+        present: Files that are there.
+        missing: `ignore`: nobody looked.
+
+    Raises:
+        DatasetError: If nobody looked, and a file is not there whose frames would have to be counted.
+    """
+    if missing == "ignore":
+        absent = [path for path in table["path"].unique() if not (folder / str(path)).is_file()]
+        if absent:
+            raise DatasetError(
+                f"{folder / absent[0]} is not there ({len(absent)} such files), and data.frames=members counts its frames; name "
+                "each frame in the table instead (data.frame_number=<column>)"
+            )
+    return with_frames(table, folder)

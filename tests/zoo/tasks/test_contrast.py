@@ -174,7 +174,7 @@ def test_a_part_without_captions_still_goes_backwards(run: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_clip_tiny_reads_templates_it_never_saw(tmp_path: Path) -> None:
-    """A third of the recipe of docs/results/clip.md: zero-shot on held-out patients, in held-out sentences with the same nouns."""
+    """A third of the recipe of docs/results/clip.md: zero-shot on held-out patients, in sentences held out, of the same nouns."""
     run, data = tmp_path / "run", ["data=phantom", "data.patients=240"]
     options = ["model=clip", "model.captions=labels", "trainer.epochs=20", "trainer.trackers=[]", "evaluate=false"]
     assert main(["train", *data, *options, f"run={run}"]) == 0

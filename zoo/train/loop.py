@@ -25,6 +25,7 @@ from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.data.splits.draws import balanced_weights
 from medzoo.inference.run import Runner, to_device
+from medzoo.settings.metric_names import metric_text
 from medzoo.settings.schema import TrainConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune
@@ -81,7 +82,8 @@ class Trainer:
                 "trainer.accumulate does not enlarge a contrastive batch, whose pairs are each other's negatives; raise "
                 "trainer.batch_size, or use more devices"
             )
-        self.monitor, note = task.choose_monitor(self.config.monitor, self.val)
+        asked = None if self.config.monitor is None else metric_text(self.config.monitor, "trainer.monitor")
+        self.monitor, note = task.choose_monitor(asked, self.val)
         if note is not None:
             self.display.say(f"note: {note}")
         cache = self._caches(task)

@@ -247,9 +247,10 @@ def _try(extra: Extra, labels: LabelSpace) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of samples that nobody has
             found = extra.function(*columns, **extra.arguments)
+    except IndexError:  # none of its own refusals: it follows from the samples, and is told when the true ones are measured
+        return
     except REFUSALS as error:
-        raise ConfigError(f"{extra.text}: {error}") from error
+        raise ConfigError(f"{extra.text}: torchmetrics refuses these arguments ({error})") from error
     found = found[0] if isinstance(found, tuple) else found
     if not isinstance(found, Tensor) or found.numel() != (width if extra.form == "together" else 1):
         raise ConfigError(f"{extra.text}: torchmetrics gives no single number with these arguments; leave them out")
-

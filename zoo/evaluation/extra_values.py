@@ -18,7 +18,9 @@ from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.extra import CORRELATIONS, NEED_SPREAD, REFUSALS, WITH_UNIT, Extra, find_extra
 from medzoo.evaluation.metrics import Floats, Scored, macro_mean, scored
 
-MEANINGLESS = re.compile(r"meaningless|undefined|\bnan\b|no (positive|negative)|returns 0|close to zero|division by zero", re.I)
+MEANINGLESS = re.compile(
+    r"meaningless|undefined|\bnan\b|no (positive|negative)|returns 0|close to zero|division by zero|falls back", re.I
+)
 """What torchmetrics warns of where it then returns a number nobody should read."""
 
 

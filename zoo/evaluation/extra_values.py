@@ -151,6 +151,8 @@ def _lacks(extra: Extra, truth: Tensor, said: Tensor, labels: LabelSpace) -> str
     if labels.kind == "regression":
         if extra.name in NEED_SPREAD and bool((truth == truth[0]).all()):
             return "targets do not vary"
+        if extra.name == "critical_success_index" and not bool((truth >= extra.arguments["threshold"]).any()):
+            return "no target reaches the threshold"
         return "predictions do not vary" if extra.name in CORRELATIONS and bool((said == said[0]).all()) else ""
     if "+" in extra.needs and not truth.any():
         return "no positive sample"

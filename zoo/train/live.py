@@ -64,7 +64,7 @@ class LiveMetrics:
         """Return the epoch's metrics by column name, of all processes together, and begin anew; None where undefined."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of classes that have none, and of an epoch without a label
-            found = {name: torch.atleast_1d(metric.compute()) for name, metric in self.metrics.items()}
+            found = {name: metric.compute().reshape(-1) for name, metric in self.metrics.items()}
         self.metrics.reset()
         if self.labels.kind == "regression":
             errors = torch.cat([found[f"mae{k}"] for k in range(self.labels.width)])
@@ -114,7 +114,8 @@ def _collection(labels: LabelSpace) -> Any:
         from torchmetrics import classification as of
     except ImportError as error:
         raise MissingDependencyError("trainer.metrics needs torchmetrics: pip install 'medzoo[train]'") from error
-    width, plain = labels.width, {"validate_args": False}
+    width = labels.width
+    plain: dict[str, Any] = {"validate_args": False}  # checking would wait for the device
     thresholds = torch.linspace(0, 1, EDGES, dtype=torch.float64)
     metrics: dict[str, Any]
     if labels.kind == "regression":

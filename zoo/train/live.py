@@ -64,8 +64,9 @@ class LiveMetrics:
         """Return the epoch's metrics by column name, of all processes together, and begin anew; None where undefined."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of classes that have none, and of an epoch without a label
-            found = {name: metric.compute().reshape(-1) for name, metric in self.metrics.items()}
+            computed = {name: metric.compute() for name, metric in self.metrics.items()}
         self.metrics.reset()
+        found = {name: value[None] if value.ndim == 0 else value for name, value in computed.items()}
         if self.labels.kind == "regression":
             errors = torch.cat([found[f"mae{k}"] for k in range(self.labels.width)])
             if self.labels.one_unit:

@@ -16,8 +16,15 @@ LIGHT = [
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_import_no_heavy_library(module: str) -> None:
-    program = f"import sys, {module}; print(sorted({{'torch', 'pandas', 'hydra', 'timm'}} & set(sys.modules)))"
+    program = f"import sys, {module}; print(sorted({{'torch', 'pandas', 'hydra', 'timm', 'torchmetrics'}} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_no_verb_imports_torchmetrics_before_a_metric_of_its_is_asked_for() -> None:
+    """It takes seconds."""
+    verbs = "medzoo.commands.train, medzoo.commands.evaluate, medzoo.commands.compare, medzoo.commands.zeroshot"
+    program = f"import sys, {verbs}, medzoo.train.live, medzoo.evaluation.extra_report; print('torchmetrics' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
 
 
 def test_help_imports_nothing_and_says_every_verb() -> None:

@@ -31,8 +31,11 @@ DEFAULT_METRICS = {
     "multilabel": ("auroc", "ap", "f1", "ece"),
     "regression": ("mae", "r2", "spearman"),
 }
-SEEDS = ("seed", "run", "data.draw_seed", "data.root", "device", "trainer.workers", "trainer.trackers", "debug")
-"""Settings that do not part runs: what is drawn, and where."""
+SEEDS = (
+    "seed", "run", "data.draw_seed", "data.root", "device", "trainer.workers", "trainer.trackers", "trainer.metrics",
+    "evaluation.extra", "debug",
+)  # fmt: skip
+"""Settings that do not part runs: what is drawn, and where, and what else is looked at."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,16 @@ class Result:
         splits = self.report["splits"]
         if split not in splits:
             raise UnknownNameError("split", split, splits, where=f" in {self.name}")
-        metrics: Mapping[str, Mapping[str, Any]] = splits[split]["metrics"]
-        if name not in metrics:
+        metrics: Mapping[str, Mapping[str, Any]] = {**self.extra(split), **splits[split]["metrics"]}
+        called = [text for text in self.extra(split) if text.split("(")[0] == name]  # by name alone, where one has it
+        if name not in metrics and len(called) != 1:
             raise UnknownNameError("metric", name, metrics, where=f" in {self.name}")
-        return metrics[name]
+        return metrics[name if name in metrics else called[0]]
+
+    def extra(self, split: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the metrics of a split that were asked for by name (`evaluation.extra`), and are no others' of that name."""
+        part = self.report["splits"].get(split, {})
+        return {text: metric for text, metric in part.get("extra", {}).items() if text not in part["metrics"]}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -116,7 +125,7 @@ def comparison(
     Args:
         results: At least one.
         split: Which split's figures.
-        metrics: Columns; None: by label kind.
+        metrics: Columns; None: by label kind, with what all runs of a section were evaluated by, too.
         title: Heading.
         notes: Paragraphs below it.
 
@@ -131,7 +140,8 @@ def comparison(
         sections.setdefault((str(result.spec.data["name"]), result.tested_on(split)), []).append(result)
     for (dataset, table), members in sections.items():
         kind = members[0].report["labels"]["kind"]
-        columns = list(metrics or DEFAULT_METRICS[kind])
+        shared = [text for text in members[0].extra(split) if all(text in member.extra(split) for member in members)]
+        columns = list(metrics or [*DEFAULT_METRICS[kind], *shared])
         part = members[0].report["splits"].get(split, {})
         unit = members[0].report["interval"]["unit"]
         rows = f", table {table[:12]}" if table else ""

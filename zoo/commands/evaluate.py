@@ -9,6 +9,7 @@ from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.registry import PLACES
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.evaluation.embeddings import Embeddings
+from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
@@ -34,6 +35,8 @@ def main(config: EvaluateConfig) -> None:
     if config.predict:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
         task = load_checkpoint(checkpoint)
+        if task.embedder is None:
+            check_extras(config.evaluation.extra, task.spec.labels)
         dataset, learnt = run_dataset(run, config.data, task.spec), read_record(run.path)
         if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - {*PLACES, "file"}:
             dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)

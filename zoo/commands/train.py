@@ -13,6 +13,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
+from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
 from medzoo.inference.predict import predict_run, run_dataset
@@ -60,6 +61,7 @@ def main(config: DictConfig, dataset: Dataset | None = None) -> RunDirectory:
         for split in settings.evaluation.splits:
             if not (dataset.table["split"] == split).any():
                 raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits, or change the split options")
+    check_extras(settings.evaluation.extra, dataset.labels)
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
     before = _learnt_before(settings, dataset)
     dataset = refuse_learnt_from(dataset, before, _looked_at(settings), own=True)

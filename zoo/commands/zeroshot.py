@@ -19,6 +19,7 @@ from medzoo.data.registry import load_dataset
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.data.text.prompts import Prompts
 from medzoo.evaluation.bootstrap import Interval
+from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.run_report import plot_reliability
 from medzoo.inference.devices import make_accelerator
@@ -27,6 +28,7 @@ from medzoo.inference.predict import evaluated_data
 from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import ZeroShotClassifier, build_classifier, choose_prompts
 from medzoo.models.trained import is_run
+from medzoo.settings.metric_names import metric_texts
 from medzoo.settings.schema import check_evaluation
 from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.store.directory import RunDirectory, default_run_path
@@ -53,6 +55,7 @@ def main(config: ZeroshotConfig) -> Path | None:
         dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
     if dataset.labels is None:
         raise ConfigError(f"{dataset.info.name} has no labels; give images=[folder] and classes=[...] for images without")
+    check_extras(config.evaluation.extra, dataset.labels)
     classifier, prompts = _classifier(task, config, dataset, dataset.labels)
     default = default_run_path(f"zeroshot-{config.data['name']}", task.spec.architecture)
     run = RunDirectory(default if config.run is None else Path(config.run))
@@ -66,7 +69,8 @@ def main(config: ZeroshotConfig) -> Path | None:
     embeddings.write(run.embeddings)
     predictions.write(run.predictions)
     settings = config.evaluation
-    report = evaluate(predictions, splits=settings.splits, interval=Interval.of(settings), bins=settings.bins)
+    extra = metric_texts(settings.extra, "evaluation.extra")
+    report = evaluate(predictions, splits=settings.splits, interval=Interval.of(settings), bins=settings.bins, extra=extra)
     write_metrics(run.metrics, report)
     write_file(run.path / "prompts.json", json.dumps(prompts.to_dict(), indent=2, ensure_ascii=False).encode("utf-8"))
     for split in settings.splits:

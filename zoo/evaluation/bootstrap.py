@@ -5,7 +5,7 @@ Samples of one patient are not independent; redrawing patients instead of images
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -221,6 +221,8 @@ class Measured:
         interval: How intervals are made.
         scarcity: Where none is made.
         labels: What was measured.
+        with_unit: Metrics of quantities that are in the quantity's unit.
+        biased: Metrics that noise makes larger, whatever its sign.
     """
 
     classes: Mapping[str, Floats]
@@ -229,6 +231,8 @@ class Measured:
     interval: Interval
     scarcity: Scarcity
     labels: LabelSpace
+    with_unit: Collection[str] = WITH_UNIT
+    biased: Collection[str] = ("ece",)
 
     @classmethod
     def of(cls, data: Scored, groups: Sequence[str], interval: Interval, *, bins: int = 15, unit: str = "") -> Measured:
@@ -250,7 +254,7 @@ class Measured:
             return self._described(metric, self.overall[metric][0], drawn, why)
         if metric not in self.classes:  # top-k of few classes, soft labels where all are hard
             return self.interval.described(None, None)
-        if metric in WITH_UNIT and not self.labels.one_unit and self.labels.kind == "regression":
+        if metric in self.with_unit and not self.labels.one_unit and self.labels.kind == "regression":
             return {**self.interval.described(None, None), "no_mean": "the quantities have different units"}
         defined = ~np.isnan(self.classes[metric][0])
         means = None if drawn is None or not defined.any() else drawn[:, defined].mean(axis=1)
@@ -264,7 +268,7 @@ class Measured:
         )
 
     def _described(self, metric: str, value: float | None, drawn: Floats | None, why: str) -> dict[str, Any]:
-        if metric == "ece" and drawn is not None and value is not None and not np.isnan(drawn).all():
+        if metric in self.biased and drawn is not None and value is not None and not np.isnan(drawn).all():
             # Redrawing adds noise to every bin and so to each gap's absolute value: what it adds on average is taken off again.
             drawn = np.maximum(drawn - (np.nanmean(drawn) - value), 0.0)
         return self.interval.described(value, drawn, why)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import UnknownNameError
+from medzoo.data.errors import UnknownNameError, nearest
 from medzoo.data.labels import LabelSpace
+from medzoo.evaluation.extra import extra_higher_is_better, extra_names
+from medzoo.evaluation.extra_values import extra_value
 from medzoo.evaluation.metrics import WITH_UNIT, all_metrics, macro_mean, scored
+from medzoo.settings.metric_names import read_metric
 
 LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "mae", "rmse", "soft_cross_entropy"})
 EXCLUSIVE = (
@@ -20,11 +23,12 @@ METRICS = {
     "multilabel": ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier"),
     "regression": ("mae", "rmse", "r2", "spearman"),
 }
+KNOWN = frozenset(name for names in METRICS.values() for name in names)
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of a metric is better."""
-    return metric not in LOWER_IS_BETTER
+    """Whether a larger value of a metric is better, one of medzoo's or of torchmetrics by its name."""
+    return metric not in LOWER_IS_BETTER and (metric in KNOWN or extra_higher_is_better(metric))
 
 
 def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.float32], metric: str) -> float | None:
@@ -37,13 +41,15 @@ def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDAr
         labels: The label space.
         targets: (N, K), NaN where missing.
         logits: (N, K).
-        metric: One of `METRICS[labels.kind]`.
+        metric: One of `METRICS[labels.kind]`; or one of torchmetrics', by its name or with arguments.
 
     Raises:
-        UnknownNameError: If the metric is not known for this kind of labels.
+        UnknownNameError: If the metric is not known for this kind of labels, here or by torchmetrics.
+        ConfigError: If its arguments are not what they must be.
     """
     if metric not in METRICS[labels.kind]:
-        raise UnknownNameError("metric", metric, METRICS[labels.kind], where=f" for {labels.kind} labels")
+        require_metric(metric, labels)
+        return macro_mean(extra_value(metric, labels, targets, logits).values)
     classes, overall = all_metrics(scored(labels, targets, logits), np.ones((1, len(targets))))
     if metric not in overall and metric not in classes:  # top-k of few classes, soft labels where all are hard
         return None
@@ -55,6 +61,15 @@ def monitor_value(labels: LabelSpace, targets: NDArray[np.float32], logits: NDAr
     return macro_mean(values)
 
 
+def require_metric(metric: str, labels: LabelSpace) -> None:
+    """Check that a metric can choose an epoch; UnknownNameError or ConfigError as for `monitor_value`."""
+    names = METRICS[labels.kind]
+    if metric not in names and read_metric(metric)[0] not in (further := extra_names(labels.kind)):
+        if metric in KNOWN or not nearest(metric, [*names, *further]):
+            raise UnknownNameError("metric", metric, names, where=f" for {labels.kind} labels")
+        raise UnknownNameError("metric", metric, [*names, *further], where=f" for {labels.kind} labels")
+
+
 def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -> str | None:
     """Return why a metric can never be defined on these targets, or None if it can."""
     # Outputs that agree with the targets: what is undefined then (no spread, one class alone) always is.
@@ -62,6 +77,8 @@ def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -
         return None
     if np.isnan(targets).all():
         return "every label is missing"
+    if metric not in METRICS[labels.kind]:
+        return next(iter(extra_value(metric, labels, targets, np.nan_to_num(targets)).reasons.values()))
     if metric == "soft_cross_entropy":
         return "no target is soft"
     if metric.startswith("top"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pandas as pd
 from medzoo.data.info import NO_PATIENT
 from medzoo.data.splits.subgroups import level_names
 from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, Measured, value_text
+from medzoo.evaluation.extra import Extra, find_extra
+from medzoo.evaluation.extra_report import capped_notes, extra_metrics
 from medzoo.evaluation.metrics import Scored, all_metrics, macro_mean, scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.store.storage import write_file
@@ -23,8 +26,9 @@ RANKING = ("auroc", "ap")
 
 
 def evaluate(
-    predictions: Predictions, *, splits: Sequence[str] = ("val", "test"), interval: Interval = DEFAULT_INTERVAL, bins: int = 15
-) -> dict[str, Any]:
+    predictions: Predictions, *, splits: Sequence[str] = ("val", "test"), interval: Interval = DEFAULT_INTERVAL, bins: int = 15,
+    extra: Sequence[str] = ()
+) -> dict[str, Any]:  # fmt: skip
     """Score predictions.
 
     Args:
@@ -32,10 +36,12 @@ def evaluate(
         splits: Splits to report; each must be in the predictions.
         interval: How intervals are made.
         bins: Bins of the calibration error.
+        extra: Metrics of torchmetrics, as `medzoo.evaluation.extra.find_extra` takes them.
 
     Returns:
         The JSON-ready content of `metrics.json`; an undefined value is null and its reason stands beside it.
     """
+    extras = [find_extra(text, predictions.labels) for text in extra]
     # Numbers of many values are banded, over all splits alike; an empty value is a level of its own.
     levels = {str(name): level_names(column) for name, column in predictions.subgroups.items()}
     predictions = replace(predictions, subgroups=pd.DataFrame(levels, index=predictions.subgroups.index))
@@ -43,6 +49,9 @@ def evaluate(
     notes = list(predictions.notes)
     if unit in NO_PATIENT:
         notes.append(f"the dataset knows no patient: intervals are per {unit} and may be too narrow")
+    parts = {split: _report_split(predictions.of_split(split), interval, bins, extras) for split in splits}
+    if extras:
+        notes += capped_notes(parts, interval.replicates)
     return {
         "labels": predictions.labels.to_dict(),
         "spec": predictions.spec_hash,
@@ -50,7 +59,8 @@ def evaluate(
         "bins": bins,
         "notes": notes,
         "details": dict(predictions.details),
-        "splits": {split: _report_split(predictions.of_split(split), interval, bins) for split in splits},
+        **({"extra": {"by": f"torchmetrics {version('torchmetrics')}", "metrics": list(extra)}} if extras else {}),
+        "splits": parts,
     }
 
 
@@ -84,6 +94,9 @@ def format_report(report: dict[str, Any], split: str) -> str:
         lines.append(f"  {name:<18} {_shown(metric)}")
         if name == "auroc" or metric.get("no_mean"):
             lines += [f"    {c:<24} {_shown(v)}" for c, v in metric.get("classes", {}).items()]
+    if "extra" in part:
+        lines.append("  by name, of torchmetrics:")
+        lines += [f"    {name:<24} {_shown(metric)}" for name, metric in part["extra"].items()]
     if "concepts" in part:
         lines.append(f"  concepts: auroc {_shown(part['concepts']['auroc'])}")
         lines += [f"    {c:<24} {_shown(v)}" for c, v in part["concepts"]["auroc"]["classes"].items()]
@@ -94,7 +107,7 @@ def format_report(report: dict[str, Any], split: str) -> str:
     return "\n".join(lines)
 
 
-def _report_split(predictions: Predictions, interval: Interval, bins: int) -> dict[str, Any]:
+def _report_split(predictions: Predictions, interval: Interval, bins: int, extras: Sequence[Extra]) -> dict[str, Any]:
     data = _scored(predictions)
     part: dict[str, Any] = {
         "samples": len(predictions),
@@ -102,6 +115,7 @@ def _report_split(predictions: Predictions, interval: Interval, bins: int) -> di
         "groups": len(set(predictions.group)),
         "ties": data.tied,
         "metrics": _with_intervals(predictions, data, interval, bins, detail=True),
+        **_extra(predictions, data, interval, extras, detail=True),
         "medmnist": medmnist_metrics(predictions),
         "reliability": _reliability(data, bins),
         "subgroups": {},
@@ -117,8 +131,10 @@ def _report_split(predictions: Predictions, interval: Interval, bins: int) -> di
         levels: dict[str, Any] = {}
         for level in sorted(set(text)):
             rows = predictions.take(text == level)
-            measured = _with_intervals(rows, _scored(rows), interval, bins, detail=False)
-            levels[str(level)] = {"samples": len(rows), "groups": len(set(rows.group)), "metrics": measured}
+            data = _scored(rows)
+            measured = _with_intervals(rows, data, interval, bins, detail=False)
+            further = _extra(rows, data, interval, extras, detail=False)
+            levels[str(level)] = {"samples": len(rows), "groups": len(set(rows.group)), "metrics": measured, **further}
         part["subgroups"][str(column)] = levels
     return part
 
@@ -144,6 +160,16 @@ def _with_intervals(predictions: Predictions, data: Scored, interval: Interval, 
             }
         result[metric] = described
     return result
+
+
+def _extra(
+    predictions: Predictions, data: Scored, interval: Interval, extras: Sequence[Extra], *, detail: bool
+) -> dict[str, Any]:
+    """Return the part of metrics that were asked for by name, where any were."""
+    if not extras:
+        return {}
+    measured = extra_metrics(extras, data, list(predictions.group), interval, predictions.split_unit, detail=detail)
+    return {"extra": measured}
 
 
 def _reason(data: Scored, k: int) -> str:
@@ -186,6 +212,8 @@ def _shown(metric: dict[str, Any]) -> str:
         return f"{text}  ({metric['no_mean']}; each stands below)"
     if metric.get("no_interval"):
         text += f"  (no interval: {metric['no_interval']})"
+    if isinstance(metric.get("undefined"), str):  # of one value, not of classes
+        return f"{text}  ({metric['undefined']})"
     if metric["value"] is None or not metric.get("undefined"):
         return text
     return f"{text}  (without {', '.join(metric['undefined'])}: undefined)"

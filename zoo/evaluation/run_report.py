@@ -10,6 +10,7 @@ from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.retrieval import format_retrieval, retrieval_report
+from medzoo.settings.metric_names import metric_texts
 from medzoo.settings.schema import EvaluationConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.figures import figure_png
@@ -21,12 +22,16 @@ def report_run(run: RunDirectory, config: EvaluationConfig) -> dict[str, Any]:
     report: dict[str, Any] = {"splits": {}, "notes": []}
     interval = Interval.of(config)
     if run.predictions.is_file() or not run.embeddings.is_file():
-        report = evaluate(Predictions.read(run.predictions), splits=config.splits, interval=interval, bins=config.bins)
+        extra = metric_texts(config.extra, "evaluation.extra")
+        predictions = Predictions.read(run.predictions)
+        report = evaluate(predictions, splits=config.splits, interval=interval, bins=config.bins, extra=extra)
     if run.embeddings.is_file():
         embeddings = Embeddings.read(run.embeddings)
         report["retrieval"] = retrieval_report(embeddings, config.splits, interval)
         report.setdefault("details", dict(embeddings.details))
     report.setdefault("details", {})
+    if config.extra and not report["splits"]:
+        report["notes"].append("evaluation.extra needs predictions of labels, and there are none: it was left out")
     write_metrics(run.metrics, report)
     made = [f"{name}={report['details'][name]}" for name in ("checkpoint", "epoch", "tta") if name in report["details"]]
     if made:

@@ -7,6 +7,7 @@ from typing import Any
 
 from medzoo.data.dataset import SPLITS
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.settings.metric_names import metric_texts
 
 
 @dataclass
@@ -161,7 +162,8 @@ class TrainerConfig:
         ema: Decay of the moving average that is validated and saved (warmed up); None: no average.
         precision: no, bf16 or fp16 (accelerate's names; `no` is float32).
         compile: torch.compile the network.
-        monitor: Validation metric that chooses the epoch, or `loss`; None: auroc, for regression mae.
+        monitor: Validation metric that chooses the epoch, or `loss`; None: auroc, for regression mae. A name of medzoo's or
+            torchmetrics'; with arguments {name: {argument: value}}.
         patience: Epochs without a better `monitor` before stopping; None: never stop early.
         save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
         augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} albumentations.
@@ -175,6 +177,7 @@ class TrainerConfig:
             with replacement; findings by their rarest).
         mixup: Beta parameter of mixup (Zhang et al. 2018); 0: off.
         cutmix: Beta parameter of cutmix (Yun et al. 2019); 0: off. With both, one is drawn a batch.
+        metrics: Follow accuracy and AUROC (of quantities the mean error) on the training batches, too.
         workers: Loader processes; the numbers do not depend on it.
         trackers: Experiment trackers, by accelerate's names.
         log_every: Optimizer steps between logged values.
@@ -195,7 +198,7 @@ class TrainerConfig:
     ema: float | None = None
     precision: str = "no"
     compile: bool = False
-    monitor: str | None = None
+    monitor: Any = None
     patience: int | None = None
     save_every: int | None = None
     augment: Any = "auto"
@@ -206,6 +209,7 @@ class TrainerConfig:
     sampling: str = "shuffle"
     mixup: float = 0.0
     cutmix: float = 0.0
+    metrics: bool = False
     workers: int = 0
     trackers: list[str] = field(default_factory=lambda: ["tensorboard"])
     log_every: int = 20
@@ -223,6 +227,8 @@ class EvaluationConfig:
         seed: Seed of the bootstrap.
         bins: Bins of the calibration error.
         tta: Augmented copies of each image whose probabilities are averaged with its own; 0: none.
+        extra: Further metrics, any classification or regression metric of torchmetrics by its name; with arguments
+            {name: {argument: value}}.
     """
 
     splits: list[str] = field(default_factory=lambda: ["val", "test"])
@@ -232,6 +238,7 @@ class EvaluationConfig:
     seed: int = 0
     bins: int = 15
     tta: int = 0
+    extra: list[Any] = field(default_factory=list)
 
 
 def check_evaluation(config: EvaluationConfig) -> None:
@@ -251,6 +258,7 @@ def check_evaluation(config: EvaluationConfig) -> None:
             raise ConfigError(f"evaluation.{name}={getattr(config, name)} must be at least {least}")
     if config.batch_size is not None and config.batch_size < 1:
         raise ConfigError(f"evaluation.batch_size={config.batch_size} must be at least 1")
+    metric_texts(config.extra, "evaluation.extra")
     if not 0 < config.level < 1:
         raise ConfigError(f"evaluation.level={config.level:g} is not between 0 and 1, both left out; 0.95 is usual")
 

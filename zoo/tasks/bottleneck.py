@@ -61,6 +61,7 @@ class Bottleneck(Task):
         self.regime: str = spec.objective["regime"]
         if self.regime not in get_args(Regime):
             raise UnknownNameError("model.bottleneck.regime", self.regime, get_args(Regime))
+        self.answers_in_training = self.regime == "joint"
         self.concept_weight = float(spec.objective.get("concept_weight", 0.0))
 
     @property
@@ -82,6 +83,7 @@ class Bottleneck(Task):
             outputs = in_units(self.model.classes(concept_logits, features).float(), self.objective)
             mean, count = self.loss(outputs, batch["target"])
             loss = loss + mean * count / rows
+            return {"loss": loss, "count": rows, "logits": outputs.detach()}
         return {"loss": loss, "count": rows}
 
     @torch.no_grad()

@@ -29,9 +29,10 @@ class Classify(Task):
         self.loss = self.objective.function(spec.label_space)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the masked mean loss and how many targets it is over."""
-        loss, count = self.loss(self.logits(batch), batch["target"])
-        return {"loss": loss, "count": count}
+        """Return the masked mean loss, how many targets it is over, and the logits."""
+        logits = self.logits(batch)
+        loss, count = self.loss(logits, batch["target"])
+        return {"loss": loss, "count": count, "logits": logits.detach()}
 
     @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:

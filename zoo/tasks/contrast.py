@@ -41,6 +41,7 @@ class Contrast(Task):
         text_config: The Hugging Face text tower's configuration, or None.
     """
 
+    answers_in_training = False
     accumulates = False  # every pair is the others' negative
     no_copies = "image–text models; set it to 0"
 

@@ -61,6 +61,7 @@ class Task(nn.Module, ABC):
         accumulates: Whether gradients of small batches add up to that of the larger.
         reads_inputs: Whether the tabular inputs of a batch (`tabular`) are looked at; none of medzoo's own families does yet.
         no_copies: What averaging augmented copies at test time is not for, in words; None where it can be done.
+        answers_in_training: Whether `training_step` returns `logits`, which `trainer.metrics` follows.
         learns_by_steps: Whether the loop trains it; else `fit` does, once.
         completes: Whether a last step follows the loop; see `complete`.
         trains_nothing: What it is called where it refuses settings of a training; of one that does not learn by steps.
@@ -70,6 +71,7 @@ class Task(nn.Module, ABC):
     accumulates = True
     reads_inputs = False
     no_copies: str | None = None
+    answers_in_training = True
     learns_by_steps = True
     completes = False
     trains_nothing = ""
@@ -103,13 +105,14 @@ class Task(nn.Module, ABC):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return `loss` (scalar, mean over what is observed; 0 when nothing is), `count` (scalar, how much is observed).
 
-        Further scalars are logged as they are, averaged by `count`.
+        Further scalars are logged as they are, averaged by `count`. `logits` (N, K), without gradient, are what
+        `trainer.metrics` follows.
         """
 
     @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of `predict`, and the scalars of `training_step` where the batch has what they need."""
-        return {**self.predict(batch), **self.training_step(batch)}
+        return {**self.training_step(batch), **self.predict(batch)}
 
     def prepare(self, samples: SampleDataset, dataset: Dataset, captions: str = "auto") -> None:
         """Give a split's samples, in place, what the family reads beyond images and targets: nothing.

@@ -25,6 +25,7 @@ from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.data.splits.draws import balanced_weights
 from medzoo.inference.run import Runner, to_device
+from medzoo.settings.metric_names import metric_text
 from medzoo.settings.schema import TrainConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune
@@ -32,6 +33,7 @@ from medzoo.tasks.prepare import prepare_samples
 from medzoo.tasks.task import Batch, Task
 from medzoo.train.display import Display
 from medzoo.train.fit import write_checkpoint
+from medzoo.train.live import LiveMetrics
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
 from medzoo.train.progress import plot_history, start_trackers, write_history
@@ -81,7 +83,8 @@ class Trainer:
                 "trainer.accumulate does not enlarge a contrastive batch, whose pairs are each other's negatives; raise "
                 "trainer.batch_size, or use more devices"
             )
-        self.monitor, note = task.choose_monitor(self.config.monitor, self.val)
+        asked = None if self.config.monitor is None else metric_text(self.config.monitor, "trainer.monitor")
+        self.monitor, note = task.choose_monitor(asked, self.val)
         if note is not None:
             self.display.say(f"note: {note}")
         cache = self._caches(task)
@@ -100,10 +103,13 @@ class Trainer:
         optimizer = make_optimizer(task.model, self.config)
         self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
         self.progress, self._drawn = Progress(), time.monotonic()
+        self.live = self._live(task)
         average = self.average.module.model if self.average is not None else None
         self.resumable = Resumable(run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash)
         if resume:
-            self.progress = self.resumable.restore()
+            self.progress, sums = self.resumable.restore()
+            if self.live is not None:
+                self.live.restore(sums)
         self.task = task
         if cache:
             self._cache_features()
@@ -158,6 +164,8 @@ class Trainer:
                 outputs = self.wrapped(batch)
             # Sums, not means: passes of unequal numbers of labels then add up to the gradient of the larger batch.
             self.accelerator.backward(outputs["loss"] * outputs["count"] / self.config.batch_size)
+        if self.live is not None:
+            self.live.update(outputs, batch["target"])
         count = outputs["count"].detach().double()
         return torch.stack([outputs["loss"].detach().double() * count, count])
 
@@ -210,6 +218,7 @@ class Trainer:
             "step": progress.step,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "train_loss": progress.loss_sum / progress.loss_count if progress.loss_count else None,
+            **(self.live.compute() if self.live is not None else {}),
             "val_loss": val_loss,
             f"val_{self.monitor}": value,
         }
@@ -237,6 +246,16 @@ class Trainer:
         self.accelerator.log({k: v for k, v in row.items() if isinstance(v, float)}, step=progress.step)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float) and k != "learning_rate")
         self.display.say(f"epoch {progress.epoch}/{self.config.epochs}  {shown}{'  (best)' if better else ''}")
+
+    def _live(self, task: Task) -> LiveMetrics | None:
+        """Return what follows the training batches, where it is asked for."""
+        if not self.config.metrics:
+            return None
+        if task.spec.labels is None or not task.answers_in_training:
+            raise ConfigError(
+                "trainer.metrics follows a model's answers, and this one gives none while it learns; set it to false"
+            )
+        return LiveMetrics(task.spec.labels, self.accelerator)
 
     def _caches(self, task: Task) -> bool:
         """Whether the features of a linear probe are computed once."""
@@ -280,5 +299,6 @@ class Trainer:
                     f"weights {name!r} are not finite at epoch {self.progress.epoch + 1}, step {self.progress.step}; the last "
                     f"good state is kept in {self.run.state}: lower trainer.learning_rate or set trainer.clip"
                 )
+        sums = self.live.state() if self.live is not None and self.progress.batch else {}  # of no whole epoch
         if self.accelerator.is_main_process:
-            self.resumable.save(self.progress)
+            self.resumable.save(self.progress, sums)

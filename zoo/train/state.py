@@ -6,6 +6,7 @@ There is no random state in it: every draw is a function of (seed, epoch, sample
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,10 @@ class Resumable:
     scaler: torch.amp.GradScaler | None
     spec_hash: str
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: Progress, sums: Mapping[str, Tensor]) -> None:
         """Write a resumable state and point to it; the one before is removed only then.
+
+        `sums` are those of the epoch's metrics so far.
 
         Raises:
             TrainingError: If it cannot be written; the last state stands.
@@ -81,6 +84,7 @@ class Resumable:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.average is not None:
             tensors.update({f"average.{name}": t for name, t in self.average.state_dict().items()})
+        tensors.update({f"live.{name}": t for name, t in sums.items()})
         described = self.optimizer.state_dict()
         scalars: dict[str, dict[str, Any]] = {}
         for index, values in described["state"].items():
@@ -99,8 +103,8 @@ class Resumable:
         write_folder(self.folder, f"step-{progress.step:08d}-{progress.epoch:05d}-{progress.batch:06d}", files, POINTER)
         prune(self.folder, [POINTER])
 
-    def restore(self) -> Progress:
-        """Load the latest state into model, optimizer, average and scaler.
+    def restore(self) -> tuple[Progress, dict[str, Tensor]]:
+        """Load the latest state into model, optimizer, average and scaler; returns progress and the sums of its metrics.
 
         Raises:
             CheckpointError: If there is none, it is damaged, or it is of another model.
@@ -128,7 +132,7 @@ class Resumable:
         self.optimizer.load_state_dict({"state": values, "param_groups": groups})
         if self.scaler is not None and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
-        return Progress(**content["progress"])
+        return Progress(**content["progress"]), _under(tensors, "live.")
 
 
 def training_left(run: RunDirectory) -> str:

@@ -69,14 +69,14 @@ class OpenCv:
         return torch.stack([_changed(channels_last(image[:, index]), todo) for index in range(size[0])], dim=1)
 
 
-class Step(ABC):
+class _Step(ABC):
     """One transform. `draw` comes before any image is looked at, so that all slices of a volume share it."""
 
     swaps_sides = False
 
     @classmethod
     @abstractmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         """Return the step for albumentations' arguments."""
 
     @abstractmethod
@@ -89,14 +89,14 @@ class Step(ABC):
 
 
 @dataclass(frozen=True)
-class Flip(Step):
+class _Flip(_Step):
     """Mirrors: about the vertical axis (`left_right`) or the horizontal one."""
 
     probability: float
     left_right: bool = True
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         return cls(arguments["p"])
 
     def draw(self, draws: Draws) -> bool | None:
@@ -106,23 +106,23 @@ class Flip(Step):
         return cv2.flip(pixels, int(self.left_right))
 
 
-class UpsideDown(Flip):
+class _UpsideDown(_Flip):
     """Mirrors about the horizontal axis."""
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         return cls(arguments["p"], left_right=False)
 
 
 @dataclass(frozen=True)
-class QuarterTurn(Step):
+class _QuarterTurn(_Step):
     """Turns by 0, 90, 180 or 270 degrees, without interpolation."""
 
     probability: float
     swaps_sides = True
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         return cls(arguments["p"])
 
     def draw(self, draws: Draws) -> int | None:
@@ -134,7 +134,7 @@ class QuarterTurn(Step):
 
 
 @dataclass(frozen=True)
-class Affine(Step):
+class _Affine(_Step):
     """Turns about the centre, then shifts by whole pixels."""
 
     probability: float
@@ -143,7 +143,7 @@ class Affine(Step):
     border: int
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         return cls(arguments["p"], arguments["rotate"], arguments["translate_percent"], arguments["border_mode"])
 
     def draw(self, draws: Draws) -> tuple[float, float, float] | None:
@@ -165,7 +165,7 @@ class Affine(Step):
 
 
 @dataclass(frozen=True)
-class Light(Step):
+class _Light(_Step):
     """Multiplies by a factor around 1, then adds a share of the largest value."""
 
     probability: float
@@ -173,7 +173,7 @@ class Light(Step):
     contrast: Range
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         return cls(arguments["p"], _around(0, arguments["brightness_limit"]), _around(0, arguments["contrast_limit"]))
 
     def draw(self, draws: Draws) -> tuple[float, float] | None:
@@ -187,14 +187,14 @@ class Light(Step):
 
 
 @dataclass(frozen=True)
-class Gamma(Step):
+class _Gamma(_Step):
     """Raises to a power."""
 
     probability: float
     percent: Range
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         return cls(arguments["p"], arguments["gamma_limit"])
 
     def draw(self, draws: Draws) -> float | None:
@@ -208,7 +208,7 @@ class Gamma(Step):
 
 
 @dataclass(frozen=True)
-class Colour(Step):
+class _Colour(_Step):
     """Changes brightness, contrast (around the mean), saturation and hue, in an order that is drawn too."""
 
     probability: float
@@ -218,7 +218,7 @@ class Colour(Step):
     hue: Range
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> Step:
+    def of(cls, arguments: Mapping[str, Any]) -> _Step:
         brightness, contrast, saturation = (_around(1, arguments[name]) for name in ("brightness", "contrast", "saturation"))
         return cls(arguments["p"], brightness, contrast, saturation, _around(0, arguments["hue"]))
 
@@ -265,7 +265,7 @@ def _clipped(pixels: Pixels) -> Pixels:
     return pixels if pixels.dtype == np.uint8 else np.clip(pixels, 0, 1, out=pixels)
 
 
-def _changed(pixels: Pixels, todo: Sequence[tuple[Step, Any]]) -> Tensor:
+def _changed(pixels: Pixels, todo: Sequence[tuple[_Step, Any]]) -> Tensor:
     """Apply what was drawn to (H, W, C) or (H, W); returns (C, H, W)."""
     for step, values in todo:
         pixels = step.apply(pixels, values)
@@ -282,7 +282,7 @@ def _around(middle: float, limit: float | Sequence[float]) -> Range:
 
 
 _CHANGES = (lambda pixels, factor: _linear(pixels, factor, 0.0), _contrast, _saturation, _hue)
-_STEPS: dict[str, type[Step]] = {
-    "HorizontalFlip": Flip, "VerticalFlip": UpsideDown, "RandomRotate90": QuarterTurn, "Affine": Affine,
-    "RandomBrightnessContrast": Light, "RandomGamma": Gamma, "ColorJitter": Colour,
+_STEPS: dict[str, type[_Step]] = {
+    "HorizontalFlip": _Flip, "VerticalFlip": _UpsideDown, "RandomRotate90": _QuarterTurn, "Affine": _Affine,
+    "RandomBrightnessContrast": _Light, "RandomGamma": _Gamma, "ColorJitter": _Colour,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -27,6 +27,7 @@ from medzoo.data.seeding import Draws
 
 Pixels = NDArray[Any]  # (H, W, 3), or (H, W) of one channel; uint8, or float32 in 0..1
 Range = tuple[float, float]
+Limit = float | Range
 _MANY = 10_000
 _ORDERS = tuple(permutations(range(4)))
 _TURNS = (-1, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
@@ -46,7 +47,7 @@ class OpenCv:
         cv2.setNumThreads(0)
         self._policy = policy
         self._preprocess = preprocess
-        self.steps = [_STEPS[t.name].of(t.arguments) for t in transforms]
+        self.steps = [_STEPS[t.name](**t.arguments) for t in transforms]
 
     def __call__(self, image: Tensor, seed: int, size: tuple[int, ...]) -> Tensor:
         """Return (C, *size) of a (C, H, W) or (C, D, H, W) image as this seed augments it; slices alike."""
@@ -74,11 +75,6 @@ class _Step(ABC):
 
     swaps_sides = False
 
-    @classmethod
-    @abstractmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        """Return the step for albumentations' arguments."""
-
     @abstractmethod
     def draw(self, draws: Draws) -> Any:
         """Return what this image gets; None if it is left as it is."""
@@ -96,8 +92,8 @@ class _Flip(_Step):
     left_right: bool = True
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        return cls(arguments["p"])
+    def of(cls, *, p: float) -> _Flip:
+        return cls(p)
 
     def draw(self, draws: Draws) -> bool | None:
         return True if draws.random() < self.probability else None
@@ -110,8 +106,8 @@ class _UpsideDown(_Flip):
     """Mirrors about the horizontal axis."""
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        return cls(arguments["p"], left_right=False)
+    def of(cls, *, p: float) -> _Flip:
+        return cls(p, left_right=False)
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,8 @@ class _QuarterTurn(_Step):
     swaps_sides = True
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        return cls(arguments["p"])
+    def of(cls, *, p: float) -> _QuarterTurn:
+        return cls(p)
 
     def draw(self, draws: Draws) -> int | None:
         chosen, turns = draws.random() < self.probability, draws.integers(4)
@@ -143,8 +139,8 @@ class _Affine(_Step):
     border: int
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        return cls(arguments["p"], arguments["rotate"], arguments["translate_percent"], arguments["border_mode"])
+    def of(cls, *, p: float, rotate: Range, translate_percent: Range, border_mode: int) -> _Affine:
+        return cls(p, rotate, translate_percent, border_mode)
 
     def draw(self, draws: Draws) -> tuple[float, float, float] | None:
         """Return the angle in degrees, and the shifts as shares of the width and the height."""
@@ -173,8 +169,8 @@ class _Light(_Step):
     contrast: Range
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        return cls(arguments["p"], _around(0, arguments["brightness_limit"]), _around(0, arguments["contrast_limit"]))
+    def of(cls, *, p: float, brightness_limit: Limit, contrast_limit: Limit) -> _Light:
+        return cls(p, _around(0, brightness_limit), _around(0, contrast_limit))
 
     def draw(self, draws: Draws) -> tuple[float, float] | None:
         """Return the factor and the share."""
@@ -194,8 +190,8 @@ class _Gamma(_Step):
     percent: Range
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        return cls(arguments["p"], arguments["gamma_limit"])
+    def of(cls, *, p: float, gamma_limit: Range) -> _Gamma:
+        return cls(p, gamma_limit)
 
     def draw(self, draws: Draws) -> float | None:
         chosen, power = draws.random() < self.probability, draws.uniform(*self.percent) / 100
@@ -218,9 +214,8 @@ class _Colour(_Step):
     hue: Range
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Step:
-        brightness, contrast, saturation = (_around(1, arguments[name]) for name in ("brightness", "contrast", "saturation"))
-        return cls(arguments["p"], brightness, contrast, saturation, _around(0, arguments["hue"]))
+    def of(cls, *, p: float, brightness: Limit, contrast: Limit, saturation: Limit, hue: Limit) -> _Colour:
+        return cls(p, _around(1, brightness), _around(1, contrast), _around(1, saturation), _around(0, hue))
 
     def draw(self, draws: Draws) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
         """Return the order, and the four amounts: three factors, and the hue's change as a share of the circle."""
@@ -276,13 +271,14 @@ def _changed(pixels: Pixels, todo: Sequence[tuple[_Step, Any]]) -> Tensor:
     return torch.from_numpy(planes)
 
 
-def _around(middle: float, limit: float | Sequence[float]) -> Range:
+def _around(middle: float, limit: Limit) -> Range:
     """Return a range, which albumentations takes as one distance from the middle too."""
     return (middle - limit, middle + limit) if isinstance(limit, int | float) else (limit[0], limit[1])
 
 
 _CHANGES = (lambda pixels, factor: _linear(pixels, factor, 0.0), _contrast, _saturation, _hue)
-_STEPS: dict[str, type[_Step]] = {
-    "HorizontalFlip": _Flip, "VerticalFlip": _UpsideDown, "RandomRotate90": _QuarterTurn, "Affine": _Affine,
-    "RandomBrightnessContrast": _Light, "RandomGamma": _Gamma, "ColorJitter": _Colour,
+# Each takes its own arguments, all of them: what a policy asks for is done or is an error.
+_STEPS: dict[str, Callable[..., _Step]] = {
+    "HorizontalFlip": _Flip.of, "VerticalFlip": _UpsideDown.of, "RandomRotate90": _QuarterTurn.of, "Affine": _Affine.of,
+    "RandomBrightnessContrast": _Light.of, "RandomGamma": _Gamma.of, "ColorJitter": _Colour.of,
 }  # fmt: skip

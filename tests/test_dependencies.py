@@ -22,6 +22,7 @@ MENDED = {
     "requests": ("2.32.4", "CVE-2024-47081: credentials of .netrc sent elsewhere"),
     "pillow": ("10.3", "CVE-2024-28219: an overflow in ImageCms"),
     "pyarrow": ("17", "CVE-2023-47248 (14.0.1): code in IPC and Parquet files"),
+    "opencv-python-headless": ("4.12", "CVE-2025-53644: JPEG files written over memory that is not theirs"),
     "torch": ("2.6", "CVE-2025-32434: code in files read with weights_only"),
 }
 """Distribution → first version without what was known of it, and what that was."""

@@ -1,19 +1,16 @@
-"""Augmentation: applies a policy; the one module that imports albumentations.
+"""Augmentation: what a user asks for, and its application to an image.
 
-The crop box is resized in plane by `medzoo.data.samples.preprocess.fit`, which antialiases; the transforms follow at the new
-size. An augmented image is a function of the image and of one seed; nothing is kept between images, so neither the worker that
-makes it nor the order can be seen in it.
+The crop box is resized in plane, with antialiasing; the transforms follow at the new size. medzoo's own policies run on OpenCV
+(`medzoo.data.samples.by_opencv`), the transforms of a user's own list in the library whose names they are. An augmented image is
+a function of the image and of one seed; nothing is kept between images, so neither the worker that makes it nor the order can be
+seen in it.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-import os
-import random
-import warnings
-from collections.abc import Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,21 +18,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError, MissingDependencyError, UnknownNameError
+from medzoo.data.samples import by_albumentations, by_torchvision
+from medzoo.data.samples.by_opencv import OpenCv
+from medzoo.data.samples.crop import crop_box
 from medzoo.data.samples.policies import POLICIES, Policy, Transform
 from medzoo.data.samples.preprocess import Preprocess, fit
 
 CROP = "RandomResizedCrop"
+AUGMENTERS = ("opencv", "albumentations")
+"""What runs medzoo's own policies: OpenCV, or albumentations, which ran them at first."""
+_LIBRARIES = {"albumentations": by_albumentations, "torchvision": by_torchvision}
+_APPLIES: dict[str, Callable[[Sequence[Transform], NDArray[Any]], Callable[..., NDArray[Any]]]] = {
+    "albumentations": by_albumentations.Albumentations, "torchvision": by_torchvision.Torchvision,
+}  # fmt: skip
 # What asks for three channels, or says nothing about one.
 _COLOUR_ONLY = frozenset(
     ("ChannelDropout", "ChannelShuffle", "ChromaticAberration", "FancyPCA", "HEStain", "HueSaturationValue", "ISONoise",
      "PlanckianJitter", "RGBShift", "ToGray", "ToRGB", "ToSepia")
-)  # fmt: skip
-_SWAPS_SIDES = frozenset(("D4", "RandomRotate90", "SquareSymmetry", "Transpose"))
-# What YAML cannot name, and what would normalise before medzoo does.
-_NOT_OFFERED = frozenset(
-    ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Lambda", "ToTensorV2",
-     "Normalize", "ToFloat", "FromFloat")
 )  # fmt: skip
 
 
@@ -43,20 +43,22 @@ def augment_policy(choice: str | Sequence[Mapping[str, Any]], modality: str) -> 
     """Return the policy a user asks for.
 
     Args:
-        choice: `auto` (the modality's), a name of `POLICIES`, or a list of `{name: ..., argument: value, ...}` with
-            albumentations' class names and arguments. `RandomResizedCrop` in such a list (`scale`, `ratio`) is medzoo's
-            own crop box, wherever it stands: it takes no size, is resized with antialiasing and keeps its `ratio`
+        choice: `auto` (the modality's), a name of `POLICIES`, or a list of `{name: ..., argument: value, ...}` with class
+            names and arguments of albumentations or torchvision.transforms.v2; where both have a name, it is
+            albumentations' unless written `torchvision.<name>`. `RandomResizedCrop` in such a list (`scale`, `ratio`) is
+            medzoo's own crop box, wherever it stands: it takes no size, is resized with antialiasing and keeps its `ratio`
             relative to the image's. Without it nothing is cropped.
         modality: The dataset's, for `auto`.
 
     Raises:
         UnknownNameError: On an unknown policy, modality, transform or argument; the message offers the nearest.
-        ConfigError: On a list that is not of that form, or an argument's value that albumentations refuses.
+        ConfigError: On a list that is not of that form, or an argument's value that its library refuses.
+        MissingDependencyError: If a name is albumentations', which is not installed.
     """
     if isinstance(choice, str):
         if choice == "auto":
             if modality not in POLICIES:
-                raise UnknownNameError("modality", modality, POLICIES, where=" (set data.augment to a policy by name)")
+                raise UnknownNameError("modality", modality, POLICIES, where=" (set trainer.augment to a policy by name)")
             return POLICIES[modality]
         if choice not in POLICIES:
             raise UnknownNameError("augmentation policy", choice, ["auto", *POLICIES])
@@ -72,8 +74,10 @@ def augment_policy(choice: str | Sequence[Mapping[str, Any]], modality: str) -> 
         if entry["name"] == CROP:
             box = _crop_arguments(arguments)
             continue
-        _build(Transform(entry["name"], arguments))
-        transforms.append(Transform(entry["name"], arguments))
+        library, name = _library_of(entry["name"])
+        transform = Transform(name, arguments, library)
+        _LIBRARIES[library].build(transform)
+        transforms.append(transform)
     return Policy("Chosen by the user.", transforms=tuple(transforms), **box)
 
 
@@ -82,21 +86,31 @@ class Augment:
 
     Args:
         policy: What may happen.
-        preprocess: The model's; its `fit` resizes the crop, its channels decide whether colour can change.
+        preprocess: The model's; its size and mode, its channels decide whether colour can change.
+        augmenter: What runs medzoo's own policies, of `AUGMENTERS`; a list's transforms run in their library.
 
     Raises:
+        UnknownNameError: If there is no such augmenter.
         ConfigError: If a transform cannot run on such images, or changes their size or type; each is tried once.
+        MissingDependencyError: If albumentations is needed and not installed.
     """
 
-    def __init__(self, policy: Policy, preprocess: Preprocess) -> None:
+    def __init__(self, policy: Policy, preprocess: Preprocess, augmenter: str = "opencv") -> None:
+        if augmenter not in AUGMENTERS:
+            raise UnknownNameError("trainer.augmenter", augmenter, AUGMENTERS)
         self.policy = policy
         self.preprocess = preprocess
-        self._transforms = list(policy.transforms)
+        transforms = list(policy.transforms)
         if preprocess.channels == 1:
-            self._transforms = [_without_colour(t) for t in policy.transforms if t.name not in _COLOUR_ONLY]
-        self._composed: dict[bool, Any] = {}
-        if self._transforms:
-            self._try_all()
+            transforms = [_without_colour(t) for t in transforms if t.name not in _COLOUR_ONLY]
+        self._own: OpenCv | None = None
+        self._stages: list[Callable[..., NDArray[Any]]] = []
+        if augmenter == "opencv" and not any(t.library for t in transforms):
+            self._own = OpenCv(policy, transforms, preprocess)
+            return
+        example = _ramp(preprocess)
+        for library, group in groupby(transforms, lambda t: t.library or "albumentations"):
+            self._stages.append(_APPLIES[library](list(group), example))
 
     def __call__(self, image: Tensor, seed: int, size: tuple[int, ...] | None = None) -> Tensor:
         """Return the image as this seed augments it.
@@ -113,131 +127,58 @@ class Augment:
             ConfigError: If a transform fails on this image or changes its size or type.
         """
         size = self.preprocess.size if size is None else tuple(size)
+        if self._own is not None:
+            return self._own(image, seed, size)
         rng = np.random.default_rng(seed)
         if self.policy.crops:
             top, left, height, width = crop_box(rng, image.shape[-2], image.shape[-1], self.policy.scale, self.policy.ratio)
             image = image[..., top : top + height, left : left + width]
         image = fit(image[None], self.preprocess, size)[0]
-        if not self._transforms:
+        if not self._stages:
             return image
-        compose = self._compose(square=size[-2] == size[-1])
-        # Not set_random_seed: it gives every transform a stream of its own from the same seed, so that all of them draw
-        # the same numbers (an image mirrored left to right would always be mirrored top to bottom too).
-        compose.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
         pixels = np.ascontiguousarray(image.movedim(0, -1).numpy())
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(_run(compose, pixels), -1, 0)))
-
-    def _compose(self, square: bool) -> Any:
-        if square not in self._composed:
-            kept = [t for t in self._transforms if square or t.name not in _SWAPS_SIDES]
-            self._composed[square] = _albumentations().Compose([_build(t) for t in kept], is_check_shapes=False)
-        return self._composed[square]
-
-    def _try_all(self) -> None:
-        """Run each transform on a gradient, so that a wrong one stops the run at its start and by its name."""
-        shape = (*self.preprocess.size, self.preprocess.channels)
-        ramp = np.linspace(0, 1, math.prod(shape)).reshape(shape).astype(np.float32)
-        pixels = (ramp * 255).astype(np.uint8) if self.preprocess.dtype == "uint8" else ramp
-        for transform in self._transforms:
-            if shape[-3] == shape[-2] or transform.name not in _SWAPS_SIDES:
-                certain = _build(Transform(transform.name, {**transform.arguments, "p": 1.0}))
-                _run(_albumentations().Compose([certain], seed=0, is_check_shapes=False), pixels)
+        for stage in self._stages:
+            pixels = stage(pixels, rng)
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))
 
 
-def crop_box(
-    rng: np.random.Generator, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
-) -> tuple[int, int, int, int]:
-    """Draw a crop box: its share of the area uniform in `scale`, its change of proportions log-uniform in `ratio`.
-
-    As Inception's box (Szegedy et al. 2015), but with proportions relative to the image's own, because evaluation shows
-    the model the whole image stretched to its size, whatever its proportions; and with no rejected draws.
-
-    Args:
-        rng: Four numbers are drawn from it.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        scale: Smallest and largest share of the area.
-        ratio: Smallest and largest factor on width:height.
-
-    Returns:
-        top, left, height, width in pixels; within the image.
-    """
-    area = rng.uniform(*scale)
-    stretch = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
-    box_height = min(height, max(1, round(height * math.sqrt(area / stretch))))
-    box_width = min(width, max(1, round(width * math.sqrt(area * stretch))))
-    top = int(rng.integers(height - box_height + 1))
-    left = int(rng.integers(width - box_width + 1))
-    return top, left, box_height, box_width
+def _library_of(name: str) -> tuple[str, str]:
+    """Return the library and the class that a name of a list means."""
+    library, dot, bare = name.partition(".")
+    if dot and library in _LIBRARIES:
+        return library, bare
+    installed = by_albumentations.is_installed()
+    if installed and name in by_albumentations.offered():
+        return "albumentations", name
+    if name not in by_torchvision.SHARED and name in by_torchvision.offered():
+        return "torchvision", name
+    if installed:
+        known = {*by_albumentations.offered(), *by_torchvision.offered()}
+        raise UnknownNameError("augmentation transform", name, known)
+    also = f", or write torchvision.{name}" if name in by_torchvision.SHARED else ""
+    raise MissingDependencyError(
+        f"augmentation {name} is none of torchvision's own; for albumentations' pip install 'medzoo[augment]'{also}"
+    )
 
 
-def _albumentations() -> ModuleType:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # without it, importing asks the network for a newer version
-    import albumentations
-    import cv2
-
-    # cv2's threads do not outlive the fork that makes a worker, and would only compete with the other workers.
-    cv2.setNumThreads(0)
-    module: ModuleType = albumentations
-    return module
-
-
-def _run(compose: Any, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Transform (H, W, C) or, each slice alike, (D, H, W, C)."""
-    # Not `volume`, which 2.0.8's RandomBrightnessContrast and others fail on; one draw serves all slices in both.
-    key = "images" if pixels.ndim == 4 else "image"
-    names = ", ".join(type(t).__name__ for t in compose.transforms)
-    try:
-        changed: NDArray[Any] = compose(**{key: pixels})[key]
-    except Exception as error:  # albumentations raises whatever cv2, numpy or its own checks raise
-        raise ConfigError(f"augmentation ({names}) failed on shape {list(pixels.shape)}: {error}") from error
-    if changed.shape != pixels.shape or changed.dtype != pixels.dtype:
-        raise ConfigError(
-            f"augmentation ({names}) turned {pixels.dtype} {list(pixels.shape)} into {changed.dtype} "
-            f"{list(changed.shape)}; leave out what changes size or type, for medzoo resizes and normalises itself"
-        )
-    return changed.clip(0, 1) if changed.dtype == np.float32 else changed
+def _ramp(preprocess: Preprocess) -> NDArray[Any]:
+    """Return a gradient to try transforms on, so that a wrong one stops the run at its start and by its name."""
+    shape = (*preprocess.size, preprocess.channels)
+    ramp = np.linspace(0, 1, math.prod(shape)).reshape(shape).astype(np.float32)
+    return (ramp * 255).astype(np.uint8) if preprocess.dtype == "uint8" else ramp
 
 
 def _without_colour(transform: Transform) -> Transform:
     """Return what stands for a transform where there is no colour: its light part, or itself."""
-    if transform.name != "ColorJitter":
+    if transform.name != "ColorJitter" or transform.library == "torchvision":
         return transform
     limits = {f"{k}_limit": _as_limit(transform.arguments.get(k, 0.2)) for k in ("brightness", "contrast")}
-    return Transform("RandomBrightnessContrast", {**limits, "p": transform.arguments.get("p", 0.5)})
+    return Transform("RandomBrightnessContrast", {**limits, "p": transform.arguments.get("p", 0.5)}, transform.library)
 
 
 def _as_limit(factor: float | Sequence[float]) -> float | tuple[float, float]:
     """Turn ColorJitter's factors (0.8, 1.2) into RandomBrightnessContrast's changes (-0.2, 0.2)."""
     return float(factor) if isinstance(factor, int | float) else (factor[0] - 1, factor[1] - 1)
-
-
-def _build(transform: Transform) -> Any:
-    """Make the albumentations object; unknown arguments, of which it only warns, are errors."""
-    library = _albumentations()
-    classes = {name: kind for name, kind in vars(library).items() if inspect.isclass(kind) and name not in _NOT_OFFERED}
-    offered = [n for n, k in classes.items() if issubclass(k, library.BasicTransform) and not issubclass(k, library.Transform3D)]
-    if transform.name not in offered:
-        raise UnknownNameError("augmentation transform", transform.name, offered)
-    kind = classes[transform.name]
-    accepted = [p for p in inspect.signature(kind).parameters if p not in ("self", "strict")]
-    for argument in transform.arguments:
-        if argument not in accepted:
-            raise UnknownNameError("argument", argument, accepted, where=f" of augmentation {transform.name}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            return kind(**transform.arguments)
-    except (ValueError, TypeError, UserWarning) as error:
-        raise ConfigError(f"augmentation {transform.name}: {_first_complaint(error)}") from error
-
-
-def _first_complaint(error: Exception) -> str:
-    """Return the argument and the complaint from pydantic's many-lined report."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if len(lines) >= 3 and "validation error" in lines[0]:
-        return f"{lines[1].split('.')[0]}: {lines[2].split(' [type=')[0]}"
-    return lines[0] if lines else type(error).__name__
 
 
 def _crop_arguments(arguments: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -252,7 +193,7 @@ def _crop_arguments(arguments: Mapping[str, Any]) -> dict[str, tuple[float, floa
 
 
 def _plain(value: Any) -> Any:
-    """Turn YAML's containers into those albumentations checks for."""
+    """Turn YAML's containers into those the libraries check for."""
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

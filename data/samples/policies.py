@@ -1,7 +1,7 @@
 """What may happen to a training image, by modality.
 
-A policy is a random crop box, then albumentations' transforms at the resulting size (`medzoo.data.samples.augment` applies it).
-What a policy leaves out matters as much as what it does: every one says why in `reason`.
+A policy is a random crop box, then transforms at the resulting size, in albumentations' words; `medzoo.data.samples.augment`
+applies it. What a policy leaves out matters as much as what it does: every one says why in `reason`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ _BLACK, _MIRROR = 0, 4  # cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101
 
 @dataclass(frozen=True)
 class Transform:
-    """One albumentations transform: its class name there and its arguments."""
+    """One transform.
+
+    Attributes:
+        name: Its class name in its library.
+        arguments: Its arguments there.
+        library: Which one runs it, `albumentations` or `torchvision`. None, of medzoo's own policies: named as in
+            albumentations, and run by what `trainer.augmenter` says.
+    """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    library: str | None = None
 
 
 @dataclass(frozen=True)

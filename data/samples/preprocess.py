@@ -132,7 +132,7 @@ def fit(images: Tensor, preprocess: Preprocess, size: tuple[int, ...] | None = N
                          f"width), got shape {list(images.shape)}")  # fmt: skip
     if images.dtype not in (torch.uint8, torch.float32):
         raise ImageError(f"images must be uint8 or float32, got {images.dtype}")
-    images = _to_aspect(images, size[-2], size[-1], preprocess)
+    images = to_aspect(images, size[-2], size[-1], preprocess)
     whole = images.dtype == torch.uint8
     values = images.float()
     if len(size) == 2:
@@ -185,7 +185,7 @@ def _nearest(source: int, target: int, device: torch.device) -> Tensor:
     return (2 * torch.arange(target, device=device) + 1) * source // (2 * target)
 
 
-def _to_aspect(images: Tensor, height: int, width: int, preprocess: Preprocess) -> Tensor:
+def to_aspect(images: Tensor, height: int, width: int, preprocess: Preprocess) -> Tensor:
     """Pad or crop in plane to the aspect ratio of the target, centred; an odd pixel goes to the end."""
     if preprocess.mode == "stretch":
         return images

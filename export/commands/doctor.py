@@ -32,7 +32,7 @@ RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxrunti
 
 EXTRAS = {
     "dicom": "DICOM files", "nifti": "NIfTI volumes", "tiff": "further kinds of TIFF", "excel": "tables as .xlsx",
-    "text": "prompts without torch", "train": "training and export",
+    "augment": "augmentation in albumentations' words", "text": "prompts without torch", "train": "training and export",
 }  # fmt: skip
 """Optional extra → what it is for; what it brings is asked of the package's own metadata."""
 

@@ -41,12 +41,13 @@ def main(config: EvaluateConfig) -> None:
         if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - {*PLACES, "file"}:
             dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
         settings = run.settings()
-        augment, captions = settings["trainer"]["augment"], settings["model"].get("captions", "auto")
+        trainer, captions = settings["trainer"], settings["model"].get("captions", "auto")
         details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
         if left := training_left(run):
             details["training"] = left
         runner = Runner(make_accelerator(config.device), config.evaluation.batch_size or 64, config.workers)
-        predict_run(run, task, dataset, config.evaluation, runner, details, augment=augment, captions=captions)
+        drawn = {name: trainer[name] for name in ("augment", "augmenter")}
+        predict_run(run, task, dataset, config.evaluation, runner, details, **drawn, captions=captions)
     else:
         _refuse_predicting(config)
         _require_current(run, config.checkpoint)

@@ -161,7 +161,8 @@ def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details:
     predict_run(
         run, load_checkpoint(folder), dataset, settings.evaluation,
         Runner(make_accelerator(settings.device), settings.evaluation.batch_size or 64),
-        {**details, "weights": weights_checksum(folder)}, augment=settings.trainer.augment, captions=settings.model.captions,
+        {**details, "weights": weights_checksum(folder)}, augment=settings.trainer.augment, augmenter=settings.trainer.augmenter,
+        captions=settings.model.captions,
     )  # fmt: skip
     if PartialState().is_main_process:
         report_run(run, settings.evaluation)

@@ -112,7 +112,7 @@ def require_same_names(spec: ModelSpec, dataset: Dataset) -> None:
 
 def predict_run(
     run: RunDirectory, task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, details: Mapping[str, Any], *,
-    augment: Any = "auto", captions: str = "auto"
+    augment: Any = "auto", augmenter: str = "opencv", captions: str = "auto"
 ) -> Predictions | None:  # fmt: skip
     """Predict the splits of a run and write its predictions file; of an image–text model its embeddings, too.
 
@@ -124,6 +124,7 @@ def predict_run(
         runner: What runs the task.
         details: What the report shall say of the checkpoint.
         augment: The run's augmentation, for test-time augmentation.
+        augmenter: What ran it.
         captions: Where an image–text model's captions come from.
 
     Returns:
@@ -137,7 +138,7 @@ def predict_run(
     task.to(runner.device).eval()
     details = {**details, "data": evaluated_data(dataset, config.splits)}
     if task.embedder is None:
-        predictions = _predictions(task, dataset, config, runner, augment)
+        predictions = _predictions(task, dataset, config, runner, augment, augmenter)
         predictions = replace(predictions, details={**details, **({"tta": config.tta} if config.tta else {})})
     else:
         # The training split, too: a search for images like one looks through all of them.
@@ -157,7 +158,9 @@ def predict_run(
     return predictions
 
 
-def _predictions(task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, augment: Any) -> Predictions:
+def _predictions(
+    task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, augment: Any, augmenter: str
+) -> Predictions:
     rows: list[pd.DataFrame] = []
     parts: dict[str, list[NDArray[Any]]] = {}
     for split in config.splits:
@@ -167,7 +170,7 @@ def _predictions(task: Task, dataset: Dataset, config: EvaluationConfig, runner:
         task.prepare(samples, dataset)
         outputs, _ = runner.predict(task, samples)
         if config.tta:
-            outputs = {**outputs, **_with_copies(task, dataset, split, outputs, config, augment, runner)}
+            outputs = {**outputs, **_with_copies(task, dataset, split, outputs, config, augment, augmenter, runner)}
         rows.append(samples.rows)
         for name, values in {**outputs, "targets": samples.targets, "concepts": samples.concepts}.items():
             if values is not None:
@@ -184,15 +187,17 @@ def _predictions(task: Task, dataset: Dataset, config: EvaluationConfig, runner:
 
 
 def _with_copies(
-    task: Task, dataset: Dataset, split: str, outputs: dict[str, Any], config: EvaluationConfig, augment: Any, runner: Runner
-) -> dict[str, Any]:
+    task: Task, dataset: Dataset, split: str, outputs: dict[str, Any], config: EvaluationConfig, augment: Any, augmenter: str,
+    runner: Runner
+) -> dict[str, Any]:  # fmt: skip
     """Average probabilities over each image and `config.tta` augmented copies of it; logits are those of the mean."""
     if config.tta < 0:
         raise ConfigError(f"evaluation.tta must be at least 0, got {config.tta}")
     policy = augment_policy(augment, dataset.info.modality)
     if not policy.transforms and not policy.crops:
         raise ConfigError("evaluation.tta: the run's augmentation is none, so every copy would be the same; use tta=0")
-    copies = SampleDataset(dataset, split, task.spec.preprocess, augment=Augment(policy, task.spec.preprocess), seed=config.seed)
+    copier = Augment(policy, task.spec.preprocess, augmenter)
+    copies = SampleDataset(dataset, split, task.spec.preprocess, augment=copier, seed=config.seed)
     total = outputs["probabilities"].astype(np.float64)
     for copy in range(1, config.tta + 1):
         total += runner.predict(task, copies, epoch=copy)[0]["probabilities"]

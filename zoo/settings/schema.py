@@ -166,7 +166,9 @@ class TrainerConfig:
             torchmetrics'; with arguments {name: {argument: value}}.
         patience: Epochs without a better `monitor` before stopping; None: never stop early.
         save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
-        augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} albumentations.
+        augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} of albumentations
+            or torchvision.
+        augmenter: What runs a policy by name: opencv, or albumentations, as it was at first.
         finetune: full, partial (the head and the last `unfreeze` blocks) or linear (the head alone).
             What is frozen keeps its running statistics too.
         unfreeze: Blocks trained beside the head, counted from the end; for partial.
@@ -202,6 +204,7 @@ class TrainerConfig:
     patience: int | None = None
     save_every: int | None = None
     augment: Any = "auto"
+    augmenter: str = "opencv"
     finetune: str = "full"
     unfreeze: int = 1
     layer_decay: float | None = None

@@ -89,6 +89,8 @@ class RunDirectory:
             raise CheckpointError(f"{self.config} is damaged ({type(error).__name__}); take another copy of the run") from error
         if not isinstance(found, dict) or not isinstance(found.get("data"), dict):
             raise CheckpointError(f"{self.config} is damaged (it names no data); take another copy of the run")
+        if isinstance(found.get("trainer"), dict):
+            found["trainer"] = {"augmenter": "albumentations", **found["trainer"]}  # what ran the policies before it was named
         return found
 
 

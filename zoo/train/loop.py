@@ -70,7 +70,7 @@ class Trainer:
         if self.config.epochs < 1 or self.config.batch_size < 2 or self.config.accumulate < 1:
             raise ConfigError("trainer.epochs and accumulate must be at least 1, trainer.batch_size at least 2")
         policy = augment_policy(self.config.augment, dataset.info.modality)
-        augment = Augment(policy, task.spec.preprocess)
+        augment = Augment(policy, task.spec.preprocess, self.config.augmenter)
         self.train = SampleDataset(dataset, "train", task.spec.preprocess, augment=augment, seed=config.seed)
         self.val = SampleDataset(dataset, "val", task.spec.preprocess)
         for samples in (self.train, self.val):

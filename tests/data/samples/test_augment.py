@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.samples.augment import Augment, augment_policy, crop_box
+from medzoo.data.samples import by_albumentations, by_torchvision
+from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.samples.crop import crop_box
 from medzoo.data.samples.policies import POLICIES, Policy, Transform
 from medzoo.data.samples.preprocess import Preprocess, fit
 
@@ -202,6 +204,21 @@ def test_policies_by_name() -> None:
         ([{"name": "Normalize"}], "unknown augmentation transform 'Normalize'"),
         ([{"name": "Affine", "rotate": "much"}], "augmentation Affine: rotate: "),
         ([{"name": "HorizontalFlip", "p": 3}], "augmentation HorizontalFlip: p: "),
+        (
+            [{"name": "torchvision.HorizontalFlip"}],
+            "'HorizontalFlip' of torchvision.transforms.v2; did you mean 'RandomHorizontalFlip'",
+        ),
+        (
+            [{"name": "RandomHorizontalFlp"}],
+            "unknown augmentation transform 'RandomHorizontalFlp'; did you mean 'RandomHorizontalFlip'",
+        ),
+        (
+            [{"name": "RandomAffine", "degree": 3}],
+            "unknown argument 'degree' of augmentation torchvision.RandomAffine; did you mean",
+        ),
+        ([{"name": "RandomAffine", "degrees": "much"}], "augmentation torchvision.RandomAffine: degrees should be"),
+        ([{"name": "RandomAffine"}], "augmentation torchvision.RandomAffine: "),
+        ([{"name": "torchvision.Normalize", "mean": [0], "std": [1]}], "unknown augmentation transform 'Normalize'"),
         ([{"name": "RandomResizedCrop", "scale": [0.5, 2]}], "the crop's scale [0.5, 2.0] is not"),
         ([{"name": "RandomResizedCrop", "scale": 0.5}], "scale must be two numbers"),
         (["HorizontalFlip"], "'HorizontalFlip' is not a transform"),
@@ -222,19 +239,133 @@ def test_unknown_modality_offers_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     "transform",
-    [Transform("Resize", {"height": 5, "width": 5}), Transform("OverlayElements"), Transform("MaskDropout")],
+    [
+        Transform("Resize", {"height": 5, "width": 5}, "albumentations"),
+        Transform("OverlayElements", {}, "albumentations"),
+        Transform("MaskDropout", {}, "albumentations"),
+        Transform("RandomCrop", {"size": 5}, "torchvision"),
+        Transform("RandomRotation", {"degrees": [90, 90], "expand": True}, "torchvision"),
+    ],
     ids=lambda t: t.name,
 )
 def test_transforms_that_cannot_work_fail_at_the_start(transform: Transform) -> None:
     with pytest.raises(ConfigError, match=rf"augmentation \({transform.name}\)") as caught:
-        Augment(Policy("A test.", transforms=(transform,)), Preprocess((16, 16)))
+        Augment(Policy("A test.", transforms=(transform,)), Preprocess((16, 20)))
     assert "\n" not in str(caught.value)
 
 
-def test_library_is_imported_when_needed_only() -> None:
+def test_libraries_are_imported_when_needed_only() -> None:
     program = (
         "import sys, medzoo.data.samples.sample_dataset, medzoo.data.samples.augment as a, medzoo.data.samples.preprocess as p;"
-        "a.Augment(a.POLICIES['none'], p.Preprocess((8, 8)));"
-        "sys.exit('albumentations' in sys.modules)"
+        "[a.Augment(policy, p.Preprocess((8, 8))) for policy in a.POLICIES.values()];"
+        "sys.exit(bool({'albumentations', 'torchvision'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "albumentations": raise ModuleNotFoundError("No module named 'albumentations'", name=name)
+sys.meta_path.insert(0, Absent())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "albumentations" else found(name, package)
+from medzoo.data.errors import MissingDependencyError
+from medzoo.data.samples.augment import POLICIES, Augment, augment_policy
+from medzoo.data.samples.preprocess import Preprocess
+for policy in POLICIES.values():
+    Augment(policy, Preprocess((16, 16)))
+augment_policy([{"name": "RandomHorizontalFlip"}, {"name": "torchvision.ColorJitter", "hue": 0.1}], "skin")
+for choice in ("HorizontalFlip", "ColorJitter", "albumentations.Affine"):
+    try:
+        augment_policy([{"name": choice}], "skin")
+    except MissingDependencyError as error:
+        print(error)
+try:
+    Augment(POLICIES["skin"], Preprocess((16, 16)), "albumentations")
+except MissingDependencyError as error:
+    print(error)
+"""
+
+
+def test_without_albumentations_what_needs_it_names_the_extra_and_all_else_runs() -> None:
+    lines = subprocess.run([sys.executable, "-c", WITHOUT], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert len(lines) == 4
+    assert all("pip install 'medzoo[augment]'" in line for line in lines)
+    assert "HorizontalFlip is none of torchvision's" in lines[0]
+    assert "or write torchvision.ColorJitter" in lines[1]
+
+
+def test_names_of_both_libraries_are_those_that_must_be_told_apart() -> None:
+    assert set(by_albumentations.offered()) & set(by_torchvision.offered()) == by_torchvision.SHARED
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "library"),
+    [
+        ("HorizontalFlip", {"p": 1.0}, "albumentations"),
+        ("RandomHorizontalFlip", {"p": 1.0}, "torchvision"),
+        ("torchvision.RandomHorizontalFlip", {"p": 1.0}, "torchvision"),
+        ("albumentations.HorizontalFlip", {"p": 1.0}, "albumentations"),
+    ],
+)
+@pytest.mark.parametrize("preprocess", [Preprocess((8, 12)), Preprocess((3, 8, 12), dtype="float32", **GRAY)], ids=str)
+def test_a_list_speaks_the_words_of_either_library(
+    name: str, arguments: dict[str, float], library: str, preprocess: Preprocess
+) -> None:
+    policy = augment_policy([{"name": name, **arguments}], "skin")
+    assert [(t.name, t.library) for t in policy.transforms] == [(name.rpartition(".")[2], library)]
+    image = corner_image(preprocess, preprocess.size)
+    assert torch.equal(Augment(policy, preprocess)(image, 0), image.flip(-1))
+
+
+def test_a_name_of_both_libraries_is_albumentations() -> None:
+    names = [
+        augment_policy([{"name": n, "brightness": 0.2}], "skin").transforms[0] for n in ("ColorJitter", "torchvision.ColorJitter")
+    ]
+    assert [(t.name, t.library) for t in names] == [("ColorJitter", "albumentations"), ("ColorJitter", "torchvision")]
+
+
+def test_both_libraries_in_one_list_draw_from_the_seed_alone() -> None:
+    choice = [
+        {"name": "RandomResizedCrop", "scale": [0.5, 1.0]},
+        {"name": "HorizontalFlip"},
+        {"name": "RandomRotation", "degrees": 40, "interpolation": "bilinear"},
+        {"name": "RandomErasing", "p": 0.5},
+        {"name": "RandomBrightnessContrast"},
+    ]
+    preprocess = Preprocess((24, 24))
+    image = corner_image(preprocess)
+    one, other = (Augment(augment_policy(choice, "skin"), preprocess) for _ in range(2))
+    before = torch.get_rng_state()
+    forward = [one(image, seed) for seed in range(8)]
+    torch.manual_seed(5)  # the global state is what must not matter, and must stay as it is
+    state = torch.get_rng_state()
+    backward = [other(image, seed) for seed in reversed(range(8))]
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.set_rng_state(before)
+    assert all(torch.equal(a, b) for a, b in zip(forward, reversed(backward), strict=True))
+    assert len({image.numpy().tobytes() for image in forward}) == 8
+
+
+def test_torchvision_draws_for_all_slices_alike() -> None:
+    policy = augment_policy([{"name": "RandomAffine", "degrees": 30, "translate": [0.2, 0.2]}], "ct")
+    preprocess = Preprocess((5, 16, 16), **GRAY)
+    slice_ = torch.randint(0, 256, (1, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    changed = Augment(policy, preprocess)(slice_.expand(1, 5, 16, 16), 1)
+    assert torch.equal(changed, changed[:, :1].expand_as(changed))
+    assert not torch.equal(changed[:, 0], slice_[:, 0])
+
+
+def test_the_augmenter_is_one_of_two_and_both_draw_their_own() -> None:
+    preprocess = Preprocess((16, 16))
+    with pytest.raises(UnknownNameError, match=r"unknown trainer.augmenter 'opencvv'.*did you mean 'opencv'"):
+        Augment(POLICIES["skin"], preprocess, "opencvv")
+    image = corner_image(preprocess)
+    ours, theirs = (Augment(POLICIES["skin"], preprocess, name)(image, 3) for name in ("opencv", "albumentations"))
+    assert not torch.equal(ours, theirs)
+    flips = augment_policy([{"name": "HorizontalFlip"}, {"name": "Affine", "rotate": [-30, 30]}], "skin")
+    listed = [Augment(flips, preprocess, name)(image, 3) for name in ("opencv", "albumentations")]
+    assert torch.equal(*listed)  # a list runs in its library, whatever runs the policies

@@ -8,10 +8,7 @@ on after a broken line, which the sets of several gigabytes need: `_Resumable` k
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,8 @@ from typing import Any
 from medzoo.data.errors import DatasetError, MissingDependencyError
 from medzoo.data.info import RemoteFile
 
+LOCK = ".medzoo-download.lock"
+"""Lets one process at a time write into a folder; no one's data, as its dot says."""
 _CHUNK = 1 << 16  # the most that a broken line loses
 _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 _TRIES = 4
@@ -70,6 +69,7 @@ def fetch_file(file: RemoteFile, root: Path) -> Path:
     if path.exists():
         return path
     try:
+        import filelock
         import pooch
         import requests
     except ImportError as error:
@@ -78,7 +78,7 @@ def fetch_file(file: RemoteFile, root: Path) -> Path:
     downloader = _Resumable(root / f"{file.name}.{file.checksum.split(':')[1][:8]}.part")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root):
+        with filelock.FileLock(root / LOCK):  # it dies with its process
             # Another process (a second rank) may have fetched it while this one waited for the lock.
             if not path.exists():
                 pooch.retrieve(file.url, known_hash=file.checksum, fname=file.name, path=root, downloader=downloader)
@@ -135,19 +135,3 @@ class _Resumable:
                     out.write(chunk)
         if total is not None and self.part.stat().st_size < total:
             raise requests.exceptions.ChunkedEncodingError(f"{self.part.stat().st_size} of {total} bytes came")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time write into a folder; a lock dies with its process. Without POSIX locks all pass."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
+from importlib.resources import files
 from io import BytesIO
 from typing import Any
 
@@ -21,30 +21,21 @@ from medzoo.data.seeding import stable_hash
 EACH = 8
 """Sample images a split."""
 SIDE = 160
-STYLE = (
-    "body{font:14px/1.45 system-ui,sans-serif;margin:2rem;max-width:72rem}pre{background:#f5f5f5;padding:1rem;overflow:auto}"
-    "figure{display:inline-block;margin:.4rem;width:10.5rem;vertical-align:top}figcaption{font-size:12px;overflow-wrap:anywhere}"
-    ".bad{color:#a00}"
-)
+TEMPLATE = "page.html"
 
 
 def page(dataset: Dataset, report: Mapping[str, Any]) -> str:
     """Return the audit of a dataset as HTML: problems first, then every table, then a few images of each split."""
-    warned = [f"<p class=bad>{escape(warning)}</p>" for warning in report.get("warnings", ())]
-    verdict = warned + [f"<p class=bad>{escape(problem)}</p>" for problem in report["problems"]] or ["<p>No problem found.</p>"]
-    parts = [
-        f"<!doctype html><meta charset=utf-8><title>{escape(str(report['dataset']))}</title><style>{STYLE}</style>",
-        f"<h1>{escape(str(report['title']))}</h1>",
-        *verdict,
-        f"<pre>{escape(chr(10).join(as_lines(report)))}</pre>",
-    ]
-    for split in SPLITS:
-        if figures := _figures(dataset, split):
-            parts.append(f"<h2>{split}</h2>{''.join(figures)}")
-    return "\n".join(parts) + "\n"
+    import jinja2
+
+    text = files("medzoo.data.audit").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined).from_string(text)
+    figures = {split: _figures(dataset, split) for split in SPLITS}
+    return template.render(report=report, lines="\n".join(as_lines(report)), figures=figures, side=SIDE) + "\n"
 
 
-def _figures(dataset: Dataset, split: str) -> Sequence[str]:
+def _figures(dataset: Dataset, split: str) -> list[dict[str, str]]:
+    """Return `name`, `label` and either `image` (PNG, base64) or `error` of a few samples, chosen by a hash of their names."""
     rows = dataset.rows(split)
     order = sorted(range(len(rows)), key=lambda i: stable_hash(str(rows["sample_id"].iloc[i])))[:EACH]
     targets = None if dataset.labels is None else target_matrix(rows, dataset.labels)
@@ -52,13 +43,12 @@ def _figures(dataset: Dataset, split: str) -> Sequence[str]:
     for place in order:
         images = dataset.reader.images(*(rows[column].iloc[place] for column in dataset.reader.columns))
         said = "" if targets is None or dataset.labels is None else _label(dataset.labels, targets[place])
+        figure = {"name": str(rows["sample_id"].iloc[place]), "label": said}
         try:
-            thumbnail = _thumbnail(dataset.reader.read(*next(iter(images.values()))))
-            shown = f"<img width={SIDE} src='data:image/png;base64,{thumbnail}'>"
+            figure["image"] = _thumbnail(dataset.reader.read(*next(iter(images.values()))))
         except (MedzooError, OSError) as error:
-            shown = f"<p class=bad>{escape(str(error))}</p>"
-        name = escape(str(rows["sample_id"].iloc[place]))
-        figures.append(f"<figure>{shown}<figcaption>{name}<br>{escape(said)}</figcaption></figure>")
+            figure["error"] = str(error)
+        figures.append(figure)
     return figures
 
 

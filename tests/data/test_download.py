@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from medzoo.data.download import fetch_file, file_checksum, verify_file
+from medzoo.data.download import LOCK, fetch_file, file_checksum, verify_file
 from medzoo.data.errors import DatasetError
 from medzoo.data.info import RemoteFile
 
@@ -76,7 +76,7 @@ def test_a_file_is_fetched_once_into_a_new_folder(server, tmp_path):
     path = fetch_file(server.file(), folder)
     assert path == folder / "toy.npz"
     assert path.read_bytes() == CONTENT
-    assert list(folder.iterdir()) == [path]  # nothing else is left
+    assert [p for p in folder.iterdir() if p.name != LOCK] == [path]  # nothing else is left but the lock
     fetch_file(server.file(), folder)
     assert server.asked == [None]
 
@@ -123,7 +123,7 @@ def test_a_wrong_checksum_leaves_nothing_behind(server, tmp_path, part):
         _part(tmp_path, file).write_bytes(part)
     with pytest.raises(DatasetError, match="does not have the published checksum"):
         fetch_file(file, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [p for p in tmp_path.iterdir() if p.name != LOCK] == []
 
 
 def test_a_server_that_refuses_is_quoted(server, tmp_path):

@@ -101,4 +101,4 @@ def probabilities(logits: Tensor, labels: LabelSpace) -> Tensor:
         return logits.softmax(dim=1)
     if labels.kind == "multilabel":
         return logits.sigmoid()
-    return logits
+    return logits.clone()  # a tensor of its own: torch 2.9's exporter gives one tensor one name

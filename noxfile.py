@@ -4,8 +4,8 @@
     nox -s "suite-3.12(newest)"
     nox -s "suite-3.11(oldest)" -- tests/export     # some of it
 
-Each session installs into an environment of its own and appends a line to build/matrix.md: Python, torch, the count of tests. uv resolves
-(`--resolution lowest-direct` takes the lower bound of each dependency named here), pip does not.
+Each session installs into an environment of its own and appends a line to build/matrix.md: Python, versions, the count of tests.
+uv resolves: its `--resolution lowest-direct` takes the lower bound of each dependency, which pip cannot.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ usage: medzoo VERB [KEY=VALUE ...]
   bench    run=RUN                 time torch and ONNX Runtime side by side
   doctor                           what is installed, which accelerators truly work
   show     train|evaluate|...      the settings of a verb, composed
+  completion bash|zsh|fish         what a shell completes; see docs/training.md
 
   VERB --help                      the settings of a verb and what each means
   --config-dir FOLDER              your own YAML, beside medzoo's
@@ -254,4 +255,5 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.commands.bench"),
     "doctor": _own("medzoo.export.commands.doctor"),
     "show": _show,
+    "completion": _own("medzoo.commands.completion"),
 }

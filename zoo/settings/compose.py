@@ -61,7 +61,7 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
         except ConfigCompositionException as error:
             check_own_files(config_dir)
             base = _base(name, [*extra, *(o for o in overrides if o.split("=")[0].lstrip("+") in GROUPS)], extra)
-            keys = _keys(base)
+            keys = setting_names(base)
             key = re.search(r"Could not override '([^']+)'", str(error))
             group = re.search(r"Could not find '?([\w/.-]+)'?|No match in the defaults list", str(error))
             if key or group:
@@ -146,11 +146,11 @@ def _with_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         if key.startswith(NAMED_VALUES):
             place, _, name = key.partition(".")
             if place not in config:
-                raise UnknownNameError("setting", key, _keys(config))
+                raise UnknownNameError("setting", key, setting_names(config))
             OmegaConf.update(config, place, {**config[place], name: _number(key, value)}, force_add=True)
             continue
         if key not in config:
-            raise UnknownNameError("setting", key, _keys(config))
+            raise UnknownNameError("setting", key, setting_names(config))
         OmegaConf.update(config, key, None if value in ("", "null") else value)
     return config
 
@@ -176,20 +176,21 @@ def typed(schema: type[T], config: DictConfig) -> T:
         key = getattr(error, "full_key", None)
         reason = str(error).splitlines()[0]
         if f"Key '{str(key).rsplit('.', 1)[-1]}' not in" in reason:
-            raise UnknownNameError("setting", key, _keys(OmegaConf.structured(schema))) from error
+            raise UnknownNameError("setting", key, setting_names(OmegaConf.structured(schema))) from error
         if "is not a ListConfig" in reason:
             raise ConfigError(f"{key} is a list: {key}=[...], with commas between its entries") from error
         raise ConfigError(f"{key}: {reason}") from error
 
 
-def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+def setting_names(config: DictConfig, prefix: str = "") -> list[str]:
+    """Return the names of all settings of a composed configuration, groups among them: `trainer`, `trainer.epochs`."""
     found: list[str] = []
     for key in config:
         name = prefix + str(key)
         found.append(name)
         value = None if OmegaConf.is_missing(config, key) else config._get_node(key)
         if isinstance(value, DictConfig) and not value._is_none():
-            found += _keys(value, f"{name}.")
+            found += setting_names(value, f"{name}.")
     return found
 
 

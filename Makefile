@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-EXTRAS ?= train,gpu,dicom,nifti,tiff,excel,test,dev
+EXTRAS ?= all,gpu,test,dev
 
 .PHONY: demo test test-slow lint clean
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medzoo.data.errors import DatasetError, MissingDependencyError
+from medzoo.data.errors import DatasetError
+from medzoo.data.extras import needed_for
 from medzoo.data.info import RemoteFile
 
 _CHUNK = 1 << 16  # the most that a broken line loses
@@ -69,11 +70,9 @@ def fetch_file(file: RemoteFile, root: Path) -> Path:
     path = root / file.name
     if path.exists():
         return path
-    try:
+    with needed_for("downloads"):
         import pooch
         import requests
-    except ImportError as error:
-        raise MissingDependencyError(f"downloading needs {error.name}: pip install 'medzoo[train]'") from None
     by_hand = f"try again, or download it by hand to {path}"
     downloader = _Resumable(root / f"{file.name}.{file.checksum.split(':')[1][:8]}.part")
     try:

@@ -69,9 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"medzoo: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("medzoo") or "debug=true" in given:
+        from medzoo.data.extras import is_ours, missing
+
+        if error.name is None or is_ours(error.name) or "debug=true" in given:
             raise
-        print(f"medzoo: {error.name} is not installed; pip install 'medzoo[train,gpu]' brings all of it", file=sys.stderr)
+        print(f"medzoo: {given[0]} needs {missing(error.name)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output (head, say) has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

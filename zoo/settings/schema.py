@@ -207,7 +207,7 @@ class TrainerConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     workers: int = 0
-    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])
+    trackers: list[str] = field(default_factory=list)
     log_every: int = 20
 
 

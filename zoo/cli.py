@@ -24,6 +24,7 @@ usage: medzoo VERB [KEY=VALUE ...]
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
   bench    run=RUN                 time torch and ONNX Runtime side by side
+  demo     [FOLDER]                a shipped model on shipped images: no torch, no network
   doctor                           what is installed, which accelerators truly work
   show     train|evaluate|...      the settings of a verb, composed
 
@@ -254,6 +255,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": _composed("export", "medzoo.export.settings:ExportConfig", "medzoo.export.commands.export"),
     "predict": _own("medzoo.export.commands.predict"),
     "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.commands.bench"),
+    "demo": _own("medzoo.demo.show"),
     "doctor": _own("medzoo.export.commands.doctor"),
     "show": _show,
 }

@@ -211,6 +211,11 @@ def test_files_are_made_of_any_exported_run(
     np.testing.assert_allclose(found.max(axis=1), [answer.probability for answer in made.answers], atol=1e-5)
 
 
+OF_THE_DRAW = 0.005
+"""Seeds 0 and 1 gave AUROCs of 0.957 and 0.952 on the same images. On one machine the model is the same to the last bit; where a
+processor rounds otherwise it is as if drawn anew, and the shipped interval is of the test patients alone."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_made_again_the_model_is_as_good(tmp_path: Path) -> None:
@@ -222,4 +227,4 @@ def test_made_again_the_model_is_as_good(tmp_path: Path) -> None:
     before, again = read_shipped(), read_shipped(tmp_path / "files")
     assert [(a.file, a.sample, a.truth) for a in again.answers] == [(a.file, a.sample, a.truth) for a in before.answers]
     shipped, made = (found.metrics["splits"]["test"]["metrics"]["auroc"] for found in (before, again))
-    assert shipped["low"] <= made["value"] <= shipped["high"]
+    assert shipped["low"] - OF_THE_DRAW <= made["value"] <= shipped["high"] + OF_THE_DRAW

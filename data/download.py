@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medzoo.data.errors import DatasetError, MissingDependencyError
+from medzoo.data.errors import DatasetError
+from medzoo.data.extras import needed_for
 from medzoo.data.info import RemoteFile
 
 LOCK = ".medzoo-download.lock"
@@ -68,12 +69,10 @@ def fetch_file(file: RemoteFile, root: Path) -> Path:
     path = root / file.name
     if path.exists():
         return path
-    try:
+    with needed_for("downloads"):
         import filelock
         import pooch
         import requests
-    except ImportError as error:
-        raise MissingDependencyError(f"downloading needs {error.name}: pip install 'medzoo[train]'") from None
     by_hand = f"try again, or download it by hand to {path}"
     downloader = _Resumable(root / f"{file.name}.{file.checksum.split(':')[1][:8]}.part")
     try:

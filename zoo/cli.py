@@ -24,6 +24,7 @@ usage: medzoo VERB [KEY=VALUE ...]
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
   bench    run=RUN                 time torch and ONNX Runtime side by side
+  demo     [FOLDER]                a shipped model on shipped images: no torch, no network
   doctor                           what is installed, which accelerators truly work
   show     train|evaluate|...      the settings of a verb, composed
   completion bash|zsh|fish         what a shell completes; see docs/training.md
@@ -70,9 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"medzoo: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("medzoo") or "debug=true" in given:
+        from medzoo.data.extras import is_ours, missing
+
+        if error.name is None or is_ours(error.name) or "debug=true" in given:
             raise
-        print(f"medzoo: {error.name} is not installed; pip install 'medzoo[train,gpu]' brings all of it", file=sys.stderr)
+        print(f"medzoo: {given[0]} needs {missing(error.name)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output (head, say) has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -253,6 +256,7 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": _composed("export", "medzoo.export.settings:ExportConfig", "medzoo.export.commands.export"),
     "predict": _own("medzoo.export.commands.predict"),
     "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.commands.bench"),
+    "demo": _own("medzoo.demo.show"),
     "doctor": _own("medzoo.export.commands.doctor"),
     "show": _show,
     "completion": _own("medzoo.commands.completion"),

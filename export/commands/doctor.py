@@ -6,16 +6,15 @@ import argparse
 import contextlib
 import json
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 from medzoo.data.errors import MedzooError
+from medzoo.data.extras import brought_by
 from medzoo.export.bench.machine import installed
 from medzoo.export.runtime.cores import available_cores
 from medzoo.export.runtime.nvidia import missing_driver
@@ -32,7 +31,8 @@ RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxrunti
 
 EXTRAS = {
     "dicom": "DICOM files", "nifti": "NIfTI volumes", "tiff": "further kinds of TIFF", "excel": "tables as .xlsx",
-    "augment": "augmentation in albumentations' words", "text": "prompts without torch", "train": "training and export",
+    "text": "prompts without torch", "train": "training and export", "clip": "image–text models", "volumes": "3D networks",
+    "augment": "augmentation in albumentations' words", "trackers": "TensorBoard",
 }  # fmt: skip
 """Optional extra → what it is for; what it brings is asked of the package's own metadata."""
 
@@ -59,7 +59,7 @@ def examine() -> dict[str, Any]:
     """
     packages = {name: installed(name) for name in PACKAGES_SHOWN}
     extras = {
-        extra: {"for": purpose, "missing": [name for name in _brought_by(extra) if installed(name) is None]}
+        extra: {"for": purpose, "missing": [name for name in brought_by(extra) if installed(name) is None]}
         for extra, purpose in EXTRAS.items()
     }
     runtimes = [name for name in RUNTIMES if installed(name) is not None]
@@ -161,9 +161,3 @@ def _said(command: list[str]) -> str:
         if done.returncode == 0:
             return "; ".join(done.stdout.strip().splitlines())
     return ""
-
-
-def _brought_by(extra: str) -> list[str]:
-    """Return the distributions an extra of ours requires, from lines such as `pydicom<4,>=3.0; extra == "dicom"`."""
-    marked = [line for line in requires("medzoo") or [] if re.search(rf"""extra == ["']{extra}["']""", line)]
-    return [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in marked]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medzoo.export.graph.parity import COSINE, Parity
+from medzoo.export.graph.figures import COSINE, Parity
 from medzoo.export.precision.figures import Gate, format_gate
 
 SHOWN = 12

@@ -27,6 +27,7 @@ from medzoo.tasks.task import Deployable, Task
 
 OPSET = 20
 FORMAT = "1"
+SOURCES = "pkg.torch.onnx.stack_trace"
 PROOF = ("parity", "metric", "metric_not_checked")
 """What a report says of torch and the float32 graph alone."""
 METRIC_LOSS = 1e-3
@@ -191,12 +192,23 @@ def _traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tu
             for place, name in enumerate(shown):
                 if name:
                     given.type.tensor_type.shape.dim[place].dim_param = name
+        _forget_sources(model.graph)
         check_model(model)
     except Exception as error:  # torch.export, onnxscript and the checker each have their own families of errors
         cause = error.__cause__ or error  # torch's exporter wraps what went wrong into a page of advice
         reason = " ".join(str(cause).split())[:300]
         raise ExportError(f"cannot export {graph.spec.architecture}: {type(cause).__name__}: {reason}") from error
     return model
+
+
+def _forget_sources(graph: onnx.GraphProto) -> None:
+    """Remove the lines of source that the exporter notes of each node: they hold paths of this machine."""
+    for node in graph.node:
+        for entry in [entry for entry in node.metadata_props if entry.key == SOURCES]:
+            node.metadata_props.remove(entry)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):  # a branch or a loop's body
+                _forget_sources(attribute.g)
 
 
 def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32]) -> dict[str, Any]:

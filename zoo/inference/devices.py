@@ -9,6 +9,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType
 
 from medzoo.data.errors import ConfigError, MissingDependencyError, UnknownNameError
+from medzoo.data.extras import missing
 from medzoo.store.directory import RunDirectory
 
 MIXED_PRECISIONS = ("no", "bf16", "fp16")
@@ -37,7 +38,7 @@ def make_accelerator(
         raise UnknownNameError("tracker", unknown[0], [t.value for t in LoggerType])
     available = {t.value for t in get_available_trackers()}
     for tracker in sorted(set(trackers or []) - available - {"all"}):
-        raise MissingDependencyError(f"trainer.trackers names {tracker}, which is not installed: pip install {tracker}")
+        raise MissingDependencyError(f"trainer.trackers=[{tracker}] needs {missing(tracker)}")
     # accelerate keeps one state a process; a sweep, or evaluation in float32 after bf16 training, needs another.
     AcceleratorState._reset_state()
     return Accelerator(

@@ -214,7 +214,7 @@ class TrainerConfig:
     cutmix: float = 0.0
     metrics: bool = False
     workers: int = 0
-    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])
+    trackers: list[str] = field(default_factory=list)
     log_every: int = 20
 
 

@@ -57,6 +57,16 @@ def test_mixed_sizes_come_back_in_order(exported: Path, trained_run: Path) -> No
     np.testing.assert_allclose(medzoo.load(trained_run).predict(images)["logits"], alone, atol=1e-4)
 
 
+def test_the_file_tells_no_path_of_the_machine_that_made_it(exported: Path, trained_run: Path) -> None:
+    content = exported.read_bytes()
+    for place in (Path(medzoo.__file__).parent, Path(torch.__file__).parent, Path.cwd(), Path.home(), trained_run):
+        assert str(place).encode() not in content
+    assert b'File "' not in content
+    assert any(
+        entry.key == "pkg.torch.onnx.name_scopes" for node in onnx.load(exported).graph.node for entry in node.metadata_props
+    )
+
+
 def test_the_file_describes_itself(exported: Path, trained_run: Path) -> None:
     onnx.checker.check_model(str(exported), full_check=True)
     model = OnnxModel(exported)

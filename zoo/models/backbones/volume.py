@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.networks.nets.densenet import DenseNet
-from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError
+from medzoo.data.extras import needed_for
 from medzoo.models.backbones.contract import Parted
+
+with needed_for("3D networks"):
+    from monai.networks.nets.densenet import DenseNet
+    from monai.networks.nets.resnet import ResNet
 
 WIDTHS = [64, 128, 256, 512]
 

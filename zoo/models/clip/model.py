@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError, ConfigError, UnknownNameError
+from medzoo.data.extras import needed_for
 from medzoo.data.seeding import derived_seed
 from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.models.backbones.blueprint import Blueprint
@@ -93,7 +94,8 @@ def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | N
         if pretrained:
             raise ConfigError("clip_tiny has no published weights; leave model.pretrained out")
         return ClipSource(name, deepcopy(TINY_CONFIG), preprocess=TINY_PREPROCESS, weights=weights)
-    import open_clip
+    with needed_for("CLIP models"):
+        import open_clip
 
     config = open_clip.get_model_config(name)
     if config is None:
@@ -125,7 +127,8 @@ def build_clip(config: Mapping[str, Any], text_config: Mapping[str, Any] | None 
     Raises:
         ConfigError: If open_clip refuses the configuration, or it is of a captioning model.
     """
-    from open_clip.model import CLIP, CustomTextCLIP
+    with needed_for("CLIP models"):
+        from open_clip.model import CLIP, CustomTextCLIP
 
     settings = deepcopy(dict(config))
     if "multimodal_cfg" in settings:
@@ -138,6 +141,8 @@ def build_clip(config: Mapping[str, Any], text_config: Mapping[str, Any] | None 
         if "hf_model_name" in text:
             if text_config is None:
                 raise ConfigError(f"the configuration of the text tower {text['hf_model_name']} is missing")
+            with needed_for("Hugging Face text towers"):
+                import transformers  # noqa: F401  # open_clip's own error is one of many that it has for a configuration
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             (Path(folder) / "config.json").write_text(json.dumps(dict(text_config)), encoding="utf-8")
             text.update(hf_model_name=folder, hf_model_pretrained=False)
@@ -159,7 +164,8 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> LoadedWeights | N
     Raises:
         CheckpointError: If they do not fit the configuration, cannot be read, or cannot be downloaded.
     """
-    import open_clip
+    with needed_for("CLIP models"):
+        import open_clip
 
     if source.tag is not None:
         try:
@@ -216,19 +222,23 @@ def load_timm_tower(model: nn.Module, name: str) -> None:
 
 def find_tokenizer(source: ClipSource) -> Tokenizer:
     """Return a source's tokenizer; ConfigError if it cannot be had, or is of a kind that does not run without torch."""
-    from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
+    with needed_for("CLIP models"):
+        from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
 
     text = dict(source.config["text_cfg"])
     length, given = text.get("context_length", 77), dict(text.get("tokenizer_kwargs") or {})
     named = text.get("hf_tokenizer_name")
     try:
-        if named:
-            place = named if source.tokenizer_folder is None else source.tokenizer_folder
-            found: Any = HFTokenizer(str(place), context_length=length, tokenizer_mode=text.get("tokenizer_mode"), **given)
-        elif "siglip" in source.name.lower() and ":" not in source.name:
-            found = SigLipTokenizer("gemma" if "siglip2" in source.name.lower() else "c4-en", context_length=length)
-        else:
-            found = SimpleTokenizer(context_length=length, **given)
+        found: Any
+        with needed_for("Hugging Face tokenizers"):  # open_clip imports transformers when it makes one
+            if named:
+                place = named if source.tokenizer_folder is None else source.tokenizer_folder
+                mode = text.get("tokenizer_mode")
+                found = HFTokenizer(str(place), context_length=length, tokenizer_mode=mode, **given)
+            elif "siglip" in source.name.lower() and ":" not in source.name:
+                found = SigLipTokenizer("gemma" if "siglip2" in source.name.lower() else "c4-en", context_length=length)
+            else:
+                found = SimpleTokenizer(context_length=length, **given)
     except (OSError, ValueError) as error:
         raise ConfigError(f"the tokenizer of {source.name} cannot be had ({' '.join(str(error).split())[:200]})") from error
     return describe_tokenizer(found)
@@ -268,7 +278,8 @@ def _from_folder(folder: Path, name: str) -> ClipSource:
 
 
 def _hub_text_config(name: str) -> dict[str, Any]:
-    from transformers import AutoConfig
+    with needed_for("Hugging Face text towers"):
+        from transformers import AutoConfig
 
     try:
         described: dict[str, Any] = AutoConfig.from_pretrained(name).to_dict()

@@ -10,7 +10,8 @@ import json
 import sys
 from typing import Any
 
-from medzoo.data.errors import ConfigError, MissingDependencyError
+from medzoo.data.errors import ConfigError
+from medzoo.data.extras import needed_for
 from medzoo.data.text.tokenizer import FORMAT, Tokenizer
 
 PROBES = (
@@ -42,10 +43,8 @@ def describe_tokenizer(tokenizer: Any) -> Tokenizer:
             differ.
         MissingDependencyError: If open_clip is not installed.
     """
-    try:
+    with needed_for("CLIP models"):
         from open_clip.tokenizer import HFTokenizer, SigLipTokenizer, SimpleTokenizer
-    except ImportError as error:
-        raise MissingDependencyError(f"CLIP models need {error.name}: pip install 'medzoo[train]'") from None
     name = type(tokenizer).__name__
     if not isinstance(tokenizer, SimpleTokenizer | HFTokenizer | SigLipTokenizer):
         raise ConfigError(f"{name} is not a tokenizer of open_clip's (SimpleTokenizer, HFTokenizer or SigLipTokenizer)")

@@ -63,6 +63,7 @@ class Task(nn.Module, ABC):
         no_copies: What averaging augmented copies at test time is not for, in words; None where it can be done.
         learns_by_steps: Whether the loop trains it; else `fit` does, once.
         completes: Whether a last step follows the loop; see `complete`.
+        heeds: Settings of the trainer that a task which does not learn by steps uses, or that name no number.
         trains_nothing: What it is called where it refuses settings of a training; of one that does not learn by steps.
         chosen_by: What its one checkpoint was chosen by; of one that does not learn by steps.
     """
@@ -72,6 +73,7 @@ class Task(nn.Module, ABC):
     no_copies: str | None = None
     learns_by_steps = True
     completes = False
+    heeds: tuple[str, ...] = ("batch_size", "workers", "precision", "trackers", "log_every")
     trains_nothing = ""
     chosen_by = ""
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from medzoo.data.labels import LabelSpace
 from medzoo.losses.objective import Objective
 
-
 SOLVED = ("cross_entropy", "corn", "binary_cross_entropy", "squared_error")
 """Names of these losses."""
 

@@ -168,8 +168,8 @@ class TrainerConfig:
         augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} albumentations.
         finetune: full, partial (the head and the last `unfreeze` blocks) or linear (the head alone).
             What is frozen keeps its running statistics too.
-        probe: How a linear probe finds its head: solved (the minimum on cached features under each of nine penalties, the one
-            that `monitor` likes best) or sgd (the loop); auto: solved, unless a setting or the model asks for steps.
+        probe: How a linear probe finds its head: solved (the minimum on cached features, under the penalty that `monitor`
+            likes best) or sgd (the loop); auto: solved, unless a setting or the model asks for steps.
         unfreeze: Blocks trained beside the head, counted from the end; for partial.
         layer_decay: Factor on the learning rate for each block further from the head; None: 1.
         cache_features: Compute the features of a linear probe once, without augmentation; None:

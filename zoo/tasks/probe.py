@@ -21,6 +21,9 @@ from medzoo.tasks.classify import Classify
 from medzoo.tasks.prepare import learning_splits
 from medzoo.tasks.task import Runner, Task
 
+PATIENCE = 4
+"""Penalties in a row that bring nothing better, two decades, before the weaker ones, which take the longest, are left out."""
+
 
 class SolvedProbe(Classify):
     """A classifier whose last layer alone learns, at once; what it ends as is a plain `Classify`.
@@ -40,9 +43,9 @@ class SolvedProbe(Classify):
         self.asked = monitor
 
     def fit(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> tuple[Task, list[str]]:
-        """Compute the features of both splits, solve the head under each penalty and keep the one the monitor likes best.
+        """Compute the features of both splits, solve the head under one penalty after another and keep what the monitor likes best.
 
-        Of equals the strongest stays. The spec's `training` says what was tried.
+        The strongest is first, of equals it stays, and after `PATIENCE` weaker ones that are no better the rest is not tried. The spec's `training` says what was tried.
 
         Raises:
             TrainingError: If there is nothing to learn from or to choose by.
@@ -67,12 +70,14 @@ class SolvedProbe(Classify):
             tried.append({"penalty": penalty, **losses, f"val_{monitor}": value})
             if value is not None and (best is None or sign * value > sign * best[0]):
                 best = (value, penalty, weight, bias)
+            elif best is not None and PROBE_PENALTIES.index(penalty) - PROBE_PENALTIES.index(best[1]) >= PATIENCE:
+                break
         if best is None:
             raise TrainingError(f"val {monitor} is undefined under every penalty of the probe; give another trainer.monitor")
         set_layer(layer, *best[2:], self.spec.architecture)
         training = {"probe": "solved", "monitor": monitor, "penalty": best[1], "samples": len(train), "tried": tried}
         self.chosen_by = f"val {monitor} of {len(val)} samples"
-        return Classify(replace(self.spec, training=training), self.model), _notes(note, monitor, best[0], best[1])
+        return Classify(replace(self.spec, training=training), self.model), _notes(note, monitor, best[:2], len(tried))
 
 
 def _batch(samples: SampleDataset, features: Tensor) -> dict[str, Tensor]:
@@ -80,11 +85,13 @@ def _batch(samples: SampleDataset, features: Tensor) -> dict[str, Tensor]:
     return {"features": features, "target": torch.from_numpy(samples.targets)}
 
 
-def _notes(note: str | None, monitor: str, value: float, penalty: float) -> list[str]:
+def _notes(note: str | None, monitor: str, best: tuple[float, float], tried: int) -> list[str]:
+    value, penalty = best
     said = [f"note: {note}"] if note is not None else []
-    tried = f"{len(PROBE_PENALTIES)} tried"
-    said.append(f"solved probe: penalty {penalty:g} (C = {1 / penalty:g}), of {tried} the best by val {monitor} {value:.4f}")
+    said.append(
+        f"solved probe: penalty {penalty:g} (C = {1 / penalty:g}), of {tried} tried the best by val {monitor} {value:.4f}"
+    )
     if penalty in (PROBE_PENALTIES[0], PROBE_PENALTIES[-1]):
         end = "strongest" if penalty == PROBE_PENALTIES[0] else "weakest"
-        said.append(f"note: it is the {end} of the penalties tried")
+        said.append(f"note: it is the {end} of the {len(PROBE_PENALTIES)} that a probe may try")
     return said

@@ -247,7 +247,7 @@ def monitor_or_loss(name: str, reason: str | None) -> tuple[str, str | None]:
     """Return a metric to choose the epoch by, or the loss where there is a reason that it is undefined, and then a note."""
     if reason is None:
         return name, None
-    return "loss", f"{name} is undefined on the val split ({reason}); the epoch is chosen by val loss"
+    return "loss", f"{name} is undefined on the val split ({reason}); val loss chooses instead"
 
 
 def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:

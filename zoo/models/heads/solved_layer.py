@@ -11,8 +11,8 @@ from torch import Tensor
 from medzoo.losses.convex import Convex
 from medzoo.models.heads.linear_layer import EXCLUSIVE, fit_linear, for_raw_inputs
 
-PROBE_PENALTIES = tuple(float(10**exponent) for exponent in np.arange(4.0, -0.5, -0.5))
-"""What a probe tries, the strongest first: C from 1e-4, where the grid of scikit-learn's `LogisticRegressionCV` begins, to 1."""
+PROBE_PENALTIES = tuple(float(10**exponent) for exponent in np.arange(4.0, -2.5, -0.5))
+"""What a probe tries, the strongest first: C from 1e-4, where the grid of scikit-learn's `LogisticRegressionCV` begins, to 100."""
 
 
 def solved_layers(
@@ -57,7 +57,9 @@ def _both_states(targets: Tensor, weights: Tensor | None, kind: str) -> tuple[Te
         seen = (~targets.isnan()).any(dim=0)
         return seen, torch.zeros(len(seen), dtype=torch.float64)
     if kind in EXCLUSIVE:
-        return targets.sum(dim=0) > 0, torch.full((targets.shape[1],), float(np.log(0.5 / max(1, len(targets)))), dtype=torch.float64)
+        return targets.sum(dim=0) > 0, torch.full(
+            (targets.shape[1],), float(np.log(0.5 / max(1, len(targets)))), dtype=torch.float64
+        )
     counts = (~targets.isnan()).double() if weights is None else weights
     present = (targets.nan_to_num(0.0) * counts).sum(dim=0)
     absent = counts.sum(dim=0) - present

@@ -162,7 +162,8 @@ class TrainerConfig:
         ema: Decay of the moving average that is validated and saved (warmed up); None: no average.
         precision: no, bf16 or fp16 (accelerate's names; `no` is float32).
         compile: torch.compile the network.
-        monitor: Validation metric that chooses the epoch, of a solved probe the penalty, or `loss`; None: auroc, for regression mae.
+        monitor: Validation metric that chooses the epoch (of a solved probe the penalty), or `loss`; None: auroc, for
+            regression mae.
         patience: Epochs without a better `monitor` before stopping; None: never stop early.
         save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
         augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} albumentations.

@@ -43,9 +43,10 @@ class SolvedProbe(Classify):
         self.asked = monitor
 
     def fit(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> tuple[Task, list[str]]:
-        """Compute the features of both splits, solve the head under one penalty after another and keep what the monitor likes best.
+        """Compute the features of both splits and solve the head under one penalty after another; the monitor chooses.
 
-        The strongest is first, of equals it stays, and after `PATIENCE` weaker ones that are no better the rest is not tried. The spec's `training` says what was tried.
+        The strongest comes first and stays among equals. After `PATIENCE` that are no better, the weaker ones are not tried. The
+        spec's `training` says what was.
 
         Raises:
             TrainingError: If there is nothing to learn from or to choose by.
@@ -89,7 +90,7 @@ def _notes(note: str | None, monitor: str, best: tuple[float, float], tried: int
     value, penalty = best
     said = [f"note: {note}"] if note is not None else []
     said.append(
-        f"solved probe: penalty {penalty:g} (C = {1 / penalty:g}), of {tried} tried the best by val {monitor} {value:.4f}"
+        f"solved probe: penalty {penalty:g} (C = {1 / penalty:g}), of {tried} tried the best: val {monitor} {value:.4f}"
     )
     if penalty in (PROBE_PENALTIES[0], PROBE_PENALTIES[-1]):
         end = "strongest" if penalty == PROBE_PENALTIES[0] else "weakest"

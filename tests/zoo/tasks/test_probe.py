@@ -108,7 +108,7 @@ def test_the_monitor_chooses_and_a_loss_is_the_least(tmp_path: Path, capsys: pyt
         wanted = best(by.values())
         assert training["penalty"] == max(penalty for penalty, value in by.items() if value == wanted)
         chosen[monitor] = training["penalty"]
-    words = f"penalty {chosen['kappa']:g} (C = {1 / chosen['kappa']:g}), of {len(by)} tried the best by val kappa"
+    words = f"penalty {chosen['kappa']:g} (C = {1 / chosen['kappa']:g}), of {len(by)} tried the best: val kappa"
     assert words in capsys.readouterr().out
 
 
@@ -126,9 +126,9 @@ def test_every_kind_learns_and_is_evaluated_as_it_was(options: list[str], loss: 
     assert spec["objective"]["loss"] == loss
     tried = spec["training"]["tried"]
     assert tried[0]["train_loss"] > 1.02 * tried[-1]["train_loss"]  # the weaker the penalty, the closer the fit
-    before = (tmp_path / "run" / "predictions.parquet").read_bytes()
+    before = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert main(["evaluate", f"run={tmp_path / 'run'}", "evaluation.splits=[val]", "evaluation.replicates=10"]) == 0
-    assert (tmp_path / "run" / "predictions.parquet").read_bytes() == before
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / "predictions.parquet"), before)
 
 
 STEPS = {

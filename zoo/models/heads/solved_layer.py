@@ -12,7 +12,7 @@ from medzoo.losses.convex import Convex
 from medzoo.models.heads.linear_layer import EXCLUSIVE, fit_linear, for_raw_inputs
 
 PROBE_PENALTIES = tuple(float(10**exponent) for exponent in np.arange(4.0, -2.5, -0.5))
-"""What a probe tries, the strongest first: C from 1e-4, where the grid of scikit-learn's `LogisticRegressionCV` begins, to 100."""
+"""What a probe tries, the strongest first: C from 1e-4, where scikit-learn's `LogisticRegressionCV` begins, to 100."""
 
 
 def solved_layers(
@@ -20,9 +20,10 @@ def solved_layers(
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
     """Yield (penalty, (J, F) weights, (J,) bias) of the layer that minimises a problem, for each penalty.
 
-    The penalty is on the weights of features of mean 0 and spread 1 over the samples with a target; 1 / penalty is scikit-learn's
-    C, the penalty its Ridge's alpha. What is yielded is for the features as they are, float32. A class or finding that the samples
-    show in one state only would have its bias at infinity: it gets no weights, and the bias of half a sample in the other state.
+    The penalty is on the weights of features of mean 0 and spread 1 over the samples with a target; 1 / penalty is the C of
+    scikit-learn, the penalty the alpha of its Ridge. What is yielded is for the features as they are, float32. A class or finding
+    that the samples show in one state only would have its bias at infinity: it gets no weights, and the bias of half a sample in
+    the other state.
 
     Args:
         features: (N, F).
@@ -52,14 +53,13 @@ def solved_layers(
 
 
 def _both_states(targets: Tensor, weights: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
-    """Return (J,) which outputs can be fitted, and the (J,) bias of the others; of classes, beside the mean of the fitted ones'."""
+    """Return (J,) which outputs can be fitted, and the (J,) bias of the others; of classes, beside the fitted ones' mean."""
     if kind == "regression":
         seen = (~targets.isnan()).any(dim=0)
         return seen, torch.zeros(len(seen), dtype=torch.float64)
     if kind in EXCLUSIVE:
-        return targets.sum(dim=0) > 0, torch.full(
-            (targets.shape[1],), float(np.log(0.5 / max(1, len(targets)))), dtype=torch.float64
-        )
+        half = float(np.log(0.5 / len(targets)))
+        return targets.sum(dim=0) > 0, torch.full((targets.shape[1],), half, dtype=torch.float64)
     counts = (~targets.isnan()).double() if weights is None else weights
     present = (targets.nan_to_num(0.0) * counts).sum(dim=0)
     absent = counts.sum(dim=0) - present

@@ -89,9 +89,7 @@ def _batch(samples: SampleDataset, features: Tensor) -> dict[str, Tensor]:
 def _notes(note: str | None, monitor: str, best: tuple[float, float], tried: int) -> list[str]:
     value, penalty = best
     said = [f"note: {note}"] if note is not None else []
-    said.append(
-        f"solved probe: penalty {penalty:g} (C = {1 / penalty:g}), of {tried} tried the best: val {monitor} {value:.4f}"
-    )
+    said.append(f"solved probe: penalty {penalty:g} (C = {1 / penalty:g}), of {tried} tried the best: val {monitor} {value:.4f}")
     if penalty in (PROBE_PENALTIES[0], PROBE_PENALTIES[-1]):
         end = "strongest" if penalty == PROBE_PENALTIES[0] else "weakest"
         said.append(f"note: it is the {end} of the {len(PROBE_PENALTIES)} that a probe may try")

@@ -94,7 +94,7 @@ def test_the_record_says_what_was_tried_and_the_head_alone_changed(run: Path) ->
     assert {name for name in start if not torch.equal(start[name], after[name])} == {"fc.weight", "fc.bias"}
 
 
-def test_equal_commands_have_equal_files_whatever_the_seed_of_the_training(run: Path, tmp_path: Path) -> None:
+def test_equal_commands_have_equal_files_whoever_reads_the_images(run: Path, tmp_path: Path) -> None:
     probed(tmp_path / "again", "trainer.workers=1", "trainer.probe=solved")
     for file in ("spec.json", "history.csv", "predictions.parquet", "checkpoints/fitted/model.safetensors"):
         assert (run / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file

@@ -30,10 +30,11 @@ def create_timm_model(blueprint: Blueprint) -> nn.Module:
     options: dict[str, Any] = {"num_classes": blueprint.outputs, "in_chans": blueprint.channels, **blueprint.arguments}
     if size is not None and _takes_image_size(name):
         options.setdefault("img_size", size[-2:])
-    model: Any = _create(name, blueprint.pretrained, options)
+    model = _create(name, blueprint.pretrained, options)
     if blueprint.small_stem:
         replace_stem(model, blueprint.channels)
-    if not blueprint.pretrained or blueprint.outputs != model.pretrained_cfg["num_classes"]:  # else it is a trained one
+    published: Any = model.pretrained_cfg
+    if not blueprint.pretrained or blueprint.outputs != published["num_classes"]:  # else it is a trained one
         calm_head(model)
     return model
 

@@ -209,6 +209,8 @@ def _recipe(result: Result) -> str:
     words.append(str(objective.get("classes", objective)["loss"]))
     if trainer["finetune"] != "full":
         words.append(trainer["finetune"])
+    if (training := result.spec.training) is not None:
+        return ", ".join([*words, f"solved, penalty by val {training['monitor']}"])
     words.append(f"{trainer['optimizer']} {trainer['learning_rate']:g} {trainer['schedule']}")
     words.append(f"batch {trainer['batch_size']}, {trainer['epochs']} epochs, augment {trainer['augment']}")
     details = result.report.get("details", {})

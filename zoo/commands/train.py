@@ -19,6 +19,7 @@ from medzoo.inference.devices import make_accelerator
 from medzoo.inference.predict import predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.models.trained import describe_start, is_run
+from medzoo.models.weights_file import describe_loaded
 from medzoo.settings.compose import typed
 from medzoo.settings.schema import TrainConfig, TrainerConfig, check_evaluation
 from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
@@ -27,6 +28,7 @@ from medzoo.store.spec import ModelSpec
 from medzoo.tasks.frozen import concept_source
 from medzoo.tasks.load import load_checkpoint, task_from_spec
 from medzoo.tasks.setup.families import task_from_config
+from medzoo.tasks.setup.probe import find_probe
 from medzoo.tasks.task import Task
 from medzoo.train.fit import complete_checkpoints, fit_at_once
 from medzoo.train.loop import Trainer
@@ -34,8 +36,6 @@ from medzoo.train.state import Progress
 
 RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", *(f"data.{name}" for name in PLACES))
 """What may differ when a run goes on: none of it changes a number."""
-USED_WITHOUT_TRAINING = ("batch_size", "workers", "precision", "trackers", "log_every")
-"""Settings of the trainer that a model without training of its own uses, or that name no number."""
 
 FEW_SAMPLES = 20
 """Validation samples below which a report says how few have chosen the epoch."""
@@ -63,10 +63,13 @@ def main(config: DictConfig, dataset: Dataset | None = None) -> RunDirectory:
                 raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits, or change the split options")
     check_extras(settings.evaluation.extra, dataset.labels)
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
+    task, steps = find_probe(task, settings.trainer, settings.loss, dataset)
     before = _learnt_before(settings, dataset)
     dataset = refuse_learnt_from(dataset, before, _looked_at(settings), own=True)
     if accelerator.is_main_process and dataset.info.populations:  # of the user's own data, what was read how
         print("".join(f"note: {note}\n" for note in dataset.info.notes), end="")
+    if accelerator.is_main_process and steps:
+        print(f"note: {steps}")
     learnt = before | record(dataset)
     assets = {**task.assets(), FILE: learnt.to_bytes()}
     yaml_text = OmegaConf.to_yaml(config, resolve=True)
@@ -101,7 +104,7 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
         OmegaConf.update(config, key, value)
     settings: TrainConfig = typed(TrainConfig, config)
     task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
-    if not task.learns_by_steps:
+    if not task.learns_by_steps or task.spec.training is not None:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
     dataset = run_dataset(
         run, {key.removeprefix("data."): value for key, value in overrides.items() if key.startswith("data.")}, task.spec
@@ -140,7 +143,7 @@ def _refuse_training(settings: TrainConfig, task: Task) -> None:
     """Refuse settings that a model without training would ignore."""
     plain = TrainerConfig()
     for name in vars(plain):
-        if name not in USED_WITHOUT_TRAINING and getattr(settings.trainer, name) != getattr(plain, name):
+        if name not in task.heeds and getattr(settings.trainer, name) != getattr(plain, name):
             raise ConfigError(f"{task.trains_nothing} trains nothing: trainer.{name} would have no effect; leave it out")
 
 
@@ -149,8 +152,10 @@ def _fit_at_once(
 ) -> RunDirectory:
     accelerator = make_accelerator(settings.device, settings.trainer.precision)
     notes = fit_at_once(task, dataset, settings.model, run, yaml_text, assets, _runner(settings, accelerator))
-    if accelerator.is_main_process and notes:
-        print("\n".join(notes))
+    if accelerator.is_main_process:
+        if task.spec.initial_weights:
+            notes.insert(0, describe_loaded(task.spec.initial_weights))
+        print("".join(f"{note}\n" for note in notes), end="")
     if settings.evaluate:
         _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": task.chosen_by})
     return run

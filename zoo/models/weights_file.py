@@ -75,7 +75,9 @@ def describe_loaded(card: Mapping[str, Any]) -> str:
     unused = f", {card['unused']} of the file's not used" if card["unused"] else ""
     fresh = card["tensors"] - card["loaded"]
     kept = f"; {fresh} start anew (the last layer)" if fresh else ""
-    return f"{card['file']}: {card['loaded']} of {card['tensors']} tensors loaded{place}{stripped}{unused}{kept}"
+    package = card.get("package")
+    source = f" of {package['name']} {package['version']} ({package['licence']})" if package else ""
+    return f"{card['file']}{source}: {card['loaded']} of {card['tensors']} tensors loaded{place}{stripped}{unused}{kept}"
 
 
 def require_weights_file(path: str | Path) -> Path:
@@ -142,9 +144,6 @@ def read_weights_file(path: str | Path) -> tuple[dict[str, Tensor], str]:
 def load_weights_file(network: nn.Module, path: str | Path, name: str) -> LoadedWeights:
     """Load a weights file into a network, in place: all of it but the last layer, which starts anew.
 
-    A prefix that wrappers and training scripts put before every name is stripped. timm's own functions turn published names and
-    sizes into those of its models, and a first layer for three channels into one for others.
-
     Args:
         network: With random weights.
         path: The file.
@@ -155,6 +154,25 @@ def load_weights_file(network: nn.Module, path: str | Path, name: str) -> Loaded
         CheckpointError: If it cannot be read, or anything but the last layer is missing or of another shape.
     """
     tensors, inside = read_weights_file(path)
+    return load_tensors(network, tensors, path, name, inside)
+
+
+def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, name: str, inside: str) -> LoadedWeights:
+    """Load what was read of a weights file into a network, in place: all of it but the last layer, which starts anew.
+
+    A prefix that wrappers and training scripts put before every name is stripped. timm's own functions turn published names and
+    sizes into those of its models, and a first layer for three channels into one for others.
+
+    Args:
+        network: With random weights.
+        tensors: Of the file, by name.
+        path: The file, for messages and for what is said of it.
+        name: Of the network, for messages.
+        inside: Key under which the tensors lay in the file.
+
+    Raises:
+        CheckpointError: If anything but the last layer is missing or of another shape.
+    """
     while isinstance(network, Around):  # a flat network over slices is itself the weights' network
         network = network.backbone
     own = network.state_dict()

@@ -91,7 +91,8 @@ class ModelConfig:
     Attributes:
         family: Registry family.
         backbone: Architecture name, or the directory of a run to start from.
-        pretrained: Fetch the published weights: true, for image–text models a tag of open_clip's.
+        pretrained: Fetch the published weights: true, for image–text models a tag of open_clip's; `packaged`: those of the
+            extra `pretrained`, without a network (tf_efficientnet_lite0).
         checkpoint_path: Start from a local weights file.
         small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 32 pixels.
         neighbours: Answer by this many nearest training images in feature space instead of a
@@ -162,8 +163,8 @@ class TrainerConfig:
         ema: Decay of the moving average that is validated and saved (warmed up); None: no average.
         precision: no, bf16 or fp16 (accelerate's names; `no` is float32).
         compile: torch.compile the network.
-        monitor: Validation metric that chooses the epoch, or `loss`; None: auroc, for regression mae. A name of medzoo's or
-            torchmetrics'; with arguments {name: {argument: value}}.
+        monitor: Validation metric that chooses the epoch (of a solved probe the penalty), or `loss`; None: auroc, for
+            regression mae. A name of medzoo's or torchmetrics'; with arguments {name: {argument: value}}.
         patience: Epochs without a better `monitor` before stopping; None: never stop early.
         save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
         augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} of albumentations
@@ -171,6 +172,8 @@ class TrainerConfig:
         augmenter: What runs a policy by name: opencv, or albumentations, as it was at first.
         finetune: full, partial (the head and the last `unfreeze` blocks) or linear (the head alone).
             What is frozen keeps its running statistics too.
+        probe: How a linear probe finds its head: solved (the minimum on cached features, under the penalty that `monitor`
+            likes best) or sgd (the loop); auto: solved, unless a setting or the model asks for steps.
         unfreeze: Blocks trained beside the head, counted from the end; for partial.
         layer_decay: Factor on the learning rate for each block further from the head; None: 1.
         cache_features: Compute the features of a linear probe once, without augmentation; None:
@@ -206,6 +209,7 @@ class TrainerConfig:
     augment: Any = "auto"
     augmenter: str = "opencv"
     finetune: str = "full"
+    probe: str = "auto"
     unfreeze: int = 1
     layer_decay: float | None = None
     cache_features: bool | None = None

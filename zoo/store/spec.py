@@ -37,6 +37,8 @@ class ModelSpec:
             specs that name none (`medzoo.models.build.head_of`).
         initial_weights: Of a weights file that training started from, its name, SHA-256 and what was taken from it
             (`medzoo.models.weights_file.LoadedWeights.card`); None without one.
+        training: How the last layer was found, of a probe that was solved: the penalty, and every penalty tried with what it
+            gave; None of what was trained by steps.
     """
 
     family: str
@@ -51,6 +53,7 @@ class ModelSpec:
     versions: Mapping[str, str] = field(default_factory=dict)
     head: str | None = None
     initial_weights: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None
 
     @property
     def label_space(self) -> LabelSpace:
@@ -70,6 +73,7 @@ class ModelSpec:
             "concepts": None if self.concepts is None else self.concepts.to_dict(),
             **({"head": self.head} if self.head is not None else {}),
             **({"initial_weights": dict(self.initial_weights)} if self.initial_weights is not None else {}),
+            **({"training": dict(self.training)} if self.training is not None else {}),
         }
 
     @classmethod
@@ -87,6 +91,7 @@ class ModelSpec:
                 concepts=None if described["concepts"] is None else ConceptSpace.from_dict(described["concepts"]),
                 head=described.get("head"),
                 initial_weights=described.get("initial_weights"),
+                training=described.get("training"),
             )
         except (KeyError, TypeError, ValueError, AttributeError, MedzooError) as error:
             raise CheckpointError(f"the model's spec is damaged: {type(error).__name__}: {error}") from error

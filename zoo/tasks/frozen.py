@@ -8,7 +8,7 @@ from functools import partial
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError
@@ -18,12 +18,12 @@ from medzoo.models.backbones.contract import classify_features, head_modules
 from medzoo.models.build import build_network
 from medzoo.models.heads.class_layer import ConceptData
 from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts
-from medzoo.models.heads.linear_layer import choose_penalty, fit_linear
+from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, for_raw_inputs, set_layer
 from medzoo.models.weights_file import load_backbone
 from medzoo.settings.schema import BottleneckConfig, ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck, known_concepts, require_known
-from medzoo.tasks.prepare import prepare_samples
+from medzoo.tasks.prepare import learning_splits, prepare_samples
 from medzoo.tasks.task import Batch, Runner, Task
 
 
@@ -60,13 +60,13 @@ class FrozenBottleneck(Bottleneck):
         asked = config.bottleneck
         assert asked is not None
         task = self.to(runner.device).eval()
-        train, val = ((samples, runner.features(task, samples)) for samples in _splits(task, dataset, config))
+        train, val = ((samples, runner.features(task, samples)) for samples in learning_splits(task, dataset, config))
         notes = []
         if task.regime == "posthoc":
             source = concept_source(asked, dataset)
             pairs = (train, val)
             if source is not dataset:
-                first, second = ((s, runner.features(task, s)) for s in _splits(task, source, config))
+                first, second = ((s, runner.features(task, s)) for s in learning_splits(task, source, config))
                 pairs = (first, second)
             task.to("cpu")
             notes.append(_fit_concept_vectors(task, *pairs))
@@ -92,17 +92,6 @@ def concept_source(asked: BottleneckConfig, dataset: Dataset) -> Dataset:
     return load_dataset(**asked.concept_data)
 
 
-def _splits(task: Bottleneck, dataset: Dataset, config: ModelConfig) -> list[SampleDataset]:
-    found = []
-    for split in ("train", "val"):
-        samples = SampleDataset(dataset, split, task.spec.preprocess)
-        if not len(samples):
-            raise TrainingError(f"the {split} split of {dataset.info.name} is empty; change the split options of the dataset")
-        prepare_samples(task, samples, dataset, config)
-        found.append(samples)
-    return found
-
-
 def _fit_concept_vectors(task: Bottleneck, train: tuple[SampleDataset, Tensor], val: tuple[SampleDataset, Tensor]) -> str:
     """Fit one direction a concept (logistic regression on features of mean 0 and spread 1); say the penalty chosen."""
     wanted, held_out = (torch.from_numpy(known_concepts(samples)) for samples, _ in (train, val))
@@ -117,14 +106,8 @@ def _fit_concept_vectors(task: Bottleneck, train: tuple[SampleDataset, Tensor], 
     with torch.enable_grad():
         penalty = choose_penalty(lambda value: fit(penalty=value), others, held_out, "multilabel")
         weight, bias = fit(penalty=penalty)
-    weight = weight / spread
     layer = head_modules(task.model.backbone)[0]
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
-    if layer.bias is None:
-        raise ConfigError(f"the last layer of {task.spec.architecture} has no bias to carry concepts; choose another backbone")
-    with torch.no_grad():
-        layer.weight.copy_(weight.reshape(layer.weight.shape))
-        layer.bias.copy_(bias - weight @ mean)
+    set_layer(layer, *for_raw_inputs(weight, bias, mean, spread), task.spec.architecture)
     return f"concepts: {task.model.head.in_features} directions in {inputs.shape[1]} features, penalty {penalty:g}"
 
 

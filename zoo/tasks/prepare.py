@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset, concept_matrix
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, TrainingError
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import generator
 from medzoo.data.text.captions import CaptionWriter
@@ -26,6 +26,18 @@ def prepare_samples(task: Task, samples: SampleDataset, dataset: Dataset, config
         # The same for every seed: what leaks is then compared between models, not between permutations.
         order = generator(0, "shuffled concepts", samples.split).permutation(len(samples))
         samples.concepts = samples.concepts[order]
+
+
+def learning_splits(task: Task, dataset: Dataset, config: ModelConfig) -> list[SampleDataset]:
+    """Return the train and val samples of a task that learns at once, prepared, none augmented; TrainingError if one is empty."""
+    found = []
+    for split in ("train", "val"):
+        samples = SampleDataset(dataset, split, task.spec.preprocess)
+        if not len(samples):
+            raise TrainingError(f"the {split} split of {dataset.info.name} is empty; change the split options of the dataset")
+        prepare_samples(task, samples, dataset, config)
+        found.append(samples)
+    return found
 
 
 def write_captions(samples: SampleDataset, dataset: Dataset, choice: str) -> None:

@@ -64,6 +64,7 @@ class Task(nn.Module, ABC):
         answers_in_training: Whether `training_step` returns `logits`, which `trainer.metrics` follows.
         learns_by_steps: Whether the loop trains it; else `fit` does, once.
         completes: Whether a last step follows the loop; see `complete`.
+        heeds: Settings of the trainer that a task which does not learn by steps uses, or that name no number.
         trains_nothing: What it is called where it refuses settings of a training; of one that does not learn by steps.
         chosen_by: What its one checkpoint was chosen by; of one that does not learn by steps.
     """
@@ -74,6 +75,7 @@ class Task(nn.Module, ABC):
     answers_in_training = True
     learns_by_steps = True
     completes = False
+    heeds: tuple[str, ...] = ("batch_size", "workers", "precision", "trackers", "log_every")
     trains_nothing = ""
     chosen_by = ""
 
@@ -248,7 +250,7 @@ def monitor_or_loss(name: str, reason: str | None) -> tuple[str, str | None]:
     """Return a metric to choose the epoch by, or the loss where there is a reason that it is undefined, and then a note."""
     if reason is None:
         return name, None
-    return "loss", f"{name} is undefined on the val split ({reason}); the epoch is chosen by val loss"
+    return "loss", f"{name} is undefined on the val split ({reason}); val loss chooses instead"
 
 
 def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:

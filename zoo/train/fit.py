@@ -12,6 +12,7 @@ from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune, write_folder
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
+from medzoo.train.progress import write_history
 
 
 def write_checkpoint(run: RunDirectory, task: Task, yaml: str, name: str, pointer: str) -> None:
@@ -39,6 +40,8 @@ def fit_at_once(
     task, notes = task.fit(dataset, config, runner)
     if runner.accelerator.is_main_process:  # only now: a mistake found above leaves no half-made run directory
         RunDirectory.create(run.path, yaml, task.spec, assets)
+        if task.spec.training is not None:
+            write_history(run.history, task.spec.training["tried"])
         write_checkpoint(run, task, yaml, "fitted", "best")
     runner.accelerator.wait_for_everyone()
     return notes

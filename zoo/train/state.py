@@ -149,7 +149,10 @@ def training_left(run: RunDirectory) -> str:
     if progress:
         done, finished = progress["epoch"], progress["finished"]
     elif run.history.is_file() and isinstance(planned, int):
-        done = len(run.history.read_text(encoding="utf-8").splitlines()) - 1
+        header, *rows = run.history.read_text(encoding="utf-8").splitlines() or [""]
+        if not header.startswith("epoch,"):  # of a solved probe: a row a penalty
+            return ""
+        done = len(rows)
         finished = done >= planned or trainer.get("patience") is not None
     else:
         return ""

@@ -33,6 +33,9 @@ def create_timm_model(blueprint: Blueprint) -> nn.Module:
     model = _create(name, blueprint.pretrained, options)
     if blueprint.small_stem:
         replace_stem(model, blueprint.channels)
+    published: Any = model.pretrained_cfg
+    if not blueprint.pretrained or blueprint.outputs != published["num_classes"]:  # else it is a trained one
+        calm_head(model)
     return model
 
 
@@ -103,6 +106,20 @@ def replace_stem(model: nn.Module, channels: int) -> None:
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     model.conv1 = stem
     model.maxpool = nn.Identity()
+
+
+def calm_head(model: nn.Module) -> None:
+    """Draw a last linear layer anew, in place, as torch draws one, where it was drawn many times larger.
+
+    timm draws those of EfficientNet and its kin within ±1/√outputs, as TensorFlow does for a thousand classes. For five classes
+    on 1,280 features the first logits are then in tens, and the first epochs do nothing but shrink them.
+    """
+    head: Any = getattr(model, "get_classifier", nn.Identity)()
+    if isinstance(head, nn.Linear) and head.weight.detach().square().mean() > 4 / head.in_features:
+        bias = None if head.bias is None else head.bias.detach().clone()
+        head.reset_parameters()
+        if bias is not None:
+            head.bias.data.copy_(bias)
 
 
 def _takes_image_size(architecture: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medzoo.models.heads.bottleneck import BottleneckNetwork
-from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_sparse_linear
+from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_sparse_linear, for_raw_inputs, set_layer
 
 PERCENTILES = (0.05, 0.95)
 """Of the training images' concept logits: what stands for "absent" and "present" (Koh et al. 2020, section 5)."""
@@ -100,7 +100,5 @@ def _fit_residual(
             assert val.features is not None
             others, left = (val.features - mean) / spread, network.head(network.shown(val.concept_logits))
             penalty = choose_penalty(fit, others, val.targets, kind, offset=left)
-        weight, _ = fit(penalty)
-    weight = weight / spread
-    network.residual.weight.copy_(weight)
-    network.residual.bias.copy_(-weight @ mean)
+        weight, bias = fit(penalty)
+    set_layer(network.residual, *for_raw_inputs(weight, bias, mean, spread), "the residual path")

@@ -1,4 +1,4 @@
-"""Fitting one linear layer to convergence: the convex half of concept bottlenecks that are not trained jointly.
+"""Fitting one linear layer to convergence: the convex half of concept bottlenecks that are not trained jointly, and of probes.
 
 Both fits minimise Σ loss + penalty · ((1 − l1_ratio) / 2 · ‖W‖² + l1_ratio · ‖W‖₁) with a free bias, scikit-learn's objective
 for `C = 1 / penalty`; the loss is softmax cross-entropy (exclusive labels), sigmoid cross-entropy entry by entry (findings) or
@@ -31,8 +31,9 @@ class NotConvergedError(ConfigError):
 
 
 def fit_linear(
-    inputs: Tensor, targets: Tensor, kind: str, *, penalty: float, offset: Tensor | None = None, bias: bool = True
-) -> tuple[Tensor, Tensor]:
+    inputs: Tensor, targets: Tensor, kind: str, *, penalty: float, offset: Tensor | None = None, bias: bool = True,
+    weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Fit a linear layer under an L2 penalty (`l1_ratio` 0), by L-BFGS in float64.
 
     Args:
@@ -42,6 +43,7 @@ def fit_linear(
         penalty: At least 0.
         offset: (N, K) added to the outputs and not fitted.
         bias: Whether a bias is fitted.
+        weights: (N, K) how much each entry counts, of findings and quantities; None: all alike.
 
     Returns:
         (K, M) weights and (K,) bias, float32.
@@ -51,6 +53,8 @@ def fit_linear(
     """
     rows = _labelled(targets, kind, penalty)
     x, y, seen = inputs[rows].double(), targets[rows].double().nan_to_num(0.0), (~targets[rows].isnan()).double()
+    if weights is not None:
+        seen = seen * weights[rows].double()
     start = torch.zeros(len(x), targets.shape[1], dtype=torch.float64) if offset is None else offset[rows].double()
     weight = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64, requires_grad=True)
     shift = torch.zeros(targets.shape[1], dtype=torch.float64, requires_grad=bias)
@@ -141,6 +145,25 @@ def choose_penalty(
         raise failures[-1]
     best = min(losses.values())
     return max(penalty for penalty, loss in losses.items() if loss <= best * (1 + 1e-9))
+
+
+def for_raw_inputs(weight: Tensor, bias: Tensor, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a layer that answers to inputs as they are what (K, M) weights and (K,) bias answer to (inputs − mean) / spread."""
+    scaled = weight / spread
+    return scaled, bias - scaled @ mean
+
+
+@torch.no_grad()
+def set_layer(layer: nn.Module, weight: Tensor, bias: Tensor, name: str) -> None:
+    """Write (K, M) weights and (K,) bias into a linear layer, or a 1×1 convolution; ConfigError if it has no bias.
+
+    `name` is the network's, for messages.
+    """
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    if layer.bias is None:
+        raise ConfigError(f"the last layer of {name} has no bias to carry what is fitted; choose another backbone")
+    layer.weight.copy_(weight.reshape(layer.weight.shape))
+    layer.bias.copy_(bias)
 
 
 def _loss(outputs: Tensor, targets: Tensor, seen: Tensor, kind: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where a network comes from: a name, with or without published weights, an image–text model, or a trained run."""
+"""Where a network comes from: a name, with or without weights of others, an image–text model, or a trained run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from medzoo.models import trained
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.build import build_network
 from medzoo.models.clip.image import image_config
+from medzoo.models.packaged import WORD, find_packaged, load_packaged, packaged_file
 from medzoo.models.registry import check_name, is_timm
 from medzoo.models.weights_file import load_weights_file, require_weights_file
 from medzoo.settings.schema import ModelConfig, PreprocessConfig
@@ -87,24 +88,37 @@ def find_source(config: ModelConfig, dataset: Dataset) -> Source:
 
 
 def from_name(config: ModelConfig, dataset: Dataset) -> Source:
-    """Return an architecture by name: with random weights, those published for it, or those of a file."""
-    if not isinstance(config.pretrained, bool):
-        raise ConfigError(f"model.pretrained={config.pretrained!r} is not true or false; a tag goes into the backbone's name")
+    """Return an architecture by name: with random weights, those published for it, a package's, or those of a file."""
+    if not isinstance(config.pretrained, bool) and config.pretrained != WORD:
+        raise ConfigError(
+            f"model.pretrained={config.pretrained!r} is not true, false or {WORD}; a tag goes into the backbone's name"
+        )
     check_name(config.backbone, config.family)
+    if config.pretrained and config.checkpoint_path is not None:
+        raise ConfigError(f"give model.pretrained={str(config.pretrained).lower()} or model.checkpoint_path, not both")
+    if config.pretrained == WORD:
+        packaged_file(find_packaged(config.backbone))  # before a network is made
     preprocess = choose_preprocess(config, dataset)
     arguments = {**config.arguments, "small_stem": _small_stem(config, preprocess)}
-    if config.checkpoint_path is None:
+    if isinstance(config.pretrained, bool) and config.checkpoint_path is None:
         return Source(config.backbone, arguments, preprocess, pretrained=config.pretrained)
-    if config.pretrained:
-        raise ConfigError("give model.pretrained=true or model.checkpoint_path, not both")
     if arguments["small_stem"]:
         raise ConfigError("model.small_stem=true would throw away the first layer of the weights; set it to false")
-    file = require_weights_file(config.checkpoint_path)
+    fill = _fill_from_package if config.checkpoint_path is None else _fill_from_file(config.checkpoint_path)
+    return Source(config.backbone, arguments, preprocess, fill=fill)
+
+
+def _fill_from_package(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any]:
+    return load_packaged(trained.bare_network(network), spec.architecture)
+
+
+def _fill_from_file(path: str) -> Callable[[nn.Module, ModelSpec], Mapping[str, Any]]:
+    file = require_weights_file(path)
 
     def fill(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any]:
         return load_weights_file(trained.bare_network(network), file, spec.architecture).card()
 
-    return Source(config.backbone, arguments, preprocess, fill=fill)
+    return fill
 
 
 def from_image_tower(config: ModelConfig) -> Source:

@@ -1,0 +1,66 @@
+"""The head of a linear probe at its minimum under each of several penalties, for features as the network gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medzoo.losses.convex import Convex
+from medzoo.models.heads.linear_layer import EXCLUSIVE, fit_linear, for_raw_inputs
+
+PROBE_PENALTIES = tuple(float(10**exponent) for exponent in np.arange(4.0, -2.5, -0.5))
+"""What a probe tries, the strongest first: C from 1e-4, where scikit-learn's `LogisticRegressionCV` begins, to 100."""
+
+
+def solved_layers(
+    features: Tensor, problem: Convex, penalties: Sequence[float] = PROBE_PENALTIES
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Yield (penalty, (J, F) weights, (J,) bias) of the layer that minimises a problem, for each penalty.
+
+    The penalty is on the weights of features of mean 0 and spread 1 over the samples with a target; 1 / penalty is the C of
+    scikit-learn, the penalty the alpha of its Ridge. What is yielded is for the features as they are, float32. A class or finding
+    that the samples show in one state only would have its bias at infinity: it gets no weights, and the bias of half a sample in
+    the other state.
+
+    Args:
+        features: (N, F).
+        problem: What the layer's outputs are to minimise.
+        penalties: To try, in this order.
+
+    Raises:
+        ConfigError: If nothing is labelled.
+    """
+    observed = ~problem.targets.isnan()
+    rows = observed.all(dim=1) if problem.kind in EXCLUSIVE else observed.any(dim=1)
+    inputs, targets = features[rows].double(), problem.targets[rows].double()
+    weights = None if problem.weights is None else problem.weights[rows].double()
+    mean, spread = inputs.mean(dim=0), inputs.std(dim=0, correction=0).clamp_min(1e-6)
+    inputs = (inputs - mean) / spread
+    fitted, usual = _both_states(targets, weights, problem.kind)
+    of_fitted = None if weights is None else weights[:, fitted]
+    for penalty in penalties:
+        weight, bias = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64), usual.clone()
+        if fitted.any():
+            some, shift = fit_linear(inputs, targets[:, fitted], problem.kind, penalty=penalty, weights=of_fitted)
+            weight[fitted], bias[fitted] = some.double(), shift.double()
+        if problem.kind in EXCLUSIVE:
+            bias[~fitted] += bias[fitted].mean()
+        weight, bias = for_raw_inputs(weight, bias, mean, spread)
+        yield penalty, weight.float(), bias.float()
+
+
+def _both_states(targets: Tensor, weights: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
+    """Return (J,) which outputs can be fitted, and the (J,) bias of the others; of classes, beside the fitted ones' mean."""
+    if kind == "regression":
+        seen = (~targets.isnan()).any(dim=0)
+        return seen, torch.zeros(len(seen), dtype=torch.float64)
+    if kind in EXCLUSIVE:
+        half = float(np.log(0.5 / len(targets)))
+        return targets.sum(dim=0) > 0, torch.full((targets.shape[1],), half, dtype=torch.float64)
+    counts = (~targets.isnan()).double() if weights is None else weights
+    present = (targets.nan_to_num(0.0) * counts).sum(dim=0)
+    absent = counts.sum(dim=0) - present
+    return (present > 0) & (absent > 0), torch.log((present + 0.5) / (absent + 0.5))

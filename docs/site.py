@@ -9,12 +9,15 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from medzoo.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSED = ("train", "evaluate", "zeroshot", "verify", "prepare", "intervene", "explain", "export", "bench")
 PLAIN = ("predict", "compare", "search", "doctor")
+ROOT_PAGES = {"CONTRIBUTING": "contributing", "CHANGELOG": "changes", "SECURITY": "security"}
+"""Page of the root folder → its name under reference/."""
 PYTHON = {
     "Loading and predicting": ("medzoo.api.load", "medzoo.api.TrainedModel", "medzoo.export.runtime.model.OnnxModel"),
     "Datasets": (
@@ -27,6 +30,7 @@ PYTHON = {
     "Images": ("medzoo.data.images.decode.decode_image", "medzoo.data.samples.preprocess.Preprocess"),
     "Networks": ("medzoo.models.registry.create_model", "medzoo.models.registry.list_models"),
     "Tasks": ("medzoo.tasks.task.Task",),
+    "Metrics for other training loops": ("medzoo.metrics",),
     "Evaluation": ("medzoo.evaluation.metrics", "medzoo.evaluation.bootstrap", "medzoo.evaluation.predictions"),
     "Errors": ("medzoo.data.errors",),
 }
@@ -46,6 +50,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let links to pages of the root folder lead to their place in the site."""
+    for name, place in {"README": "index.md", **{name: f"reference/{made}.md" for name, made in ROOT_PAGES.items()}}.items():
+        up = "../" * page.file.src_uri.count("/")
+        markdown = markdown.replace(f"](../{up}{name}.md", f"]({up}{place}")
+    return markdown
 
 
 def _settings() -> str:
@@ -70,7 +82,6 @@ def _python() -> str:
 def _moved(text: str, up: str) -> str:
     """Return a page of the root folder with its links as they are from its place in the site."""
     text = re.sub(r"\]\(docs/", f"]({up}", text)
-    for page in ("CONTRIBUTING", "CHANGELOG", "SECURITY"):
-        place = {"CONTRIBUTING": "contributing", "CHANGELOG": "changes", "SECURITY": "security"}[page]
+    for page, place in ROOT_PAGES.items():
         text = text.replace(f"]({page}.md)", f"]({'' if up else 'reference/'}{place}.md)")
     return text

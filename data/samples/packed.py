@@ -110,8 +110,9 @@ def write_packed(
     listed = positions.to_csv(index=False, lineterminator="\n")
     positions["bytes"] = [_source_of(dataset, *order[p])[1] for p in positions["position"]]
     positions["sha256"] = ""
+    of_row = positions["position"].tolist()
     for at in range(0, len(positions), max(1, len(positions) // CHECKED)):
-        paths, size = _source_of(dataset, *order[positions.at[at, "position"]])
+        paths, size = _source_of(dataset, *order[of_row[at]])
         positions.at[at, "sha256"] = _content(paths) if size >= 0 else ""
     itemsize = 1 if preprocess.dtype == "uint8" else 4
     per_shard = max(1, SHARD_BYTES // (preprocess.channels * int(np.prod(preprocess.size)) * itemsize))

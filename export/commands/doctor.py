@@ -33,6 +33,7 @@ EXTRAS = {
     "dicom": "DICOM files", "nifti": "NIfTI volumes", "tiff": "further kinds of TIFF", "excel": "tables as .xlsx",
     "text": "prompts without torch", "train": "training and export", "clip": "image–text models", "volumes": "3D networks",
     "augment": "augmentation in albumentations' words", "trackers": "TensorBoard",
+    "pretrained": "ImageNet weights without a network",
 }  # fmt: skip
 """Optional extra → what it is for; what it brings is asked of the package's own metadata."""
 

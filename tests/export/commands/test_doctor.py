@@ -135,4 +135,4 @@ def test_what_is_not_installed_is_said_with_its_extra(monkeypatch: pytest.Monkey
 def test_the_extras_are_those_of_the_package() -> None:
     """Held against pyproject.toml, which decides."""
     declared = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(declared) - set(EXTRAS) == {"cpu", "gpu", "test", "dev", "all"}
+    assert set(declared) - set(EXTRAS) == {"cpu", "gpu", "test", "dev", "docs", "all"}

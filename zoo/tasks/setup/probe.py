@@ -9,6 +9,7 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.losses.convex import SOLVED
 from medzoo.losses.objective import Objective
 from medzoo.models.backbones.contract import Around, head_modules
+from medzoo.settings.metric_names import metric_text
 from medzoo.settings.schema import LossConfig, TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import Classify
@@ -48,7 +49,7 @@ def find_probe(task: Task, trainer: TrainerConfig, loss: LossConfig, dataset: Da
         raise ConfigError(f"trainer.probe=solved: {reason}; leave that out, or use trainer.probe=sgd")
     if reason:
         return task, f"the probe is trained by steps, not solved: {reason}"
-    return SolvedProbe(spec, task.model, trainer.monitor), ""
+    return SolvedProbe(spec, task.model, None if trainer.monitor is None else metric_text(trainer.monitor, "trainer.monitor")), ""
 
 
 def steps_asked(trainer: TrainerConfig) -> str:

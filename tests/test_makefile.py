@@ -29,7 +29,7 @@ def planned(*variables: str) -> str:
 )
 def test_the_extra_is_that_of_the_machine(seen: str, extra: str, other: str, said: str) -> None:
     plan = planned(f"SEEN={seen}")
-    assert f'install -e ".[all,{extra},test,dev]"' in plan
+    assert f'install -e ".[all,{extra},test,dev,docs]"' in plan
     assert f"uninstall --yes {other} " in plan
     assert said in plan
 
@@ -57,6 +57,6 @@ def test_from_the_lock_nothing_is_resolved_again() -> None:
 
 def test_the_readme_shows_the_commands_of_make_demo() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = [line.replace("build/none", ".venv") for line in planned("SEEN=").splitlines() if "bin/medzoo" in line]
+    commands = [line.replace("build/none/bin/", "") for line in planned("SEEN=").splitlines() if "bin/medzoo" in line]
     assert len(commands) == 4
     assert [command for command in commands if command not in readme] == []

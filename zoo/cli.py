@@ -242,6 +242,12 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     return words, folder
 
 
+def _completion(arguments: Sequence[str]) -> int:
+    from medzoo.commands.completion import main as completion
+
+    return completion(arguments, list(VERBS))
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
@@ -259,5 +265,5 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": _own("medzoo.demo.show"),
     "doctor": _own("medzoo.export.commands.doctor"),
     "show": _show,
-    "completion": _own("medzoo.commands.completion"),
+    "completion": _completion,
 }

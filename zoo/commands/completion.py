@@ -17,20 +17,19 @@ DATASET = ("train", "verify", "prepare", "zeroshot")
 """Verbs whose settings are those of a dataset, too; the phantom's stand for all."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], verbs: Sequence[str]) -> int:
     """Print the completion of a shell: `medzoo completion bash >> ~/.bashrc`.
 
     Args:
         arguments: The shell's name.
+        verbs: All verbs of the command line.
 
     Raises:
         UnknownNameError: If it is none of `SHELLS`.
     """
     if len(arguments) != 1 or arguments[0] not in SHELLS:
         raise UnknownNameError("shell", " ".join(arguments), SHELLS)
-    from medzoo.cli import VERBS
-
-    print(completion(arguments[0], list(VERBS)), end="")
+    print(completion(arguments[0], verbs), end="")
     return 0
 
 

@@ -263,6 +263,8 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         "views": len(dataset.reader.columns) if dataset.reader.views else 1,
         # As with the window; not written where nobody said it: cards from before there was an option have the same hash.
         **({} if dataset.reader.frames is None else {"frames": dataset.reader.frames}),
+        # Colour files that were read as gray, for a network of three channels too.
+        **({"channels": 1} if dataset.reader.channels == 1 and dataset.reader.shape is None else {}),
     }
     earlier = [dict(other) for other in learnt_from if other]
     return {**card, "learnt_from": earlier} if earlier else card

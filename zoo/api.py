@@ -117,7 +117,7 @@ class TrainedModel:
         pixels = [
             read_image(
                 image, channels=wanted.channels, dtype=wanted.dtype, dimensions=len(wanted.size), window=given,
-                frames=self.frames, remedy=TAKE_EACH,
+                frames=self.frames, remedy=TAKE_EACH, read_as=self.task.spec.data.get("channels"),
             )
             for image in images
         ]  # fmt: skip

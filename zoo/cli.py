@@ -27,7 +27,7 @@ usage: medzoo VERB [KEY=VALUE ...]
   demo     [FOLDER]                a shipped model on shipped images: no torch, no network
   doctor                           what is installed, which accelerators truly work
   show     train|evaluate|...      the settings of a verb, composed
-  completion bash|zsh|fish         what a shell completes; see docs/training.md
+  completion bash|fish             what a shell completes; see docs/training.md
 
   VERB --help                      the settings of a verb and what each means
   --config-dir FOLDER              your own YAML, beside medzoo's

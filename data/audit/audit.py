@@ -113,17 +113,23 @@ def _look_at_images(
     if limit is not None and limit < len(chosen):
         chosen = sorted(chosen, key=lambda key: stable_hash("\x1f".join(map(str, key))))[:limit]
     facts: dict[Any, ImageFacts] = {}
+    counted: dict[tuple[Path, ...], int] = {}
+
+    def held_of(key: Any) -> int:
+        files = tuple(reader.files(*key))
+        if files not in counted:  # once for all frames of a file, which counting reads whole
+            counted[files] = reader.held(*key)
+        return counted[files]
 
     def look(key: Any) -> ImageFacts:
         try:
             pixels = reader.read(*key)
         except (MedzooError, OSError) as error:
-            return ImageFacts("", error=str(error), held=reader.held(*key))
+            return ImageFacts("", error=str(error), held=held_of(key))
         described = f"{pixels.dtype}{pixels.shape}".encode()
         digest = hashlib.sha256(described + np.ascontiguousarray(pixels).tobytes()).hexdigest()
         hashed = _perceptual(pixels) if deep else None
-        assumed, held = reader.assumed(*key), reader.held(*key)
-        return ImageFacts(digest, hashed, share=share_used(pixels), assumed=assumed, held=held)
+        return ImageFacts(digest, hashed, share=share_used(pixels), assumed=reader.assumed(*key), held=held_of(key))
 
     with ThreadPoolExecutor(workers) as pool:
         for key, seen in zip(chosen, pool.map(look, chosen), strict=True):

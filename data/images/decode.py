@@ -138,7 +138,7 @@ def decode_frames(
 
 def read_image(
     image: ImageInput, *, channels: int, dtype: PixelType, dimensions: int = 2, window: tuple[float, float] | None = None,
-    frames: str | None = None, remedy: str = GIVE_A_FRAME,
+    frames: str | None = None, remedy: str = GIVE_A_FRAME, read_as: int | None = None,
 ) -> NDArray[Any]:  # fmt: skip
     """Return what a user gives as an image, in the form a model takes.
 
@@ -152,6 +152,7 @@ def read_image(
         window: For files and Pillow images, as `decode_image`: the one the model was trained with.
         frames: `volume`: a model of volumes takes files of several frames, too, as it did in training.
         remedy: As for `decode_image`.
+        read_as: 1 or 3: the channels that images had in training before they were brought to the model's; None: the model's.
 
     Returns:
         (H, W, channels) or (D, H, W, channels), contiguous.
@@ -159,6 +160,11 @@ def read_image(
     Raises:
         ImageError: If it cannot be read or has the wrong shape, type or range.
     """
+    if read_as is not None and read_as != channels:
+        pixels = read_image(
+            image, channels=read_as, dtype=dtype, dimensions=dimensions, window=window, frames=frames, remedy=remedy
+        )  # fmt: skip
+        return as_channels(pixels, channels)
     if not isinstance(image, np.ndarray):
         if not isinstance(image, str | Path | bytes | Frame | Image.Image):
             raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes, a NumPy array or a Pillow image")
@@ -229,8 +235,12 @@ def require_several(images: Any, dimensions: int) -> None:
 
 
 def pixel_count(source: Source | Frame) -> int | None:
-    """Return height × width from an image file's header, undecoded; None where Pillow's does not tell: DICOM, or no image."""
-    source = source.source if isinstance(source, Frame) else source
+    """Return height × width from an image file's header, undecoded; None where Pillow's does not tell: DICOM, or no image.
+
+    None of a frame, too: pages of a file may differ in size.
+    """
+    if isinstance(source, Frame):
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import DatasetError, ImageError, UnknownNameError
 from medzoo.data.images.decode import decode_frames, decode_image
-from medzoo.data.images.dicom.decode import assumed_range
+from medzoo.data.images.dicom.decode import range_of, unpixelled
 from medzoo.data.images.frames import MEMBERS, VOLUME, Frame, Frames, count_frames, frame_name
 from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
 from medzoo.data.images.listing import list_files as list_files
@@ -169,13 +169,19 @@ def range_taken(path: Path, frame: int | None = 0) -> str | None:
         frame: Which is asked about, from 0; None: all of them.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-            if kind_of(head) != "DICOM":
-                return None
-            return assumed_range(head + file.read(), str(path), frame)
+        status = path.stat()
+        header = _header_of(path, status.st_mtime_ns, status.st_size)
     except (OSError, ValueError):  # a name with a zero byte is no file's
         return None
+    return None if header is None else range_of(header, str(path), frame)
+
+
+@lru_cache(maxsize=4)
+def _header_of(path: Path, changed: int, size: int) -> Any:
+    """Return a DICOM file's data set without pixels, read once for all its frames; None if it is no such file."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        return unpixelled(head + file.read(), str(path)) if kind_of(head) == "DICOM" else None
 
 
 def range_notes(reader: FileReader, paths: Iterable[str]) -> tuple[str, ...]:

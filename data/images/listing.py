@@ -54,10 +54,10 @@ def walk(root: Path) -> list[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if _is_users(name)]
+        folders[:] = [name for name in folders if is_users(name)]
         prefix = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
-        found += [prefix + name for name in names if _is_users(name)]
+        found += [prefix + name for name in names if is_users(name)]
     return sorted(found)
 
 
@@ -148,7 +148,8 @@ def _members(path: Path, frames: str | None) -> list[tuple[str, Path | Frame | N
     return [(str(path if len(members) == 1 else frame), frame) for frame in members]
 
 
-def _is_users(name: str) -> bool:
+def is_users(name: str) -> bool:
+    """Whether a name is not one that begins with a dot, nor one that file managers leave."""
     return not name.startswith(".") and name.lower() not in LEFT_BY_SYSTEMS
 
 

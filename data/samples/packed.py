@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from medzoo.data.dataset import Dataset, Reader
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.images.files import FRAME
 from medzoo.data.images.frames import Frames
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
@@ -110,10 +111,12 @@ def write_packed(
     listed = positions.to_csv(index=False, lineterminator="\n")
     positions["bytes"] = [_source_of(dataset, *order[p])[1] for p in positions["position"]]
     positions["sha256"] = ""
-    of_row = positions["position"].tolist()
+    if FRAME in dataset.reader.columns:
+        positions[FRAME] = positions["sample_id"].map(dataset.table.set_index("sample_id")[FRAME])
+    of_row, content = positions["position"].tolist(), _Content()
     for at in range(0, len(positions), max(1, len(positions) // CHECKED)):
         paths, size = _source_of(dataset, *order[of_row[at]])
-        positions.at[at, "sha256"] = _content(paths) if size >= 0 else ""
+        positions.at[at, "sha256"] = content(paths) if size >= 0 else ""
     itemsize = 1 if preprocess.dtype == "uint8" else 4
     per_shard = max(1, SHARD_BYTES // (preprocess.channels * int(np.prod(preprocess.size)) * itemsize))
     manifest = {
@@ -127,15 +130,25 @@ def write_packed(
     }
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, manifest)
+    # What is there may be of files that have changed since, or of others of the same names: it is checked before it is kept.
+    unfinished = folder / f"{INDEX}.unfinished"
+    whole = {number for number in range(-(-len(order) // per_shard)) if _is_whole(folder / shard_name(number))}
+    for kept in (folder / INDEX, unfinished):
+        if kept.is_file():
+            made = pd.read_parquet(kept)
+            _check_sources(folder, dataset, made[(made["position"] // per_shard).isin(whole)])
+    if not (folder / INDEX).is_file():
+        positions.to_parquet(unfinished, index=False)
     with ThreadPoolExecutor(workers) as pool:
         for number, start in enumerate(range(0, len(order), per_shard)):
             part = order[start : start + per_shard]
-            if not _is_whole(folder / shard_name(number)):
+            if number not in whole:
                 # In one list: a failed image must not leave a shard that looks finished.
                 images = list(pool.map(lambda place: samples.fitted(*place).numpy(), part))
                 _write_shard(folder / shard_name(number), np.stack(images))
             advance(len(part))
     positions.to_parquet(folder / INDEX, index=False)
+    unfinished.unlink(missing_ok=True)
     return manifest
 
 
@@ -232,20 +245,36 @@ def _source_of(dataset: Dataset, row: int, view: int) -> tuple[list[Path], int]:
     return paths, sum(path.stat().st_size for path in paths) if there else -1
 
 
-def _content(paths: list[Path]) -> str:
-    """Return one SHA-256 of an image's files, one after the other."""
-    return hashlib.sha256("".join(file_checksum(path, "sha256") for path in paths).encode("ascii")).hexdigest()
+class _Content:
+    """One SHA-256 of an image's files, one after the other; each file is read once, however many frames it holds."""
+
+    def __init__(self) -> None:
+        self._of: dict[Path, str] = {}
+
+    def __call__(self, paths: list[Path]) -> str:
+        for path in paths:
+            if path not in self._of:
+                self._of[path] = file_checksum(path, "sha256")
+        return hashlib.sha256("".join(self._of[path] for path in paths).encode("ascii")).hexdigest()
 
 
 def _check_sources(folder: Path, dataset: Dataset, index: pd.DataFrame) -> None:
-    """Compare some files that are at hand with those that were prepared; they need not be there at all."""
+    """Compare some files that are at hand with those that were prepared, and all frames' numbers; files need not be there."""
+    if FRAME in index and FRAME in dataset.reader.columns:
+        now = index["sample_id"].map(dataset.table.set_index("sample_id")[FRAME])
+        if len(moved := index[now.notna() & (now != index[FRAME])]):
+            raise DatasetError(
+                f"{folder} was prepared with frame {moved[FRAME].iloc[0]} of its file for sample {moved['sample_id'].iloc[0]!r}, "
+                "which is now another; prepare again, with another output=..."
+            )
     rows = {str(name): place for place, name in enumerate(dataset.table["sample_id"])}
     known = index[(index["bytes"] >= 0) & index["sample_id"].isin(list(rows))]
     content = known["sha256"] if "sha256" in known else pd.Series("", index=known.index)  # folders of before have none
     chosen = known[(np.arange(len(known)) % max(1, len(known) // CHECKED) == 0) | (content != "")]
+    content_of = _Content()
     for row in chosen.assign(sha256=content[chosen.index]).itertuples():
         paths, found = _source_of(dataset, rows[str(row.sample_id)], row.view)
-        if found not in (-1, row.bytes) or (found >= 0 and row.sha256 not in ("", _content(paths))):
+        if found not in (-1, row.bytes) or (found >= 0 and row.sha256 != "" and row.sha256 != content_of(paths)):
             raise DatasetError(f"{folder} was prepared from other images than {paths[0]}; prepare again, with another output=...")
 
 

@@ -9,7 +9,7 @@ import datetime
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,8 @@ from medzoo.data.errors import DatasetError, MissingDependencyError
 from medzoo.data.tables.words import clean, real_text
 
 SUFFIXES = (".xlsx", ".xlsm")
-MOST_MERGED = 1_000_000
-"""How many places merged cells may cover: openpyxl makes an object of each."""
 _ZEROS = re.compile("0{2,20}")
-_MERGED = re.compile(rb'mergeCell [^>]{0,100}?ref="([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})"')
+_MERGED = re.compile(rb"""mergeCell [^>]{0,100}?ref=["']([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})["']""")
 
 
 def read_workbook(path: Path, sheet: str | None = None) -> pd.DataFrame:
@@ -73,15 +71,14 @@ def _rows(path: Path, sheet: str | None, *, formulas: bool) -> tuple[list[tuple[
         # The warnings are of styles and the like, which no value depends on.
         with warnings.catch_warnings(action="ignore"), path.open("rb") as stream:
             # openpyxl tells merged cells only of a workbook that it holds whole.
-            book = openpyxl.load_workbook(stream, read_only=not _has_merged_cells(path), data_only=not formulas, keep_links=False)
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=not formulas, keep_links=False)
             sheets = {found.title: found for found in book.worksheets}
             if sheet is not None and sheet not in sheets:
                 raise DatasetError(f"{path} has no sheet {sheet!r}; it has {', '.join(sheets) or 'none'}")
             filled = {}
             for title in sheets if sheet is None else [sheet]:
-                if book.read_only:
-                    sheets[title].reset_dimensions()  # what the file says of its size may be wrong
-                filled[title] = list(_texts(sheets[title]))
+                sheets[title].reset_dimensions()  # what the file says of its size may be wrong
+                filled[title] = list(_texts(sheets[title], _merged_areas(path, sheets[title])))
             book.close()
     except (DatasetError, MemoryError):
         raise
@@ -97,40 +94,51 @@ def _rows(path: Path, sheet: str | None, *, formulas: bool) -> tuple[list[tuple[
     return filled[some[0]], some[0]
 
 
-def _texts(sheet: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
-    merged = _merged(sheet)
+def _texts(sheet: Any, areas: Mapping[int, list[tuple[int, int]]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield each row's number and what its cells show; in those that a merged one of a row above covers, what that one shows."""
+    below: dict[int, tuple[int, str]] = {}  # place → the last row it stands in, and what
+    header = False
     for number, cells in enumerate(sheet.iter_rows(), start=1):
         shown = [_shown(cell) for cell in cells]
-        for place, text in merged.get(number, {}).items():
-            shown[place : place + 1] = [text]
+        for place, (last, text) in list(below.items()):
+            if number > last:
+                del below[place]
+                continue
+            shown += [""] * (place + 1 - len(shown))
+            shown[place] = text
+        if header:  # a header that is merged names its column once
+            below |= {place: (last, shown[place]) for place, last in areas.get(number, ()) if place < len(shown)}
+        header = header or any(map(clean, shown))
         yield number, tuple(text if text.strip() else "" for text in shown)
 
 
 def _shown(cell: Any) -> str:
     """Return what a cell shows: its value, and a whole number by a format of zeros alone (`000`) as long as it says."""
+    if isinstance(getattr(cell.value, "ref", None), str):  # a formula of several cells
+        return f"={getattr(cell.value, 'text', None) or ''}".replace("==", "=")
     text = cell_text(cell.value)
     if isinstance(cell.value, int | float) and text.isdigit() and _ZEROS.fullmatch(cell.number_format or ""):
         return text.zfill(len(cell.number_format))
     return text
 
 
-def _has_merged_cells(path: Path) -> bool:
-    """Return whether a workbook has merged cells; DatasetError if they cover more than could be held in memory."""
-    covered = 0
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if not (name.startswith("xl/worksheets/") and name.endswith(".xml")):
-                continue
-            with archive.open(name) as part:
-                before = b""
-                while block := part.read(1 << 20):
-                    for found in _MERGED.finditer(before + block):
-                        corners = [(_column(found[place]), int(found[place + 1])) for place in (1, 3)]
-                        covered += (1 + abs(corners[1][0] - corners[0][0])) * (1 + abs(corners[1][1] - corners[0][1]))
-                    before = block[-200:]
-    if covered > MOST_MERGED:
-        raise DatasetError(f"{path} has merged cells over {covered:,} places; unmerge them, or save it as CSV")
-    return covered > 0
+def _merged_areas(path: Path, sheet: Any) -> dict[int, list[tuple[int, int]]]:
+    """Return row → (place of a column, last row) of the cells merged downwards from it, as the sheet's own part lists them.
+
+    openpyxl tells them only of a workbook that it holds whole, with an object for each cell of the sheet's extent. A cell merged
+    over columns belongs to the first of them.
+    """
+    found: dict[int, list[tuple[int, int]]] = {}
+    with zipfile.ZipFile(path) as archive, archive.open(sheet._worksheet_path) as part:
+        before = b""
+        while block := part.read(1 << 20):
+            for area in _MERGED.finditer(before + block):
+                first, last = int(area[2]), int(area[4])
+                entry = (_column(area[1]) - 1, last)
+                if last > first and entry not in found.setdefault(first, []):
+                    found[first].append(entry)
+            before = block[-200:]
+    return found
 
 
 def _column(letters: bytes) -> int:
@@ -139,19 +147,6 @@ def _column(letters: bytes) -> int:
     for letter in letters:
         number = 26 * number + letter - 64
     return number
-
-
-def _merged(sheet: Any) -> dict[int, dict[int, str]]:
-    """Return row → place → text of the cells that a merged one covers below its first: one value that stands beside several rows.
-
-    A cell merged over columns belongs to the first of them, and a header that is merged names that one column.
-    """
-    found: dict[int, dict[int, str]] = {}
-    for area in getattr(sheet, "merged_cells", None) or ():
-        text = _shown(sheet.cell(area.min_row, area.min_col))
-        for row in range(area.min_row + 1, area.max_row + 1):
-            found.setdefault(row, {})[area.min_col - 1] = text
-    return found
 
 
 def cell_text(value: Any) -> str:

@@ -201,7 +201,7 @@ def _find(file: str, header: list[str], columns: Columns | None, remedy: str) ->
 
 def as_text(rows: pd.DataFrame, *, strip: bool = True) -> pd.DataFrame:
     """Return columns of any type as text: whole numbers without a point, missing values empty, no spaces around if `strip`."""
-    text = {column: _as_text(rows[column]) for column in rows.columns}
+    text = {column: _as_text(rows[column], not strip) for column in rows.columns}
     return pd.DataFrame({name: column.str.strip() if strip else column for name, column in text.items()}, index=rows.index)
 
 
@@ -216,12 +216,12 @@ def count_note(which: ArrayLike, text: str) -> tuple[str, ...]:
     return (f"{int(rows.sum())} of {len(rows)} {text}",) * bool(rows.any())
 
 
-def _as_text(column: pd.Series) -> pd.Series:
-    """Return a column as text: whole numbers without a point, missing values empty."""
+def _as_text(column: pd.Series, exponent: bool) -> pd.Series:
+    """Return a column as text: whole numbers without a point, missing values empty; `exponent` as `real_text`'s."""
     if pd.api.types.is_bool_dtype(column):
         return column.map({True: "1", False: "0"}).fillna("")
     if pd.api.types.is_float_dtype(column):
         places, values = pd.factorize(column.to_numpy(dtype=np.float64, na_value=np.nan))
-        text = [real_text(float(v)) for v in values]
+        text = [real_text(float(v), exponent) for v in values]
         return pd.Series(np.array([*text, ""], dtype=object)[places], index=column.index, dtype=str)  # place -1 is missing
     return column.astype(object).where(column.notna(), "").astype(str)

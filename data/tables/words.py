@@ -66,12 +66,16 @@ def plain_number(word: str) -> str:
     return word if decimal is None else decimal[1].removesuffix(".")
 
 
-def real_text(value: float) -> str:
+def real_text(value: float, exponent: bool = True) -> str:
     """Return a real number as a table's text: whole numbers without a point, longer ones than a real number holds with exponent.
 
     From 2⁵³ on, neighbouring whole numbers share a real one: what they stood for is lost, and `shortened` finds them.
+
+    Args:
+        value: Finite or not.
+        exponent: Write those with all their digits; else as Python does, as tables were read at first.
     """
-    if value.is_integer():
+    if value.is_integer() and (exponent or abs(value) < 2**53):
         return str(int(value)) if abs(value) < 2**53 else f"{value:.16E}"
     return repr(value)
 
@@ -101,8 +105,14 @@ def look_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def shortened(names: Iterable[str]) -> list[str]:
-    """Return the names that are numbers as a spreadsheet shortens long ones (1.23457E+12): several may have become one."""
-    return sorted(name for name in names if _SHORTENED.fullmatch(name))
+    """Return the names that are numbers as a spreadsheet shortens long ones: several may have become one.
+
+    Those are 1.23457E+12, as it shows them, and numbers of 16 digits and more that all end in 0, since it keeps 15.
+    """
+    names = list(names)
+    long = [name for name in names if len(name) > 15 and name.isascii() and name.isdigit()]
+    cut = long if len(long) > 1 and all(name.endswith("0") for name in long) else []
+    return sorted({*cut, *(name for name in names if _SHORTENED.fullmatch(name))})
 
 
 @dataclass(frozen=True)

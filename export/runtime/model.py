@@ -340,5 +340,6 @@ class OnnxModel:
         window = self.spec["data"].get("window")
         given = None if window is None else (float(window[0]), float(window[1]))
         return read_image(
-            image, channels=channels, dtype=dtype, dimensions=self.dimensions, window=given, frames=self.frames, remedy=TAKE_EACH
-        )
+            image, channels=channels, dtype=dtype, dimensions=self.dimensions, window=given, frames=self.frames, remedy=TAKE_EACH,
+            read_as=self.spec["data"].get("channels"),
+        )  # fmt: skip

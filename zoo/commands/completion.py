@@ -11,10 +11,10 @@ from importlib.resources import files
 from medzoo.data.errors import UnknownNameError
 from medzoo.settings.compose import GROUPS, compose_config, setting_names
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = ("bash", "fish")
 COMPOSED = ("train", "evaluate", "verify", "prepare", "zeroshot", "intervene", "explain", "export", "bench")
 DATASET = ("train", "verify", "prepare", "zeroshot")
-"""Verbs whose settings are those of a dataset, too; the phantom's stand for all."""
+"""Verbs whose settings are those of a dataset, too: of every one."""
 
 
 def main(arguments: Sequence[str], verbs: Sequence[str]) -> int:
@@ -42,15 +42,14 @@ def completion(shell: str, verbs: Sequence[str]) -> str:
     """
     settings = {verb: _settings(verb) for verb in COMPOSED}
     choices = {group: _choices(group) for group in GROUPS}
-    if shell == "fish":
-        return _fish(verbs, settings, choices)
-    start = "autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else ""
-    return start + _bash(verbs, settings, choices)
+    return (_fish if shell == "fish" else _bash)(verbs, settings, choices)
 
 
 def _settings(verb: str) -> list[str]:
-    overrides = ["data=phantom"] if verb in DATASET else []
-    return sorted(f"{name}=" for name in setting_names(compose_config(verb, overrides)))
+    composed = (
+        [compose_config(verb, [f"data={name}"]) for name in _choices("data")] if verb in DATASET else [compose_config(verb, [])]
+    )
+    return sorted({f"{name}=" for config in composed for name in setting_names(config)})
 
 
 def _choices(group: str) -> list[str]:

@@ -155,7 +155,7 @@ def _fit_at_once(
     if accelerator.is_main_process:
         if task.spec.initial_weights:
             notes.insert(0, describe_loaded(task.spec.initial_weights))
-        print("".join(f"{note}\n" for note in notes), end="")
+        print("".join(f"{note}\n" for note in [*notes, f"run directory: {run.path}"]), end="")
     if settings.evaluate:
         _report(run, settings, dataset, {"checkpoint": "best", "chosen_by": task.chosen_by})
     return run

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from medzoo.data.errors import ConfigError, ProviderError
+from medzoo.data.images.listing import is_users
 from medzoo.demo.picture import Tile, draw
 from medzoo.demo.shipped import MODEL, Shipped, read_shipped
 from medzoo.evaluation.bootstrap import value_text
@@ -88,7 +89,8 @@ def _require_own(folder: Path) -> None:
     """Raise ConfigError if anything but an earlier demo lies there."""
     if folder.is_file():
         raise ConfigError(f"{folder} is a file; name a folder: medzoo demo FOLDER")
-    other = sorted({path.name for path in folder.iterdir()} - {PICTURE, IMAGES, MODEL}) if folder.is_dir() else []
+    names = {path.name for path in folder.iterdir() if is_users(path.name)} if folder.is_dir() else set()
+    other = sorted(names - {PICTURE, IMAGES, MODEL})
     if other:
         raise ConfigError(f"{folder} holds other files ({', '.join(other[:3])}); name a folder of its own: medzoo demo FOLDER")
 

@@ -151,6 +151,11 @@ def _lacks(extra: Extra, truth: Tensor, said: Tensor, labels: LabelSpace) -> str
     if labels.kind == "regression":
         if extra.name in NEED_SPREAD and bool((truth == truth[0]).all()):
             return "targets do not vary"
+        by_mean = extra.name == "normalized_root_mean_squared_error" and extra.arguments.get("normalization", "mean") == "mean"
+        if by_mean and not float(truth.mean()) > 0:  # it is divided by it, signs and all
+            return "the mean of the targets is not above 0"
+        if extra.name == "mean_absolute_percentage_error" and bool((truth == 0).any()):
+            return "a target is 0"
         if extra.name == "critical_success_index" and not bool((truth >= extra.arguments["threshold"]).any()):
             return "no target reaches the threshold"
         return "predictions do not vary" if extra.name in CORRELATIONS and bool((said == said[0]).all()) else ""

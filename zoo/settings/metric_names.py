@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,9 +32,11 @@ def metric_text(asked: Any, setting: str) -> str:
     given = {} if given is None else given
     if not isinstance(name, str) or not WORD.fullmatch(name) or not isinstance(given, Mapping):
         raise ConfigError(f"{setting}: {asked!r} is no metric; it is {FORM}")
+    if odd := [key for key in given if not isinstance(key, str) or not WORD.fullmatch(key)]:
+        raise ConfigError(f"{setting}: {odd[0]!r} is no argument's name of {name}; quote it if YAML reads it as something else")
     if not given:
         return name
-    return f"{name}({', '.join(f'{key}={_written(given[key], setting)}' for key in sorted(map(str, given)))})"
+    return f"{name}({', '.join(f'{key}={_written(given[key], setting)}' for key in sorted(given))})"
 
 
 def metric_texts(asked: Sequence[Any], setting: str) -> list[str]:
@@ -52,7 +55,9 @@ def read_metric(text: str) -> tuple[str, dict[str, Any]]:
         if isinstance(node, ast.Name):
             return node.id, {}
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            return node.func.id, {str(keyword.arg): _value(keyword.value) for keyword in node.keywords if keyword.arg is not None}
+            names = [keyword.arg for keyword in node.keywords]
+            if None not in names and len(set(names)) == len(names):
+                return node.func.id, {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # what reading hostile text can raise
         pass
     raise ConfigError(f"{text!r} is no metric; it is {FORM}")
@@ -67,6 +72,6 @@ def _written(value: Any, setting: str) -> str:
         return value if WORD.fullmatch(value) and value not in ("None", "True", "False") else repr(value)
     if isinstance(value, Sequence):
         return f"[{', '.join(repr(part) if isinstance(part, str) else _written(part, setting) for part in value)}]"
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or (isinstance(value, bool | int | float) and math.isfinite(value)):
         return repr(value)
     raise ConfigError(f"{setting}: {value!r} is no value of a metric's argument; give a number, a word or a list of numbers")

@@ -35,7 +35,11 @@ class SolvedProbe(Classify):
     """
 
     learns_by_steps = False
-    heeds = (*Task.heeds, "finetune", "probe", "cache_features", "augment", "monitor")
+    # No trackers: what is solved has no course to follow.
+    heeds = (
+        *(name for name in Task.heeds if name not in ("trackers", "log_every")),
+        "finetune", "probe", "cache_features", "augment", "monitor",
+    )  # fmt: skip
     trains_nothing = "a solved linear probe"
 
     def __init__(self, spec: ModelSpec, model: nn.Module, monitor: str | None = None) -> None:
@@ -76,9 +80,14 @@ class SolvedProbe(Classify):
         if best is None:
             raise TrainingError(f"val {monitor} is undefined under every penalty of the probe; give another trainer.monitor")
         set_layer(layer, *best[2:], self.spec.architecture)
-        training = {"probe": "solved", "monitor": monitor, "penalty": best[1], "samples": len(train), "tried": tried}
-        self.chosen_by = f"val {monitor} of {len(val)} samples"
+        training = {"probe": "solved", "monitor": monitor, "penalty": best[1], "samples": _labelled(learnt), "tried": tried}
+        self.chosen_by = f"val {monitor} of {_labelled(held_out)} samples"
         return Classify(replace(self.spec, training=training), self.model), _notes(note, monitor, best[:2], len(tried))
+
+
+def _labelled(batch: dict[str, Tensor]) -> int:
+    """Return how many samples have a label, which are those that are learnt from."""
+    return int((~batch["target"].isnan()).any(dim=1).sum())
 
 
 def _batch(samples: SampleDataset, features: Tensor) -> dict[str, Tensor]:

@@ -19,8 +19,8 @@ from torch import Tensor
 from medzoo.data.errors import MissingDependencyError
 from medzoo.data.labels import LabelSpace
 
-EDGES = 200
-"""Thresholds of the AUROC: two log-odds tie that differ by less than 0.1, or where they are large by a tenth of them."""
+EDGES = 1000
+"""Thresholds of the AUROC: two log-odds tie that differ by less than 0.02, or where they are large by a fiftieth of them."""
 LARGEST = 1e4
 """Log-odds beyond which all tie."""
 MISSING = -1

@@ -37,7 +37,7 @@ def frame_numbers(rows: TextTable, column: str) -> pd.Series:
     """Return a column's frame numbers, from 0, as int64; raises DatasetError on another cell, which names its line."""
     rows.refuse(rows[column] == "", column, remedy="every row needs the number of its frame, from 0")
     numbers = rows.numbers(column)
-    whole = (numbers >= 0) & (numbers == np.floor(numbers))
+    whole = (numbers >= 0) & (numbers == np.floor(numbers)) & (numbers < 2**31)
     rows.refuse(~whole, column, "no frame's number", "frames count from 0")
     return numbers.astype(np.int64)
 

@@ -123,10 +123,25 @@ def assumed_range(data: bytes, name: str, frame: int | None = 0) -> str | None:
         name: What to call it in a message.
         frame: Which is asked about, from 0; None: all of them.
     """
+    header = unpixelled(data, name)
+    return None if header is None else range_of(header, name, frame)
+
+
+def unpixelled(data: bytes, name: str) -> Any:
+    """Return the data set of a DICOM file without its pixels, for `range_of`; None where it cannot be read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            header = open_header(data, name, pixels=False)
+            return open_header(data, name, pixels=False)
+        except Exception:  # decoding says what is wrong
+            return None
+
+
+def range_of(header: Any, name: str, frame: int | None = 0) -> str | None:
+    """Return what `assumed_range` does, of a header that is open."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             if word(header, "PhotometricInterpretation") not in GRAY:
                 return None
             ranges = set[str]()

@@ -244,9 +244,7 @@ def _page(data: Any, place: int, order: str, big: bool) -> tuple[dict[str, tuple
     place += struct.calcsize(counts)
     if number * entry > len(data):
         raise struct.error("more tags than bytes")
-    tags: dict[str, tuple[int, ...]] = {}
-    for key, values in _entries(data, place, number, order, big, entry, inside):
-        tags.setdefault(key, values)
+    tags = dict(_entries(data, place, number, order, big, entry, inside))
     (following,) = struct.unpack_from(order + ("Q" if big else "I"), data, place + number * entry)
     return tags, int(following)
 
@@ -254,10 +252,12 @@ def _page(data: Any, place: int, order: str, big: bool) -> tuple[dict[str, tuple
 def _entries(
     data: Any, place: int, number: int, order: str, big: bool, entry: int, inside: int
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
+    met = set[int]()
     for start in range(place, place + number * entry, entry):
         tag, kind = struct.unpack_from(order + "HH", data, start)
-        if tag not in TAGS or kind not in _SIZES:
+        if tag not in TAGS or kind not in _SIZES or tag in met:  # of a tag that stands twice the first counts
             continue
+        met.add(tag)
         (count,) = struct.unpack_from(order + ("Q" if big else "I"), data, start + 4)
         each = struct.calcsize(_SIZES[kind])
         if count * each > len(data):

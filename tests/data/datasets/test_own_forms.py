@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -127,18 +127,55 @@ def test_a_number_is_as_long_as_its_cell_shows_it(tmp_path: Path) -> None:
     assert sorted(set(load_table(tmp_path / "t.xlsx", missing="ignore").table["group"])) == [f"{n:04}" for n in range(6)]
 
 
-def _merged_everywhere(path: Path) -> None:
+def _merge(path: Path, *areas: str, cells: Mapping[str, object] | None = None) -> None:
     import openpyxl
 
-    _excel(path, one=TABLE)
     book = openpyxl.load_workbook(path)
-    book.active.merge_cells("E2:F4")
+    for area in areas:
+        book.active.merge_cells(area)
+    for place, value in (cells or {}).items():
+        book.active[place] = value
     book.save(path)
+
+
+def _replace(path: Path, old: bytes, new: bytes) -> None:
+    """Put other bytes into the parts of a workbook."""
     with zipfile.ZipFile(path) as archive:
-        parts = {name: archive.read(name).replace(b"E2:F4", b"E2:XFD1048576") for name in archive.namelist()}
+        parts = {name: archive.read(name).replace(old, new) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
         for name, part in parts.items():
             archive.writestr(name, part)
+
+
+def test_a_merged_header_names_its_column_once_and_a_title_is_no_row(tmp_path: Path) -> None:
+    table = frame(label=["benign", "malignant", *["benign"] * 10])
+    table.to_excel(tmp_path / "t.xlsx", index=False, startrow=1)
+    _merge(tmp_path / "t.xlsx", "A1:A2", "B1:B2", "C1:C2", cells={"A1": "image", "B1": "label", "C1": "patient"})
+    read = load_table(tmp_path / "t.xlsx", missing="ignore")
+    assert read.table["sample_id"].tolist() == table["image"].tolist()
+    assert set(read.table["group"]) == set(table["patient"])
+
+
+@pytest.mark.parametrize("reach", [b"E2:XFD1048576", b"C1048575:C1048576"])
+def test_a_merged_cell_of_a_whole_sheet_costs_nothing(reach: bytes, tmp_path: Path) -> None:
+    _excel(tmp_path / "t.xlsx", one=TABLE)
+    _merge(tmp_path / "t.xlsx", "H2:H4")
+    _replace(tmp_path / "t.xlsx", b"H2:H4", reach)
+    assert len(load_table(tmp_path / "t.xlsx", missing="ignore").table) == 12
+
+
+def test_merged_cells_in_other_quotes_are_merged(tmp_path: Path) -> None:
+    _excel(tmp_path / "t.xlsx", one=frame())
+    _merge(tmp_path / "t.xlsx", "C2:C5")
+    _replace(tmp_path / "t.xlsx", b'ref="C2:C5"', b"ref='C2:C5'")
+    assert load_table(tmp_path / "t.xlsx", missing="ignore").table["group"].nunique() == 5
+
+
+def _array_formula(path: Path) -> None:
+    from openpyxl.worksheet.formula import ArrayFormula
+
+    _excel(path, one=frame())
+    _merge(path, cells={"B3": ArrayFormula("B3:B4", "=SUM(A1:A2)")})
 
 
 @pytest.mark.parametrize("end", [".csv", ".csv.gz", ".csv.zip"])
@@ -190,7 +227,7 @@ def _formulas(path: Path) -> None:
         ("t.xlsx", lambda path: path.write_bytes(b""), {}, "cannot be read"),
         ("t.xlsx", lambda path: _excel(path, a=TABLE, b=TABLE), {}, r"has 2 sheets \(a, b\); name one as data.sheet=a"),
         ("t.xlsx", lambda path: _excel(path, a=TABLE, b=TABLE), {"sheet": "c"}, "has no sheet 'c'; it has a, b"),
-        ("t.xlsx", _merged_everywhere, {}, "has merged cells over .* places; unmerge them"),
+        ("t.xlsx", _array_formula, {}, "row 3: 'label' is a formula"),
         ("t.xlsx", _formulas, {}, "row 2: 'label' is a formula .* whose value the file does not keep"),
         ("t.xlsx", lambda path: pd.DataFrame({"\u200b": ["\u200b"]}).to_excel(path, index=False), {}, "sheet 'Sheet1' is empty"),
         ("t.csv", lambda path: TABLE.to_csv(path), {"sheet": "a"}, "data.sheet=a is for workbooks"),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.decode import decode_image, read_image
-from medzoo.data.images.tiff.header import read_pages
+from medzoo.data.images.tiff.header import _entries, read_pages
 from tests.data.images.makers import RAMP, encoded, tiff
 
 tifffile = pytest.importorskip("tifffile")
@@ -156,6 +156,14 @@ def test_a_second_page_without_a_size_is_one_line() -> None:
 )
 def test_a_damaged_or_cut_tiff_is_one_line(data: bytes) -> None:
     assert re.search("damaged|cut short|truncated|limit", line(data, window=(0, 1)))
+
+
+def test_a_tag_that_stands_many_times_is_read_once() -> None:
+    """A page of 2,000 equal tags of 1,000 values each: what is unpacked does not grow with their number."""
+    entry = struct.pack("<HHII", 273, 1, 1000, 8)
+    sizes = b"".join(struct.pack("<HHII", tag, 3, 1, 4) for tag in (256, 257))
+    data = b"II*\0" + struct.pack("<I", 1008) + bytes(1000) + struct.pack("<H", 2002) + sizes + entry * 2000 + bytes(4)
+    assert [key for key, _ in _entries(data, 1010, 2002, "<", False, 12, 4)] == ["width", "height", "offsets"]
 
 
 def test_a_header_of_more_rows_than_the_file_holds_is_not_filled_with_black() -> None:

@@ -198,6 +198,35 @@ def test_another_dataset_of_equal_names_and_sizes_is_refused(folder: Path, tmp_p
         load_dataset("table", file=folder / "t.csv", root=other, target="y", packed=str(folder / "packed"))
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_preparing_again_does_not_keep_what_was_made_of_other_files(
+    finished: bool, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does one that was stopped, of which some shards are there."""
+    assert prepare(folder) == 0
+    if not finished:
+        (folder / "packed" / "index.parquet").rename(folder / "packed" / "index.parquet.unfinished")
+    for number in range(0, 20, 2):
+        (folder / f"{number}.png").write_bytes((folder / f"{number + 1}.png").read_bytes())
+    assert prepare(folder) == 2
+    assert "was prepared from other images than" in capsys.readouterr().err
+
+
+def test_frames_that_are_now_others_are_refused(folder: Path) -> None:
+    pages = [Image.new("L", (30, 30), 40 * page) for page in range(2)]
+    for film in range(8):
+        pages[0].save(folder / f"film{film}.tif", save_all=True, append_images=pages[1:])
+    rows = [f"film{n // 2}.tif,{n % 2},s{n},{'ab'[n // 2 % 2]}" for n in range(16)]
+    (folder / "f.csv").write_text("image,frame,id,y\n" + "\n".join(rows))
+    own = {"file": folder / "f.csv", "target": "y", "id": "id", "frame_number": "frame", "split_rule": 2}
+    words = [f"data.{key}={value}" for key, value in own.items()]
+    assert main(["prepare", "data=table", *words, "size=[24,20]", f"output={folder / 'packed'}"]) == 0
+    load_dataset("table", packed=str(folder / "packed"), **own)
+    (folder / "f.csv").write_text((folder / "f.csv").read_text().replace(",0,s0", ",1,s0").replace(",1,s1", ",0,s1"))
+    with pytest.raises(MedzooError, match="was prepared with frame 0 of its file for sample 's0', which is now another"):
+        load_dataset("table", packed=str(folder / "packed"), **own)
+
+
 def test_evaluation_refuses_other_pixels_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["data=table", f"data.file={folder / 't.csv'}", "data.target=y", "data.group=patient", "data.test_fraction=0.4"]
     assert main(["train", *data, *SHAPE, *RUN, f"run={folder / 'a'}"]) == 0

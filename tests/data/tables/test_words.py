@@ -55,6 +55,9 @@ def test_words_that_mean_nothing() -> None:
 
 def test_numbers_that_a_spreadsheet_shortened() -> None:
     assert shortened(["1.23457E+12", "1,23457E+12", "123", "1e5"]) == ["1,23457E+12", "1.23457E+12"]
+    long = ["1234567890123450", "12345678901234500"]
+    assert shortened([*long, "12"]) == long
+    assert shortened([*long, "1234567890123456"]) == shortened(long[:1]) == []
 
 
 def test_what_became_one_word_is_counted() -> None:

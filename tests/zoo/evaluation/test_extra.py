@@ -210,6 +210,25 @@ def test_quantities_that_do_not_vary_are_undefined() -> None:
     assert not measured("mean_absolute_error", labels, targets, logits).reasons
 
 
+@pytest.mark.parametrize(
+    ("text", "targets", "reason"),
+    [
+        ("normalized_root_mean_squared_error", [-1, -2, -3, -4], "the mean of the targets is not above 0"),
+        ("normalized_root_mean_squared_error(normalization=std)", [-1, -2, -3, -4], ""),
+        ("normalized_root_mean_squared_error", [1, 2, 3, 4], ""),
+        ("mean_absolute_percentage_error", [0, 1, 2, 3], "a target is 0"),
+        ("mean_absolute_percentage_error", [-1, 1, 2, 3], ""),
+    ],
+)
+def test_an_error_in_shares_of_targets_needs_targets_that_allow_it(text: str, targets: list[float], reason: str) -> None:
+    """Divided by a mean below 0 the largest error would be the least number, and the best epoch the worst."""
+    labels = LabelSpace("regression", ("a",), ("mm",))
+    column = np.array(targets, dtype=np.float32)[:, None]
+    found = extra_value(text, labels, column, column + np.float32(0.1))
+    assert found.reasons.get(0, "") == reason
+    assert np.isnan(found.values[0]) == bool(reason)
+
+
 def test_what_torchmetrics_refuses_is_undefined_with_its_own_words() -> None:
     labels, targets, logits = case("regression")
     logits[:, 2] = -1.0

@@ -209,6 +209,18 @@ def test_image_text_weights_are_counted_and_lose_their_prefix(tmp_path: Path) ->
         load_clip_weights(again, source)
 
 
+def turned(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same values in another order of memory, as conversions leave them."""
+    return {
+        name: tensor.to(memory_format=torch.channels_last)
+        if tensor.ndim == 4
+        else tensor.mT.contiguous().mT
+        if tensor.ndim == 2
+        else tensor
+        for name, tensor in weights.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("wrapped", "inside", "prefix"),
     [
@@ -218,6 +230,7 @@ def test_image_text_weights_are_counted_and_lose_their_prefix(tmp_path: Path) ->
         (lambda good, bad: {"state_dict": prefixed("clip.", good)}, "state_dict", "clip."),  # Lightning
         (lambda good, bad: {"model_state": good}, "model_state", ""),
         (lambda good, bad: prefixed("module.", good), "", "module."),
+        (lambda good, bad: {"state_dict": prefixed("module.", turned(good))}, "state_dict", "module."),
     ],
 )
 def test_image_text_weights_are_taken_from_where_training_scripts_keep_them(

@@ -48,3 +48,18 @@ def test_one_metric_twice_is_refused_in_whatever_form() -> None:
         metric_texts([{"a": {"b": 1}}, "a(b=1)"], "evaluation.extra")
     with pytest.raises(ConfigError, match="twice"):
         check_evaluation(EvaluationConfig(extra=["a", "a"]))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"fbeta_score": {1: 2}},
+        {"fbeta_score": {True: 1}},
+        {"fbeta_score": {"beta": float("inf")}},
+        "f1_score(**x)",
+        "accuracy(k=2,k=3)",
+    ],
+)
+def test_arguments_that_are_none_are_one_line(asked: object) -> None:
+    with pytest.raises(ConfigError):
+        metric_text(asked, "evaluation.extra")

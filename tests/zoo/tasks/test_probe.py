@@ -160,6 +160,18 @@ def test_what_asks_for_steps_cannot_be_solved(setting: str, tmp_path: Path, caps
     assert not (tmp_path / "x").exists()
 
 
+def test_a_bottleneck_of_quantities_is_told_so_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*asked("model=cbm")[:-1], "data.labels=regression", "trainer.probe=solved"]
+    assert main(["train", *PROBE, *words, f"run={tmp_path / 'x'}"]) == 2
+    assert "a head of task 'bottleneck' has no solution at once" in capsys.readouterr().err
+
+
+def test_trackers_have_no_course_to_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["trainer.trackers=[tensorboard]", "trainer.probe=solved"]
+    assert main(["train", *PROBE, *words, f"run={tmp_path / 'x'}"]) == 2
+    assert "trainer.trackers=['tensorboard'] is for steps" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("setting", ["trainer.epochs=1", "loss=cumulative"])
 def test_and_by_default_takes_them_and_says_why(setting: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = ["trainer.epochs=1", "evaluate=false"] if setting.startswith("trainer") else ["evaluate=false"]

@@ -158,7 +158,8 @@ def test_weights_are_the_same_with_and_without(tmp_path: Path) -> None:
 def test_trackers_hear_of_it(tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = [option for option in TINY if not option.startswith("trainer.trackers")]
-    assert main(["train", *options, "trainer.metrics=true", "trainer.epochs=1", f"run={run}"]) == 0
+    options += ["trainer.trackers=[tensorboard]", "trainer.metrics=true", "trainer.epochs=1"]
+    assert main(["train", *options, f"run={run}"]) == 0
     written = b"".join(path.read_bytes() for path in (run / "tensorboard").rglob("*tfevents*"))
     assert b"train_auroc" in written
     assert b"train_accuracy" in written

@@ -204,7 +204,7 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> LoadedWeights | N
 
 def _save_bare(tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
     """Write the tensors that bear a prefix, without it; each with memory of its own, as the format wants."""
-    bare = {key.removeprefix(prefix): tensor.clone() for key, tensor in tensors.items() if key.startswith(prefix)}
+    bare = {key.removeprefix(prefix): tensor.contiguous().clone() for key, tensor in tensors.items() if key.startswith(prefix)}
     safetensors.torch.save_file(bare, path)
 
 

@@ -43,7 +43,7 @@ def find_probe(task: Task, trainer: TrainerConfig, loss: LossConfig, dataset: Da
         return task, ""
     if trainer.probe == "sgd" or not task.learns_by_steps:
         return task, ""
-    spec = _least_squares(task.spec) if loss == LossConfig() else task.spec
+    spec = _least_squares(task.spec) if loss == LossConfig() and type(task) is Classify else task.spec
     reason = steps_asked(trainer) or unsolved(task, spec, dataset)
     if reason and trainer.probe == "solved":
         raise ConfigError(f"trainer.probe=solved: {reason}; leave that out, or use trainer.probe=sgd")

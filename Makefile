@@ -6,7 +6,8 @@ PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # What the driver of an NVIDIA GPU makes (dxg: under WSL 2); without one ONNX Runtime's CPU build does, half a GB smaller.
 SEEN := $(firstword $(wildcard /dev/nvidia0 /dev/dxg) $(shell nvidia-smi -L >/dev/null 2>&1 && echo nvidia-smi))
-ORT := $(if $(LOCKED),cpu,$(if $(SEEN),gpu,cpu))  # what is locked is for a CPU
+# What is locked is for a CPU.
+ORT := $(if $(LOCKED),cpu,$(if $(SEEN),gpu,cpu))
 EXTRAS ?= all,$(ORT),test,dev,docs
 
 # PyPI's torch for Linux is built for CUDA and brings 5 GB of it. PyTorch's own index has a CPU build, which is tried first

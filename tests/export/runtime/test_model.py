@@ -184,7 +184,7 @@ def test_the_header_says_what_a_file_will_take(model: OnnxModel, tmp_path: Path)
     Image.fromarray(pixels).save(path)
     preprocess = model.spec["preprocess"]
     assert pixel_bytes(path, preprocess) == pixel_bytes(path.read_bytes(), preprocess) == model.read(path).nbytes
-    assert pixel_bytes(path, {"channels": 1, "dtype": "float32"}) == 6 * 5 * 4
+    assert pixel_bytes(path, {"size": [32, 32], "channels": 1, "dtype": "float32"}) == 6 * 5 * 4
     assert pixel_bytes(b"no image", preprocess) is None
     assert pixel_bytes(tmp_path / "missing.png", preprocess) is None
 

@@ -100,6 +100,7 @@ def test_equal_commands_have_equal_files_whoever_reads_the_images(run: Path, tmp
         assert (run / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
+@pytest.mark.slow
 def test_the_monitor_chooses_and_a_loss_is_the_least(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = {}
     for monitor, best in (("loss", min), ("kappa", max)):

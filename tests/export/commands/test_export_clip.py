@@ -187,6 +187,7 @@ def test_the_ten_lines_of_the_docs_run(run: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith(f"{tmp_path / 'a.png'}  ")
 
 
+@pytest.mark.slow
 def test_the_exported_classifier_has_the_wording_it_was_scored_with(tmp_path: Path) -> None:
     import yaml
 

@@ -38,7 +38,9 @@ def trained(run: Path, *options: str) -> Path:
     return run
 
 
-@pytest.fixture(scope="module", params=["soft", "hard", "logit"])
+@pytest.fixture(
+    scope="module", params=["soft", pytest.param("hard", marks=pytest.mark.slow), pytest.param("logit", marks=pytest.mark.slow)]
+)
 def sequential(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("sequential") / request.param
     trained(run, "model.bottleneck.regime=sequential", f"model.bottleneck.kind={request.param}", "model.bottleneck.penalty=0.5")

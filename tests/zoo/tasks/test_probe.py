@@ -119,7 +119,7 @@ def test_the_monitor_chooses_and_a_loss_is_the_least(tmp_path: Path, capsys: pyt
         (["data.labels=multilabel"], "binary_cross_entropy"),
         (["data.labels=regression"], "squared_error"),
         (["data.labels=ordinal", "loss=corn"], "corn"),
-        (["data.labels=binary", "loss.class_weights=balanced"], "cross_entropy"),
+        pytest.param(["data.labels=binary", "loss.class_weights=balanced"], "cross_entropy", marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_learns_and_is_evaluated_as_it_was(options: list[str], loss: str, tmp_path: Path) -> None:

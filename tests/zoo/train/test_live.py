@@ -165,6 +165,7 @@ def test_trackers_hear_of_it(tmp_path: Path) -> None:
     assert b"train_accuracy" in written
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_and_a_killed_one_goes_on(tmp_path: Path) -> None:
     options = [*TINY, "trainer.metrics=true", "trainer.optimizer=sgd", "trainer.augment=none", "data.missing=0.3"]
     options += ["data.labels=multilabel", "trainer.save_every=2", "trainer.batch_size=8", "trainer.monitor=loss"]

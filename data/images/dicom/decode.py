@@ -20,7 +20,7 @@ class DicomFile(Opened):
     """A DICOM file.
 
     Stored values are rescaled (modality LUT or slope and intercept, PS3.3 C.11.1), then windowed: by `window` if given, else
-    by the file's own VOI LUT or first window that is possible (C.11.2), else over the range that `assumed_range` names. What
+    by the file's own VOI LUT or first window that is possible (C.11.2), else over the range that `range_of` names. What
     stands in functional groups counts as at the top: for each frame that of its own item. MONOCHROME1 is inverted, so that high
     values are bright in every result.
 
@@ -115,18 +115,6 @@ def declared_frames(path: Path) -> int:
             return 1
 
 
-def assumed_range(data: bytes, name: str, frame: int | None = 0) -> str | None:
-    """Return in words what range is taken for a gray file that says none; None where it says one, or cannot be read.
-
-    Args:
-        data: The file's bytes, or its beginning up to the pixels.
-        name: What to call it in a message.
-        frame: Which is asked about, from 0; None: all of them.
-    """
-    header = unpixelled(data, name)
-    return None if header is None else range_of(header, name, frame)
-
-
 def unpixelled(data: bytes, name: str) -> Any:
     """Return the data set of a DICOM file without its pixels, for `range_of`; None where it cannot be read."""
     with warnings.catch_warnings():
@@ -138,7 +126,13 @@ def unpixelled(data: bytes, name: str) -> Any:
 
 
 def range_of(header: Any, name: str, frame: int | None = 0) -> str | None:
-    """Return what `assumed_range` does, of a header that is open."""
+    """Return in words what range is taken for a gray file that says none; None where it says one, or cannot be read.
+
+    Args:
+        header: As `unpixelled` returns it.
+        name: What to call the file in a message.
+        frame: Which is asked about, from 0; None: all of them.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ImageError
 from medzoo.data.images.decode import decode_image
-from medzoo.data.images.dicom.decode import assumed_range
+from medzoo.data.images.dicom.decode import range_of, unpixelled
 from tests.data.images.makers import RAMP, dicom, dicom_data, encoded, item, lossless, replaced, written
 
 pydicom = pytest.importorskip("pydicom")
@@ -154,11 +154,14 @@ def test_without_a_window_a_ct_has_a_stated_range_and_others_that_of_their_bits(
     wide = {"BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1}
     ct = dicom(signed, **wide, Modality="CT", RescaleSlope=1, RescaleIntercept=0)
     np.testing.assert_allclose(gray(ct), np.clip((signed + 1024.0) / 4095, 0, 1), atol=1e-6)
-    assert assumed_range(ct, "x") == "-1024..3071, a CT's Hounsfield units"
-    assert assumed_range(dicom(signed, **wide), "x") == "-32768..32767, all 16 stored bits"
-    assert assumed_range(dicom(PLACES, Modality="CT", **{**HU, "RescaleIntercept": 0}), "x") == "0..255, all 8 stored bits"
-    assert assumed_range(dicom(**SEEN), "x") is None
-    assert assumed_range(dicom(PLACES, **palette(8)), "x") is None
+    assert range_of(unpixelled(ct, "x"), "x") == "-1024..3071, a CT's Hounsfield units"
+    assert range_of(unpixelled(dicom(signed, **wide), "x"), "x") == "-32768..32767, all 16 stored bits"
+    assert (
+        range_of(unpixelled(dicom(PLACES, Modality="CT", **{**HU, "RescaleIntercept": 0}), "x"), "x")
+        == "0..255, all 8 stored bits"
+    )
+    assert range_of(unpixelled(dicom(**SEEN), "x"), "x") is None
+    assert range_of(unpixelled(dicom(PLACES, **palette(8)), "x"), "x") is None
 
 
 # 06, 07, 08: what is empty or impossible
@@ -184,7 +187,7 @@ def test_an_unknown_voi_function_is_named() -> None:
 def test_an_impossible_width_is_as_no_window(width: Any) -> None:
     centre = [5, 5] if isinstance(width, list) else 5
     np.testing.assert_array_equal(gray(dicom(WindowCenter=centre, WindowWidth=width)), gray(dicom()))
-    assert "all 12 stored bits" in str(assumed_range(dicom(WindowCenter=centre, WindowWidth=width), "x"))
+    assert "all 12 stored bits" in str(range_of(unpixelled(dicom(WindowCenter=centre, WindowWidth=width), "x"), "x"))
 
 
 def test_the_first_possible_window_of_several_counts_and_half_a_window_does_not() -> None:

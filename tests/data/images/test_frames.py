@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence
 
 from medzoo.data.errors import ImageError
 from medzoo.data.images.decode import decode_frames, decode_image, read_image
-from medzoo.data.images.dicom.decode import assumed_range
+from medzoo.data.images.dicom.decode import range_of, unpixelled
 from medzoo.data.images.frames import Frame, count_frames, frames_of
 from medzoo.data.images.pixels import SeveralFramesError
 from tests.data.images.makers import RAMP, animation, dicom_data, encoded, film, film_data, item, tiff, written
@@ -94,7 +94,7 @@ def test_a_range_is_taken_for_the_frames_that_say_none() -> None:
     own = [group(1, 0, 5, 10), item(), item()]
     data = film(FILM[:3], PerFrameFunctionalGroupsSequence=own)
     taken = "0..4095, all 12 stored bits"
-    assert [assumed_range(data, "x", n) for n in (0, 1, 2, None)] == [None, taken, taken, taken]
+    assert [range_of(unpixelled(data, "x"), "x", n) for n in (0, 1, 2, None)] == [None, taken, taken, taken]
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"])

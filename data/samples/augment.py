@@ -21,6 +21,7 @@ from torch import Tensor
 from medzoo.data.errors import ConfigError, MissingDependencyError, UnknownNameError
 from medzoo.data.samples import by_albumentations, by_torchvision
 from medzoo.data.samples.by_opencv import OpenCv
+from medzoo.data.samples.by_torch import BatchAugment
 from medzoo.data.samples.crop import crop_box
 from medzoo.data.samples.policies import POLICIES, Policy, Transform
 from medzoo.data.samples.preprocess import Preprocess, fit
@@ -89,6 +90,9 @@ class Augment:
         preprocess: The model's; its size and mode, its channels decide whether colour can change.
         augmenter: What runs medzoo's own policies, of `AUGMENTERS`; a list's transforms run in their library.
 
+    Attributes:
+        batched: The same for whole batches, on the device where they are; None where a library's transforms take part.
+
     Raises:
         UnknownNameError: If there is no such augmenter.
         ConfigError: If a transform cannot run on such images, or changes their size or type; each is tried once.
@@ -104,9 +108,11 @@ class Augment:
         if preprocess.channels == 1:
             transforms = [_without_colour(t) for t in transforms if t.name not in _COLOUR_ONLY]
         self._own: OpenCv | None = None
+        self.batched: BatchAugment | None = None
         self._stages: list[Callable[..., NDArray[Any]]] = []
         if augmenter == "opencv" and not any(t.library for t in transforms):
             self._own = OpenCv(policy, transforms, preprocess)
+            self.batched = BatchAugment(policy, transforms, preprocess)
             return
         example = _ramp(preprocess)
         for library, group in groupby(transforms, lambda t: t.library or "albumentations"):

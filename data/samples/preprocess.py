@@ -159,6 +159,12 @@ def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
     """
     values = images.float() / 255.0 if images.dtype == torch.uint8 else images
     shape = (1, preprocess.channels) + (1,) * (images.ndim - 2)
+    if images.is_cuda:  # made on the host: a tensor made of numbers on a GPU is waited for
+        mean, std = (
+            torch.tensor(numbers, dtype=torch.float32).to(images.device, non_blocking=True).reshape(shape)
+            for numbers in (preprocess.mean, preprocess.std)
+        )
+        return (values - mean) / std
     mean = torch.tensor(preprocess.mean, dtype=torch.float32, device=images.device).reshape(shape)
     std = torch.tensor(preprocess.std, dtype=torch.float32, device=images.device).reshape(shape)
     return (values - mean) / std

@@ -50,6 +50,10 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         writer: Makes a caption of (index, seed); None: the dataset's caption column, if it has one.
         features: (N, F) float32 to give instead of images, once someone has computed them; None: images.
         native: Whether images are left for the device to fit.
+        shape: Of every image as the model's channels have it, (C, H, W) or (C, D, H, W); None where images differ.
+        target_size: What an image is fitted to here, without its channels: the model's size, or the native one.
+        raw: Whether images are given as they are, to be augmented and fitted on the device; see `medzoo.data.samples.feed`.
+        held: (N, *shape) all images, once someone holds them on a device.
 
     Raises:
         UnknownNameError: If there is no such split.
@@ -85,7 +89,10 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
                               f"{list(preprocess.size)}; choose a model for {_kind(len(shape))}")  # fmt: skip
         require_prepared(dataset.reader.prepared, preprocess)
         self.native = shape is not None and int(np.prod(shape[1:])) <= int(np.prod(preprocess.size))
-        self._size = tuple(shape[1:]) if shape is not None and self.native else preprocess.size
+        self.target_size = tuple(shape[1:]) if shape is not None and self.native else preprocess.size
+        self.shape = None if shape is None else (preprocess.channels, *shape[1:])
+        self.raw = False
+        self.held: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -140,6 +147,27 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         """Return several samples; what a torch `DataLoader` asks for."""
         return [self[key] for key in keys]
 
+    def fields(self, keys: Sequence[Key]) -> Batch:
+        """Return the batch that `collate` makes of some samples, without their images."""
+        rows = np.array([key[1] for key in keys], dtype=np.int64)
+        batch: Batch = {"index": torch.from_numpy(rows), "sample_id": self.sample_ids[rows].tolist()}
+        for name, matrix in (("target", self.targets), ("concepts", self.concepts), ("tabular", self._tabular)):
+            if matrix is not None:
+                batch[name] = torch.from_numpy(matrix[rows])
+        if self.writer is not None or self._captions is not None:
+            batch["text"] = [self.text(index, (epoch, *draw)) for epoch, index, *draw in keys]
+            batch["image_key"] = torch.from_numpy(self.image_keys[rows])
+        return batch
+
+    def raw_image(self, index: int) -> Tensor:
+        """Return one image of the model's channels and type, neither fitted nor augmented; of a sample without views."""
+        return torch.from_numpy(self._conform(self._read(self._values(index), index), index))
+
+    def augment_seed(self, key: Key) -> int:
+        """Return the seed of a sample's augmentation."""
+        epoch, index, *draw = key
+        return derived_seed(self.seed, "augment", int(epoch), *map(int, draw), int(self._hashes[index]))
+
     def text(self, index: int, times: tuple[int, ...] = (0,)) -> str:
         """Return a sample's caption at one time (epoch, draw); empty where it has none."""
         if self.writer is not None:
@@ -168,7 +196,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         mask = torch.tensor([not pd.isna(value) for value in values])
         if not mask.any():
             raise ImageError(f"{self._name}: sample {self.sample_ids[index]!r} has no image in any of its {self.views} views")
-        shape = (self.preprocess.channels, *self._size)
+        shape = (self.preprocess.channels, *self.target_size)
         dtype = torch.uint8 if self.preprocess.dtype == "uint8" else torch.float32
         stacked = torch.zeros(self.views, *shape, dtype=dtype)
         for view in torch.nonzero(mask)[:, 0].tolist():
@@ -178,9 +206,11 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
 
     def _image(self, values: Sequence[Any], times: tuple[int, ...], index: int) -> Tensor:
         pixels = self._conform(self._read(values, index), index)
+        if self.raw:
+            return torch.from_numpy(pixels)
         if self.augment is not None:
             seed = derived_seed(self.seed, "augment", *map(int, times), int(self._hashes[index]))
-            return self.augment(torch.from_numpy(pixels), seed, self._size)
+            return self.augment(torch.from_numpy(pixels), seed, self.target_size)
         image = torch.from_numpy(pixels)
         return image if self.native else fit(image[None], self.preprocess)[0]
 

@@ -13,14 +13,13 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medzoo.data.samples.loader import EpochBatches, make_loader
+from medzoo.data.samples.feed import Feed
+from medzoo.data.samples.loader import EpochBatches
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.tasks.task import Batch, Task
 
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch with its tensors on a device; text and identifiers stay where they are."""
-    return {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+FETCHED = 32
+"""Batches whose outputs are fetched together: for each one the device would have to finish what it was given."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +69,26 @@ class Runner:
             len(samples), self.batch_size, seed=0, shuffle=False, rank=accelerator.process_index, world=accelerator.num_processes
         )
         batches.set_epoch(epoch)
-        loader = make_loader(samples, batches, workers=self.workers, pin_memory=accelerator.device.type == "cuda")
         parts: list[tuple[NDArray[Any], dict[str, NDArray[Any]], float, float]] = []
-        for batch in loader:
-            moved = to_device(batch, accelerator.device)
+        told: list[tuple[NDArray[Any], dict[str, Tensor]]] = []
+        for batch in Feed(samples, batches, accelerator.device, self.workers):
             with accelerator.autocast():
-                outputs = step(moved)
-            count = float(outputs.pop("count")) if "count" in outputs else 0.0
-            loss = float(outputs.pop("loss")) * count if "loss" in outputs else 0.0
-            arrays = {name: value.float().cpu().numpy() for name, value in outputs.items()}
-            parts.append((batch["index"].numpy(), arrays, loss, count))
+                outputs = step(batch)
+            told.append((batch["index"].numpy(), {name: value.float() for name, value in outputs.items()}))
+            if len(told) == FETCHED:
+                parts += [_fetched(*one) for one in told]
+                told = []
+        parts += [_fetched(*one) for one in told]
         if accelerator.num_processes > 1:
             parts = gather_object(parts)
         order = np.argsort(np.concatenate([index for index, *_ in parts]), kind="stable")
         joined = {name: np.concatenate([arrays[name] for _, arrays, *_ in parts])[order] for name in parts[0][1]}
         total = sum(count for *_, count in parts)
         return joined, sum(loss for *_, loss, _ in parts) / total if total else None
+
+
+def _fetched(index: NDArray[Any], outputs: dict[str, Tensor]) -> tuple[NDArray[Any], dict[str, NDArray[Any]], float, float]:
+    """Return a batch's places, its outputs on the host, the sum of its loss and what that is over."""
+    count = float(outputs.pop("count")) if "count" in outputs else 0.0
+    loss = float(outputs.pop("loss")) * count if "loss" in outputs else 0.0
+    return index, {name: value.cpu().numpy() for name, value in outputs.items()}, loss, count

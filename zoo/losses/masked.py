@@ -34,7 +34,7 @@ def cross_entropy(
     """
     labelled, filled = _labelled(targets)
     smooth = filled * (1 - label_smoothing) + label_smoothing / logits.shape[1]
-    weights = torch.ones_like(logits[0]) if class_weights is None else class_weights.to(logits)
+    weights = torch.ones_like(logits[0]) if class_weights is None else class_weights.to(logits, non_blocking=True)
     per_row = -(weights * smooth * F.log_softmax(logits, dim=1)).sum(dim=1)
     return _weighted_mean(per_row, labelled, (weights * filled).sum(dim=1))
 
@@ -57,7 +57,9 @@ def conditional_cross_entropy(
     """
     labelled, filled = _labelled(targets)
     grades = log_probabilities.shape[1]
-    weights = torch.ones_like(log_probabilities[0]) if class_weights is None else class_weights.to(log_probabilities)
+    weights = (
+        torch.ones_like(log_probabilities[0]) if class_weights is None else class_weights.to(log_probabilities, non_blocking=True)
+    )
     tasks = torch.arange(1, grades + 1, device=targets.device).clamp(max=grades - 1)
     per_row = -(weights * filled * log_probabilities).sum(dim=1)
     return _weighted_mean(per_row, labelled, (weights * filled * tasks).sum(dim=1))
@@ -79,7 +81,7 @@ def binary_cross_entropy(
     """
     observed, filled = _observed(targets)
     smooth = filled * (1 - label_smoothing) + label_smoothing / 2
-    weights = None if positive_weights is None else positive_weights.to(logits)
+    weights = None if positive_weights is None else positive_weights.to(logits, non_blocking=True)
     per_entry = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights, reduction="none")
     return _masked_mean(per_entry, observed)
 
@@ -166,7 +168,7 @@ def _labelled(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scaled(errors: Tensor, scale: Tensor | None) -> Tensor:
-    return errors if scale is None else errors / scale.to(errors)
+    return errors if scale is None else errors / scale.to(errors, non_blocking=True)
 
 
 def _weighted_mean(values: Tensor, mask: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

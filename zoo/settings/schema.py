@@ -183,6 +183,8 @@ class TrainerConfig:
         mixup: Beta parameter of mixup (Zhang et al. 2018); 0: off.
         cutmix: Beta parameter of cutmix (Yun et al. 2019); 0: off. With both, one is drawn a batch.
         metrics: Follow accuracy and AUROC (of quantities the mean error) on the training batches, too.
+        input: loader (images are augmented by the loader's processes, one by one) or device (those of one shape are held where
+            the network is, and augmented there in batches); auto: device on a GPU where the images allow it.
         workers: Loader processes; the numbers do not depend on it.
         trackers: Experiment trackers, by accelerate's names.
         log_every: Optimizer steps between logged values.
@@ -217,6 +219,7 @@ class TrainerConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     metrics: bool = False
+    input: str = "auto"
     workers: int = 0
     trackers: list[str] = field(default_factory=list)
     log_every: int = 20

@@ -76,7 +76,7 @@ class Bottleneck(Task):
         nothing, and batches add up.
         """
         concept_logits, features = self._concepts(batch)
-        rows = torch.tensor(float(len(concept_logits)), device=concept_logits.device)
+        rows = torch.full((), float(len(concept_logits)), device=concept_logits.device)
         mean, count = binary_cross_entropy(concept_logits, batch["concepts"])
         loss = self.concept_weight * mean * count / (rows * concept_logits.shape[1])
         if self.regime == "joint":
@@ -85,6 +85,10 @@ class Bottleneck(Task):
             loss = loss + mean * count / rows
             return {"loss": loss, "count": rows, "logits": outputs.detach()}
         return {"loss": loss, "count": rows}
+
+    def surely_learns(self, batch: Batch) -> bool:
+        """Whether there is a sample: each counts, whatever is known of it."""
+        return True
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:

@@ -92,6 +92,9 @@ def in_units(outputs: Tensor, objective: Objective) -> Tensor:
     """Turn standardised quantities (N, K) into the labels' units; what is not standardised stays as it is."""
     if objective.mean is None or objective.std is None:
         return outputs
+    if outputs.is_cuda:  # never waited for
+        spread, middle = (torch.tensor(values).to(outputs, non_blocking=True) for values in (objective.std, objective.mean))
+        return outputs * spread + middle
     return outputs * outputs.new_tensor(objective.std) + outputs.new_tensor(objective.mean)
 
 

@@ -76,6 +76,10 @@ class Contrast(Task):
         """Return the loss over the pairs of all processes and the number of this one's pairs; rows without text are left out."""
         return self._loss(batch, gather=True)
 
+    def surely_learns(self, batch: Batch) -> bool:
+        """Whether any row has a text."""
+        return any(batch["text"])
+
     @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of `predict` with the loss over this batch."""
@@ -110,7 +114,7 @@ class Contrast(Task):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return (N, E) unit embeddings of texts; what does not fit the context is cut (`tokenizer.truncated` tells)."""
         device = next(self.model.parameters()).device
-        return encode_text(self.model, torch.from_numpy(self.tokenizer(texts)).to(device))
+        return encode_text(self.model, torch.from_numpy(self.tokenizer(texts)).to(device, non_blocking=True))
 
     def deploy(self) -> nn.Module:
         """Return the image tower to export: raw image → embedding."""
@@ -120,11 +124,13 @@ class Contrast(Task):
         texts: list[str] = batch["text"]
         kept = torch.tensor([place for place, text in enumerate(texts) if text], dtype=torch.int64)
         device = next(self.model.parameters()).device
-        part = {k: v[kept.to(v.device)] for k, v in batch.items() if k in ("image", "view_mask", "image_key")}
-        found = [texts[place] for place in kept.tolist()]
-        keys = torch.tensor([stable_hash(text) >> 1 for text in found], dtype=torch.int64, device=device)
+        part = {k: v for k, v in batch.items() if k in ("image", "view_mask", "image_key")}
+        if len(kept) < len(texts):
+            part = {k: v[kept.to(v.device, non_blocking=True)] for k, v in part.items()}
+        found = [text for text in texts if text]
+        keys = torch.tensor([stable_hash(text) >> 1 for text in found], dtype=torch.int64).to(device, non_blocking=True)
         if len(kept):
-            pairs = Pairs(self.embed_images(part), self.embed_texts(found), part["image_key"].to(device), keys)
+            pairs = Pairs(self.embed_images(part), self.embed_texts(found), part["image_key"].to(device, non_blocking=True), keys)
         else:
             # Joined to the graph: with several processes each must go backwards through the gathering.
             first = {k: v[:1] for k, v in batch.items() if k in ("image", "view_mask")}
@@ -135,7 +141,7 @@ class Contrast(Task):
         if len(whole.image) == 0:
             # Nothing to learn, yet every parameter takes part, as wrapping for several devices demands.
             return {"loss": scale.sum() * 0 + whole.image.sum() + whole.text.sum(), "count": torch.zeros((), device=device)}
-        return {"loss": self.loss(whole, scale, bias), "count": torch.tensor(float(len(kept)), device=device)}
+        return {"loss": self.loss(whole, scale, bias), "count": torch.full((), float(len(kept)), device=device)}
 
     def require(self, samples: SampleDataset) -> None:
         """Check that a split has pairs to learn from or to choose by; TrainingError if it has none."""

@@ -111,6 +111,13 @@ class Task(nn.Module, ABC):
         `trainer.metrics` follows.
         """
 
+    def surely_learns(self, batch: Batch) -> bool:
+        """Whether `training_step` will surely observe something, as far as the host knows: nobody waits for the device then.
+
+        `batch` has `observed` beside what tasks read; see `medzoo.data.samples.feed.Feed`.
+        """
+        return bool(batch.get("observed"))
+
     @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of `predict`, and the scalars of `training_step` where the batch has what they need."""

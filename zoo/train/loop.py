@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.samples.augment import Augment, augment_policy
-from medzoo.data.samples.loader import EpochBatches, make_loader
+from medzoo.data.samples.feed import Feed
+from medzoo.data.samples.loader import EpochBatches
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
 from medzoo.data.splits.draws import balanced_weights
-from medzoo.inference.run import Runner, to_device
+from medzoo.inference.run import Runner
 from medzoo.settings.metric_names import metric_text
 from medzoo.settings.schema import TrainConfig
 from medzoo.store.directory import RunDirectory
@@ -36,7 +38,9 @@ from medzoo.train.fit import write_checkpoint
 from medzoo.train.live import LiveMetrics
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
+from medzoo.train.placement import place_images, place_model, slower_precision
 from medzoo.train.progress import plot_history, start_trackers, write_history
+from medzoo.train.readings import Readings, Taken
 from medzoo.train.state import Progress, Resumable
 
 SAMPLINGS = ("shuffle", "balanced")
@@ -94,11 +98,17 @@ class Trainer:
             probabilities=self._probabilities(dataset.labels),
             rank=accelerator.process_index, world=accelerator.num_processes,
         )  # fmt: skip
-        self.loader = make_loader(
-            self.train, self.batches, workers=self.config.workers, pin_memory=accelerator.device.type == "cuda"
-        )
         self.steps_per_epoch = math.ceil(len(self.batches) / self.config.accumulate)
-        task.to(accelerator.device)
+        device = accelerator.device
+        place_model(task, device)
+        slower = slower_precision(device, self.config.precision)
+        # Features are computed once, of images that nobody augments.
+        placed = None if cache else place_images(self.config.input, self.train, self.val, device, self.config.workers)
+        for note in (slower, placed):
+            if note is not None:
+                self.display.say(f"note: {note}")
+        self.loader = Feed(self.train, self.batches, device, self.config.workers)
+        self.readings = Readings()
         task.freeze(self.config)
         optimizer = make_optimizer(task.model, self.config)
         self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
@@ -139,20 +149,22 @@ class Trainer:
         self.wrapped.train()
         self.task.set_training(self.config)
         self.batches.set_epoch(progress.epoch, start_batch=progress.batch)
-        total, group = len(self.batches), list[str]()
+        total, group, learns = len(self.batches), list[str](), False
         sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
         label = f"epoch {progress.epoch + 1}/{self.config.epochs}"
         with self.display.epoch(label, math.ceil(total / accumulate), progress.batch // accumulate) as advance:
             for batch in self.loader:
                 last = (progress.batch + 1) % accumulate == 0 or progress.batch + 1 == total
                 group += batch["sample_id"]
-                sums += self._backward(to_device(batch, self.accelerator.device), last)
+                learns = self.task.surely_learns(batch) or learns
+                sums += self._backward(batch, last)
                 progress.batch += 1
                 if last:
-                    advance(self._step(sums, group))
-                    sums, group = torch.zeros_like(sums), []
+                    advance(self._step(sums, group, learns))
+                    sums, group, learns = torch.zeros_like(sums), [], False
                     if self.config.save_every and progress.step % self.config.save_every == 0:
                         self._save_state()
+        self._read()
 
     def _backward(self, batch: Batch, last: bool) -> torch.Tensor:
         """Add one forward pass's gradient; returns the sum of the loss and how much it is over."""
@@ -169,23 +181,24 @@ class Trainer:
         count = outputs["count"].detach().double()
         return torch.stack([outputs["loss"].detach().double() * count, count])
 
-    def _step(self, sums: torch.Tensor, group: list[str]) -> float:
-        """Take one optimizer step on the mean gradient of what was observed; returns the mean loss."""
+    def _step(self, sums: torch.Tensor, group: list[str], learns: bool) -> float:
+        """Take one optimizer step on the mean gradient of what was observed; returns the mean loss that was read last.
+
+        On a GPU losses are read every `log_every` steps, or when only the device knows whether there is anything to learn.
+        """
         progress = self.progress
-        loss_sum, count = self.accelerator.reduce(sums, "sum").tolist()
-        if not math.isfinite(loss_sum):
-            raise TrainingError(
-                f"the loss is {loss_sum} at epoch {progress.epoch + 1}, step {progress.step + 1} (samples {', '.join(group[:4])}"
-                f"{', ...' if len(group) > 4 else ''}); the last good state is kept in {self.run.state}: lower "
-                "trainer.learning_rate, set trainer.clip, or use trainer.precision=no"
-            )
+        sums = self.accelerator.reduce(sums, "sum")
+        self.readings.add(Taken(progress.epoch + 1, progress.step + 1, group, sums))
+        count: Any = sums[1].float()
+        if not learns or not sums.is_cuda or (progress.step + 1) % self.config.log_every == 0:
+            count = self._read()
         rate = learning_rate(
             progress.step, steps=self.config.epochs * self.steps_per_epoch,
             warmup=round(self.config.warmup_epochs * self.steps_per_epoch), peak=self.config.learning_rate,
             final=self.config.final_learning_rate, schedule=self.config.schedule, milestones=self.config.milestones,
         )  # fmt: skip
         set_learning_rate(self.optimizer, rate)
-        if count:  # a step over missing labels alone changes nothing
+        if isinstance(count, torch.Tensor) or count:  # a step over missing labels alone changes nothing
             gradients = [p.grad for p in self.task.model.parameters() if p.grad is not None]
             torch._foreach_mul_(gradients, self.config.batch_size * self.accelerator.num_processes / count)
             if self.config.clip is not None:
@@ -193,14 +206,19 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
-        progress.loss_sum += loss_sum
-        progress.loss_count += count
         if self.average is not None:
             self.average.update(self.task, step=progress.step)
-        loss = loss_sum / count if count else 0.0
         if progress.step % self.config.log_every == 0:
-            self.accelerator.log({"train_loss": loss, "learning_rate": rate}, step=progress.step)
-        return loss
+            self.accelerator.log({"train_loss": self.readings.last, "learning_rate": rate}, step=progress.step)
+        return self.readings.last
+
+    def _read(self) -> float:
+        """Read the losses of the steps since the last reading; returns how much the last one's is over."""
+        last = 0.0
+        for loss_sum, last in self.readings.read(str(self.run.state)):
+            self.progress.loss_sum += loss_sum
+            self.progress.loss_count += last
+        return last
 
     def _end_epoch(self) -> None:
         progress = self.progress
@@ -293,6 +311,7 @@ class Trainer:
             write_checkpoint(self.run, task, self.yaml, name, pointer)
 
     def _save_state(self) -> None:
+        self._read()
         for name, tensor in self.task.model.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise TrainingError(

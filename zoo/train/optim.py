@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import timm.optim
@@ -20,6 +21,8 @@ SCHEDULES = ("cosine", "constant", "step")
 def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
     """Create the optimizer over a network's trainable parameters; no weight decay on biases and norms.
 
+    On a GPU its step is one kernel for many parameters where torch has such a form (`fused`).
+
     Raises:
         UnknownNameError: If timm has no such optimizer.
         ConfigError: If nothing is trainable or a value is out of range.
@@ -34,9 +37,12 @@ def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optim
     parameters: Any = model
     if config.layer_decay is not None:
         parameters = parameter_groups(model, config.weight_decay, config.layer_decay)
+    on_gpu = next(model.parameters()).is_cuda
+    fused = on_gpu and "fused" in signature(timm.optim.get_optimizer_class(config.optimizer, bind_defaults=False)).parameters
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        parameters, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=config.momentum
-    )
+        parameters, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=config.momentum,
+        **({"fused": True} if fused else {}),
+    )  # fmt: skip
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)
     _part_faster_layers(optimizer, model)

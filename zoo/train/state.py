@@ -128,7 +128,9 @@ class Resumable:
         for name, tensor in _under(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
             values.setdefault(int(index), {})[key] = tensor
-        groups = [_tuples(group) for group in content["optimizer"]["groups"]]
+        # How the step is computed is the device's matter: a state may be of another.
+        now = [{k: group[k] for k in ("fused", "foreach") if k in group} for group in self.optimizer.param_groups]
+        groups = [{**_tuples(group), **ours} for group, ours in zip(content["optimizer"]["groups"], now, strict=True)]
         self.optimizer.load_state_dict({"state": values, "param_groups": groups})
         if self.scaler is not None and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])

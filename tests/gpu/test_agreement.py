@@ -16,7 +16,7 @@ import medzoo
 from medzoo.api import TrainedModel
 from medzoo.cli import main
 from medzoo.evaluation.predictions import Predictions
-from tests.gpu.families import FAMILIES, SMOOTH, Trained, distance, distances, images_of
+from tests.gpu.families import FAMILIES, SMOOTH, Trained, distance, distances, images_of, within
 
 FLOAT32 = 1e-4
 """float32 carries 7 digits; sums in another order lose two, and a convolution by Winograd's algorithm a third."""
@@ -37,7 +37,7 @@ def test_the_card_computes_what_the_processor_does(trained: Trained, family: str
     assert {parameter.device.type for parameter in theirs.task.model.parameters()} == {card}
     found, reference = answers(theirs, images), answers(ours, images)
     names = list(reference) if family in SMOOTH else ["features"]
-    assert max(distances(found, reference, names).values()) < FLOAT32
+    assert max(distances(found, reference, names).values()) < within(FLOAT32, family)
     if FAMILIES[family].towers:
         texts = ["a cyst", "no lesion", "a phantom with a calcified nodule"]
         with torch.no_grad():
@@ -71,7 +71,7 @@ def test_the_report_is_the_same(trained: Trained, family: str, card: str, tmp_pa
     assert list(ours.sample_id) == list(theirs.sample_id)
     np.testing.assert_array_equal(ours.targets, theirs.targets)
     if family in SMOOTH:
-        assert distance(theirs.logits, ours.logits) < FLOAT32
+        assert distance(theirs.logits, ours.logits) < within(FLOAT32, family)
     for split in reports[0]:
         for name, metric in reports[0][split]["metrics"].items():
             # Of some 40 samples one pair that swaps its ranks is 0.003 of an AUROC; a bin of the calibration error is more.

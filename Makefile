@@ -20,7 +20,7 @@ comma := ,
 CHOSEN = $(subst $(comma), ,$(EXTRAS))
 WANTS_CPU_TORCH = $(if $(LOCKED),,$(and $(filter cpu,$(CHOSEN)),$(filter train all,$(CHOSEN))))
 
-.PHONY: demo test test-slow lint docs lock audit clean
+.PHONY: demo test test-slow gpu lint docs lock audit clean
 
 # The stamp is newer than pyproject.toml once everything in it is installed.
 $(VENV)/installed: pyproject.toml
@@ -53,6 +53,12 @@ test: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile || [ $$? -eq 5 ]  # 5: no slow test
+
+# On a machine with an NVIDIA GPU; what is lacking is skipped by name. PYTHON_BIN=python3 runs it with whatever that has
+# installed, medzoo among it: no environment is made and nothing is fetched. PYTEST_ADDOPTS="-n 8" shares the tests out.
+gpu: $(if $(PYTHON_BIN),,$(VENV)/installed)
+	$(or $(PYTHON_BIN),$(BIN)/python) -m pytest -m gpu tests/gpu
+	$(or $(PYTHON_BIN),$(BIN)/python) benchmarks/gpu.py --quick
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -34,11 +34,11 @@ class CheckpointError(MedzooError):
 
 
 class TrainingError(MedzooError):
-    """Training cannot start or cannot go on (NaN loss, nothing to learn from, no space to save)."""
+    """Training cannot start or cannot go on (NaN loss, nothing to learn from, no space to save, too little memory)."""
 
 
 class EvaluationError(MedzooError):
-    """Predictions that cannot be scored."""
+    """Predictions that cannot be made (too little memory) or scored."""
 
 
 class ExportError(MedzooError):

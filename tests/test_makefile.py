@@ -15,12 +15,14 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
 TORCH = [f"'{text}'" for text in EXTRAS["train"] if re.match(r"torch(vision)?\b", text)]
 
 
-def planned(*variables: str) -> str:
-    """Return the commands of `make demo` in a clone without an environment."""
-    command = ["make", "--dry-run", "demo", "VENV=build/none", *variables]
+def planned(*variables: str, target: str = "demo") -> str:
+    """Return the commands of a target in a clone without an environment."""
+    command = ["make", "--dry-run", target, "VENV=build/none", *variables]
     # Nothing of who runs the tests decides: continuous integration sets EXTRAS, and make itself may be what started them.
     given = {
-        name: value for name, value in os.environ.items() if name not in ("EXTRAS", "LOCKED", "TORCH_CPU", "SEEN", "MAKEFLAGS")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("EXTRAS", "LOCKED", "TORCH_CPU", "SEEN", "MAKEFLAGS", "PYTHON_BIN")
     }
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=given).stdout
 
@@ -65,3 +67,14 @@ def test_the_readme_shows_the_commands_of_make_demo() -> None:
     commands = [line.replace("build/none/bin/", "") for line in planned("SEEN=").splitlines() if "bin/medzoo" in line]
     assert len(commands) == 4
     assert [command for command in commands if command not in readme] == []
+
+
+def test_the_gpu_lane_runs_with_what_is_installed() -> None:
+    assert planned("PYTHON_BIN=python3", target="gpu").splitlines() == [
+        "python3 -m pytest -m gpu tests/gpu", "python3 benchmarks/gpu.py --quick",
+    ]  # fmt: skip
+    plan = planned("SEEN=/dev/nvidia0", target="gpu")
+    assert 'install -e ".[all,gpu,test,dev,docs]"' in plan
+    assert plan.splitlines()[-2:] == [
+        "build/none/bin/python -m pytest -m gpu tests/gpu", "build/none/bin/python benchmarks/gpu.py --quick",
+    ]  # fmt: skip

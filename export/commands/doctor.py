@@ -90,21 +90,25 @@ def examine() -> dict[str, Any]:
 
 def describe(report: dict[str, Any]) -> list[str]:
     """Return a report as lines for a terminal."""
+    width = max(map(len, [*report["packages"], *report["providers"]])) + 2  # ONNX Runtime's own names are long
+
+    def row(name: str, said: object) -> str:
+        return f"  {name:<{width}}{said}"
+
     lines = [f"python {report['python']}, {report['platform']}, {report['cores']} cores", "", "packages"]
-    lines += [f"  {name:<22}{found}" for name, found in report["packages"].items() if found is not None]
+    lines += [row(name, found) for name, found in report["packages"].items() if found is not None]
     for extra, state in report["extras"].items():
         if state["missing"]:
             names = ", ".join(state["missing"][:6]) + (", ..." if len(state["missing"]) > 6 else "")
             lines.append(f"  not installed: {names} ({state['for']}): pip install 'medzoo[{extra}]'")
     lines += ["", "providers (a convolution was run on each)"]
     for name, state in report["providers"].items():
-        lines.append(f"  {name:<22}{'works' if state['works'] else 'does not work: ' + state['reason']}")
+        lines.append(row(name, "works" if state["works"] else "does not work: " + state["reason"]))
     gpu = report["gpu"]
-    lines += ["", "GPU", f"  {'driver':<22}{gpu['driver'] or 'loads'}"]
-    lines.append(f"  {'devices':<22}{', '.join(gpu['devices']) or 'none'}")
-    lines.append(f"  {'nvidia-smi':<22}{gpu['nvidia_smi'] or 'not found'}")
+    lines += ["", "GPU", row("driver", gpu["driver"] or "loads"), row("devices", ", ".join(gpu["devices"]) or "none")]
+    lines.append(row("nvidia-smi", gpu["nvidia_smi"] or "not found"))
     if report["torch_cuda"] is not None:
-        lines.append(f"  {'torch.cuda':<22}{report['torch_cuda']}")
+        lines.append(row("torch.cuda", report["torch_cuda"]))
     return [*lines, "", *(f"warning: {warning}" for warning in report["warnings"])] if report["warnings"] else lines
 
 

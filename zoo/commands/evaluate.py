@@ -5,14 +5,14 @@ from __future__ import annotations
 from operator import attrgetter
 from pathlib import Path
 
-from medzoo.data.errors import CheckpointError, ConfigError
+from medzoo.data.errors import CheckpointError, ConfigError, EvaluationError
 from medzoo.data.registry import PLACES
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.run_report import report_run
-from medzoo.inference.devices import make_accelerator
+from medzoo.inference.devices import SMALLER_BATCH, enough_memory, make_accelerator
 from medzoo.inference.predict import predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.settings.schema import check_evaluation
@@ -47,7 +47,8 @@ def main(config: EvaluateConfig) -> None:
             details["training"] = left
         runner = Runner(make_accelerator(config.device), config.evaluation.batch_size or 64, config.workers)
         drawn = {name: trainer[name] for name in ("augment", "augmenter")}
-        predict_run(run, task, dataset, config.evaluation, runner, details, **drawn, captions=captions)
+        with enough_memory(EvaluationError, f"evaluation.batch_size={runner.batch_size}", SMALLER_BATCH):
+            predict_run(run, task, dataset, config.evaluation, runner, details, **drawn, captions=captions)
     else:
         _refuse_predicting(config)
         _require_current(run, config.checkpoint)

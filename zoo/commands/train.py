@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from accelerate.utils import broadcast_object_list
 from omegaconf import DictConfig, OmegaConf
 
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, EvaluationError, TrainingError
 from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.run_report import report_run
-from medzoo.inference.devices import make_accelerator
+from medzoo.inference.devices import enough_memory, make_accelerator
 from medzoo.inference.predict import predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.models.trained import describe_start, is_run
@@ -132,7 +133,17 @@ def _looked_at(settings: TrainConfig) -> list[str]:
 def _trainer(run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Task, *, resume: bool) -> Trainer:
     trackers = settings.trainer.trackers
     accelerator = make_accelerator(settings.device, settings.trainer.precision, run, trackers)
-    return Trainer(task, dataset, settings, yaml_text, run, resume, accelerator)
+    with _memory(settings):  # a frozen network's features are computed here
+        return Trainer(task, dataset, settings, yaml_text, run, resume, accelerator)
+
+
+def _memory(settings: TrainConfig) -> AbstractContextManager[None]:
+    """Say what to change where a GPU's memory does not hold a training."""
+    return enough_memory(
+        TrainingError, f"trainer.batch_size={settings.trainer.batch_size}",
+        "train with a smaller one into another run=... (trainer.accumulate, raised by as much, keeps the larger one's gradient), "
+        "or with trainer.precision=bf16 or a smaller model.preprocess.size",
+    )  # fmt: skip
 
 
 def _runner(settings: TrainConfig, accelerator: Accelerator) -> Runner:
@@ -151,7 +162,8 @@ def _fit_at_once(
     run: RunDirectory, settings: TrainConfig, yaml_text: str, dataset: Dataset, task: Task, assets: dict[str, bytes]
 ) -> RunDirectory:
     accelerator = make_accelerator(settings.device, settings.trainer.precision)
-    notes = fit_at_once(task, dataset, settings.model, run, yaml_text, assets, _runner(settings, accelerator))
+    with _memory(settings):
+        notes = fit_at_once(task, dataset, settings.model, run, yaml_text, assets, _runner(settings, accelerator))
     if accelerator.is_main_process:
         if task.spec.initial_weights:
             notes.insert(0, describe_loaded(task.spec.initial_weights))
@@ -163,12 +175,13 @@ def _fit_at_once(
 
 def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details: dict[str, Any]) -> None:
     folder = find_checkpoint(run.path, "best")
-    predict_run(
-        run, load_checkpoint(folder), dataset, settings.evaluation,
-        Runner(make_accelerator(settings.device), settings.evaluation.batch_size or 64),
-        {**details, "weights": weights_checksum(folder)}, augment=settings.trainer.augment, augmenter=settings.trainer.augmenter,
-        captions=settings.model.captions,
-    )  # fmt: skip
+    runner = Runner(make_accelerator(settings.device), settings.evaluation.batch_size or 64)
+    remedy = f"the training is done; medzoo evaluate run={run.path} evaluation.batch_size=... reports it with a smaller one"
+    with enough_memory(EvaluationError, f"evaluation.batch_size={runner.batch_size}", remedy):
+        predict_run(
+            run, load_checkpoint(folder), dataset, settings.evaluation, runner, {**details, "weights": weights_checksum(folder)},
+            augment=settings.trainer.augment, augmenter=settings.trainer.augmenter, captions=settings.model.captions,
+        )  # fmt: skip
     if PartialState().is_main_process:
         report_run(run, settings.evaluation)
 
@@ -194,14 +207,16 @@ def weak_choice(progress: Progress, monitor: str, samples: int) -> str:
 
 def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirectory:
     run = trainer.run
-    progress = trainer.fit()
+    with _memory(settings):
+        progress = trainer.fit()
     trainer.display.say(
         f"trained {progress.epoch} epochs; best val {trainer.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
         if progress.best is not None
         else f"trained {progress.epoch} epochs; {trainer.monitor} was never defined"
     )
     if trainer.task.completes:
-        complete_checkpoints(run, dataset, settings.model, trainer.yaml, _runner(settings, trainer.accelerator))
+        with _memory(settings):
+            complete_checkpoints(run, dataset, settings.model, trainer.yaml, _runner(settings, trainer.accelerator))
     weak = weak_choice(progress, trainer.monitor, len(dataset.rows("val")))
     if weak:
         trainer.display.say(f"note: {weak}")

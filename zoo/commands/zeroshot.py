@@ -11,7 +11,7 @@ import numpy as np
 
 from medzoo.api import TrainedModel
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.images.frames import MEMBERS
 from medzoo.data.images.listing import find_images
 from medzoo.data.labels import LabelSpace, probabilities
@@ -22,7 +22,7 @@ from medzoo.evaluation.bootstrap import Interval
 from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.report import evaluate, format_report, write_metrics
 from medzoo.evaluation.run_report import plot_reliability
-from medzoo.inference.devices import make_accelerator
+from medzoo.inference.devices import SMALLER_BATCH, enough_memory, make_accelerator
 from medzoo.inference.embed import embed_dataset, prompt_card, zero_shot_predictions
 from medzoo.inference.predict import evaluated_data
 from medzoo.inference.run import Runner
@@ -60,7 +60,9 @@ def main(config: ZeroshotConfig) -> Path | None:
     default = default_run_path(f"zeroshot-{config.data['name']}", task.spec.architecture)
     run = RunDirectory(default if config.run is None else Path(config.run))
     run.require_empty()
-    embeddings = embed_dataset(task, dataset, config.evaluation.splits, Runner(accelerator, config.evaluation.batch_size or 64))
+    runner = Runner(accelerator, config.evaluation.batch_size or 64)
+    with enough_memory(EvaluationError, f"evaluation.batch_size={runner.batch_size}", SMALLER_BATCH):
+        embeddings = embed_dataset(task, dataset, config.evaluation.splits, runner)
     details = {"model": task.spec.architecture, "zero-shot": prompt_card(prompts, classifier)}
     details["data"] = evaluated_data(dataset, config.evaluation.splits)
     predictions = zero_shot_predictions(embeddings, classifier, dataset, details)

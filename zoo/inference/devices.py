@@ -1,6 +1,9 @@
-"""Devices, precision and trackers, all by accelerate."""
+"""Devices, precision and trackers, all by accelerate; and what is said where a device has too little memory."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -8,12 +11,14 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import LoggerType
 
-from medzoo.data.errors import ConfigError, MissingDependencyError, UnknownNameError
+from medzoo.data.errors import ConfigError, MedzooError, MissingDependencyError, UnknownNameError
 from medzoo.data.extras import missing
 from medzoo.store.directory import RunDirectory
 
 MIXED_PRECISIONS = ("no", "bf16", "fp16")
 """Of training, by accelerate's names; what a file computes in is another matter."""
+SMALLER_BATCH = "give a smaller one, which changes no number, or device=cpu"
+"""What is done about a prediction that a GPU's memory does not hold."""
 
 
 def make_accelerator(
@@ -39,9 +44,28 @@ def make_accelerator(
     available = {t.value for t in get_available_trackers()}
     for tracker in sorted(set(trackers or []) - available - {"all"}):
         raise MissingDependencyError(f"trainer.trackers=[{tracker}] needs {missing(tracker)}")
-    # accelerate keeps one state a process; a sweep, or evaluation in float32 after bf16 training, needs another.
-    AcceleratorState._reset_state()
+    # accelerate keeps one state a process; a sweep, or evaluation in float32 after bf16 training, needs another. The device is
+    # in the part below it, which would give the first one that the process was asked for to every later device=... in silence.
+    AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         cpu=device == "cpu", mixed_precision=precision, log_with=trackers or None,
         project_dir=str(run.path) if run is not None and trackers else None,
     )  # fmt: skip
+
+
+@contextmanager
+def enough_memory(kind: type[MedzooError], what: str, remedy: str) -> Iterator[None]:
+    """Say in one line that a GPU's memory does not hold something, in place of torch's page.
+
+    Args:
+        kind: Of the error.
+        what: What does not fit: the setting and its value.
+        remedy: What to change.
+
+    Raises:
+        MedzooError: Of that kind, where torch finds no memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise kind(f"the GPU has too little memory for {what}: {remedy}") from error

@@ -122,6 +122,16 @@ def test_a_provider_without_a_name_of_ours_is_tried_too(monkeypatch: pytest.Monk
     assert "medzoo[gpu]" in found["cuda"]["reason"]
 
 
+def test_a_long_name_keeps_its_distance_from_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = "AnExecutionProviderWithAVeryLongName"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", named, "CPUExecutionProvider"])
+    page = describe(examine())
+    rows = [line for line in page if re.match(r"  (cpu|cuda|Azure|AnExec|driver|numpy)", line)]
+    column = re.compile(r"  \S+ +").match  # the spaces after a name end where its text begins
+    assert len(rows) == 6
+    assert {found.end() for line in rows if (found := column(line))} == {len(named) + 4}
+
+
 def test_what_is_not_installed_is_said_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["numpy<3", 'nobody-has-this[x]<4,>=3.0; extra == "dicom"', "numpy>=1; extra == 'dicom'", 'nor-this; extra == "dev"']
     monkeypatch.setattr(extras, "requires", lambda name: lines)

@@ -20,7 +20,7 @@ comma := ,
 CHOSEN = $(subst $(comma), ,$(EXTRAS))
 WANTS_CPU_TORCH = $(if $(LOCKED),,$(and $(filter cpu,$(CHOSEN)),$(filter train all,$(CHOSEN))))
 
-.PHONY: demo test test-slow lint docs lock audit clean
+.PHONY: demo test test-slow gpu lint docs lock audit clean
 
 # The stamp is newer than pyproject.toml once everything in it is installed.
 $(VENV)/installed: pyproject.toml
@@ -53,6 +53,11 @@ test: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile || [ $$? -eq 5 ]  # 5: no slow test
+
+# Needs a GPU; what it measures and its options: benchmarks/gpu.py.
+GPU ?= --quick --output build/gpu
+gpu: $(VENV)/installed
+	$(BIN)/python -m benchmarks.gpu $(GPU)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

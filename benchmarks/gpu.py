@@ -57,6 +57,13 @@ class Call:
             self.trouble(f"{what} is left out: it takes about {seconds:.0f} s, and {max(0.0, left):.0f} s are left")
         return left >= seconds
 
+    def over(self, what: str) -> bool:
+        """Whether time is up in the middle of something; then says in one line what ends early."""
+        if time.monotonic() < self.ends:
+            return False
+        self.trouble(f"{what} ends early: the time is up")
+        return True
+
     def trouble(self, line: str) -> None:
         self.troubles.append(f"{self._section}: {line}")
         print(self.troubles[-1], flush=True)

@@ -78,6 +78,8 @@ class Small:
         design = Published(network, self.arrays, self.call.device, workers, self.call.options.small_epochs)
         for _ in range(self.call.options.small_epochs):
             design.epoch()
+            if self.call.over(name):
+                break
         found = {key: [line[key] for line in design.history] for key in design.history[0]}
         self.runs[name] = {"pass": found["train_seconds"], "epoch": found["seconds"], **found, "input": None}
 
@@ -93,6 +95,8 @@ class Small:
             passes.append(time.perf_counter() - start)
             trainer._end_epoch()
             epochs.append(time.perf_counter() - start)
+            if self.call.over(name):
+                break
         history = trainer.progress.history
         losses = {key: [row[key] for row in history] for key in ("train_loss", "val_loss", "val_auroc")}
         self.runs[name] = {"pass": passes, "epoch": epochs, **losses, "input": min(time_input(trainer) for _ in range(2))}
@@ -102,7 +106,8 @@ class Small:
         trainer = self.trainer("ready")
         batch, options = first_batch(trainer), self.call.options
         loops = ready_loops(trainer, batch)
-        steps = min(options.steps, 10) if self.call.device.type == "cpu" else 4 * options.steps
+        # On a processor one takes seconds, on a GPU a few milliseconds.
+        steps = min(options.steps, 3) if self.call.device.type == "cpu" else 4 * options.steps
         self.ready = time_in_turns(loops, steps, options.rounds + 2, len(batch["index"]), self.call.device)
 
     def show(self) -> str:

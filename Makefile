@@ -56,9 +56,10 @@ test-slow: $(VENV)/installed
 
 # On a machine with an NVIDIA GPU; what is lacking is skipped by name. PYTHON_BIN=python3 runs it with whatever that has
 # installed, medzoo among it: no environment is made and nothing is fetched. PYTEST_ADDOPTS="-n 8" shares the tests out.
+GPU ?= --quick --minutes 5 --output build/gpu
 gpu: $(if $(PYTHON_BIN),,$(VENV)/installed)
 	$(or $(PYTHON_BIN),$(BIN)/python) -m pytest -m gpu tests/gpu
-	$(or $(PYTHON_BIN),$(BIN)/python) benchmarks/gpu.py --quick
+	$(or $(PYTHON_BIN),$(BIN)/python) -m benchmarks.gpu $(GPU)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from benchmarks.gpu_ceilings import synchronise
 from medzoo.data.dataset import Dataset
 from medzoo.data.registry import load_dataset
 from medzoo.inference.devices import make_accelerator
-from medzoo.inference.run import to_device
+from medzoo.data.samples.feed import to_device
 from medzoo.models.clip.model import encode_image, encode_text
 from medzoo.settings.compose import compose_config, typed
 from medzoo.settings.schema import TrainConfig, TrainerConfig

@@ -71,10 +71,11 @@ def test_the_readme_shows_the_commands_of_make_demo() -> None:
 
 def test_the_gpu_lane_runs_with_what_is_installed() -> None:
     assert planned("PYTHON_BIN=python3", target="gpu").splitlines() == [
-        "python3 -m pytest -m gpu tests/gpu", "python3 benchmarks/gpu.py --quick",
+        "python3 -m pytest -m gpu tests/gpu", "python3 -m benchmarks.gpu --quick --minutes 5 --output build/gpu",
     ]  # fmt: skip
     plan = planned("SEEN=/dev/nvidia0", target="gpu")
     assert 'install -e ".[all,gpu,test,dev,docs]"' in plan
     assert plan.splitlines()[-2:] == [
-        "build/none/bin/python -m pytest -m gpu tests/gpu", "build/none/bin/python benchmarks/gpu.py --quick",
+        "build/none/bin/python -m pytest -m gpu tests/gpu",
+        "build/none/bin/python -m benchmarks.gpu --quick --minutes 5 --output build/gpu",
     ]  # fmt: skip

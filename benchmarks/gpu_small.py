@@ -58,6 +58,7 @@ class Small:
         settings = [
             "experiment=medmnist_resnet18_28", "data.set=pneumoniamnist", f"data.root={self.folder}", "data.verify=false",
             f"model.backbone={options.small_backbone}", f"trainer.epochs={options.small_epochs}", f"trainer.augment={augment}",
+            f"trainer.batch_size={options.small_batch}",
             f"device={options.device}", "evaluate=false",
         ]  # fmt: skip
         return make_trainer(settings, self.folder / name.replace(" ", "-"), input_by=input_by)[0]
@@ -75,8 +76,9 @@ class Small:
     def published(self, workers: int) -> None:
         name = f"published, {workers} workers"
         network = deepcopy(self.trainer(f"of {name}").task.model)
-        design = Published(network, self.arrays, self.call.device, workers, self.call.options.small_epochs)
-        for _ in range(self.call.options.small_epochs):
+        options = self.call.options
+        design = Published(network, self.arrays, self.call.device, workers, options.small_epochs, options.small_batch)
+        for _ in range(options.small_epochs):
             design.epoch()
             if self.call.over(name):
                 break

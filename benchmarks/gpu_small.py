@@ -121,7 +121,7 @@ class Small:
             kept = run["pass"][1:] or run["pass"]
             rows.append(
                 [
-                    name, f"{of_pass:.3f}", f"{of_epoch:.3f}", f"{(max(kept) - min(kept)) / of_pass:.1%}",
+                    name, f"{of_pass:.3f}", f"{of_epoch:.3f}", f"{(max(kept) - min(kept)) / of_pass:.1%}" if len(kept) > 1 else "one epoch",
                     "" if base is None else f"{_middle(base['pass']) / of_pass:.2f}",
                     "" if base is None else f"{_middle(base['epoch']) / of_epoch:.2f}",
                     "" if run["input"] is None else f"{run['input'] / of_pass:.1%}",

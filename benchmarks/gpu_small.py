@@ -118,10 +118,11 @@ class Small:
         rows = []
         for name, run in self.runs.items():
             of_pass, of_epoch = _middle(run["pass"]), _middle(run["epoch"])
-            kept = run["pass"][1:] or run["pass"]
+            kept = run["pass"][1:]
+            spread = f"{(max(kept) - min(kept)) / of_pass:.1%}" if len(kept) > 1 else "one epoch"
             rows.append(
                 [
-                    name, f"{of_pass:.3f}", f"{of_epoch:.3f}", f"{(max(kept) - min(kept)) / of_pass:.1%}" if len(kept) > 1 else "one epoch",
+                    name, f"{of_pass:.3f}", f"{of_epoch:.3f}", spread,
                     "" if base is None else f"{_middle(base['pass']) / of_pass:.2f}",
                     "" if base is None else f"{_middle(base['epoch']) / of_epoch:.2f}",
                     "" if run["input"] is None else f"{run['input'] / of_pass:.1%}",

@@ -137,6 +137,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     small.add_argument("--small-images", type=int, default=4708, help="of the training split")
     small.add_argument("--small-epochs", type=int, default=6)
     small.add_argument("--small-backbone", default="resnet18")
+    small.add_argument("--small-batch", type=int, default=128)
     export = parser.add_argument_group("export")
     export.add_argument("--backbones", nargs="+", default=["resnet50", "vit_base_patch16_224"])
     export.add_argument("--providers", nargs="+", default=["cuda", "tensorrt"], help="of ONNX Runtime")

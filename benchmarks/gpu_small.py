@@ -58,6 +58,7 @@ class Small:
         settings = [
             "experiment=medmnist_resnet18_28", "data.set=pneumoniamnist", f"data.root={self.folder}", "data.verify=false",
             f"model.backbone={options.small_backbone}", f"trainer.epochs={options.small_epochs}", f"trainer.augment={augment}",
+            f"trainer.batch_size={options.small_batch}",
             f"device={options.device}", "evaluate=false",
         ]  # fmt: skip
         return make_trainer(settings, self.folder / name.replace(" ", "-"), input_by=input_by)[0]
@@ -75,8 +76,9 @@ class Small:
     def published(self, workers: int) -> None:
         name = f"published, {workers} workers"
         network = deepcopy(self.trainer(f"of {name}").task.model)
-        design = Published(network, self.arrays, self.call.device, workers, self.call.options.small_epochs)
-        for _ in range(self.call.options.small_epochs):
+        options = self.call.options
+        design = Published(network, self.arrays, self.call.device, workers, options.small_epochs, options.small_batch)
+        for _ in range(options.small_epochs):
             design.epoch()
             if self.call.over(name):
                 break
@@ -116,10 +118,11 @@ class Small:
         rows = []
         for name, run in self.runs.items():
             of_pass, of_epoch = _middle(run["pass"]), _middle(run["epoch"])
-            kept = run["pass"][1:] or run["pass"]
+            kept = run["pass"][1:]
+            spread = f"{(max(kept) - min(kept)) / of_pass:.1%}" if len(kept) > 1 else "one epoch"
             rows.append(
                 [
-                    name, f"{of_pass:.3f}", f"{of_epoch:.3f}", f"{(max(kept) - min(kept)) / of_pass:.1%}",
+                    name, f"{of_pass:.3f}", f"{of_epoch:.3f}", spread,
                     "" if base is None else f"{_middle(base['pass']) / of_pass:.2f}",
                     "" if base is None else f"{_middle(base['epoch']) / of_epoch:.2f}",
                     "" if run["input"] is None else f"{run['input'] / of_pass:.1%}",

@@ -87,7 +87,8 @@ def reduced(run: Path, folder: Path, precision: str) -> Path:
     """Export a run at a precision; returns the file."""
     path = folder / f"model.{precision}.onnx"
     gates = [f"gate.{name}={value}" for name, value in LOOSE.items()]
-    words = ["images=8", "gate.replicates=5", "calibration.images=32", *gates, f"precision={precision}", f"output={path}"]
+    calibration = ["calibration.images=32"] if precision == "int8" else []
+    words = ["images=8", "gate.replicates=5", *calibration, *gates, f"precision={precision}", f"output={path}"]
     assert main(["export", f"run={run}", *words]) == 0
     return path
 

@@ -29,11 +29,11 @@ SAME = 1e-3
 
 OPTIONS = [
     "data=phantom", "data.size=24", "data.patients=30", "model.backbone=test_resnet", "trainer.epochs=3",
-    "trainer.batch_size=8", "trainer.ema=0.99", "trainer.save_every=4", "evaluate=false", "trainer.metrics=true",
+    "trainer.batch_size=8", "trainer.ema=0.99", "trainer.save_every=5", "evaluate=false",
 ]  # fmt: skip
 DROPOUT = "+model.arguments.drop_rate=0.2"
-KILLED_AT = 14
-"""A step in the second epoch, after the state that was saved at step 12."""
+KILLED_AT = 17
+"""A step in the second epoch, after the state that was saved at step 15."""
 
 PROGRAM = """
 import json, os, signal, sys
@@ -106,7 +106,7 @@ def killed_and_resumed(folder: Path, first: str, then: str, *options: str) -> tu
     run, log = folder / "run", folder / "log"
     assert run_program(log, KILLED_AT, *OPTIONS, *options, f"device={first}", f"run={run}") == -signal.SIGKILL
     tensors, state = state_of(run)
-    assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, 12)
+    assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, 15)
     assert state["progress"]["batch"] > 0
     assert run_program(log, -1, f"resume={run}", f"device={then}") == 0
     return run, tensors
@@ -138,8 +138,8 @@ def test_a_killed_training_goes_on(uninterrupted: tuple[Path, str], card: str, t
     assert (state["scaler"] is None) == (precision != "fp16")
     ours, theirs = (list(csv.DictReader((path / "history.csv").read_text().splitlines())) for path in (run, whole / "run"))
     for row, other in zip(ours, theirs, strict=True):
-        for name in ("train_loss", "val_loss", "train_accuracy"):
-            assert float(row[name]) == pytest.approx(float(other[name]), rel=0.02, abs=0.02)
+        for name in ("train_loss", "val_loss"):
+            assert float(row[name]) == pytest.approx(float(other[name]), rel=0.02)
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["from the card to the CPU", "from the CPU to the card"])

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.gpu_ceilings import synchronise
 from medzoo.data.dataset import Dataset
 from medzoo.data.registry import load_dataset
-from medzoo.inference.devices import make_accelerator
 from medzoo.data.samples.feed import to_device
+from medzoo.inference.devices import make_accelerator
 from medzoo.models.clip.model import encode_image, encode_text
 from medzoo.settings.compose import compose_config, typed
 from medzoo.settings.schema import TrainConfig, TrainerConfig

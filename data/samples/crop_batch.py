@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.send import sent
 
 Boxes = NDArray[np.int64]  # (N, 4): top, left, height, width
 Mirrored = NDArray[np.bool_]  # (N,)
@@ -83,7 +84,7 @@ def cut_out_batch(
 
 
 def _turned(weights: Tensor, flags: Mirrored) -> Tensor:
-    given = torch.from_numpy(flags).to(weights.device, non_blocking=True)[:, None, None]
+    given = sent(torch.from_numpy(flags), weights.device)[:, None, None]
     return torch.where(given, weights.flip(1), weights)
 
 
@@ -111,23 +112,25 @@ def _weights(
     """Return (N, target, source): how much of each source pixel is in an output pixel, antialiased as torch and Pillow do."""
     first, last = min(0, int(frame_start.min())), max(source, int((frame_start + frame_length).max()))
     spans = np.stack([frame_start, frame_length, box_start, box_length], axis=1).astype(np.float32)
-    start, length, inner, inner_length = torch.from_numpy(spans).to(device, non_blocking=True).T[..., None, None]
+    start, length, inner, inner_length = sent(torch.from_numpy(spans), device).T[..., None, None]
     places = torch.arange(first, last, device=device, dtype=torch.float32)[None, None]
     step = length / target
     centres = start + (torch.arange(target, device=device, dtype=torch.float32)[None, :, None] + 0.5) * step
     if preprocess.interpolation == "nearest":
         weights = (places == (centres + 1e-4).floor()).float()
     else:
-        distance = (places + 0.5 - centres).abs() / step.clamp(min=1)
+        reach = step.clamp(min=1)
+        distance = ((places + 0.5) / reach - centres / reach).abs_()
         weights = _triangle(distance) if preprocess.interpolation == "bilinear" else _cubic(distance)
-        weights = weights * ((places >= start) & (places < start + length))
-        weights = weights / weights.sum(2, keepdim=True)
-    weights = weights * ((places >= inner) & (places < inner + inner_length))
+        weights.masked_fill_((places < start) | (places >= start + length), 0)
+        weights.div_(weights.sum(2, keepdim=True))
+    if preprocess.mode == "pad":  # what lies in the frame and in no image
+        weights.masked_fill_((places < inner) | (places >= inner + inner_length), 0)
     return weights[..., -first : source - first]
 
 
 def _triangle(distance: Tensor) -> Tensor:
-    return (1 - distance).clamp(min=0)
+    return distance.neg_().add_(1).clamp_(min=0)
 
 
 def _cubic(distance: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ the grey levels that the two augmenters round differently.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.samples.loader import EpochBatches, SampleLoader, make_loader
 from medzoo.data.samples.sample_dataset import Batch, Key, SampleDataset
+from medzoo.data.samples.send import sent
 
 INPUTS = ("auto", "loader", "device")
 """`trainer.input`: images go through the loader, sample by sample; or are augmented on the device, in batches."""
@@ -111,7 +112,7 @@ class Feed:
         """
         keys = iter(self.batches)
         if self._loader is None:
-            yield from (self._of_held(now) for now in keys)
+            yield from _ahead(keys, self._of_held, self.device)
             return
         raw = self.samples.raw
         for batch in self._loader:
@@ -126,7 +127,7 @@ class Feed:
         batch = self.samples.fields(keys)
         observed = _observed(batch.get("target"))
         batch = to_device(batch, self.device)
-        rows = batch["index"].to(self.samples.held.device, non_blocking=True)
+        rows = sent(batch["index"], self.device)
         return {**batch, "image": self._augmented(self.samples.held.index_select(0, rows), keys), "observed": observed}
 
     @torch.no_grad()
@@ -136,6 +137,34 @@ class Feed:
             return images
         assert augment.batched is not None
         return augment.batched(images, [self.samples.augment_seed(key) for key in keys], self.samples.target_size)
+
+
+def _ahead(keys: Iterator[Sequence[Key]], make: Callable[[Sequence[Key]], Batch], device: torch.device) -> Iterator[Batch]:
+    """Yield what is made of some keys; on a GPU each batch in a stream of its own while the one before is trained on."""
+    if device.type != "cuda":
+        yield from map(make, keys)
+        return
+    aside, waiting = torch.cuda.Stream(device), None
+    aside.wait_stream(torch.cuda.current_stream(device))
+    for now in keys:
+        with torch.cuda.stream(aside):
+            made = make(now)
+            done = aside.record_event()
+        if waiting is not None:
+            yield _taken_over(*waiting)
+        waiting = made, done
+    if waiting is not None:
+        yield _taken_over(*waiting)
+
+
+def _taken_over(batch: Batch, done: torch.cuda.Event) -> Batch:
+    """Let the current stream wait for a batch that another made, and keep its memory until this one is through with it."""
+    stream = torch.cuda.current_stream()
+    stream.wait_event(done)
+    for value in batch.values():
+        if isinstance(value, Tensor) and value.is_cuda:
+            value.record_stream(stream)
+    return batch
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

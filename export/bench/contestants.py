@@ -85,7 +85,9 @@ def _torch(graph: nn.Module, device: str, *, compiled: bool = False) -> Run:
     guard: Callable[[], AbstractContextManager[None]] = torch.no_grad if compiled else torch.inference_mode
 
     def run(batch: NDArray[Any]) -> NDArray[Any]:
-        with guard():
+        # float32 means float32: torch's convolutions on a GPU would be TF32, ONNX Runtime is told not to.
+        plain = torch.backends.cudnn.flags(enabled=True, benchmark=torch.backends.cudnn.benchmark, allow_tf32=False)
+        with guard(), plain:
             return np.asarray(engine(torch.from_numpy(batch).to(device), *defaults)[0].cpu().numpy())
 
     return run

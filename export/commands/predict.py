@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads an operator may use")
     parser.add_argument("--engine-cache", type=Path, metavar="FOLDER", help="where TensorRT keeps the engines it builds")
     parser.add_argument("--fp16", action="store_true", help="let TensorRT compute in half precision")
+    parser.add_argument("--tf32", action="store_true", help="let CUDA multiply float32 with 3 decimal digits: faster, unproven")
     parser.add_argument("--text-model", type=Path, help="text.onnx, to classify with --class by zeroshot_open.onnx")
     parser.add_argument("--class", dest="classes", action="append", help="a class name; give it for each class")
     parser.add_argument("--template", action="append", help="a text with one {} for the class name; several are averaged")
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--limit {given.limit} must be at least 1")
     model = OnnxModel(
         given.model, provider=given.provider, threads=given.threads, device_id=given.device, engine_cache=given.engine_cache,
-        fp16=given.fp16,
+        fp16=given.fp16, tf32=given.tf32,
     )  # fmt: skip
     labels, vectors = model.labels, None
     if given.classes or given.text_model or given.template:

@@ -15,6 +15,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import CheckpointError, ConfigError, TrainingError, UnknownNameError
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.samples.send import sent
 from medzoo.data.seeding import stable_hash
 from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.evaluation.bootstrap import NO_INTERVAL
@@ -114,7 +115,7 @@ class Contrast(Task):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return (N, E) unit embeddings of texts; what does not fit the context is cut (`tokenizer.truncated` tells)."""
         device = next(self.model.parameters()).device
-        return encode_text(self.model, torch.from_numpy(self.tokenizer(texts)).to(device, non_blocking=True))
+        return encode_text(self.model, sent(torch.from_numpy(self.tokenizer(texts)), device))
 
     def deploy(self) -> nn.Module:
         """Return the image tower to export: raw image → embedding."""

@@ -132,6 +132,7 @@ class Resumable:
         now = [{k: group[k] for k in ("fused", "foreach") if k in group} for group in self.optimizer.param_groups]
         groups = [{**_tuples(group), **ours} for group, ours in zip(content["optimizer"]["groups"], now, strict=True)]
         self.optimizer.load_state_dict({"state": values, "param_groups": groups})
+        _lay_out(self.optimizer)
         if self.scaler is not None and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         return Progress(**content["progress"]), _under(tensors, "live.")
@@ -159,6 +160,14 @@ def training_left(run: RunDirectory) -> str:
     else:
         return ""
     return "" if finished else f"training was stopped after epoch {done} of {planned}"
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's tensors the order in memory of their parameters, which a fused step needs; files keep none."""
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -153,7 +153,7 @@ def test_an_unknown_provider_offers_the_nearest() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"threads": 0}, {"inter_op_threads": -1}, {"device_id": -1}, {"device_id": 1}, {"fp16": True}, {"engine_cache": Path("x")},
-     {"provider": "cuda", "fp16": True}],
+     {"provider": "cuda", "fp16": True}, {"tf32": True}],
 )  # fmt: skip
 def test_settings_without_meaning_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
@@ -164,11 +164,12 @@ def test_what_onnxruntime_is_given() -> None:
     given = SessionSettings("tensorrt", device_id=1, engine_cache=Path("engines"), fp16=True)
     (name, options), (second, device) = provider_options(given)
     assert (name, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert device == {"device_id": "1"}
+    assert device == {"device_id": "1", "use_tf32": "0"}
     assert options["device_id"] == "1"
     assert options["trt_fp16_enable"] == "True"
     assert options["trt_engine_cache_path"] == "engines"
     assert provider_options(SessionSettings("cpu")) == [("CPUExecutionProvider", {})]
+    assert provider_options(SessionSettings("cuda", tf32=True))[0][1]["use_tf32"] == "1"
 
 
 def test_threads_reach_the_session(path: Path) -> None:

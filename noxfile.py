@@ -4,9 +4,9 @@
     nox -s "suite-3.12(newest)"
     nox -s "suite-3.11(oldest)" -- tests/export -n1     # some of it
 
-Each session installs into an environment of its own (7 GB, most of it torch's CUDA; files are shared with uv's cache where both are
-on one disk) and appends a line to build/matrix.md: Python, versions, what was run, the count of tests. What pytest printed is beside
-it. uv resolves: its `--resolution lowest-direct` takes the lower bound of each dependency, which pip cannot.
+Each session installs into an environment of its own (7 GB, most of it torch's CUDA; files are shared with uv's cache where both
+are on one disk) and appends a line to build/matrix.md: Python, versions, what was run, the count of tests. What pytest printed is
+beside it. uv resolves: its `--resolution lowest-direct` takes the lower bound of each dependency, which pip cannot.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,8 @@ class Display:
         """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         shown = self.console.is_terminal and not self.console.quiet
-        with Progress(*columns, console=self.console, transient=True, disable=not shown) as progress:
+        progress = Progress(*columns, console=self.console, transient=True, disable=not shown)
+        with progress if shown else nullcontext():  # rich before 15 ends a bar that is not shown with an empty line
             yield partial(progress.update, progress.add_task(label, total=total, completed=done))
 
     @contextmanager

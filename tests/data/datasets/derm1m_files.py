@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.trailing import Trailing
+
 COLUMNS = (
     "filename", "caption", "truncated_caption", "source", "source_type", "disease_label", "hierarchical_disease_label",
     "skin_concept", "body_location", "symptoms", "age", "gender",
@@ -76,7 +78,7 @@ VALIDATION = [
 
 def write_csv(path, rows, *, bom=False, line_end="\n", columns=COLUMNS, tail=""):
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator=tail + line_end)
+    writer = csv.writer(Trailing(text, tail, line_end), lineterminator=line_end)
     writer.writerow(columns)
     writer.writerows([cells.get(column, "") for column in columns] for cells in rows)
     path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + text.getvalue().encode("utf-8"))

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.trailing import Trailing
+
 BOXES = (
     *(f"textures_{n}" for n in ("raised_or_bumpy", "flat", "rough_or_flaky", "fluid_filled")),
     *(
@@ -129,7 +131,7 @@ def write_tables(folder: Path, cases, encoding="utf-8", newline="\n", trailing="
         ("scin_labels.csv", LABEL_HEADER, [label for _, label in cases][::-1]),
     ):
         with (folder / name).open("w", encoding=encoding, newline="") as file:
-            writer = csv.writer(file, lineterminator=f"{trailing}{newline}")
+            writer = csv.writer(Trailing(file, trailing, newline), lineterminator=newline)
             csv.writer(file, lineterminator=newline).writerow(header)
             writer.writerows([row[column] for column in header] for row in rows)
     return folder

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
 from medzoo.data.tables import TextTable, as_text, count_note, leaves_root
+from tests.data.trailing import Trailing
 
 PLAIN = "id,word,number\n007,yes,1\n008,,2.50\n009,no,\n"
 
@@ -54,7 +55,7 @@ def test_what_is_read_is_what_was_written(tmp_path, rows, blank, end, comma, bom
         record = io.StringIO(newline="")
         # The writer does not quote a carriage return of its own accord.
         quoting = csv.QUOTE_ALL if "\r" in "".join(cells) else csv.QUOTE_MINIMAL
-        csv.writer(record, lineterminator=f"{',' * comma}{end}", quoting=quoting).writerow(cells)
+        csv.writer(Trailing(record, "," * comma, end), lineterminator=end, quoting=quoting).writerow(cells)
         if any(cells):
             kept.append(cells)
             lines.append(line_of(text))

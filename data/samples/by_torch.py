@@ -71,8 +71,8 @@ class BatchAugment:
             boxes = crop_boxes(numbers[:, :4], height, width, self._policy.scale, self._policy.ratio)
             used = 4
             mirrored = {-2: np.zeros(len(images), dtype=bool), -1: np.zeros(len(images), dtype=bool)}
-            while steps and isinstance(steps[0], _Flip):
-                flip = steps.pop(0)
+            while steps and isinstance(flip := steps[0], _Flip):
+                steps.pop(0)
                 mirrored[flip.axis] ^= numbers[:, used] < flip.probability
                 used += 1
             planes = cut_out_batch(
@@ -103,7 +103,8 @@ def _working(images: Tensor) -> torch.dtype:
 def draw(seeds: Sequence[int]) -> Numbers:
     """Return (N, 24): the first numbers that `medzoo.data.seeding.Draws` gives for each seed."""
     digests = b"".join(hashlib.shake_128(f"{seed}/0".encode("ascii")).digest(8 * _DRAWN) for seed in seeds)
-    return (np.frombuffer(digests, dtype="<u8").reshape(-1, _DRAWN) >> np.uint64(11)) * 2.0**-53
+    words = np.frombuffer(digests, dtype="<u8").reshape(-1, _DRAWN) >> np.uint64(11)
+    return words.astype(np.float64) * 2.0**-53
 
 
 class _Step(ABC):

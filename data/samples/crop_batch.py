@@ -126,7 +126,8 @@ def _weights(
         weights.div_(weights.sum(2, keepdim=True))
     if preprocess.mode == "pad":  # what lies in the frame and in no image
         weights.masked_fill_((places < inner) | (places >= inner + inner_length), 0)
-    return weights[..., -first : source - first]
+    found: Tensor = weights[..., -first : source - first]
+    return found
 
 
 def _triangle(distance: Tensor) -> Tensor:

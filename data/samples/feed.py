@@ -144,7 +144,8 @@ def _ahead(keys: Iterator[Sequence[Key]], make: Callable[[Sequence[Key]], Batch]
     if device.type != "cuda":
         yield from map(make, keys)
         return
-    aside, waiting = torch.cuda.Stream(device), None
+    aside: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    waiting: tuple[Batch, torch.cuda.Event] | None = None
     aside.wait_stream(torch.cuda.current_stream(device))
     for now in keys:
         with torch.cuda.stream(aside):

@@ -55,7 +55,8 @@ def examine() -> dict[str, Any]:
 
     Returns:
         JSON-ready: `python`, `platform`, `cores`, `packages` (name → version or None), `extras` (name → for, missing),
-        `providers` (our name, else ONNX Runtime's → works, reason), `gpu` (driver, devices, nvidia_smi), `torch_cuda` (None
+        `seen` (the devices that ONNX Runtime finds by itself: provider, kind, vendor), `providers` (our name, else ONNX
+        Runtime's → works, reason), `gpu` (driver, devices, nvidia_smi), `torch_cuda` (None
         without torch), `warnings`.
     """
     packages = {name: installed(name) for name in PACKAGES_SHOWN}
@@ -77,6 +78,7 @@ def examine() -> dict[str, Any]:
         "cores": available_cores(),
         "packages": packages,
         "extras": extras,
+        "seen": _seen(),
         "providers": _providers(),
         "gpu": {
             "driver": missing_driver() if sys.platform == "linux" else None,
@@ -101,6 +103,10 @@ def describe(report: dict[str, Any]) -> list[str]:
         if state["missing"]:
             names = ", ".join(state["missing"][:6]) + (", ..." if len(state["missing"]) > 6 else "")
             lines.append(f"  not installed: {names} ({state['for']}): pip install 'medzoo[{extra}]'")
+    lines += ["", "devices that ONNX Runtime finds"]
+    lines += [f"  {one['kind']} of {one['vendor'] or 'no named maker'}, by {one['provider']}" for one in report["seen"]] or [
+        "  none"
+    ]
     lines += ["", "providers (a convolution was run on each)"]
     for name, state in report["providers"].items():
         lines.append(row(name, "works" if state["works"] else "does not work: " + state["reason"]))
@@ -110,6 +116,17 @@ def describe(report: dict[str, Any]) -> list[str]:
     if report["torch_cuda"] is not None:
         lines.append(row("torch.cuda", report["torch_cuda"]))
     return [*lines, "", *(f"warning: {warning}" for warning in report["warnings"])] if report["warnings"] else lines
+
+
+def _seen() -> list[dict[str, str]]:
+    """Return what ONNX Runtime lists by itself, before anything is tried: a device here may still not run."""
+    try:
+        devices = list(onnxruntime().get_ep_devices())
+    except (MedzooError, ImportError):
+        return []
+    return [
+        {"provider": one.ep_name, "kind": one.device.type.name, "vendor": one.device.vendor.split("\0")[0]} for one in devices
+    ]
 
 
 def _providers() -> dict[str, dict[str, Any]]:

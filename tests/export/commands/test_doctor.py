@@ -50,6 +50,15 @@ def test_only_the_cpu_works_whatever_onnxruntime_lists(capsys: pytest.CaptureFix
             assert "medzoo[gpu]" in found[name]["reason"]
 
 
+def test_what_onnxruntime_finds_by_itself_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)["seen"]
+    assert {"provider": "CPUExecutionProvider", "kind": "CPU"}.items() <= seen[0].items()
+    assert main(["doctor"]) == 0
+    page = capsys.readouterr().out
+    assert page.index("CPU of ") < page.index("providers (a convolution")
+
+
 def test_the_page_says_the_same_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     page = capsys.readouterr().out

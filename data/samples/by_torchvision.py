@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -71,9 +71,15 @@ def build(transform: Transform) -> Any:
         if argument not in accepted:
             raise UnknownNameError("argument", argument, accepted, where=f" of augmentation torchvision.{transform.name}")
     try:
-        return kind(**transform.arguments)
+        return kind(**_typed(transform.arguments))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"augmentation torchvision.{transform.name}: {error}") from error
+
+
+def _typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with an interpolation's name as torchvision's own type: older versions take no name."""
+    mode = _library().InterpolationMode
+    return {key: mode(value) if key == "interpolation" and isinstance(value, str) else value for key, value in arguments.items()}
 
 
 def _library() -> ModuleType:

@@ -1,0 +1,1 @@
+"""Scripts that measure. A package, since distributions exist that install a `benchmarks` of theirs beside everything."""

@@ -93,7 +93,9 @@ def record(dataset: Dataset) -> LearntFrom:
     return LearntFrom(train, val)
 
 
-def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[str], *, own: bool = False) -> Dataset:
+def refuse_learnt_from(
+    dataset: Dataset, learnt: LearntFrom, splits: Iterable[str], *, own: bool = False, options: str = "data"
+) -> Dataset:
     """Hold a dataset's splits against what a network has learnt from before.
 
     What chose an epoch before (val) may choose one again, but not be tested on.
@@ -103,6 +105,7 @@ def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[st
         learnt: What it has learnt from.
         splits: Those that are looked at: val, test.
         own: The network is trained on this dataset: what its splits share with one another is looked at first.
+        options: Where the dataset's options are given, for the remedy.
 
     Returns:
         The dataset; where `data.allow_shared_groups=true` allows it, or nothing could be compared, with a note for reports.
@@ -134,7 +137,7 @@ def refuse_learnt_from(dataset: Dataset, learnt: LearntFrom, splits: Iterable[st
             if not allowed:
                 raise DatasetError(
                     f"{dataset.info.name}: the network has learnt from {what} before; take the split options that it was trained "
-                    "with, or allow it by name with data.allow_shared_groups=true"
+                    f"with, or allow it by name with {options}.allow_shared_groups=true"
                 )
             notes.append(f"the network has learnt from {what} before: results are optimistic")
         if namesakes.any() and unit != "image" and dataset.info.populations:

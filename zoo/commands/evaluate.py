@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
-from medzoo.data.errors import CheckpointError, ConfigError, EvaluationError
-from medzoo.data.registry import PLACES
+import yaml
+
+from medzoo.data.dataset import SPLITS, Dataset
+from medzoo.data.errors import CheckpointError, ConfigError, EvaluationError, UnknownNameError
+from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import SMALLER_BATCH, enough_memory, make_accelerator
-from medzoo.inference.predict import predict_run, run_dataset
+from medzoo.inference.external import in_terms_of
+from medzoo.inference.predict import evaluated_data, predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.settings.schema import check_evaluation
 from medzoo.settings.verbs import EvaluateConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
 from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.task import Task
 from medzoo.train.state import training_left
 
+EXTERNAL = "external"
+"""Folder in a run of what it was tested on beside its own data, a folder each."""
 USED_BY_PREDICTING = ("device", "workers", "evaluation.batch_size", "evaluation.tta")
 """Settings that scoring predictions which are there already would ignore."""
 
@@ -32,27 +43,94 @@ def main(config: EvaluateConfig) -> None:
         raise ConfigError("say which run to evaluate: run=<run directory>")
     check_evaluation(config.evaluation)
     run = RunDirectory.open(Path(config.run))
+    result, evaluation = run, config.evaluation
+    _check_elsewhere(config)
     if config.predict:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
         task = load_checkpoint(checkpoint)
         if task.embedder is None:
             check_extras(config.evaluation.extra, task.spec.labels)
-        dataset, learnt = run_dataset(run, config.data, task.spec), read_record(run.path)
-        if learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - {*PLACES, "file"}:
-            dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
+        if config.on:
+            dataset, result = _elsewhere(run, task, config)
+            evaluation = replace(evaluation, splits=["test"])
+        else:
+            dataset = run_dataset(run, config.data, task.spec)
+        learnt = read_record(run.path)
+        if config.on or learnt.complete or task.spec.data.get("learnt_from") or set(config.data) - {*PLACES, "file"}:
+            dataset = refuse_learnt_from(dataset, learnt, evaluation.splits, options="on" if config.on else "data")
         settings = run.settings()
         trainer, captions = settings["trainer"], settings["model"].get("captions", "auto")
-        details = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
+        details: dict[str, Any] = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
+        if config.on:
+            details["external"] = {"run": run.path.name, "map": _renamed(config), "splits": config.on_splits or "all"}
         if left := training_left(run):
             details["training"] = left
         runner = Runner(make_accelerator(config.device), config.evaluation.batch_size or 64, config.workers)
         drawn = {name: trainer[name] for name in ("augment", "augmenter")}
         with enough_memory(EvaluationError, f"evaluation.batch_size={runner.batch_size}", SMALLER_BATCH):
-            predict_run(run, task, dataset, config.evaluation, runner, details, **drawn, captions=captions)
+            predict_run(result, task, dataset, evaluation, runner, details, **drawn, captions=captions)
     else:
         _refuse_predicting(config)
         _require_current(run, config.checkpoint)
-    report_run(run, config.evaluation)
+    report_run(result, evaluation)
+
+
+def _check_elsewhere(config: EvaluateConfig) -> None:
+    """Refuse settings of an external test that mean nothing."""
+    alone = [name for name in ("on_splits", "map", "name") if getattr(config, name)]
+    if alone and not config.on:
+        raise ConfigError(
+            f"{', '.join(alone)}: of a test on another dataset, which on=<dataset> names; leave out, or give on=..."
+        )
+    if not config.on:
+        return
+    if config.data:
+        raise ConfigError("data is the run's own dataset and on another one; where the other lies is told with on.root=...")
+    if not config.predict:
+        raise ConfigError("predict=false scores the run's own predictions; leave it out, or leave out on=...")
+    for split in config.on_splits or []:
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS, where=" in on_splits")
+
+
+def _renamed(config: EvaluateConfig) -> dict[str, str | None]:
+    """Return the names that are called otherwise, from `map` or the file that it names."""
+    given, place = config.map, "map"
+    if isinstance(given, str):
+        place = f"map={given}"
+        try:
+            given = yaml.safe_load(Path(given).expanduser().read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{place} is no file that can be read ({error.strerror}); or give map={{theirs: ours}}") from error
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"{place} is not YAML: {' '.join(str(error).split())}") from error
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ConfigError(f"{place} is a {type(given).__name__}, not names and what they are called here: {{theirs: ours}}")
+    for name, to in given.items():
+        if not isinstance(name, str) or not (to is None or isinstance(to, str)):
+            raise ConfigError(f"{place}: {name!r}: {to!r} are not two names, or a name and null; quote numbers and yes or no")
+    return given
+
+
+def _elsewhere(run: RunDirectory, task: Task, config: EvaluateConfig) -> tuple[Dataset, RunDirectory]:
+    """Return another dataset in the model's terms, and where its results go."""
+    if task.embedder is not None:
+        raise ConfigError(
+            f"an image–text model is tested on other data by its prompts: medzoo zeroshot trained={run.path} data=..."
+        )
+    dataset = in_terms_of(task.spec, load_dataset(**config.on), _renamed(config), config.on_splits)
+    name = config.name or re.sub(r"[^\w.-]+", "-", dataset.info.name).strip("-.")
+    if not re.fullmatch(r"[\w][\w.-]*", name):
+        raise ConfigError(f"name={name!r} is no name of a folder: letters, digits, '.', '_' and '-'")
+    result = RunDirectory(run.path / EXTERNAL / name)
+    if result.metrics.is_file():
+        before = json.loads(result.metrics.read_text(encoding="utf-8"))["details"].get("data", {})
+        now = evaluated_data(dataset, ["test"])
+        if {k: before.get(k) for k in ("name", "options")} != {k: now[k] for k in ("name", "options")}:
+            raise ConfigError(f"{result.path} holds a test on other data; give these a name of their own: name=...")
+    return dataset, result
 
 
 def _refuse_predicting(config: EvaluateConfig) -> None:

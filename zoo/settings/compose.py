@@ -23,6 +23,8 @@ from medzoo.settings.own_files import check_dataset, check_own_files, refuse_dat
 T = TypeVar("T")
 FOLDERS_OF_FILES = ("prompts",)
 """Folders of conf/ that hold files to be named, where Hydra sees a group: `prompts=` takes a name or a path."""
+TESTS_ELSEWHERE = ("evaluate",)
+"""Configurations that take another dataset beside a run's own, on=<dataset>."""
 GROUPS = ("data", "model", "loss", "trainer", "evaluation", "experiment")
 """Hydra's groups: which of their files is chosen decides which settings there are."""
 NAMED_VALUES = ("set.",)
@@ -46,6 +48,8 @@ def compose_config(name: str, overrides: Sequence[str], config_dir: Path | None 
         if not config_dir.is_dir():
             raise ConfigError(f"no configuration folder at {config_dir} (--config-dir)")
         extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"]
+    if name in TESTS_ELSEWHERE:  # a dataset of the group data, under the name on
+        overrides = [f"data@{o}" if o.startswith("on=") else o for o in overrides]
     plain = [o for o in overrides if o.split("=")[0] in FOLDERS_OF_FILES or o.lstrip("+").startswith(NAMED_VALUES)]
     overrides = [override for override in overrides if override not in plain]
     parse_overrides(overrides)

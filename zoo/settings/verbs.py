@@ -18,6 +18,11 @@ class EvaluateConfig:
         predict: Predict anew; false: score the predictions.parquet that is there, without model or images.
         evaluation: How it is scored.
         data: Dataset options that differ on this machine, such as {root: ...}.
+        on: Name and options of another dataset to test on, on=scin on.root=...; its results go to external/ in the run.
+        on_splits: Which of its splits are taken; None: all its samples.
+        map: Its names → the model's, where classes, findings, quantities or concepts are called otherwise, {theirs: ours}; null
+            leaves one out. Or a YAML file of that.
+        name: Of the folder of those results; None: the dataset's.
         workers: Loader processes.
         device: auto, cpu or cuda.
         debug: Show tracebacks of user errors.
@@ -28,6 +33,10 @@ class EvaluateConfig:
     predict: bool = True
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     data: dict[str, Any] = field(default_factory=dict)
+    on: dict[str, Any] = field(default_factory=dict)
+    on_splits: list[str] | None = None
+    map: Any = None
+    name: str | None = None
     workers: int = 0
     device: str = "auto"
     debug: bool = False

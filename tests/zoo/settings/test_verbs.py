@@ -33,7 +33,7 @@ def read(name: str) -> tuple[dict[str, Any], set[str]]:
     """Return a file's own settings, and the groups whose settings it takes (an experiment only overrides)."""
     content = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
     listed = [entry for entry in content.pop("defaults", []) if isinstance(entry, dict)]
-    return content, {group for entry in listed for group in entry} - {"experiment"}
+    return content, {group.rpartition("@")[2] for entry in listed for group in entry} - {"experiment"}
 
 
 def test_every_verb_with_settings_is_looked_at() -> None:

@@ -17,7 +17,7 @@ TORCH = [f"'{text}'" for text in EXTRAS["train"] if re.match(r"torch(vision)?\b"
 
 def planned(*variables: str, target: str = "demo") -> str:
     """Return the commands of a target in a clone without an environment."""
-    command = ["make", "--dry-run", target, "VENV=build/none", *variables]
+    command = ["make", "--dry-run", "--no-print-directory", target, "VENV=build/none", *variables]
     # Nothing of who runs the tests decides: continuous integration sets EXTRAS, and make itself may be what started them.
     given = {
         name: value

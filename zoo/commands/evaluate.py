@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -99,9 +101,7 @@ def _renamed(config: EvaluateConfig) -> dict[str, str | None]:
     if isinstance(given, str):
         place = f"map={given}"
         try:
-            given = yaml.safe_load(Path(given).expanduser().read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{place} is no file that can be read ({error.strerror}); or give map={{theirs: ours}}") from error
+            given = yaml.safe_load(_map_file(given).read_text(encoding="utf-8"))
         except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{place} is not YAML: {' '.join(str(error).split())}") from error
     if given is None:
@@ -112,6 +112,18 @@ def _renamed(config: EvaluateConfig) -> dict[str, str | None]:
         if not isinstance(name, str) or not (to is None or isinstance(to, str)):
             raise ConfigError(f"{place}: {name!r}: {to!r} are not two names, or a name and null; quote numbers and yes or no")
     return given
+
+
+def _map_file(name: str) -> Traversable:
+    """Return the file that a map is in: the user's own, or one of those that medzoo brings (conf/maps)."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    brought = files("medzoo.conf") / "maps"
+    if not (brought / f"{name}.yaml").is_file() or "/" in name:
+        known = sorted(file.name.removesuffix(".yaml") for file in brought.iterdir())
+        raise ConfigError(f"map={name} is no file, and none of medzoo's own ({', '.join(known)}); or give map={{theirs: ours}}")
+    return brought / f"{name}.yaml"
 
 
 def _elsewhere(run: RunDirectory, task: Task, config: EvaluateConfig) -> tuple[Dataset, RunDirectory]:

@@ -21,7 +21,7 @@ class EvaluateConfig:
         on: Name and options of another dataset to test on, on=scin on.root=...; its results go to external/ in the run.
         on_splits: Which of its splits are taken; None: all its samples.
         map: Its names → the model's, where classes, findings, quantities or concepts are called otherwise, {theirs: ours}; null
-            leaves one out. Or a YAML file of that.
+            leaves one out. Or a YAML file of that, or the name of one of conf/maps.
         name: Of the folder of those results; None: the dataset's.
         workers: Loader processes.
         device: auto, cpu or cuda.

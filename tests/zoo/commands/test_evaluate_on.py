@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from medzoo.cli import main
+from medzoo.data.datasets.chestxray14.load import FINDINGS as NIH
 from medzoo.evaluation.predictions import Predictions
+from tests.data.datasets.chestxray14_files import many_films, write_images, write_release
 
 FINDINGS = ("mass", "nodule", "effusion")
 SHORT = [
@@ -138,7 +140,10 @@ def test_patients_that_were_learnt_from_are_refused(home: Path, capsys: pytest.C
         (["on=phantom", "+data.root=x"], "on.root=..."),
         (["on=phantom", "on_splits=[tset]"], "'tset' in on_splits; did you mean 'test'"),
         (["on=phantom", "map={a: 3}"], "'a': 3 are not two names"),
-        (["on=phantom", "map=nowhere.yaml"], "map=nowhere.yaml is no file that can be read"),
+        (
+            ["on=phantom", "map=nowhere.yaml"],
+            "map=nowhere.yaml is no file, and none of medzoo's own (chexpert-chestxray14, pad_ufes_20-ham10000)",
+        ),
         (["on=phantom", "name=../x", "on.labels=multilabel"], "none of the model's"),
         (["on=phantm"], "did you mean 'phantom'"),
     ],
@@ -159,3 +164,28 @@ def test_results_of_other_data_are_not_written_over(home: Path, capsys: pytest.C
     assert "holds a test on other data; give these a name of their own: name=..." in capsys.readouterr().err
     assert on(home, "../out", FINDINGS) != 0
     assert "no name of a folder" in capsys.readouterr().err
+
+
+def test_the_nih_test_rows_as_an_alphabetical_table_give_the_wrappers_figures(tmp_path: Path) -> None:
+    films = many_films(60)
+    test = [film[0] for film in films if film[3] % 3 == 0]
+    write_release(tmp_path / "nih", films, test)
+    write_images(tmp_path / "nih", [film[0] for film in films])
+    run = tmp_path / "run"
+    assert main(["train", "data=chestxray14", f"data.root={tmp_path / 'nih'}", *SHORT, f"run={run}"]) == 0
+    own = json.loads((run / "metrics.json").read_text())["splits"]["test"]
+    kept = [film for film in films if film[0] in test]
+    table = pd.DataFrame({"file": [film[0] for film in kept], "patient": [film[3] for film in kept]})
+    for finding in sorted(NIH):
+        table[finding] = [int(finding in film[1].split("|")) for film in kept]
+    folder = next(path for path in (tmp_path / "nih").rglob(kept[0][0])).parent
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "rows.csv", index=False)
+    words = ["on=table", f"on.file={tmp_path / 'rows.csv'}", f"on.root={folder}", "on.image=file", "on.group=patient"]
+    words += [f"on.target=[{','.join(sorted(NIH))}]", "on.channels=1", "on.modality=xray"]
+    assert main(["evaluate", f"run={run}", *words, "name=rows", "evaluation.replicates=10", "device=cpu"]) == 0
+    found = json.loads((run / "external" / "rows" / "metrics.json").read_text())["splits"]["test"]
+    assert found["samples"] == own["samples"] == len(test)
+    for metric, value in own["metrics"].items():
+        assert found["metrics"][metric]["value"] == pytest.approx(value["value"], abs=1e-9), metric
+        for finding, figure in value.get("classes", {}).items():
+            assert found["metrics"][metric]["classes"][finding]["value"] == pytest.approx(figure["value"], abs=1e-9), finding

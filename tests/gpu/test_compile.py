@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("family", "precision"), [("cnn", "no"), ("cnn", "bf16"), ("vit", "no")])
+@pytest.mark.parametrize(("family", "precision"), [("cnn", "no"), ("cnn", "bf16"), ("vit", "no"), ("cbm", "no")])
 def test_a_compiled_network_trains_and_is_an_ordinary_one_afterwards(
     trained: Trained, card: str, family: str, precision: str, tmp_path: Path
 ) -> None:

@@ -86,6 +86,11 @@ class Bottleneck(Task):
             return {"loss": loss, "count": rows, "logits": outputs.detach()}
         return {"loss": loss, "count": rows}
 
+    def compile_network(self) -> None:
+        """Compile the backbone's features: neither it nor the network around it is called as a whole."""
+        backbone = self.model.backbone
+        backbone.forward_features = torch.compile(backbone.forward_features)
+
     def surely_learns(self, batch: Batch) -> bool:
         """Whether there is a sample: each counts, whatever is known of it."""
         return True

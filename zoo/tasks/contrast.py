@@ -77,6 +77,11 @@ class Contrast(Task):
         """Return the loss over the pairs of all processes and the number of this one's pairs; rows without text are left out."""
         return self._loss(batch, gather=True)
 
+    def compile_network(self) -> None:
+        """Compile both towers: the model itself is never called, its `encode_image` and `encode_text` are."""
+        self.model.visual.compile()
+        (self.model.text if hasattr(self.model, "text") else self.model.transformer).compile()
+
     def surely_learns(self, batch: Batch) -> bool:
         """Whether any row has a text."""
         return any(batch["text"])

@@ -159,6 +159,10 @@ class Task(nn.Module, ABC):
         """Mark the parameters that shall not be trained; see `medzoo.models.finetune`."""
         finetune.freeze(self.model, config)
 
+    def compile_network(self) -> None:
+        """Let torch.compile what `training_step` calls; names of parameters and what is saved stay the same."""
+        self.model.compile()
+
     def set_training(self, config: TrainerConfig) -> None:
         """Put what learns into training mode and what is frozen into evaluation mode."""
         finetune.set_training(self.model, config)

@@ -124,7 +124,7 @@ class Trainer:
         if cache:
             self._cache_features()
         if self.config.compile:
-            task.model.compile()
+            task.compile_network()
         self.wrapped, self.optimizer = accelerator.prepare(task, optimizer)
 
     def fit(self) -> Progress:

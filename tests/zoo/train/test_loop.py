@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,3 +100,33 @@ def test_a_tracker_that_does_not_start_is_one_line_and_training_can_be_gone_on_w
     assert main(["train", f"resume={run}"]) == 0
     assert list((run / "tensorboard").glob("*"))
     assert find_checkpoint(run, "last")
+
+
+COMPILED = {
+    "cnn": ["model.backbone=test_resnet"],
+    "joint bottleneck": ["model=cbm", "model.backbone=test_resnet"],
+    "image and text": ["model=clip", "model.captions=labels"],
+}
+
+
+@pytest.mark.parametrize("family", COMPILED)
+def test_what_is_compiled_is_what_training_calls(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the compiler makes of it: each training step goes through what it was given."""
+    calls: list[str] = []
+
+    def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        def run(*given: Any, **named: Any) -> Any:
+            calls.append(function.__self__.__class__.__name__)  # type: ignore[attr-defined]
+            return function(*given, **named)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    small = ["data=phantom", "data.size=24", "data.patients=16", "trainer.epochs=1", "trainer.batch_size=16", "evaluate=false"]
+    run = tmp_path / "run"
+    assert main(["train", *small, *COMPILED[family], "trainer.compile=true", f"run={run}"]) == 0
+    assert len(calls) >= 2
+    if family == "image and text":
+        assert len(set(calls)) == 2, "both towers"
+    kept = tensors_from_file(find_checkpoint(run, "last") / "model.safetensors")
+    assert not [name for name in kept if "_orig_mod" in name]

@@ -104,7 +104,8 @@ class Feed:
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches as `medzoo.data.samples.collate` makes them, on the device.
 
-        `observed` says beside it whether any target is known, without a question to the device; None without targets.
+        `observed` and `complete` say beside it whether any target is known, and whether all are, without a question to the
+        device; None without targets.
 
         Raises:
             ImageError: If an image cannot be read.
@@ -116,19 +117,19 @@ class Feed:
             return
         raw = self.samples.raw
         for batch in self._loader:
-            observed = _observed(batch.get("target"))
+            known = _known(batch.get("target"))
             batch = to_device(batch, self.device)
             if raw:
                 batch["image"] = self._augmented(batch["image"], next(keys))
-            yield {**batch, "observed": observed}
+            yield {**batch, **known}
 
     def _of_held(self, keys: Sequence[Key]) -> Batch:
         assert self.samples.held is not None
         batch = self.samples.fields(keys)
-        observed = _observed(batch.get("target"))
+        known = _known(batch.get("target"))
         batch = to_device(batch, self.device)
         rows = sent(batch["index"], self.device)
-        return {**batch, "image": self._augmented(self.samples.held.index_select(0, rows), keys), "observed": observed}
+        return {**batch, "image": self._augmented(self.samples.held.index_select(0, rows), keys), **known}
 
     @torch.no_grad()
     def _augmented(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
@@ -181,5 +182,8 @@ def _unaugmented(samples: SampleDataset) -> SampleDataset:
     return plain
 
 
-def _observed(targets: Any) -> bool | None:
-    return None if targets is None else not bool(np.isnan(targets.numpy()).all())
+def _known(targets: Any) -> dict[str, bool | None]:
+    if targets is None:
+        return {"observed": None, "complete": None}
+    missing = np.isnan(targets.numpy())
+    return {"observed": not bool(missing.all()), "complete": not bool(missing.any())}

@@ -122,7 +122,7 @@ def _seen() -> list[dict[str, str]]:
     """Return what ONNX Runtime lists by itself, before anything is tried: a device here may still not run."""
     try:
         devices = list(onnxruntime().get_ep_devices())
-    except (MedzooError, ImportError):
+    except (MedzooError, ImportError, AttributeError):  # older ones, and broken ones, have no such list
         return []
     return [
         {"provider": one.ep_name, "kind": one.device.type.name, "vendor": one.device.vendor.split("\0")[0]} for one in devices

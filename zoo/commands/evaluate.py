@@ -25,7 +25,7 @@ from medzoo.inference.devices import SMALLER_BATCH, enough_memory, make_accelera
 from medzoo.inference.external import in_terms_of
 from medzoo.inference.predict import evaluated_data, predict_run, run_dataset
 from medzoo.inference.run import Runner
-from medzoo.settings.schema import check_evaluation
+from medzoo.settings.schema import EvaluationConfig, check_evaluation
 from medzoo.settings.verbs import EvaluateConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.directory import RunDirectory
@@ -64,11 +64,13 @@ def main(config: EvaluateConfig) -> None:
         trainer, captions = settings["trainer"], settings["model"].get("captions", "auto")
         details: dict[str, Any] = {"checkpoint": config.checkpoint, "weights": weights_checksum(checkpoint)}
         if config.on:
-            details["external"] = {"run": run.path.name, "map": _renamed(config), "splits": config.on_splits or "all"}
+            details["external"] = {"run": run.path.resolve().name, "map": _renamed(config), "splits": config.on_splits or "all"}
         if left := training_left(run):
             details["training"] = left
         runner = Runner(make_accelerator(config.device), config.evaluation.batch_size or 64, config.workers)
         drawn = {name: trainer[name] for name in ("augment", "augmenter")}
+        if config.on and drawn["augment"] == "auto":  # the run's own, whatever the other dataset is of
+            drawn["augment"] = task.spec.data["modality"]
         with enough_memory(EvaluationError, f"evaluation.batch_size={runner.batch_size}", SMALLER_BATCH):
             predict_run(result, task, dataset, evaluation, runner, details, **drawn, captions=captions)
     else:
@@ -86,6 +88,10 @@ def _check_elsewhere(config: EvaluateConfig) -> None:
         )
     if not config.on:
         return
+    if not config.on.get("name"):
+        raise ConfigError("on names no dataset: give on=<dataset>, such as on=table, beside its options")
+    if config.evaluation.splits != EvaluationConfig().splits:
+        raise ConfigError("evaluation.splits is of the run's own data; which splits of the other are taken is on_splits=[test]")
     if config.data:
         raise ConfigError("data is the run's own dataset and on another one; where the other lies is told with on.root=...")
     if not config.predict:
@@ -108,10 +114,25 @@ def _renamed(config: EvaluateConfig) -> dict[str, str | None]:
         return {}
     if not isinstance(given, dict):
         raise ConfigError(f"{place} is a {type(given).__name__}, not names and what they are called here: {{theirs: ours}}")
+    given = {_text(name): _text(to) for name, to in given.items()}
     for name, to in given.items():
         if not isinstance(name, str) or not (to is None or isinstance(to, str)):
             raise ConfigError(f"{place}: {name!r}: {to!r} are not two names, or a name and null; quote numbers and yes or no")
     return given
+
+
+def _tested(result: RunDirectory) -> tuple[Any, Any, Any]:
+    """Return what an earlier external test was of: the dataset's name, its rows, the map."""
+    try:
+        details = json.loads(result.metrics.read_text(encoding="utf-8"))["details"]
+        return details["data"]["name"], details["data"]["splits"], details["external"]["map"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{result.metrics} cannot be read; remove {result.path}, or give another name=...") from error
+
+
+def _text(name: object) -> object:
+    """Return a whole number as text, as tables read class names."""
+    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
 
 
 def _map_file(name: str) -> Traversable:
@@ -137,11 +158,14 @@ def _elsewhere(run: RunDirectory, task: Task, config: EvaluateConfig) -> tuple[D
     if not re.fullmatch(r"[\w][\w.-]*", name):
         raise ConfigError(f"name={name!r} is no name of a folder: letters, digits, '.', '_' and '-'")
     result = RunDirectory(run.path / EXTERNAL / name)
+    if result.path.exists() and not result.path.is_dir():
+        raise ConfigError(f"{result.path} is no folder; give another name=...")
     if result.metrics.is_file():
-        before = json.loads(result.metrics.read_text(encoding="utf-8"))["details"].get("data", {})
         now = evaluated_data(dataset, ["test"])
-        if {k: before.get(k) for k in ("name", "options")} != {k: now[k] for k in ("name", "options")}:
-            raise ConfigError(f"{result.path} holds a test on other data; give these a name of their own: name=...")
+        if _tested(result) != (now["name"], now["splits"], _renamed(config)):
+            raise ConfigError(
+                f"{result.path} holds a test on other data, or by another map; give this one a name of its own: name=..."
+            )
     return dataset, result
 
 

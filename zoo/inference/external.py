@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +42,7 @@ def in_terms_of(spec: ModelSpec, dataset: Dataset, renamed: Renamed, splits: Seq
     if theirs.exclusive != own.exclusive or (not own.exclusive and theirs.kind != own.kind):
         raise ConfigError(f"the labels of {name} are {theirs.kind}, the model's {own.kind}: they cannot be compared")
     concepts = () if dataset.concepts is None or spec.concepts is None else dataset.concepts.names
-    _check(renamed, [*theirs.names, *concepts], [*own.names, *(spec.concepts.names if spec.concepts else ())])
+    _check(renamed, (theirs.names, own.names), (concepts, spec.concepts.names if spec.concepts else ()))
     table = dataset.table if splits is None else dataset.table[dataset.table["split"].isin(list(splits))]
     if not len(table):
         raise ConfigError(f"{name} has no sample in {', '.join(splits or [])}; leave on_splits out to take all")
@@ -55,6 +55,8 @@ def in_terms_of(spec: ModelSpec, dataset: Dataset, renamed: Renamed, splits: Seq
         *_lacking("classes" if own.exclusive else "labels", own.names, places, name),
         *_left_out(targets, merged, places, theirs),
     ]
+    if own.kind == "regression" and own.units is not None and theirs.units is None:
+        notes.append(f"{name} names no units: its values are taken to be in the model's ({', '.join(own.units)})")
     columns = {c: table[c] for c in table.columns if c != "target" and not c.startswith(("target.", "concept."))}
     columns["split"] = pd.Series("test", index=table.index)
     columns |= {c: pd.Series(merged[:, k], index=table.index) for k, c in enumerate(target_columns(own))}
@@ -78,13 +80,16 @@ def _of_samples(dataset: Dataset) -> list[str]:
     return [note for note in dataset.info.notes if note not in about_val]
 
 
-def _check(renamed: Renamed, theirs: Iterable[str], ours: Iterable[str]) -> None:
-    known, own = list(theirs), list(ours)
+def _check(renamed: Renamed, *kinds: tuple[Sequence[str], Sequence[str]]) -> None:
+    """Hold a map's names against the labels (theirs, ours) and the concepts (theirs, ours)."""
     for name, to in renamed.items():
-        if name not in known:
-            raise UnknownNameError("name", name, known, where=" in map, of the other dataset")
-        if to is not None and to not in own:
-            raise UnknownNameError("name", to, own, where=" in map, of the model")
+        of_kind = [ours for theirs, ours in kinds if name in theirs]
+        if not of_kind:
+            raise UnknownNameError(
+                "name", name, [n for theirs, _ in kinds for n in theirs], where=" in map, of the other dataset"
+            )
+        if to is not None and not any(to in ours for ours in of_kind):
+            raise UnknownNameError("name", to, [n for ours in of_kind for n in ours], where=" in map, of the model")
 
 
 def _places(

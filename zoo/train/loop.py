@@ -103,7 +103,10 @@ class Trainer:
         place_model(task, device)
         slower = slower_precision(device, self.config.precision)
         # Features are computed once, of images that nobody augments.
-        placed = None if cache else place_images(self.config.input, self.train, self.val, device, self.config.workers)
+        if cache and self.config.input == "device":
+            raise ConfigError("trainer.input=device is for images, and features are computed once here; use auto")
+        chosen = "loader" if cache and self.config.input == "auto" else self.config.input
+        placed = place_images(chosen, self.train, self.val, device, self.config.workers)
         for note in (slower, placed):
             if note is not None:
                 self.display.say(f"note: {note}")
@@ -156,7 +159,10 @@ class Trainer:
             for batch in self.loader:
                 last = (progress.batch + 1) % accumulate == 0 or progress.batch + 1 == total
                 group += batch["sample_id"]
-                learns = self.task.surely_learns(batch) or learns
+                # A mixture lacks what either of its two lacks: only of complete targets some surely stay.
+                mixes = self.config.mixup or self.config.cutmix
+                known = {**batch, "observed": batch.get("complete")} if mixes else batch
+                learns = self.task.surely_learns(known) or learns
                 sums += self._backward(batch, last)
                 progress.batch += 1
                 if last:

@@ -144,7 +144,9 @@ def test_observed_is_told_without_the_device() -> None:
     samples.targets[:] = np.nan
     assert {batch["observed"] for batch in epoch_of(samples)} == {False}
     samples.targets[:] = 0
-    assert {batch["observed"] for batch in epoch_of(samples)} == {True}
+    assert {(batch["observed"], batch["complete"]) for batch in epoch_of(samples)} == {(True, True)}
+    samples.targets[:, 0] = np.nan
+    assert {(batch["observed"], batch["complete"]) for batch in epoch_of(samples)} == {(True, False)}
     samples.targets = None
     assert {batch["observed"] for batch in epoch_of(samples)} == {None}
 

@@ -139,7 +139,9 @@ def test_patients_that_were_learnt_from_are_refused(home: Path, capsys: pytest.C
         (["on=phantom", "predict=false"], "predict=false scores the run's own predictions"),
         (["on=phantom", "+data.root=x"], "on.root=..."),
         (["on=phantom", "on_splits=[tset]"], "'tset' in on_splits; did you mean 'test'"),
-        (["on=phantom", "map={a: 3}"], "'a': 3 are not two names"),
+        (["on=phantom", "map={a: 3.5}"], "'a': 3.5 are not two names"),
+        (["on=phantom", "evaluation.splits=[val]"], "on_splits=[test]"),
+        (["+on.root=x"], "on names no dataset"),
         (
             ["on=phantom", "map=nowhere.yaml"],
             "map=nowhere.yaml is no file, and none of medzoo's own (chexpert-chestxray14, pad_ufes_20-ham10000)",
@@ -161,7 +163,12 @@ def test_results_of_other_data_are_not_written_over(home: Path, capsys: pytest.C
     assert on(home, "kept", FINDINGS) == 0
     assert on(home, "kept", FINDINGS) == 0  # the same again is
     assert on(home, "kept", ("effusion", "mass")) != 0
-    assert "holds a test on other data; give these a name of their own: name=..." in capsys.readouterr().err
+    assert "holds a test on other data, or by another map; give this one a name of its own" in capsys.readouterr().err
+    assert on(home, "kept", FINDINGS, "map={mass: nodule, nodule: mass}") != 0
+    assert on(home, "kept", FINDINGS, "on_splits=[test]") != 0
+    (home / "run" / "external" / "kept" / "metrics.json").write_text("{}")
+    assert on(home, "kept", FINDINGS) != 0
+    assert "cannot be read" in capsys.readouterr().err
     assert on(home, "../out", FINDINGS) != 0
     assert "no name of a folder" in capsys.readouterr().err
 

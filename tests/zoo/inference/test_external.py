@@ -95,6 +95,13 @@ def test_concepts_are_found_by_name_too() -> None:
     assert any("1 of the 2 concepts" in note for note in found.info.notes)
 
 
+def test_a_concept_is_no_class() -> None:
+    labels = LabelSpace("multiclass", ("a", "b"))
+    other = dataset(labels, [0, 1], {"yn": [1.0, 0.0]})
+    with pytest.raises(UnknownNameError, match="'a' in map, of the model"):
+        in_terms_of(model(labels, ConceptSpace(("lesion",))), other, {"yn": "a"})
+
+
 def test_splits_of_the_dataset_can_be_chosen() -> None:
     labels = LabelSpace("multiclass", ("a", "b"))
     other = dataset(labels, [0, 1, 0, 1, 0, 1])
@@ -123,6 +130,8 @@ def test_other_kinds_and_units_are_refused() -> None:
         in_terms_of(model(own), dataset(LabelSpace("multiclass", ("a", "b")), [0, 1]), {})
     with pytest.raises(ConfigError, match=r"thickness is in mm, the model's thickness in um; convert"):
         in_terms_of(model(own), dataset(LabelSpace("regression", ("thickness",), ("mm",)), [[1.0], [2.0]]), {})
+    unnamed = in_terms_of(model(own), dataset(LabelSpace("regression", ("thickness",)), [[1.0], [2.0]]), {})
+    assert "names no units: its values are taken to be in the model's (um)" in unnamed.info.notes[-1]
     two = dataset(LabelSpace("regression", ("a", "b")), [[1.0, 2.0]])
     with pytest.raises(ConfigError, match="cannot be one of the model's"):
         in_terms_of(model(LabelSpace("regression", ("a",))), two, {"b": "a"})

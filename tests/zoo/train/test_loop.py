@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from medzoo.cli import main
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.store.directory import RunDirectory
+from medzoo.train.loop import Trainer
 from medzoo.train.optim import learning_rate
 
 TINY = [
@@ -130,3 +131,18 @@ def test_what_is_compiled_is_what_training_calls(family: str, tmp_path: Path, mo
         assert len(set(calls)) == 2, "both towers"
     kept = tensors_from_file(find_checkpoint(run, "last") / "model.safetensors")
     assert not [name for name in kept if "_orig_mod" in name]
+
+
+def test_a_mixture_of_missing_labels_is_not_taken_for_a_known_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only the device knows that nothing was learnt, a step would divide by nothing: it must be asked then."""
+    sure: list[tuple[bool, float]] = []
+    step = Trainer._step
+
+    def watched(self: Trainer, sums: torch.Tensor, group: list[str], learns: bool) -> float:
+        sure.append((learns, float(sums[1])))
+        return step(self, sums, group, learns)
+
+    monkeypatch.setattr(Trainer, "_step", watched)
+    trained(tmp_path / "run", "data.missing=0.9", "trainer.batch_size=4", "trainer.mixup=0.4")
+    assert not [count for learns, count in sure if learns and count == 0]
+    assert [count for learns, count in sure if count == 0], "some mixtures know nothing"

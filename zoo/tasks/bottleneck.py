@@ -88,7 +88,7 @@ class Bottleneck(Task):
 
     def compile_network(self) -> None:
         """Compile the backbone's features: neither it nor the network around it is called as a whole."""
-        backbone = self.model.backbone
+        backbone: Any = self.model.backbone
         backbone.forward_features = torch.compile(backbone.forward_features)
 
     def surely_learns(self, batch: Batch) -> bool:

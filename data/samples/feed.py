@@ -171,7 +171,7 @@ def _taken_over(batch: Batch, done: torch.cuda.Event) -> Batch:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Return a batch with its tensors on a device; texts, identifiers and `index` stay where they are."""
-    return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) and k != "index" else v for k, v in batch.items()}
+    return {k: sent(v, device) if isinstance(v, Tensor) and k != "index" else v for k, v in batch.items()}
 
 
 def _unaugmented(samples: SampleDataset) -> SampleDataset:

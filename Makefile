@@ -20,7 +20,7 @@ comma := ,
 CHOSEN = $(subst $(comma), ,$(EXTRAS))
 WANTS_CPU_TORCH = $(if $(LOCKED),,$(and $(filter cpu,$(CHOSEN)),$(filter train all,$(CHOSEN))))
 
-.PHONY: demo test test-slow gpu lint docs lock audit clean
+.PHONY: demo test test-slow gpu types lint docs lock audit clean
 
 # The stamp is newer than pyproject.toml once everything in it is installed.
 $(VENV)/installed: pyproject.toml
@@ -47,12 +47,13 @@ demo: $(VENV)/installed
 	$(BIN)/medzoo evaluate run=runs/demo
 	$(BIN)/medzoo export run=runs/demo
 	$(BIN)/medzoo predict runs/demo/model.onnx runs/demo/samples
+	@echo "to try it on a page: $(BIN)/medzoo serve runs/demo/model.onnx, then open http://127.0.0.1:8000/"
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile || [ $$? -eq 5 ]  # 5: no slow test
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder || [ $$? -eq 5 ]  # 5: no slow test
 
 # On a machine with an NVIDIA GPU; what is lacking is skipped by name. PYTHON_BIN=python3 runs it with whatever that has
 # installed, medzoo among it: no environment is made and nothing is fetched. PYTEST_ADDOPTS="-n 8" shares the tests out.
@@ -61,19 +62,19 @@ gpu: $(if $(PYTHON_BIN),,$(VENV)/installed)
 	$(or $(PYTHON_BIN),$(BIN)/python) -m pytest -m gpu tests/gpu
 	$(or $(PYTHON_BIN),$(BIN)/python) -m benchmarks.gpu $(GPU)
 
-lint: $(VENV)/installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	# Neither mypy nor import-linter can follow the editable install's import hook: both read a plain copy of the package.
+# Neither mypy nor import-linter can follow the editable install's import hook, nor can mkdocs: they read a plain copy of the package.
+types: $(VENV)/installed
 	rm -rf build/types && mkdir -p build/types
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/types .
+
+lint: types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
 	cp pyproject.toml build/types && cd build/types && $(abspath $(BIN))/lint-imports --no-cache
 
 # Strict: a link that leads nowhere, a page that nothing lists or a name that is not there fails.
-docs: $(VENV)/installed
-	rm -rf build/types && mkdir -p build/types
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/types .
+docs: types
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # requirements.lock: every distribution of a CPU installation by version and hash, for CI and releases; `make lock` writes it anew.

@@ -7,9 +7,16 @@ Columns of the table:
 - `group`: text; the unit no split may cut (patient, case, source video).
 - `target`: class codes (multiclass and ordinal; NaN where missing), or one float32 column `target.<name>` a label
   (multilabel, regression, and soft multiclass targets); NaN where missing.
-- `concept.<name>`: float32 0, 1 or NaN. `input.<name>`: float32 tabular inputs. `caption`: text or missing.
+- Of several targets a sample those of the first as above, of each other `targets.<target>` or `targets.<target>.<name>`.
+- `sample_weight`: how much the sample counts in training, a positive number; without the column all count alike.
+- `concept.<name>`: float32 in 0..1 or NaN. `caption`: text or missing.
+- `input.<name>`: float32 tabular inputs, a category as the place of its word (`Dataset.inputs`); NaN where missing.
+- `carried.<name>`: where the target is a later visit's, what it is at this one; float32, a column a label, NaN where missing.
+- `member_view`: of bags what each member shows, a tuple of words, None where nobody says; a model of bags may read it.
+- `text.<name>`: free text beside the images that a model may read (`Dataset.texts`); missing where nothing was written.
 - Subgroup columns by plain name (`sex`, `age`, `skin_tone`), listed in `Dataset.subgroups`.
-- Whatever the reader needs (`Reader.columns`), such as `path`.
+- Whatever the reader needs (`Reader.columns`), such as `path`; of several modalities whatever each reader needs, missing where a
+  sample lacks that modality.
 """
 
 from __future__ import annotations
@@ -24,11 +31,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.errors import DatasetError, UnknownNameError
+from medzoo.data.columns import check_labels, check_targets, label_matrix, of_target, require, targets_matrix, within_zero_one
+from medzoo.data.columns import target_columns as target_columns
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.errors import UnknownColumnError as UnknownColumnError
+from medzoo.data.images.bags import VIEW
+from medzoo.data.images.modalities import ONE, check_modalities, check_presence, check_texts, presence, reading_card, text_columns
 from medzoo.data.images.reader import ArrayReader as ArrayReader
 from medzoo.data.images.reader import Reader as Reader
 from medzoo.data.info import DatasetInfo
+from medzoo.data.inputs import InputSpace
 from medzoo.data.labels import ConceptSpace, LabelSpace
+from medzoo.data.regions.marked import Regions
+from medzoo.data.timing import Visits
 
 SPLITS = ("train", "val", "test")
 
@@ -44,7 +59,16 @@ class Dataset:
         labels: The label space of the target columns; None without labels.
         concepts: The concept space of the concept columns; None without.
         subgroups: Subgroup columns that results are broken down by.
+        kept: Columns that predictions carry besides, so that rows of one video or eye can answer together (`evaluation.by`).
         options: What the dataset was loaded with, so that a run can load it again.
+        regions: Where labels or concepts lie in the images, where that is known; None: nobody marked any.
+        modalities: Of a dataset of several images a sample, each by name with what reads it, the first of them `reader` itself; a
+            sample may lack any. Empty: one image a sample, which is never missing.
+        inputs: What the columns `input.<name>` mean; None where there are none. Columns that nobody describes are quantities.
+        visits: Whose visit a row is and when it was, so that a target may be a later visit's (`data.horizon`); None: not known.
+        targets: Of a dataset of several targets a sample, the label space of each by name, the first of them `labels` itself; a
+            sample may lack any. Empty: one target a sample, or none.
+        texts: Names of the free texts of a sample, each a modality in column `text.<name>`; a sample may lack any.
 
     Raises:
         DatasetError: If a column is missing, repeated, of the wrong type or out of range.
@@ -57,8 +81,17 @@ class Dataset:
     concepts: ConceptSpace | None = None
     subgroups: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    regions: Regions | None = None
+    modalities: Mapping[str, Reader] = field(default_factory=dict)
+    inputs: InputSpace | None = None
+    texts: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    visits: Visits | None = None
+    targets: Mapping[str, LabelSpace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.inputs is None and (columns := input_columns(self.table)):
+            object.__setattr__(self, "inputs", InputSpace(tuple(column.removeprefix("input.") for column in columns)))
         validate_table(self)
 
     def __len__(self) -> int:
@@ -72,16 +105,24 @@ class Dataset:
         """
         if split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
-        return self.table[self.table["split"] == split]
+        there = np.flatnonzero((self.table["split"] == split).to_numpy())
+        together = len(there) > 0 and there[-1] - there[0] == len(there) - 1  # nothing is copied then
+        return self.table.iloc[slice(there[0], there[-1] + 1) if together else there]
 
     def with_table(self, table: pd.DataFrame) -> Dataset:
         """Return the same dataset over another table (re-checked)."""
         return replace(self, table=table)
 
+    def of_target(self, name: str) -> Dataset:
+        """Return the same dataset with one of its several targets as its only one; UnknownNameError if it has no such target."""
+        table, labels = of_target(self.table, self.targets, name), self.targets[name]
+        info, first = replace(self.info, labels=labels), next(iter(self.targets)) == name
+        return replace(self, info=info, table=table, labels=labels, targets={}, regions=self.regions if first else None)
 
-def target_columns(labels: LabelSpace) -> list[str]:
-    """Return the names of the vector target columns of a label space, in index order."""
-    return [f"target.{name}" for name in labels.names]
+
+def readers_of(dataset: Dataset) -> dict[str, Reader]:
+    """Return every image modality of a dataset by name; that of one image a sample is called `image`."""
+    return dict(dataset.modalities) or {ONE: dataset.reader}
 
 
 def concept_columns(concepts: ConceptSpace) -> list[str]:
@@ -99,9 +140,7 @@ def target_matrix(table: pd.DataFrame, labels: LabelSpace) -> NDArray[np.float32
     Returns:
         (N, K) float32: one-hot, soft, multi-hot or values; NaN where missing.
     """
-    if "target" in table.columns:
-        return labels.one_hot(table["target"].to_numpy(dtype=np.float64, na_value=np.nan))
-    return np.ascontiguousarray(table[target_columns(labels)].to_numpy(dtype=np.float32, na_value=np.nan))
+    return label_matrix(table, labels)
 
 
 def concept_matrix(table: pd.DataFrame, concepts: ConceptSpace) -> NDArray[np.float32]:
@@ -114,6 +153,12 @@ def input_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in table.columns if c.startswith("input.")]
 
 
+def input_matrix(table: pd.DataFrame, inputs: InputSpace) -> NDArray[np.float32]:
+    """Return the tabular inputs of a table as (N, V) float32 in the order of their names, NaN where missing."""
+    columns = [f"input.{name}" for name in inputs.names]
+    return np.ascontiguousarray(table[columns].to_numpy(dtype=np.float32, na_value=np.nan))
+
+
 def validate_table(dataset: Dataset) -> None:
     """Check a dataset's table against its contract.
 
@@ -124,7 +169,8 @@ def validate_table(dataset: Dataset) -> None:
     if not isinstance(dataset.reader, Reader):
         kind = type(dataset.reader).__name__
         raise DatasetError(f"{name}: {kind} is not a Reader; derive it: class {kind}(medzoo.data.dataset.Reader)")
-    _require(name, table, ["sample_id", "split", "group", *dataset.reader.columns, *dataset.subgroups])
+    named = [*dataset.subgroups, *dataset.kept, *(dataset.visits.columns if dataset.visits is not None else ())]
+    require(name, table, ["sample_id", "split", "group", *dataset.reader.columns, *named])
     if not len(table):
         raise DatasetError(f"{name}: the table has no rows")
     twice = table.columns[table.columns.duplicated()]
@@ -141,103 +187,75 @@ def validate_table(dataset: Dataset) -> None:
     strange = sorted(set(table["split"].unique()) - set(SPLITS))
     if strange:
         raise DatasetError(f"{name}: split {strange[0]!r} is not one of {', '.join(SPLITS)}")
+    if "sample_weight" in table.columns:
+        weights = table["sample_weight"].to_numpy(dtype=np.float64, na_value=np.nan)
+        bad = ~(np.isfinite(weights) & (weights > 0))
+        if bad.any():
+            raise DatasetError(
+                f"{name}: the weight of {table['sample_id'].iloc[int(bad.argmax())]!r} is {weights[bad][0]:g}, not a positive "
+                f"number ({int(bad.sum())} such rows); leave rows out with data.where, or their label empty"
+            )
     if dataset.labels is not None:
-        _validate_targets(name, table, dataset.labels)
+        check_labels(name, table, dataset.labels)
+    check_targets(name, table, dataset.targets, dataset.labels)
     if dataset.concepts is not None:
         columns = concept_columns(dataset.concepts)
-        _require(name, table, columns)
-        _within_zero_one(name, table, columns)
-
-
-def _validate_targets(name: str, table: pd.DataFrame, labels: LabelSpace) -> None:
-    columns = target_columns(labels)
-    if "target" in table.columns:
-        if any(c in table.columns for c in columns):
-            raise DatasetError(f"{name}: the table has both 'target' and 'target.<name>' columns; keep one form")
-        if not labels.exclusive:
-            raise DatasetError(f"{name}: {labels.kind} labels need 'target.<name>' columns, not one 'target' column")
-        try:
-            target_matrix(table, labels)
-        except DatasetError as error:
-            raise DatasetError(f"{name}: {error}") from None
-        return
-    _require(name, table, columns)
-    if labels.kind == "regression":
-        values = table[columns].to_numpy(dtype=np.float64, na_value=np.nan)
-        if np.isinf(values).any():
-            raise DatasetError(f"{name}: a regression target is infinite")
-        return
-    _within_zero_one(name, table, columns)
-    if labels.exclusive:
-        sums = target_matrix(table, labels).sum(axis=1, dtype=np.float64)
-        off = ~np.isnan(sums) & (np.abs(sums - 1) > 1e-3)
-        if off.any():
+        require(name, table, columns)
+        within_zero_one(name, table, columns)
+    check_modalities(name, dataset.reader, dataset.modalities)
+    require(name, table, [column for reader in dataset.modalities.values() for column in reader.columns])
+    check_presence(name, table, dataset.modalities)
+    require(name, table, text_columns(dataset.texts))
+    check_texts(name, table, dataset.texts, dataset.modalities)
+    if dataset.inputs is not None:
+        require(name, table, [f"input.{one}" for one in dataset.inputs.names])
+        dataset.inputs.check(name, table["sample_id"], input_matrix(table, dataset.inputs))
+        if len(further := input_columns(table)) > dataset.inputs.width:
             raise DatasetError(
-                f"{name}: soft targets of {table.loc[off, 'sample_id'].iloc[0]!r} sum to {sums[off][0]:.4f}, not 1 "
-                f"({int(off.sum())} such rows)"
+                f"{name}: of the columns {', '.join(further)} only {', '.join(dataset.inputs.names)} are described"
             )
 
 
-def _require(name: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    for column in columns:
-        if column not in table.columns:
-            raise UnknownColumnError(name, column, [str(c) for c in table.columns])
-
-
-def _within_zero_one(name: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
-    values = table[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = ~np.isnan(values) & ((values < 0) | (values > 1))
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise DatasetError(
-            f"{name}: {columns[column]!r} of {table['sample_id'].iloc[row]!r} is {values[row, column]:g}, not within 0..1"
-        )
-
-
-class UnknownColumnError(DatasetError):
-    """A table lacks a column it must have; the message offers the nearest that it has.
-
-    Args:
-        dataset: Name that the message begins with.
-        column: The column.
-        columns: Those that there are.
-        also: Other names it may have.
-        remedy: Ends the message.
-    """
-
-    def __init__(self, dataset: str, column: str, columns: Sequence[str], also: Sequence[str] = (), remedy: str = "") -> None:
-        hint = UnknownNameError("column", column, columns)
-        near = f"the nearest is {hint.nearest[0]!r}" if hint.nearest else f"it has {', '.join(columns[:12]) or 'none'}"
-        wanted = " or ".join(map(repr, (column, *also)))
-        super().__init__(f"{dataset}: the table has no column {wanted}; {near}" + f"; {remedy}" * bool(remedy))
-
-
 SPLIT_WORDS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",
-    "testing": "test",
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val",
+    "test": "test", "testing": "test",
 }  # fmt: skip
 
 
 def table_checksum(dataset: Dataset, split: str | None = None) -> str:
     """Return a SHA-256 in hexadecimal of all that a model learns from and is scored by, beside the pixels; of one split, or all.
 
-    That is the names of labels and concepts in their order, and of each row its name, split, group, targets, concepts, inputs and
-    caption. The order of rows does not count, nor where the files lie.
+    That is the names of labels and concepts in their order, and of each row its name, split, group, targets, concepts, inputs,
+    caption, texts, what members show, and of several modalities which it has. The order of rows does not count, nor where the
+    files lie, nor a tree over the labels.
     """
     table = dataset.table if split is None else dataset.rows(split)
     table = table.iloc[np.argsort(table["sample_id"].to_numpy(dtype=str), kind="stable")]
-    texts = [name for name in ("sample_id", "split", "group", "caption") if name in table.columns]
-    numbers = {"inputs": table[input_columns(table)].to_numpy(dtype=np.float32, na_value=np.nan)}
+    texts = [name for name in ("sample_id", "split", "group", "caption", VIEW) if name in table.columns]
+    texts += text_columns(dataset.texts)
+    numbers: dict[str, NDArray[np.float32]] = {"inputs": table[input_columns(table)].to_numpy(dtype=np.float32, na_value=np.nan)}
     names: dict[str, Any] = {"texts": texts, "inputs": input_columns(table)}
+    # Of what was not there in earlier versions nothing is written: their tables have the same hash.
+    if dataset.inputs is not None and dataset.inputs.categories:
+        names["categories"] = {name: list(words) for name, words in dataset.inputs.categories.items()}
+    if dataset.modalities:
+        names["modalities"] = list(dataset.modalities)
+        there = [presence(table, reader) for reader in dataset.modalities.values()]
+        numbers["modalities"] = np.stack(there, axis=1).astype(np.float32)
+    if "sample_weight" in table.columns:
+        numbers["weight"] = table["sample_weight"].to_numpy(dtype=np.float32)
     if dataset.labels is not None:
-        numbers["targets"], names["labels"] = target_matrix(table, dataset.labels), dataset.labels.to_dict()
+        numbers["targets"] = target_matrix(table, dataset.labels)
+        names["labels"] = replace(dataset.labels, parents=None).to_dict()
+    if dataset.targets:
+        numbers["several"] = targets_matrix(table, dataset.targets)
+        names["several"] = {name: replace(labels, parents=None).to_dict() for name, labels in dataset.targets.items()}
     if dataset.concepts is not None:
         numbers["concepts"], names["concepts"] = concept_matrix(table, dataset.concepts), list(dataset.concepts.names)
     digest = hashlib.sha256(json.dumps(names, sort_keys=True).encode("utf-8"))
     for name in texts:
-        digest.update(
-            "\x1e".join("\x1f" if pd.isna(value) else str(value) for value in table[name]).encode("utf-8", "surrogatepass")
-        )
+        said = table[name].map(str) if name == VIEW else table[name]
+        digest.update("\x1e".join("\x1f" if pd.isna(value) else str(value) for value in said).encode("utf-8", "surrogatepass"))
     for name in sorted(numbers):
         values = np.where(np.isnan(numbers[name]), np.float32(np.nan), numbers[name])  # one NaN of the many there are
         digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
@@ -252,6 +270,7 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         learnt_from: Cards of other data that its network has learnt from before; see `medzoo.data.splits.learnt_from`.
     """
     counts = dataset.table["split"].value_counts()
+    modalities = {name: reading_card(reader) for name, reader in dataset.modalities.items()}
     card = {
         **dataset.info.to_dict(),
         "options": dict(dataset.options),
@@ -263,8 +282,27 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         "views": len(dataset.reader.columns) if dataset.reader.views else 1,
         # As with the window; not written where nobody said it: cards from before there was an option have the same hash.
         **({} if dataset.reader.frames is None else {"frames": dataset.reader.frames}),
+        # Rows of features instead of images, each of so many numbers.
+        **({} if dataset.reader.row_width is None else {"row_width": dataset.reader.row_width}),
         # Colour files that were read as gray, for a network of three channels too.
         **({"channels": 1} if dataset.reader.channels == 1 and dataset.reader.shape is None else {}),
+        **({"modalities": modalities} if modalities else {}),
+        **({} if dataset.inputs is None else {"inputs": dataset.inputs.to_dict()}),
+        **({"targets": list(dataset.targets)} if dataset.targets else {}),
+        **({"texts": list(dataset.texts)} if dataset.texts else {}),
     }
     earlier = [dict(other) for other in learnt_from if other]
     return {**card, "learnt_from": earlier} if earlier else card
+
+
+def require_rows(card: Mapping[str, Any], dataset: Dataset) -> None:
+    """Refuse images where a model takes rows of features, rows where it takes images, and rows of another width; ConfigError.
+
+    Args:
+        card: Of the data that the model was trained on; see `data_card`.
+        dataset: What it is to take.
+    """
+    own, given = card.get("row_width"), dataset.reader.row_width
+    if own != given:
+        takes, has = (f"rows of {width} features" if width else "images" for width in (own, given))
+        raise ConfigError(f"the model takes {takes}, {dataset.info.name} has {has}; give it what it was trained on")

@@ -7,11 +7,17 @@ exits with status 2. Anything else that escapes is a defect of medzoo and keeps 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class MedzooError(Exception):
-    """A mistake the user can mend; the message is one line."""
+    """A mistake the user can mend; the message is one line.
+
+    Attributes:
+        status: Exit status of a program that ends with it.
+    """
+
+    status = 2
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
@@ -35,6 +41,12 @@ class CheckpointError(MedzooError):
 
 class TrainingError(MedzooError):
     """Training cannot start or cannot go on (NaN loss, nothing to learn from, no space to save, too little memory)."""
+
+
+class StoppedError(TrainingError):
+    """Training was asked to stop and can go on later."""
+
+    status = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class EvaluationError(MedzooError):
@@ -75,6 +87,24 @@ class UnknownNameError(ConfigError):
             remedy = f"none of the {len(known)} known names is near"
         super().__init__(f"unknown {kind} {str(name)!r}{where}; {remedy}")
         self.nearest = near
+
+
+class UnknownColumnError(DatasetError):
+    """A table lacks a column it must have; the message offers the nearest that it has.
+
+    Args:
+        dataset: Name that the message begins with.
+        column: The column.
+        columns: Those that there are.
+        also: Other names it may have.
+        remedy: Ends the message.
+    """
+
+    def __init__(self, dataset: str, column: str, columns: Sequence[str], also: Sequence[str] = (), remedy: str = "") -> None:
+        hint = UnknownNameError("column", column, columns)
+        near = f"the nearest is {hint.nearest[0]!r}" if hint.nearest else f"it has {', '.join(columns[:12]) or 'none'}"
+        wanted = " or ".join(map(repr, (column, *also)))
+        super().__init__(f"{dataset}: the table has no column {wanted}; {near}" + f"; {remedy}" * bool(remedy))
 
 
 SYNONYMS = {

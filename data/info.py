@@ -8,7 +8,7 @@ from typing import Any
 
 from medzoo.data.labels import ConceptSpace, LabelSpace
 
-NO_PATIENT = ("image", "file")
+NO_PATIENT = ("image", "file", "bag")
 """What a group is where no patient is known: an image, or a file with all its frames."""
 
 

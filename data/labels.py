@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medzoo.data.errors import DatasetError, UnknownNameError
+from medzoo.data.tree import Parents, check_parents
 
 LabelKind = Literal["multiclass", "multilabel", "ordinal", "regression"]
 
@@ -26,14 +27,17 @@ class LabelSpace:
             (exclusive grades whose order counts) or `regression` (quantities).
         names: Class, finding, grade or quantity names, in index order; unique and not empty.
         units: One unit a name (`"letters"`, `"um"`), for regression alone.
+        parents: What is a kind of what, (child, parent) by step, of a tree whose inner nodes need not be names; None without one.
 
     Raises:
-        DatasetError: On an unknown kind, a repeated or empty name, fewer than two exclusive classes, or misplaced units.
+        DatasetError: On an unknown kind, a repeated or empty name, fewer than two exclusive classes, misplaced units, or parents
+            that are no tree.
     """
 
     kind: LabelKind
     names: tuple[str, ...]
     units: tuple[str, ...] | None = None
+    parents: Parents | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
@@ -46,6 +50,12 @@ class LabelSpace:
             raise DatasetError(f"{self.kind} labels need at least two classes, got {list(self.names)}")
         if self.units is not None and (self.kind != "regression" or len(self.units) != len(self.names)):
             raise DatasetError("units are for regression labels, one for each name")
+        if self.parents is not None:
+            if self.kind == "regression":
+                raise DatasetError(
+                    "data.parents is a tree of classes or findings, and regression labels are quantities; leave it out"
+                )
+            object.__setattr__(self, "parents", check_parents(self.parents, self.names))
 
     @property
     def width(self) -> int:
@@ -103,12 +113,17 @@ class LabelSpace:
         described: dict[str, Any] = {"kind": self.kind, "names": list(self.names)}
         if self.units is not None:
             described["units"] = list(self.units)
+        if self.parents is not None:  # written where there is a tree alone: what was described before keeps its hash
+            described["parents"] = dict(self.parents)
         return described
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> LabelSpace:
         """Rebuild a label space from `to_dict`."""
-        return cls(described["kind"], described["names"], described.get("units"))
+        parents = described.get("parents")
+        return cls(
+            described["kind"], described["names"], described.get("units"), None if parents is None else tuple(parents.items())
+        )
 
 
 @dataclass(frozen=True)
@@ -196,6 +211,31 @@ def log_sum_exp(values: NDArray[Any]) -> NDArray[Any]:
     top = values.max(axis=1)
     result: NDArray[Any] = top + np.log(np.exp(values - top[:, None]).sum(axis=1))
     return result
+
+
+def log_odds(logits: NDArray[Any], labels: LabelSpace) -> NDArray[np.float64]:
+    """Return (N, K) log-odds of each class or finding from (N, K) finite logits, in float64.
+
+    They order samples as probabilities do, without the ties of those that round to 0 or 1: of a finding the logit itself, of an
+    exclusive class how far its logit stands above those of all others together. Not for quantities.
+    """
+    values = np.asarray(logits, np.float64)
+    if not labels.exclusive:
+        return values
+    shifted = values - values.max(axis=1, keepdims=True)
+    others = np.stack([log_sum_exp(np.delete(shifted, k, axis=1)) for k in range(labels.width)], axis=1)
+    return np.asarray(shifted - others, np.float64)
+
+
+def logits_of(shares: NDArray[Any], labels: LabelSpace) -> NDArray[np.float32]:
+    """Return (N, K) logits whose probabilities are these (N, K), however they were averaged; quantities as they are."""
+    if labels.kind == "regression":
+        return shares.astype(np.float32)
+    logits = np.log(np.clip(shares, 1e-30, 1.0))
+    if labels.kind == "multilabel":
+        logits -= np.log(np.clip(1 - shares, 1e-16, 1.0))
+    made: NDArray[np.float32] = logits.astype(np.float32)
+    return made
 
 
 def descendants(ontology: Mapping[str, Sequence[str]], node: str) -> tuple[str, ...]:

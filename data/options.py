@@ -78,6 +78,34 @@ def text_list(value: Any, option: str) -> list[str] | None:
     return [_text(word, option) for word in value]
 
 
+def chosen(value: Any, option: str, known: Sequence[str]) -> list[str] | None:
+    """Return an option that names some of a dataset's own, each once, in the order given; None stays None.
+
+    Raises:
+        UnknownNameError: If it names what is not known; offers the nearest.
+        ConfigError: If it is no list, names none, or one twice.
+    """
+    names = text_list(value, option)
+    for name in names or []:
+        choice(option, name, known)
+    if names is not None and (not names or len(set(names)) < len(names)):
+        raise ConfigError(f"data.{option}=[{', '.join(names)}] must name some of {', '.join(known)}, each once")
+    return names
+
+
+def several_targets(value: Any, known: Sequence[str]) -> list[str]:
+    """Return the option `targets` of a dataset that names its own: two or more, each once; empty where nothing is given.
+
+    Raises:
+        UnknownNameError: If it names what is not known; offers the nearest.
+        ConfigError: If it is no list, or names one twice, or one alone.
+    """
+    names = chosen(value, "targets", known) or []
+    if len(names) == 1:
+        raise ConfigError(f"data.targets=[{names[0]}] names one target; several are two or more of {', '.join(known)}")
+    return names
+
+
 def one_text(value: Any, option: str) -> str | None:
     """Return an option that is one text, such as a column's name; a number is taken as its text.
 

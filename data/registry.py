@@ -29,9 +29,13 @@ _BUILT_IN = {
     "olives": "medzoo.data.datasets.olives.load",
     "phantom": "medzoo.data.datasets.phantom.load",
     "scin": "medzoo.data.datasets.scin.load",
+    "shards": "medzoo.data.datasets.shards.load",
     "table": "medzoo.data.datasets.table.load",
 }
-_ANEW = {"folder": "split them anew with data.split=group, or ", "table": "split them anew with data.split=null, or "}
+_ANEW = {
+    "folder": "split them anew with data.split=group, or ", "shards": "split them anew with data.anew=true, or ",
+    "table": "split them anew with data.split=null, or ",
+}  # fmt: skip
 """What else may be done about a split of the user's own that cuts groups."""
 
 
@@ -63,10 +67,20 @@ def load_dataset(
     allow_shared_groups: bool = False,
     folds: int | None = None,
     fold: int | None = None,
+    outer_folds: int | None = None,
+    outer_fold: int | None = None,
+    domain: str | None = None,
+    held_out: Any = None,
     shots: int | None = None,
     fraction: float | None = None,
     draw_seed: int = 0,
+    unlabelled: bool = False,
     packed: str | None = None,
+    parents: Any = None,
+    horizon: str | None = None,
+    tolerance: str | None = None,
+    visit_inputs: Any = None,
+    history: int = 0,
     **options: Any,
 ) -> Dataset:
     """Load a dataset by name, with a val split and no group in two splits.
@@ -77,11 +91,22 @@ def load_dataset(
         split_seed: Seed of that carving.
         allow_shared_groups: Accept an official split that shares groups; the results will say so.
         folds: Part train and val anew into so many folds by group; see `medzoo.data.splits.draws`.
-        fold: Which of them is val, from 0.
+        fold: Which of them is val, from 0; with `domain` which domain is test, in their sorted order.
+        outer_folds: Part train and val into so many folds first, of which one is the test split; the dataset's own is left out.
+        outer_fold: Which of them, from 0.
+        domain: A column such as `site`, one value of which is the test split and none of training's; see
+            `medzoo.data.splits.domains`. The dataset's own splits are not used then.
+        held_out: Which value; None: that of `fold`.
         shots: Keep so many training samples a class.
         fraction: Keep this share of the training groups.
         draw_seed: Seed of folds, shots and fraction.
+        unlabelled: Keep the training samples that shots or fraction leave out, without their labels and concepts.
         packed: Folder of images prepared once (`medzoo prepare`); the dataset's own image files are not looked at.
+        parents: A tree over the labels, {child: parent} or a file of it; see `medzoo.data.tree`.
+        horizon: The target is that of a later visit: `next`, or the one nearest to a span, `12w`; see `medzoo.data.visits`.
+        tolerance: How far from the span it may be.
+        visit_inputs: What of the visits stands beside the images: some of `now`, `until`, `since`, `earlier`.
+        history: Of how many earlier visits all values stand beside the images.
         **options: The dataset's own options (`root`, `set`, `size`, ...).
 
     Returns:
@@ -94,16 +119,29 @@ def load_dataset(
     from dataclasses import replace
 
     from medzoo.data.options import require_numbers
-    from medzoo.data.splits.draws import draw_fold, draw_fraction, draw_shots
+    from medzoo.data.splits.domains import domain_names, held_out_level, leave_domain_out
+    from medzoo.data.splits.draws import draw_fold, draw_fraction, draw_outer_fold, draw_shots, with_unlabelled
     from medzoo.data.splits.groups import carve_val, shared_groups
     from medzoo.data.splits.stratified import carve_val_by_class, val_notes
+    from medzoo.data.visits.ahead import check_options, refuse_parted_visits, with_horizon
 
-    if (folds is None) != (fold is None):
+    of_visits = check_options(horizon, tolerance, visit_inputs, history)
+    if held_out is not None and domain is None:
+        raise ConfigError(f"data.held_out={held_out}: of which column? data.domain=<column> names it")
+    if (folds is None) != (fold is None) and domain is None:
         raise ConfigError("data.folds and data.fold belong together: how many, and which of them is val")
+    if (outer_folds is None) != (outer_fold is None):
+        raise ConfigError("data.outer_folds and data.outer_fold belong together: how many, and which of them is test")
+    if outer_folds is not None and domain is not None:
+        raise ConfigError("data.outer_fold and data.domain both choose the test split; give one")
     if shots is not None and fraction is not None:
         raise ConfigError("data.shots and data.fraction exclude each other; give one")
     require_numbers(
-        {"split_seed": split_seed, "draw_seed": draw_seed, **_given(folds=folds, fold=fold, shots=shots)},
+        {
+            "split_seed": split_seed,
+            "draw_seed": draw_seed,
+            **_given(folds=folds, fold=fold, outer_folds=outer_folds, outer_fold=outer_fold, shots=shots),
+        },
         {"val_fraction": val_fraction, **_given(fraction=fraction)},
     )
     module = _module(name)
@@ -113,13 +151,15 @@ def load_dataset(
             raise UnknownNameError("option", option, accepted, where=f" of dataset {name!r}")
     plain = {
         "allow_shared_groups": allow_shared_groups,
+        "unlabelled": unlabelled,
         **{name: value for name, value in options.items() if _is_switch(module, name)},
     }
     for option, value in plain.items():
         if not isinstance(value, bool):
             raise ConfigError(f"data.{option}={value!r} is not true or false; write one of the two, without quotes")
     # Prepared images need no files: the table alone is read.
-    asked = {**options, "missing": "ignore"} if packed is not None and "missing" in accepted else options
+    named = isinstance(_default(module, "missing"), str)  # "error", or another word; of the phantom it is a share of labels
+    asked = {**options, "missing": "ignore"} if packed is not None and named else options
     try:
         dataset: Dataset = module.load(**asked)
     except TypeError as error:
@@ -129,7 +169,19 @@ def load_dataset(
 
         dataset.options.update(name=name)
         dataset = open_packed(Path(packed).expanduser(), dataset, skip_missing=options.get("missing") == "skip")
+    if parents is not None:
+        dataset = with_parents(dataset, parents)
+    if horizon is not None:
+        dataset = with_horizon(dataset, horizon, tolerance, of_visits, history)
     table, labels, title = dataset.table, dataset.labels, dataset.info.name
+    notes: list[str] = []
+    if domain is not None:
+        names = domain_names(title, table, domain)
+        level = held_out_level(sorted(set(names)), domain, held_out, folds, fold)
+        table = leave_domain_out(title, table, domain, names, level, dataset.info.split_unit)
+        others = sorted(set(names) - {level})
+        notes.append(f"tested on {domain}={level} alone, all of it; trained and validated on {domain}={', '.join(others)}")
+        dataset.options.update(domain=domain, held_out=level)
     shared = shared_groups(table)
     if shared and not allow_shared_groups:
         group, splits = next(iter(shared.items()))
@@ -137,21 +189,33 @@ def load_dataset(
             f"{title}: {len(shared)} {dataset.info.split_unit} groups stand in several splits (such as {group!r} "
             f"in {' and '.join(splits)}); {_ANEW.get(name, '')}allow it by name with data.allow_shared_groups=true"
         )
-    notes: list[str] = []
     rule = options.get("split_rule") or _default(module, "split_rule") or 1
-    if folds is not None and fold is not None:
+    if outer_folds is not None and outer_fold is not None:
+        table = draw_outer_fold(table, labels, outer_folds, outer_fold, salt=f"{name}/outer folds/{draw_seed}")
+        notes.append(f"tested on fold {outer_fold} of {outer_folds} of train and val; the dataset's own test split is left out")
+    if folds is not None and fold is not None and domain is None:
         table = draw_fold(table, labels, folds, fold, salt=f"{name}/folds/{draw_seed}")
     elif "val" not in set(table["split"]) and "train" in set(table["split"]):
         if rule == 1:
             table = carve_val(table, val_fraction, salt=f"{name}/val/{split_seed}")
         else:
             table = carve_val_by_class(table, labels, val_fraction, split_seed)
+    whole = table
     if shots is not None:
         if labels is None:
             raise ConfigError(f"data.shots counts samples a class, and {title} has no labels; use data.fraction")
-        table, notes = draw_shots(table, labels, shots, salt=f"{name}/shots/{draw_seed}")
+        table, told = draw_shots(table, labels, shots, salt=f"{name}/shots/{draw_seed}")
+        notes += told
     if fraction is not None:
         table = draw_fraction(table, labels, fraction, salt=f"{name}/fraction/{draw_seed}")
+    if unlabelled:
+        if shots is None and fraction is None:
+            raise ConfigError("data.unlabelled=true keeps what data.shots or data.fraction leaves out; give one of them")
+        table = with_unlabelled(table, whole)
+    if horizon is not None:
+        refuse_parted_visits(dataset, table)
+        asked_visits = {"tolerance": tolerance, "visit_inputs": of_visits or None, "history": history or None}
+        dataset.options.update(horizon=horizon, **_given(**asked_visits))
     if dataset.info.populations and rule != 1:
         notes += val_notes(table, labels)
     if table is not dataset.table or notes:
@@ -160,7 +224,27 @@ def load_dataset(
     dataset.options.update(name=name, **options)
     dataset.options.update(val_fraction=val_fraction, split_seed=split_seed, allow_shared_groups=allow_shared_groups)
     dataset.options.update(folds=folds, fold=fold, shots=shots, fraction=fraction, draw_seed=draw_seed, packed=packed)
+    if outer_folds is not None:
+        dataset.options.update(outer_folds=outer_folds, outer_fold=outer_fold)
+    if unlabelled:  # written where it was asked for: cards of before have the same hash
+        dataset.options.update(unlabelled=True)
+    if dataset.labels is not None and dataset.labels.parents is not None:  # as it was read: the file may move
+        dataset.options.update(parents=dict(dataset.labels.parents))
     return dataset
+
+
+def with_parents(dataset: Dataset, parents: Any) -> Dataset:
+    """Return a dataset with a tree over its labels; ConfigError if it has none, else as `medzoo.data.tree.read_parents`."""
+    from dataclasses import replace
+
+    from medzoo.data.tree import read_parents
+
+    if dataset.targets:
+        raise ConfigError("data.parents is a tree over the labels of one target, and data.targets names several; leave it out")
+    if dataset.labels is None:
+        raise ConfigError(f"data.parents is a tree over labels, and {dataset.info.name} has none; leave it out")
+    labels = replace(dataset.labels, parents=read_parents(parents, dataset.labels.names))
+    return replace(dataset, labels=labels, info=replace(dataset.info, labels=labels))
 
 
 def earlier_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +254,8 @@ def earlier_options(options: dict[str, Any]) -> dict[str, Any]:
         options: With `name`.
     """
     module = _module(str(options["name"]))
-    return {"split_rule": 1, **options} if _default(module, "split_rule") is not None else options
+    known = "split_rule" in options or _default(module, "split_rule") is None
+    return options if known else {"split_rule": 1, **options}
 
 
 def _given(**options: object) -> dict[str, object]:

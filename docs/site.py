@@ -14,7 +14,7 @@ from mkdocs.structure.pages import Page
 from medzoo.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPOSED = ("train", "evaluate", "zeroshot", "verify", "prepare", "intervene", "explain", "export", "bench")
+COMPOSED = ("train", "evaluate", "zeroshot", "verify", "prepare", "intervene", "robustness", "explain", "export", "bench")
 PLAIN = ("predict", "compare", "search", "doctor")
 ROOT_PAGES = {"CONTRIBUTING": "contributing", "CHANGELOG": "changes", "SECURITY": "security"}
 """Page of the root folder → its name under reference/."""

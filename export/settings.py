@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from medzoo.data.errors import ConfigError
 
+TARGETS = ("onnx", "triton")
+"""What an export writes for."""
 PRECISIONS = ("fp32", "fp16", "int8", "int8_dynamic")
 """What an exported file may compute in."""
 
@@ -119,7 +121,12 @@ class ExportConfig:
         sensitivity: Measure what each layer costs even if the gate passes at once.
         prompts: Wording of an image–text model's classifier: a file or the name of packaged prompts;
             None: those packaged for the dataset.
+        operating_points: Let the run's operating points travel in the file; false leaves them out.
+        target: onnx: the file alone; triton: a model repository of Triton Inference Server, too, `triton` beside the file.
         data: Dataset options that differ on this machine, such as {root: ...}.
+        calibrated: Put the run's calibrator (calibration.json) behind the logits, inside the graph.
+        conformal: Put the run's prediction sets (conformal.json) into the graph, as one output more.
+        map: Add the exact map over the image (of a bottleneck, of its concepts) as an output more; float32 alone.
         other_data: Prove, calibrate and judge on other samples than the run's own, of the same labels; the report says so.
         debug: Show tracebacks of user errors.
     """
@@ -133,6 +140,11 @@ class ExportConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     sensitivity: bool = False
     prompts: str | None = None
+    operating_points: bool = True
+    calibrated: bool = False
+    conformal: bool = False
+    map: bool = False
+    target: str = "onnx"
     data: dict[str, Any] = field(default_factory=dict)
     other_data: bool = False
     debug: bool = False

@@ -99,7 +99,7 @@ def imported(source: str) -> set[str]:
     return {name.split(".")[0] for name in named}
 
 
-BY_OTHERS = {"huggingface_hub": "timm", "regex": "open_clip_torch", "openvino": None}
+BY_OTHERS = {"regex": "open_clip_torch", "openvino": None}
 """Modules that are used and not declared → the declared distribution that requires them; None: it is tried where it is there."""
 
 

@@ -10,7 +10,8 @@ import pytest
 LIGHT = [
     "medzoo", "medzoo.data", "medzoo.data.errors", "medzoo.data.labels", "medzoo.data.images.decode",
     "medzoo.export", "medzoo.export.runtime", "medzoo.export.runtime.model", "medzoo.export.commands.predict",
-    "medzoo.export.commands.doctor", "medzoo.cli", "medzoo.data.text.tokenizer",
+    "medzoo.export.commands.doctor", "medzoo.export.service", "medzoo.export.service.app", "medzoo.export.commands.serve",
+    "medzoo.cli", "medzoo.data.text.tokenizer",
 ]  # fmt: skip
 
 

@@ -64,9 +64,16 @@ def test_from_the_lock_nothing_is_resolved_again() -> None:
 
 def test_the_readme_shows_the_commands_of_make_demo() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = [line.replace("build/none/bin/", "") for line in planned("SEEN=").splitlines() if "bin/medzoo" in line]
+    commands = [
+        line.replace("build/none/bin/", "") for line in planned("SEEN=").splitlines() if line.startswith("build/none/bin/medzoo")
+    ]
     assert len(commands) == 4
     assert [command for command in commands if command not in readme] == []
+
+
+def test_the_demo_ends_by_saying_how_its_page_is_opened() -> None:
+    last = planned("SEEN=").splitlines()[-1]
+    assert "build/none/bin/medzoo serve runs/demo/model.onnx, then open http://127.0.0.1:8000/" in last
 
 
 def test_the_gpu_lane_runs_with_what_is_installed() -> None:

@@ -3,5 +3,9 @@
 import sys
 
 from medzoo.cli import main
+from medzoo.ranks import leave
 
-sys.exit(main())
+status = main()
+if status == 0:
+    leave()
+sys.exit(status)

@@ -10,19 +10,28 @@ from pathlib import Path
 HELP = """\
 usage: medzoo VERB [KEY=VALUE ...]
 
-  list models|datasets [PATTERN]   names that can be used below
+  list models|datasets|weights [PATTERN]   names that can be used below
   train    data=... model=...      train, then report the best epoch     (Hydra overrides; -m sweeps)
   train    resume=RUN              go on with a run that was stopped
   evaluate run=RUN                 predict and report again
+  report   run=RUN                 one page of an evaluated run, to send to anyone
   verify   data=...                what is in a dataset, what is missing, what leaks between splits
   prepare  data=... size=224       decode and resize once; then train with data.packed=FOLDER
-  compare  RUN RUN...              runs side by side, seeds pooled        (medzoo compare --help)
+  compare  RUN RUN...              runs side by side; tests: --paired     (medzoo compare --help)
+  suite    GRID.yaml               datasets x models x seeds, resumed; one page (medzoo suite --help)
+  tune     FILE.yaml               settings searched by validation, resumed (medzoo tune --help)
+  ensemble RUN RUN...              one run that answers by their mean     (medzoo ensemble --help)
   zeroshot data=... model=clip     classify by prompts; a folder: images=[photos] classes=[a,b]
   intervene run=RUN                correct concepts, see what the classes do (model=cbm)
-  explain  run=RUN sample=ID       a bottleneck's weights; one sample taken apart
-  search   EMBEDDINGS --like ID    nearest images                        (medzoo search --help)
+  robustness run=RUN               what noise, blur, JPEG, hairs, ... do to the figures
+  explain  run=RUN sample=ID       where the network looked; a bottleneck's sample taken apart
+  search   RUN --like ID           nearest images                        (medzoo search --help)
   export   run=RUN                 write one verified ONNX file
   predict  FILE.onnx IMAGES...     classify images; needs no torch       (medzoo predict --help)
+  card     run=RUN                 the model card, as far as the run can write it
+  push     run=RUN repo=OWNER/NAME a bundle to the Hugging Face hub, or output=FOLDER
+  pull     OWNER/NAME              fetch a bundle and check it           (medzoo pull --help)
+  serve    FILE.onnx...            a service and its page; needs no torch (medzoo serve --help)
   bench    run=RUN                 time torch and ONNX Runtime side by side
   demo     [FOLDER]                a shipped model on shipped images: no torch, no network
   doctor                           what is installed, which accelerators truly work
@@ -59,17 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"medzoo {version('medzoo')}")
         return 0
-    from medzoo.data.errors import MedzooError, UnknownNameError
+    from medzoo.data.errors import ConfigError, MedzooError, UnknownNameError
+    from medzoo.ranks import first_to_say, world
 
     try:
         if given[0] not in VERBS:
             raise UnknownNameError("verb", given[0], VERBS, where=" (medzoo --help lists them)")
+        if world() > 1 and given[0] not in SHARED:
+            raise ConfigError(f"medzoo {given[0]} is the work of one process: start it without torchrun")
         return VERBS[given[0]](given[1:])
     except MedzooError as error:
         if "debug=true" in [word.lower() for word in given]:
             raise
-        print(f"medzoo: {error}", file=sys.stderr)
-        return 2
+        if first_to_say(str(error)):
+            print(f"medzoo: {error}", file=sys.stderr)
+        return error.status
     except ModuleNotFoundError as error:
         from medzoo.data.extras import is_ours, missing
 
@@ -81,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("medzoo: interrupted; medzoo train resume=<run> goes on from the last saved state", file=sys.stderr)
+        after = {"train": "medzoo train resume=<run> goes on from the last saved state", "suite": "the same command goes on"}
+        print(f"medzoo: interrupted{'; ' + after[given[0]] if given[0] in after else ''}", file=sys.stderr)
         return 130
 
 
@@ -168,7 +182,10 @@ def _show(arguments: Sequence[str]) -> int:
     from medzoo.settings.compose import compose_config
 
     overrides, folder = _split(arguments)
-    verbs = ("train", "evaluate", "export", "zeroshot", "intervene", "explain", "prepare", "verify", "bench")
+    verbs = (
+        "train", "evaluate", "export", "zeroshot", "intervene", "robustness", "explain", "report", "prepare", "verify", "bench",
+        "card", "push",
+    )  # fmt: skip
     if not overrides or overrides[0] not in verbs:
         raise UnknownNameError("configuration", overrides[0] if overrides else "", verbs)
     print(OmegaConf.to_yaml(compose_config(overrides[0], overrides[1:], folder)), end="")
@@ -180,7 +197,7 @@ def _list(arguments: Sequence[str]) -> int:
 
     from medzoo.data.errors import ConfigError, UnknownNameError, nearest
 
-    kinds = {"models": _model_lines, "datasets": _dataset_lines}
+    kinds = {"models": _model_lines, "datasets": _dataset_lines, "weights": _weights_lines}
     if not arguments or arguments[0] not in kinds:
         raise UnknownNameError("list", arguments[0] if arguments else "", kinds)
     if len(arguments) > 2:  # the shell has put file names in the pattern's place
@@ -191,7 +208,8 @@ def _list(arguments: Sequence[str]) -> int:
     if not found:
         near = nearest(pattern.strip("*?"), {name for names in lines.values() for name in names})
         remedy = f"did you mean {' or '.join(map(repr, near))}?" if near else f"medzoo list {arguments[0]} prints all"
-        raise ConfigError(f"no {arguments[0].removesuffix('s')} matches {pattern!r}; {remedy}")
+        one = {"weights": "card"}.get(arguments[0], arguments[0].removesuffix("s"))
+        raise ConfigError(f"no {one} matches {pattern!r}; {remedy}")
     print("\n".join(found))
     return 0
 
@@ -223,6 +241,18 @@ def _dataset_lines() -> dict[str, tuple[str, ...]]:
     }
 
 
+def _weights_lines() -> dict[str, tuple[str, ...]]:
+    """Return what is printed of each card of published weights, with the names a pattern may match."""
+    from medzoo.models.catalogue.card import PREFIX, catalogue
+
+    return {
+        f"{PREFIX + name:<28} {'/'.join(card.families):<6} {card.licence + ' (gated)' * card.gated:<28} {card.title}": (
+            name, PREFIX + name, card.modality, card.title,
+        )
+        for name, card in catalogue().items()
+    }  # fmt: skip
+
+
 def _split(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
     """Part overrides from `--config-dir FOLDER`."""
     words, folder = list(arguments), None
@@ -248,19 +278,30 @@ def _completion(arguments: Sequence[str]) -> int:
     return completion(arguments, list(VERBS))
 
 
+SHARED = ("train", "evaluate", "zeroshot")
+"""Verbs whose work several processes share."""
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,
     "evaluate": _composed("evaluate", "medzoo.settings.verbs:EvaluateConfig", "medzoo.commands.evaluate"),
+    "report": _composed("report", "medzoo.settings.verbs:ReportConfig", "medzoo.commands.report"),
     "verify": _composed("verify", "medzoo.settings.verbs:VerifyConfig", "medzoo.commands.verify"),
     "prepare": _composed("prepare", "medzoo.settings.verbs:PrepareConfig", "medzoo.commands.prepare"),
     "compare": _own("medzoo.commands.compare"),
+    "suite": _own("medzoo.commands.suite"),
+    "tune": _own("medzoo.commands.tune"),
+    "ensemble": _own("medzoo.commands.joined.ensemble"),
     "zeroshot": _composed("zeroshot", "medzoo.settings.verbs:ZeroshotConfig", "medzoo.commands.zeroshot"),
     "intervene": _composed("intervene", "medzoo.settings.verbs:InterveneConfig", "medzoo.commands.intervene"),
+    "robustness": _composed("robustness", "medzoo.settings.verbs:RobustnessConfig", "medzoo.commands.robustness"),
     "explain": _composed("explain", "medzoo.settings.verbs:ExplainConfig", "medzoo.commands.explain"),
     "search": _own("medzoo.commands.search"),
     "export": _composed("export", "medzoo.export.settings:ExportConfig", "medzoo.export.commands.export"),
     "predict": _own("medzoo.export.commands.predict"),
+    "card": _composed("card", "medzoo.settings.verbs:CardConfig", "medzoo.commands.share.card"),
+    "push": _composed("push", "medzoo.settings.verbs:PushConfig", "medzoo.export.commands.push"),
+    "pull": _own("medzoo.commands.share.pull"),
+    "serve": _own("medzoo.export.commands.serve"),
     "bench": _composed("bench", "medzoo.export.settings:BenchConfig", "medzoo.export.commands.bench"),
     "demo": _own("medzoo.demo.show"),
     "doctor": _own("medzoo.export.commands.doctor"),

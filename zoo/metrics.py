@@ -168,6 +168,18 @@ class F1(MaskedMetric):
     metric = "f1"
 
 
+class MicroF1(MaskedMetric):
+    """F1 at 0.5 over all entries of all findings together."""
+
+    metric = "micro_f1"
+
+
+class ExampleF1(MaskedMetric):
+    """Mean of each sample's own F1 over findings at 0.5; samples without a true and without a called finding are left out."""
+
+    metric = "example_f1"
+
+
 class Recall(MaskedMetric):
     """Recall of the most probable class, or of findings at 0.5."""
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from importlib.resources import files
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from medzoo.data.audit.audit import as_lines
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
 from medzoo.data.errors import MedzooError
+from medzoo.data.images.thumbnail import thumbnail
 from medzoo.data.labels import LabelSpace
 from medzoo.data.seeding import stable_hash
 
@@ -44,8 +42,12 @@ def _figures(dataset: Dataset, split: str) -> list[dict[str, str]]:
         images = dataset.reader.images(*(rows[column].iloc[place] for column in dataset.reader.columns))
         said = "" if targets is None or dataset.labels is None else _label(dataset.labels, targets[place])
         figure = {"name": str(rows["sample_id"].iloc[place]), "label": said}
+        if not images:
+            figure["error"] = "no image"
+            figures.append(figure)
+            continue
         try:
-            figure["image"] = _thumbnail(dataset.reader.read(*next(iter(images.values()))))
+            figure["image"] = thumbnail(dataset.reader.read(*next(iter(images.values()))), SIDE)
         except (MedzooError, OSError) as error:
             figure["error"] = str(error)
         figures.append(figure)
@@ -59,13 +61,3 @@ def _label(labels: LabelSpace, target: NDArray[np.float32]) -> str:
         return ", ".join(f"{n} {v:.4g}" for n, v in zip(labels.names, target, strict=True) if not np.isnan(v))
     held = [(n, v) for n, v in zip(labels.names, target, strict=True) if v > 0]
     return ", ".join(n if v == 1 else f"{n} {v:.2f}" for n, v in held) or "none"
-
-
-def _thumbnail(pixels: NDArray[Any]) -> str:
-    flat = pixels[:, pixels.shape[1] // 2] if pixels.ndim == 4 else pixels
-    levels = np.round(flat * 255).astype(np.uint8) if flat.dtype == np.float32 else flat
-    image = Image.fromarray(levels[0] if levels.shape[0] == 1 else np.moveaxis(levels, 0, -1))
-    image.thumbnail((SIDE, SIDE))
-    content = BytesIO()
-    image.save(content, format="PNG")
-    return base64.b64encode(content.getvalue()).decode("ascii")

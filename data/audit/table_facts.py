@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from medzoo.data.audit.identifying import identified, identified_lines
+from medzoo.data.audit.named_labels import named_labels
 from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, target_matrix
 from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES
 from medzoo.data.info import NO_PATIENT
@@ -36,6 +38,8 @@ def table_facts(dataset: Dataset, digests: Mapping[Any, str], held: Mapping[Any,
         "unlearnt": unlearnt(dataset),
         "unknown_patient": unknown_patient(dataset),
         "frames": frames_held(dataset, held),
+        "inputs": identified(dataset),
+        "texts": named_labels(dataset),
     }
 
 
@@ -97,7 +101,8 @@ def contradictions(dataset: Dataset, digests: Mapping[Any, str]) -> dict[str, An
     rows_of: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     columns = [dataset.table[column].to_numpy(dtype=object) for column in reader.columns]
     for row, values in enumerate(zip(*columns, strict=True)):
-        rows_of[tuple(digests.get(key) or key for key in reader.images(*values).values())].append(row)
+        if shown := tuple(digests.get(key) or key for key in reader.images(*values).values()):
+            rows_of[shown].append(row)
     several = {image: rows for image, rows in rows_of.items() if len(rows) > 1}
     differing = []
     for rows in several.values():
@@ -180,6 +185,9 @@ def fact_lines(report: Mapping[str, Any]) -> list[str]:
             lines += [f"  {name:<40} {counts['present']:>10} of {counts['observed']:>8}" for name, counts in concepts.items()]
         if captions := entry.get("captions"):
             lines.append(f"captions of {split}: {captions['captions']} of {captions['samples']} samples have one")
+    lines += identified_lines(report["inputs"])
+    for name, about in report["texts"].items():
+        lines.append(f"text {name!r}: {about['texts']} samples looked through for the names of labels")
     if gone := report["left_out"]:
         lines.append(
             f"left out: {gone['samples']} of {gone['of']} samples ({gone['share']:.1%}), {gone['files']} image files are missing"

@@ -25,7 +25,7 @@ from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
 from medzoo.data.images.listing import list_files as list_files
 from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
-from medzoo.data.images.reader import Reader
+from medzoo.data.images.reader import Reader, is_missing
 
 Missing = Literal["error", "skip", "ignore"]
 PEEKED = 8
@@ -81,6 +81,10 @@ class FileReader(Reader):
         source = Frame(path, int(values[1])) if self.frames == MEMBERS else path
         pixels = decode_image(source, channels=self.channels, dtype=self.dtype, window=self.window, remedy=self.remedy)
         return np.moveaxis(pixels, -1, 0)
+
+    def images(self, *values: Any) -> dict[int, tuple[Any, ...]]:
+        """Return the views that are there, of one image it alone; none where its path is missing."""
+        return super().images(*values) if self.views or not is_missing(values[0]) else {}
 
     def files(self, *values: Any) -> list[Path]:
         """Return the file at one relative path; the files of several joined by `|`."""

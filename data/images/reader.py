@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from medzoo.data.images.frames import Frames
     from medzoo.data.samples.preprocess import Preprocess
+
+NAS = ("NAType", "NaTType")
+"""What pandas calls its missing values, which no light module imports."""
 
 
 class Reader(ABC):
@@ -25,6 +28,9 @@ class Reader(ABC):
         columns: Table columns whose values `read` takes, in that order.
         views: True when each column is one view of the case, and `read` is called with one of them. A view that is
             missing is a missing value in its column.
+        bag: True when a cell of the columns is a tuple, an entry a member of the sample, and `read` is called with one of each.
+        max_members: Most members of a bag in a step of training; None: all.
+        row_width: Numbers a row has where `read` gives rows of features, (1, n, F), each a member; None: it gives images.
         channels: What `read` gives, where it is the same for every image; None: not known before reading.
         window: (low, high) of the source that become black and white, where it was declared; None: it was not.
         frames: What becomes of files of several frames: `members`, `volume`; None: nobody said.
@@ -34,6 +40,9 @@ class Reader(ABC):
 
     columns: tuple[str, ...]
     views: bool = False
+    bag: bool = False
+    max_members: int | None = None
+    row_width: int | None = None
     channels: int | None = None
     window: tuple[float, float] | None = None
     frames: Frames | None = None
@@ -54,12 +63,14 @@ class Reader(ABC):
     def images(self, *values: Any) -> dict[int, tuple[Any, ...]]:
         """Return view → what `read` takes for it, of the views that are there; of a reader without views all values as view 0.
 
+        There is none where a row lacks the image: where all values are missing, or whichever a reader of its own kind needs.
+
         Args:
             *values: Of `columns`, in one row.
         """
         if not self.views:
-            return {0: values}
-        return {view: (value,) for view, value in enumerate(values) if not pd.isna(value)}
+            return {} if all(is_missing(value) for value in values) else {0: values}
+        return {view: (value,) for view, value in enumerate(values) if not is_missing(value)}
 
     def files(self, *values: Any) -> list[Path]:
         """Return the files that `read` would open for these values; empty for a reader that has none, or does not say."""
@@ -79,6 +90,11 @@ class Reader(ABC):
         None where only the dataset's own names tell: several images may lie in one file.
         """
         return None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell of a reader's column says that there is no image: None or NaN."""
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value))) or type(value).__name__ in NAS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medzoo.data.samples.sample_dataset import Sample, SampleDataset, collate, require_prepared
+    from medzoo.data.samples.prepared import require_prepared
+    from medzoo.data.samples.sample_dataset import Sample, SampleDataset, collate
 
 __all__ = ["Sample", "SampleDataset", "collate", "require_prepared"]
 
@@ -15,4 +16,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("medzoo.data.samples.sample_dataset"), name)
+    home = "prepared" if name == "require_prepared" else "sample_dataset"
+    return getattr(import_module(f"medzoo.data.samples.{home}"), name)

@@ -24,6 +24,8 @@ from medzoo.data.samples.send import sent
 INPUTS = ("auto", "loader", "device")
 """`trainer.input`: images go through the loader, sample by sample; or are augmented on the device, in batches."""
 
+ON_HOST = ("index", "present")
+"""What of a batch the host reads: which samples, and which modalities they have."""
 HELD = 0.4
 """Largest share of a device's free memory that images are held in; the rest is the network's."""
 
@@ -54,6 +56,8 @@ def hindrance(samples: SampleDataset) -> str | None:
     """Return why a split's images cannot be left for the device to augment; None if they can."""
     if samples.views is not None:
         return "cases have several views"
+    if samples.several:
+        return "a sample has several images"
     if samples.shape is None:
         return "images are files, which differ in size (medzoo prepare makes them one array)"
     if samples.augment is not None and samples.augment.batched is None:
@@ -170,8 +174,14 @@ def _taken_over(batch: Batch, done: torch.cuda.Event) -> Batch:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch with its tensors on a device; texts, identifiers and `index` stay where they are."""
-    return {k: sent(v, device) if isinstance(v, Tensor) and k != "index" else v for k, v in batch.items()}
+    """Return a batch with its tensors on a device; texts, identifiers and what is `ON_HOST` stay where they are."""
+    return {k: v if k in ON_HOST else _sent(v, device) for k, v in batch.items()}
+
+
+def _sent(value: Any, device: torch.device) -> Any:
+    if isinstance(value, dict):
+        return {name: _sent(part, device) for name, part in value.items()}
+    return sent(value, device) if isinstance(value, Tensor) else value
 
 
 def _unaugmented(samples: SampleDataset) -> SampleDataset:

@@ -29,9 +29,10 @@ class EpochBatches(Sampler[list[Key]]):
     """The batches of an epoch, for one of several processes.
 
     Batch b of an epoch is the same set of samples however many processes share it: process `rank` takes every
-    `world`-th of it. When shuffling (training) every sample comes once an epoch, and a short last batch of fewer than
-    two samples a process joins the one before, because batch normalisation needs two. Otherwise (evaluation) the order
-    is the table's, nothing is joined, and a process without a share of the last batch skips it.
+    `world`-th of it. When shuffling (training) every sample comes once an epoch, and a last batch of one sample joins the
+    one before, because batch normalisation needs two; a process without a share of a batch is given its first sample, which
+    stands in and does not count (`stands_in`), because no process may leave the others waiting. Otherwise (evaluation) the
+    order is the table's, nothing is joined, and a process without a share of the last batch skips it.
 
     Args:
         size: Number of samples.
@@ -86,7 +87,12 @@ class EpochBatches(Sampler[list[Key]]):
 
     def __len__(self) -> int:
         """Return the number of batches that a whole epoch has for this process."""
-        return sum(end - start > self.rank for start, end in self._bounds)
+        return len(self._bounds) if self.shuffle else sum(end - start > self.rank for start, end in self._bounds)
+
+    def stands_in(self, batch: int) -> bool:
+        """Whether this process has no share of a training batch: the sample that it is given belongs to another."""
+        start, end = self._bounds[batch]
+        return self.shuffle and end - start <= self.rank
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Yield lists of (epoch, index), from the chosen batch on; (epoch, index, draw) for a sample drawn again."""
@@ -99,6 +105,8 @@ class EpochBatches(Sampler[list[Key]]):
         draws = np.zeros_like(order) if self.probabilities is None else pd.Series(order).groupby(order).cumcount().to_numpy()
         for start, end in self._bounds[start_batch:]:
             mine = range(start + self.rank, end, self.world)
+            if self.shuffle and not len(mine):
+                mine = range(start, start + 1)
             if len(mine):
                 yield [(epoch, int(order[i]), int(draws[i])) if draws[i] else (epoch, int(order[i])) for i in mine]
 
@@ -112,7 +120,7 @@ class EpochBatches(Sampler[list[Key]]):
     def _cut(self) -> list[tuple[int, int]]:
         starts = list(range(0, self.size, self.batch_size))
         last = self.size - starts[-1] if starts else 0
-        if self.shuffle and len(starts) > 1 and last < min(self.batch_size, 2 * self.world):
+        if self.shuffle and len(starts) > 1 and last < min(self.batch_size, 2):
             starts.pop()
         return list(pairwise([*starts, self.size]))
 

@@ -104,8 +104,14 @@ def write_packed(
         ConfigError: If the images are in memory already, or the folder holds others.
         ImageError: If an image cannot be decoded; names it. What was done stands.
     """
+    if dataset.modalities:
+        raise ConfigError(
+            f"{dataset.info.name} has several images a sample ({', '.join(dataset.modalities)}): they are not prepared"
+        )
     if dataset.reader.shape is not None:
         raise ConfigError(f"{dataset.info.name} is held in memory; there is nothing to prepare")
+    if dataset.reader.bag or dataset.reader.row_width is not None:
+        raise ConfigError(f"{dataset.info.name} has bags, which are read as they are: they cannot be prepared")
     samples = SampleDataset(dataset.with_table(dataset.table.assign(split="train")), "train", preprocess)
     positions, order = _positions(dataset)
     listed = positions.to_csv(index=False, lineterminator="\n")
@@ -162,7 +168,10 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
 
     Raises:
         DatasetError: If the folder is not complete, is of another dataset, or lacks images.
+        ConfigError: If a sample has several images.
     """
+    if dataset.modalities:
+        raise ConfigError(f"data.packed is for one image a sample, and {dataset.info.name} has several; leave it out")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         index = pd.read_parquet(folder / INDEX)

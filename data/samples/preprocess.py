@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
+from medzoo.data.images.laid import frame_of
 
 FitMode = Literal["stretch", "pad", "crop"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
@@ -196,18 +197,17 @@ def to_aspect(images: Tensor, height: int, width: int, preprocess: Preprocess) -
     if preprocess.mode == "stretch":
         return images
     h, w = images.shape[-2:]
+    top, left, new_h, new_w = aspect_frame(h, w, height, width, preprocess.mode)
     if preprocess.mode == "pad":
-        # Not -(-a // b): a graph divides towards zero, so the ceiling must be written without negative numbers.
-        new_h = torch.sym_max(h, (w * height + width - 1) // width)
-        new_w = torch.sym_max(w, (h * width + height - 1) // height)
-        top, left = (new_h - h) // 2, (new_w - w) // 2
-        borders = (left, new_w - w - left, top, new_h - h - top)
+        borders = (-left, new_w - w + left, -top, new_h - h + top)
         level = preprocess.fill if images.dtype == torch.uint8 else preprocess.fill / 255
-        return F.pad(images, borders, value=level)  # type: ignore[arg-type]  # SymInt in a graph
-    new_h = torch.sym_max(1, torch.sym_min(h, w * height // width))
-    new_w = torch.sym_max(1, torch.sym_min(w, h * width // height))
-    top, left = (h - new_h) // 2, (w - new_w) // 2
+        return F.pad(images, borders, value=level)
     # Not narrow: its length would be unknown to a graph, and a resize needs to know that it is positive.
     rows = torch.arange(new_h, device=images.device) + top
     columns = torch.arange(new_w, device=images.device) + left
     return images.index_select(-2, rows).index_select(-1, columns)
+
+
+def aspect_frame(h: int, w: int, height: int, width: int, mode: FitMode) -> tuple[int, int, int, int]:
+    """Return what `medzoo.data.images.laid.frame_of` does, also in a graph."""
+    return frame_of(h, w, height, width, mode, torch.sym_max, torch.sym_min)  # whose sizes are symbols in a graph

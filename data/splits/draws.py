@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medzoo.data.columns import is_label_column
 from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
@@ -59,6 +60,19 @@ def draw_shots(table: pd.DataFrame, labels: LabelSpace, shots: int, salt: str) -
     return _keep(table, train.index[sorted(chosen)]), notes
 
 
+def with_unlabelled(drawn: pd.DataFrame, whole: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the rows that a draw has left out, in their place, without targets and concepts.
+
+    Args:
+        drawn: What `draw_shots` or `draw_fraction` has kept.
+        whole: The table that it was drawn from.
+    """
+    blank = ~whole["sample_id"].isin(drawn["sample_id"])
+    columns = [c for c in whole.columns if is_label_column(c) or c.startswith("concept.")]
+    kept = {c: whole[c].astype(np.float64 if c == "target" else np.float32).mask(blank) for c in columns}
+    return whole.assign(**kept)
+
+
 def draw_fraction(table: pd.DataFrame, labels: LabelSpace | None, fraction: float, salt: str) -> pd.DataFrame:
     """Keep a share of the training groups, of each stratum alike and at least one; val and test stay whole.
 
@@ -83,7 +97,9 @@ def draw_fraction(table: pd.DataFrame, labels: LabelSpace | None, fraction: floa
     return _keep(table, train.index[train["group"].isin(kept)])
 
 
-def draw_fold(table: pd.DataFrame, labels: LabelSpace | None, folds: int, fold: int, salt: str) -> pd.DataFrame:
+def draw_fold(
+    table: pd.DataFrame, labels: LabelSpace | None, folds: int, fold: int, salt: str, option: str = "fold"
+) -> pd.DataFrame:
     """Pool train and val, part their groups into folds, stratum by stratum, and make one of them val.
 
     Args:
@@ -92,19 +108,29 @@ def draw_fold(table: pd.DataFrame, labels: LabelSpace | None, folds: int, fold: 
         folds: How many, at least 2.
         fold: Which is val, 0..folds − 1.
         salt: Text that separates independent draws.
+        option: What the option is called, for messages.
 
     Raises:
         ConfigError: If `fold` is not one of them.
         DatasetError: If there are fewer groups than folds.
     """
     if not 0 <= fold < folds:
-        raise ConfigError(f"data.fold={fold} is not one of 0..{folds - 1} (data.folds={folds})")
+        raise ConfigError(f"data.{option}={fold} is not one of 0..{folds - 1} (data.{option}s={folds})")
     table = table.copy()
     pooled = table["split"] != "test"
     rows = table[pooled]
     place = fold_of(rows["group"], folds, salt, group_strata(rows, labels))
     table.loc[pooled, "split"] = np.where(place == fold, "val", "train")
     return table
+
+
+def draw_outer_fold(table: pd.DataFrame, labels: LabelSpace | None, folds: int, fold: int, salt: str) -> pd.DataFrame:
+    """Pool train and val, part them as `draw_fold` does, and make one fold the test split and the others train.
+
+    The rows of the table's own test split are left out: what is chosen by these folds has not seen them.
+    """
+    parted = draw_fold(table[table["split"] != "test"].reset_index(drop=True), labels, folds, fold, salt, "outer_fold")
+    return parted.assign(split=np.where(parted["split"] == "val", "test", "train"))
 
 
 def group_strata(rows: pd.DataFrame, labels: LabelSpace | None) -> pd.Series:
@@ -126,6 +152,13 @@ def group_strata(rows: pd.DataFrame, labels: LabelSpace | None) -> pd.Series:
     for k in reversed(rarest_first):
         strata[has[k]] = k
     return strata
+
+
+def even_weights(codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (N,) probabilities of drawing each sample, so that all groups are drawn equally often; `codes` say whose each is."""
+    rarity = 1 / np.bincount(codes)[codes]
+    weights: NDArray[np.float64] = rarity / rarity.sum()
+    return weights
 
 
 def balanced_weights(targets: NDArray[np.float32], labels: LabelSpace) -> NDArray[np.float64]:

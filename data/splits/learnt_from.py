@@ -23,6 +23,8 @@ from medzoo.data.seeding import stable_hash
 
 FILE = "learnt_from.safetensors"
 """Name of the record among a run's assets."""
+BLOCK = 65_536
+"""Rows whose names are spelt out at a time."""
 NOT_RECORDED = (
     "the run it started from does not say which patients it has learnt from (an earlier medzoo wrote it): nothing was compared"
 )
@@ -88,8 +90,12 @@ def read_record(run: str | Path) -> LearntFrom:
 
 def record(dataset: Dataset) -> LearntFrom:
     """Return what a network learns from that is trained on a dataset's train split and validated on its val split."""
-    rows = [dataset.rows(split) for split in ("train", "val")]
-    train, val = (np.unique(np.append(_keys(dataset, part).ravel(), _names(part))) for part in rows)
+    found = []
+    for split in ("train", "val"):
+        rows = dataset.rows(split)
+        blocks = [rows.iloc[start : start + BLOCK] for start in range(0, max(len(rows), 1), BLOCK)]  # names of all weigh more
+        found.append(np.unique(np.concatenate([np.append(_keys(dataset, part).ravel(), _names(part)) for part in blocks])))
+    train, val = found
     return LearntFrom(train, val)
 
 
@@ -187,7 +193,7 @@ def _keys(dataset: Dataset, rows: pd.DataFrame, *, earlier: bool = False) -> Key
     whose = info.populations[-1] if info.populations else population
     reader, own = dataset.reader, [f"{whose}\x1fsample\x1f{sample}" for sample in samples]
     seen = [reader.images(*values) for values in zip(*(rows[column] for column in reader.columns), strict=True)]
-    for view in range(len(reader.columns) if reader.views else 1):
+    for view in range(max((1 + max(images) for images in seen if images), default=1)):
         places = [reader.identity(*images[view]) if view in images else None for images in seen]
         if any(place is not None for place in places):
             # A view that is not there is known by its sample.

@@ -11,7 +11,9 @@ SUGGESTED = (r"^([^_]+)_", r"^([^-]+)-", r"^(\d+)[^\d]", r"^([A-Za-z]+\d+)", r"^
 """What often holds the patient in a file's name, or in the folder it lies in."""
 
 
-def groups_by_pattern(names: Sequence[str], pattern: str, *, column: str | None = None) -> list[str]:
+def groups_by_pattern(
+    names: Sequence[str], pattern: str, *, column: str | None = None, option: str = "group_pattern", what: str = "patient"
+) -> list[str]:
     r"""Return what the first group of a pattern finds in each name.
 
     Args:
@@ -19,6 +21,8 @@ def groups_by_pattern(names: Sequence[str], pattern: str, *, column: str | None 
             file's name in it.
         pattern: A regular expression such as `^(\d+)_`.
         column: Where cells stand; None: they are paths.
+        option: What the pattern is called, for messages.
+        what: What it finds.
 
     Raises:
         ConfigError: If it is no regular expression, or has no group.
@@ -27,15 +31,15 @@ def groups_by_pattern(names: Sequence[str], pattern: str, *, column: str | None 
     try:
         compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(f"data.group_pattern={pattern!r} is not a regular expression ({error})") from None
+        raise ConfigError(f"data.{option}={pattern!r} is not a regular expression ({error})") from None
     if compiled.groups < 1:
-        raise ConfigError(f"data.group_pattern={pattern!r} has no group in parentheses to take the patient from")
+        raise ConfigError(f"data.{option}={pattern!r} has no group in parentheses to take the {what} from")
     where = "the file's name" if column is None else f"the cell of {column!r}"
     found = []
     for name in names:
         match = compiled.search(name if column is not None or "/" in pattern else name.rpartition("/")[2])
         if match is None or not match.group(1):
-            raise DatasetError(f"{name}: data.group_pattern={pattern!r} finds no patient in {where}")
+            raise DatasetError(f"{name}: data.{option}={pattern!r} finds no {what} in {where}")
         found.append(match.group(1))
     return found
 

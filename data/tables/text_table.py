@@ -30,7 +30,7 @@ class TextTable:
         rows: Text, empty where a cell is empty, without blank lines. The index tells a row's place in the file: what keeps it
             (some of the rows, a column made of them) can be refused by line.
         dataset: Name that messages begin with; empty for a user's own table.
-        unit: What places are counted in: lines from 1, or rows from 0 in a file without lines.
+        unit: What places are counted in: lines from 1, rows from 0 in a file without lines, or samples.
         names: Column → what the file calls it, where that differs.
         source: Of a CSV file, whose index counts records; None: the index is the place.
         remedy: What to do about a wrong file; ends the messages that have no remedy of their own.
@@ -39,7 +39,7 @@ class TextTable:
     file: str
     rows: pd.DataFrame
     dataset: str = ""
-    unit: Literal["line", "row"] = "line"
+    unit: Literal["line", "row", "sample"] = "line"
     names: Mapping[str, str] = field(default_factory=dict)
     source: TextFile | None = None
     remedy: str = ""

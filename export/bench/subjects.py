@@ -69,6 +69,8 @@ def run_subjects(path: Path, config: BenchConfig) -> list[Subject]:
     run = RunDirectory.open(path)
     folder = find_checkpoint(run.path, config.checkpoint)
     task, weights = load_checkpoint(folder).eval(), weights_checksum(folder)
+    if task.bag_input is not None:
+        raise ConfigError(f"{path} is a model of bags, and what is timed are single images; time its backbone with backbone=...")
     found = []
     for part in _parts(task, config.parts):
         files, absent, stem = {}, {}, part or "model"

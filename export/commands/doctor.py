@@ -33,7 +33,11 @@ EXTRAS = {
     "dicom": "DICOM files", "nifti": "NIfTI volumes", "tiff": "further kinds of TIFF", "excel": "tables as .xlsx",
     "text": "prompts without torch", "train": "training and export", "clip": "image–text models", "volumes": "3D networks",
     "augment": "augmentation in albumentations' words", "trackers": "TensorBoard",
+    "corruptions": "motion and ghosting of volumes",
     "pretrained": "ImageNet weights without a network",
+    "serve": "a service of exported files", "hub": "sharing runs", "sign": "signatures of what is shared",
+    "sr": "answers as DICOM structured reports",
+    "tune": "medzoo tune: settings searched",
 }  # fmt: skip
 """Optional extra → what it is for; what it brings is asked of the package's own metadata."""
 

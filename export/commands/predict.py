@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.listing import find_images
 from medzoo.data.labels import LabelSpace
+from medzoo.data.operating_points import OperatingPoints
 from medzoo.data.text.prompts import DEFAULT_TEMPLATES
+from medzoo.export.commands.inputs_file import with_inputs
+from medzoo.export.commands.map_pictures import MapPictures
+from medzoo.export.commands.regions_file import regions_of
+from medzoo.export.runtime.bags import ROWS
+from medzoo.export.runtime.dicom_report import SCHEME, DicomReports, read_codes
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.providers import PROVIDERS
+from medzoo.export.runtime.said import said_of
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         "--frames", choices=["members"],
         help="members: each frame or page of a file of several is an image, FILE[0], FILE[1], ...; without it as in training",
     )  # fmt: skip
+    parser.add_argument("--bags", action="store_true", help="each folder is one sample of as many images (of a file of bags)")
     parser.add_argument("--limit", type=int, help="predict the first so many images")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
@@ -48,6 +56,24 @@ def main(arguments: Sequence[str]) -> int:
         "--set", dest="corrections", action="append", metavar="CONCEPT=VALUE",
         help="correct a concept of a bottleneck in every image, to 0..1; give it for each concept",
     )  # fmt: skip
+    parser.add_argument(
+        "--inputs", type=Path, metavar="CSV",
+        help="values and further images of a model of several modalities: a row an image, named in the column image",
+    )  # fmt: skip
+    parser.add_argument(
+        "--regions", metavar="REGION|CSV",
+        help="of a bottleneck exported with map=true: remove=X,Y,WIDTH,HEIGHT (or a mask's file): concepts lose that part of "
+        "each image; within=...: they keep it alone; or a CSV file with the columns image, remove, within and only",
+    )  # fmt: skip
+    parser.add_argument("--only", action="append", metavar="CONCEPT", help="a concept that --regions is for; without it all are")
+    parser.add_argument("--maps", type=Path, metavar="FOLDER", help="also write what speaks for the answer over each image, PNG")
+    parser.add_argument("--map", dest="mapped", action="append", metavar="NAME", help="a class or concept --maps writes; several")
+    parser.add_argument(
+        "--dicom-sr", type=Path, metavar="FOLDER", help="also write a DICOM structured report of each image, which must be DICOM"
+    )
+    parser.add_argument(
+        "--dicom-codes", type=Path, metavar="FILE.json", help="codes of the labels for it; what has none gets one of medzoo's own"
+    )
     parser.add_argument("--on-error", choices=["stop", "skip"], default="stop", help="what an unreadable image does")
     given = parser.parse_args(list(arguments))
     if given.limit is not None and given.limit < 1:
@@ -61,24 +87,80 @@ def main(arguments: Sequence[str]) -> int:
         labels, vectors = _open_classes(given.text_model, given.classes, given.template, given.threads)
     if given.frames is not None and model.dimensions == 3:
         raise ConfigError(f"--frames {given.frames} is for models of images, and this one takes volumes; leave it out")
+    reports, pictures = _reports(given, model), _pictures(given, model)
+    if given.bags or ROWS in model.inputs:
+        return _predict_bags(model, given)
     listing = find_images(given.images, given.key, model.dimensions, given.frames or model.frames)
     if listing.note is not None:
         print(f"medzoo: {listing.note}", file=sys.stderr)
-    found = listing.found[: given.limit]
+    found: list[tuple[str, Any]] = list(listing.found[: given.limit])
+    if given.inputs is not None:
+        found = list(with_inputs(found, given.inputs, model.modalities))
     width, skipped = max((len(name) for name, _ in found), default=0), 0
     sources = (source for _, source in found)
     predictions = model.stream(
         sources, batch_size=given.batch_size, on_error=given.on_error, class_embeddings=vectors,
-        concept_values=_corrections(given.corrections),
+        concept_values=_corrections(given.corrections), regions=regions_of(found, given.regions, given.only),
     )  # fmt: skip
-    for (name, _), prediction in zip(found, predictions, strict=True):
+    for (name, source), prediction in zip(found, predictions, strict=True):
         if prediction.error is not None:
             skipped += 1
             print(f"medzoo: skipped: {prediction.error}", file=sys.stderr)
             continue
-        print(format_prediction(name, prediction.outputs, labels, model.concepts, as_json=given.json, width=width))
+        line = format_prediction(
+            name, prediction.outputs, labels, model.concepts, points=model.points, as_json=given.json, width=width,
+            targets=model.targets,
+        )  # fmt: skip
+        print(line)
+        if reports is not None:
+            reports.write(source, prediction.outputs)
+        if pictures is not None:
+            pictures.write(name, source, prediction.outputs)
+    if pictures is not None:
+        print(f"medzoo: wrote {pictures.count} maps into {given.maps}", file=sys.stderr)
     if skipped:
         print(f"medzoo: {skipped} of {len(found)} images skipped", file=sys.stderr)
+    return 0
+
+
+def _reports(given: argparse.Namespace, model: OnnxModel) -> DicomReports | None:
+    """Return what writes structured reports, and say which labels have no code of another's; None if none are asked for."""
+    if given.dicom_sr is None:
+        if given.dicom_codes is not None:
+            raise ConfigError("--dicom-codes is for --dicom-sr FOLDER; leave it out, or give both")
+        return None
+    codes = {} if given.dicom_codes is None else read_codes(given.dicom_codes)
+    reports = DicomReports(given.model, model, given.dicom_sr, codes)
+    if reports.uncoded:
+        print(f"medzoo: coded in medzoo's own scheme {SCHEME}: {', '.join(reports.uncoded)} (--dicom-codes)", file=sys.stderr)
+    return reports
+
+
+def _pictures(given: argparse.Namespace, model: OnnxModel) -> MapPictures | None:
+    if given.maps is None:
+        if given.mapped is not None:
+            raise ConfigError("--map names what --maps FOLDER writes; leave it out, or give both")
+        return None
+    return MapPictures(given.model, model, given.maps, given.mapped)
+
+
+def _predict_bags(model: OnnxModel, given: argparse.Namespace) -> int:
+    """Predict bags: each path a folder of images, or of a model of feature rows a file of them."""
+    if not model.takes_bags:
+        raise ConfigError("--bags is for a file of bags, and this one takes single images; leave it out")
+    if given.regions is not None:
+        raise ConfigError("--regions is for the concepts of single images, and this file answers for bags of them; leave it out")
+    if given.dicom_sr is not None:
+        raise ConfigError("--dicom-sr writes a report of one image, and this file answers for bags of them; leave it out")
+    bags: list[Any] = given.images
+    if ROWS not in model.inputs:
+        found = [find_images([path], given.key, model.dimensions, given.frames or model.frames).found for path in given.images]
+        bags = [[source for _, source in images] for images in found]
+    outputs = model.predict_cases(bags[: given.limit], batch_size=given.batch_size)
+    width = max(len(str(path)) for path in given.images)
+    for place, path in enumerate(given.images[: given.limit]):
+        row = {name: values[place] for name, values in outputs.items()}
+        print(format_prediction(str(path), row, model.labels, points=model.points, as_json=given.json, width=width))
     return 0
 
 
@@ -115,8 +197,10 @@ def format_prediction(
     labels: LabelSpace | None,
     concepts: Sequence[str] = (),
     *,
+    points: OperatingPoints | None = None,
     as_json: bool,
     width: int = 0,
+    targets: Mapping[str, LabelSpace] | None = None,
 ) -> str:
     """Return the line of one image: JSON, or its name (padded to `width`) and what the model says.
 
@@ -125,29 +209,31 @@ def format_prediction(
         outputs: Output name → its row.
         labels: What `logits` and `probabilities` mean; None: all outputs are given as JSON.
         concepts: Names of the `concepts` of a bottleneck.
+        points: What `calls` are by; None: there are none.
         as_json: Every probability and concept by name, for programs.
         width: Characters the name takes.
+        targets: What the outputs of each of several targets mean; None, or empty: there is one.
     """
-    if labels is None:
-        return json.dumps({"image": name, **{k: v.tolist() for k, v in outputs.items()}})
-    values = [float(v) for v in outputs["probabilities"]]
-    by_name = dict(zip(labels.names, values, strict=True))
-    if not as_json:
-        return f"{name:<{width}}  {_said(by_name, labels)}"
-    said: dict[str, Any] = {"image": name}
-    if labels.exclusive:
-        said["class"] = max(by_name, key=by_name.__getitem__)
-    if labels.kind == "ordinal":
-        said["grade"] = values.index(max(values))
-        said["expected_grade"] = sum(grade * p for grade, p in enumerate(values))
-    said["values" if labels.kind == "regression" else "probabilities"] = by_name
-    if labels.units is not None:
-        said["units"] = dict(zip(labels.names, labels.units, strict=True))
-    if labels.kind != "regression":
-        said["logits"] = dict(zip(labels.names, map(float, outputs["logits"]), strict=True))
-    if concepts:
-        said["concepts"] = dict(zip(concepts, map(float, outputs["concepts"]), strict=True))
-    return json.dumps(said, ensure_ascii=False)
+    if targets and not as_json:
+        own = {target: dict(zip(space.names, map(float, outputs[f"{target}.probabilities"]), strict=True))
+               for target, space in targets.items()}  # fmt: skip
+        return f"{name:<{width}}  " + "  |  ".join(f"{target}: {_said(own[target], targets[target])}" for target in targets)
+    if labels is None or as_json:
+        said = said_of(outputs, labels, concepts, points, targets)
+        return json.dumps({"image": name, **said}, ensure_ascii=labels is None and not targets)
+    by_name = dict(zip(labels.names, map(float, outputs["probabilities"]), strict=True))
+    calls = {} if points is None else points.by_name(outputs["calls"])
+    sets, intervals = outputs.get("prediction_set"), outputs.get("prediction_interval")
+    called = (f"  [{rule}: {', '.join(n for n, call in found.items() if call) or 'none'}]" for rule, found in calls.items())
+    return f"{name:<{width}}  {_said(by_name, labels)}{_said_of_sets(sets, intervals, labels)}{''.join(called)}"
+
+
+def _said_of_sets(sets: NDArray[Any] | None, intervals: NDArray[Any] | None, labels: LabelSpace) -> str:
+    if sets is not None:
+        return f"  set {{{', '.join(n for n, inside in zip(labels.names, sets, strict=True) if inside)}}}"
+    if intervals is not None:
+        return "  " + "  ".join(f"{n} [{low:.3f}, {high:.3f}]" for n, (low, high) in zip(labels.names, intervals, strict=True))
+    return ""
 
 
 def _said(values: dict[str, float], labels: LabelSpace) -> str:

@@ -30,7 +30,15 @@ def format_parity(parity: Parity | dict[str, Any]) -> str:
 def format_proof(report: Mapping[str, Any]) -> list[str]:
     """Return a report's proof as lines; that of a reduced file says that it is the float32 graph's."""
     proof = report.get("float32", report)
-    lines = ["the float32 graph it was made from:"] * ("float32" in report) + [format_parity(proof["parity"])]
+    lines = ["the float32 graph it was made from:"] * ("float32" in report)
+    if targets := proof.get("targets"):
+        return lines + [f"{name}: {line}" for name, own in targets.items() for line in format_proof(own)]
+    lines.append(format_parity(proof["parity"]))
+    if (sets := proof.get("modalities")) is not None:
+        lines.append(
+            f"each of the {sets['sets']} sets of modalities: largest difference {sets['relative']:.1e} of the logits' standard "
+            "deviation"
+        )
     metric = proof["metric"]
     if "metric_not_checked" in proof:
         lines.append(f"metric not checked: {proof['metric_not_checked']}")
@@ -61,6 +69,9 @@ def format_reduced(report: Mapping[str, Any], gates: Mapping[str, Gate]) -> list
             f"judged on the CPU provider, values checked for overflow: largest {seen['largest']:.4g} at layer {seen['layer']} on "
             f"{seen['inputs']} inputs (limit {seen['limit']:g})"
         )
+    if (calls := report.get("calls")) is not None:
+        turned = ", ".join(f"{rule} {found['changed']} of {found['of']}" for rule, found in calls.items())
+        lines.append(f"calls at operating points that differ from float32's: {turned}")
     if report["precision"] == "fp16":
         lines.append("fp16 is for GPUs (provider=cuda or tensorrt): on a CPU it is smaller and no faster")
     costs = sorted((layer for layer in layers if layer["cost"] is not None), key=lambda layer: -layer["cost"])

@@ -81,6 +81,8 @@ def write_external(model: Any, data: Path, name: str) -> Any:
     Raises:
         ExportError: If the file cannot be written.
     """
+    # Not onnx_ir.save: it writes a model of its own reading, and what was proven shall be written, field by field; it gives no
+    # sum of what it writes, so that every byte would be read again; and it aligns offsets only since 1.1.
     bare = _without_initializers(model)
     digest, size = hashlib.sha256(), 0
     try:

@@ -7,6 +7,8 @@ from typing import Any
 
 TOLERANCE = 1e-3
 """Largest difference of a logit, in standard deviations of that model's logits over the compared images."""
+FLOOR = 1e-3
+"""Least spread that outputs are taken to have, as a share of their largest."""
 COSINE = 0.9999
 """Smallest cosine between an embedding of torch's and the graph's."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from medzoo.data.columns import places_of
 from medzoo.data.errors import ExportError
 from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
@@ -22,13 +24,14 @@ from medzoo.export.files.model_files import check_model, open_model, write_model
 from medzoo.export.graph.extra_inputs import ExtraInput, make_optional, optional_inputs
 from medzoo.export.graph.parity import check_parity, check_text_parity
 from medzoo.export.graph.planes.rewrite import on_planes
+from medzoo.export.graph.subsets import Row, check_subsets, logits_of, spread_of
 from medzoo.quiet import quiet_library
 from medzoo.tasks.task import Deployable, Task
 
 OPSET = 20
 FORMAT = "1"
 SOURCES = "pkg.torch.onnx.stack_trace"
-PROOF = ("parity", "metric", "metric_not_checked")
+PROOF = ("parity", "metric", "metric_not_checked", "modalities", "targets")
 """What a report says of torch and the float32 graph alone."""
 METRIC_LOSS = 1e-3
 """Most that the task's own metric may change from torch to a float32 graph; for an error, in spreads of the targets."""
@@ -81,10 +84,13 @@ def export_graph(
 
 
 def prove_graph(
-    graph: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32] | None = None, *, minimal: bool = False
-) -> ProvenGraph:
+    graph: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32] | None = None, *, minimal: bool = False,
+    beside: Sequence[Mapping[str, NDArray[Any]]] | None = None
+) -> ProvenGraph:  # fmt: skip
     """Export a graph and prove it equal to torch, without writing it; see `export_graph`.
 
+    `beside` is what each image's sample has in other modalities: the graph is then proven for every set of them. A graph of
+    several targets (`by_target`) is proven for each; `targets` are then those of all side by side.
     `minimal` makes 3D networks faster in float32 and coarser in int8: for a graph that is written as it is; see
     `medzoo.export.graph.planes.rewrite.on_planes`.
     """
@@ -100,19 +106,48 @@ def prove_graph(
     given = [{e.name: e.example if e.default is None else e.example[:1] for e in extras}]
     if optional:
         given.append({e.name: e.example if e.default is None else e.default for e in extras})
-    proofs = [check_parity(graph, session, images, extras=values) for values in given]
+    views = graph.by_target() if hasattr(graph, "by_target") else {}
+    places = places_of(graph.spec.targets)
+    proofs = {
+        name: _proof(view, session, images, None if targets is None else targets[:, places[name]], given, beside)
+        for name, view in views.items()
+    }
+    report: dict[str, Any] = {"precision": "fp32", "opset": OPSET}
+    if proofs:
+        worst = max((proof["parity"] for proof in proofs.values()), key=lambda found: float(found["relative"]))
+        report |= {"parity": worst, "metric": None, "metric_not_checked": "it is, target by target", "targets": proofs}
+    else:
+        report |= _proof(graph, session, images, targets, given, beside)
+    if planes is not None:
+        report["planes"] = planes.to_dict()
+    asked = tuple(extra for extra in extras if extra.default is None)
+    return ProvenGraph(graph, model, report, asked, dict(getattr(graph, "metadata", {})))
+
+
+def _proof(
+    graph: Any, session: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32] | None,
+    given: Sequence[Mapping[str, torch.Tensor]], beside: Sequence[Mapping[str, NDArray[Any]]] | None
+) -> dict[str, Any]:  # fmt: skip
+    """Return what shows that a graph of one target says in ONNX what it says in torch, JSON-ready; ExportError if it does not."""
+    rows: list[Row] = [{} for _ in images] if beside is None else list(beside)
+    least: NDArray[np.float64] | float = 0.0
+    sets: dict[str, Any] = {}
+    if beside is not None:
+        least, sets = (
+            spread_of(graph, logits_of(graph, images, rows)),
+            {"modalities": check_subsets(graph, session, images, rows)},
+        )
+    proofs = [check_parity(graph, session, images, extras=values, least=least) for values in given]
     parity = max(proofs, key=lambda found: found.relative)
-    metric = None if targets is None else _check_metric(graph, session, images, targets)
-    report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": metric}
+    metric = None if targets is None else _check_metric(graph, session, images, targets, rows)
+    report: dict[str, Any] = {"parity": parity.to_dict(), "metric": metric, **sets}
     if metric is None or targets is None:
         report["metric_not_checked"] = "no labels to check it on"
     elif metric["torch"] is None or metric["onnx"] is None:
         labels: Any = graph.spec.labels
         why = monitorable(labels, targets, metric["name"]) or "the outputs do not allow it"
         report["metric_not_checked"] = f"{metric['name']} is undefined on these {len(images)} validation images: {why}"
-    if planes is not None:
-        report["planes"] = planes.to_dict()
-    return ProvenGraph(graph, model, report, tuple(extra for extra in extras if extra.default is None))
+    return report
 
 
 def export_text_tower(graph: Any, path: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:
@@ -133,7 +168,7 @@ def export_text_tower(graph: Any, path: Path, tokenizer: Tokenizer, texts: Seque
 def prove_text_tower(graph: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> ProvenGraph:
     """Export a text tower and prove it equal to torch, without writing it; see `export_text_tower`."""
     tokens = torch.from_numpy(tokenizer(list(texts)))
-    model = _traced(graph, (tokens[:2],), {"tokens": ("batch",)})
+    model = traced(graph, (tokens[:2],), {"tokens": ("batch",)})
     parity = check_text_parity(graph, open_model(model), tokens)
     report = {"precision": "fp32", "opset": OPSET, "parity": parity.to_dict(), "metric": None}
     further = {"medzoo.tokenizer": json.dumps(tokenizer.to_dict(), ensure_ascii=False)}
@@ -174,12 +209,17 @@ def _to_onnx(graph: Any, extras: Sequence[ExtraInput]) -> onnx.ModelProto:
     example = torch.zeros(shape, dtype=torch.uint8 if preprocess.dtype == "uint8" else torch.float32)
     dims = ("batch", "depth", "height", "width")[: len(shape) - 1] if preprocess.is_volume else ("batch", "height", "width")
     inputs = (example, *(extra.example for extra in extras))
-    return _traced(graph, inputs, {"image": dims, **{extra.name: extra.dims for extra in extras}})
+    return traced(graph, inputs, {"image": dims, **{extra.name: extra.dims for extra in extras}})
 
 
-def _traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tuple[str | None, ...]]) -> onnx.ModelProto:
+def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tuple[str | None, ...]]) -> onnx.ModelProto:
     """Trace a graph; `named` are its inputs, each with a name for every dynamic dimension and None for a fixed one."""
-    dynamic = tuple({place: torch.export.Dim.DYNAMIC for place, name in enumerate(dims) if name} for dims in named.values())
+    dynamic: tuple[Any, ...] = tuple(
+        {place: torch.export.Dim.DYNAMIC for place, name in enumerate(dims) if name} for dims in named.values()
+    )
+    varied = any(given.kind is given.VAR_POSITIONAL for given in inspect.signature(graph.forward).parameters.values())
+    if varied and len(dynamic) > 1:
+        dynamic = (dynamic[0], dynamic[1:])  # torch.export takes what follows the image as one argument then
     try:
         with quiet_library(output=True):
             program = torch.onnx.export(
@@ -211,14 +251,17 @@ def _forget_sources(graph: onnx.GraphProto) -> None:
                 _forget_sources(attribute.g)
 
 
-def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32]) -> dict[str, Any]:
+def _check_metric(
+    graph: Any, session: Any, images: Sequence[NDArray[Any]], targets: NDArray[np.float32], beside: Sequence[Row]
+) -> dict[str, Any]:
     labels = graph.spec.labels
     name = METRICS[labels.kind][0]
-    defaults = tuple(getattr(graph, "optional_inputs", {}).values())
-    with torch.no_grad():
-        ours = [graph.forward(torch.from_numpy(image[None]), *defaults)[0].numpy() for image in images]
-    theirs = [session.run([graph.outputs[0]], {"image": image[None]})[0] for image in images]
-    in_torch, in_onnx = (monitor_value(labels, targets, np.concatenate(found), name) for found in (ours, theirs))
+    theirs = [
+        session.run([graph.outputs[0]], {"image": image[None], **{other: value[None] for other, value in row.items()}})[0]
+        for image, row in zip(images, beside, strict=True)
+    ]
+    found = (logits_of(graph, images, beside), np.concatenate(theirs))
+    in_torch, in_onnx = (monitor_value(labels, targets, logits, name) for logits in found)
     limit = METRIC_LOSS
     if labels.kind == "regression":  # an error in the labels' units: their spread is the scale
         limit *= float(np.nanmean(np.nanstd(targets, axis=0))) or 1.0
@@ -228,11 +271,12 @@ def _check_metric(graph: Any, session: Any, images: Sequence[NDArray[Any]], targ
 
 
 def licences(card: Mapping[str, Any]) -> list[str]:
-    """Return the licences of all data that a network has learnt from, each once, those of its own training first.
+    """Return the licences of all data that a network or its teacher has learnt from, each once, those of its own training first.
 
     `card` is `data` of a spec; see `medzoo.data.dataset.data_card`.
     """
-    earlier = (name for learnt in card.get("learnt_from", ()) for name in licences(learnt))
+    others = [*card.get("learnt_from", ()), *card.get("taught_by", ())]
+    earlier = (name for learnt in others for name in licences(learnt))
     return [name for name in dict.fromkeys([str(card.get("licence", "")), *earlier]) if name]
 
 

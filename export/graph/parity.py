@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
-from medzoo.export.graph.figures import COSINE, TOLERANCE, Parity
+from medzoo.export.graph.figures import COSINE, FLOOR, TOLERANCE, Parity
 from medzoo.tasks.task import Deployable
 
 BATCHES = (1, 2, 3, 7)
-FLOOR = 1e-3
-"""Least spread that outputs are taken to have, as a share of their largest."""
 
 
 def check_parity(
@@ -23,7 +21,9 @@ def check_parity(
     session: Any,
     images: Sequence[NDArray[Any]],
     tolerance: float = TOLERANCE,
-    extras: Mapping[str, torch.Tensor] | None = None,
+    extras: Mapping[str, torch.Tensor | Callable[[int], torch.Tensor]] | None = None,
+    least: NDArray[np.float64] | float = 0.0,
+    name: str = "image",
 ) -> Parity:
     """Compare a torch graph with its ONNX Runtime session.
 
@@ -32,7 +32,9 @@ def check_parity(
         session: An `onnxruntime.InferenceSession` of the exported file.
         images: Real validation images, (H, W, C) or (D, H, W, C), of the graph's input type.
         tolerance: Largest difference in standard deviations of the logits.
-        extras: Further inputs, by name.
+        extras: Further inputs, by name; or what makes one for a number of images.
+        least: Spread that the outputs are taken to have at least, one or (K,): where what is compared varies less than they do.
+        name: The input that the images are given as.
 
     Returns:
         The figures, all within the limit.
@@ -46,7 +48,7 @@ def check_parity(
     ours: list[list[NDArray[Any]]] = []
     theirs: list[list[NDArray[Any]]] = []
     variants = _size_variants(images)
-    sizes = tuple(tuple(variant[0].shape[:-1]) for variant in variants)
+    sizes = tuple(tuple(variant[0].shape[:-1] or variant[0].shape) for variant in variants)
     distinct = len({image.tobytes() for image in variants[0][: sum(BATCHES)]})
     for variant in variants:
         start = 0
@@ -54,24 +56,25 @@ def check_parity(
             # Images of one size alone can share a batch; repeat the few there are rather than test less.
             chosen = np.stack([variant[(start + i) % len(variant)] for i in range(batch)])
             start += batch
+            values = {key: value(batch) if callable(value) else value for key, value in given.items()}
             with torch.no_grad():
-                ours.append([output.numpy() for output in graph.forward(torch.from_numpy(chosen), *given.values())])
-            feed = {"image": chosen, **{name: value.numpy() for name, value in given.items()}}
+                ours.append([output.numpy() for output in graph.forward(torch.from_numpy(chosen), *values.values())])
+            feed = {name: chosen, **{key: value.numpy() for key, value in values.items()}}
             theirs.append(session.run(list(graph.outputs), feed))
     a, *further = (np.concatenate(parts) for parts in zip(*ours, strict=True))
     b, *others = (np.concatenate(parts) for parts in zip(*theirs, strict=True))
-    for name, mine, other in zip(graph.outputs[1:], further, others, strict=True):
-        _check_further(name, mine, other)
+    for output, mine, other in zip(graph.outputs[1:], further, others, strict=True):
+        _check_further(output, mine, other)
     if graph.outputs[0].endswith("_embedding"):
         return _check_embeddings(a, b, distinct, sizes)
     if a.shape != b.shape or not np.isfinite(b).all():
         raise ExportError(f"the graph's logits are {b.shape} and finite={bool(np.isfinite(b).all())}; torch's are {a.shape}")
     regression = graph.spec.labels is not None and graph.spec.labels.kind == "regression"
     if regression:  # quantities have units of their own and no class that is on top
-        scale = np.array([_scale(column) for column in a.T])
+        scale = np.maximum(np.array([_scale(column) for column in a.T]), least)
         same = np.ones(len(a), dtype=bool)
     else:
-        scale = np.full(a.shape[1], _scale(a))
+        scale = np.maximum(np.full(a.shape[1], _scale(a)), least)
         top = b.argmax(axis=1)
         same = a.max(axis=1) - np.take_along_axis(a, top[:, None], axis=1)[:, 0] <= 2 * tolerance * scale[0]
     difference = np.abs(a - b)
@@ -87,13 +90,16 @@ def check_parity(
 
 
 def _check_further(name: str, ours: NDArray[Any], theirs: NDArray[Any]) -> None:
-    """Raise ExportError unless an output beside the first is torch's: shares and concepts to 1e-3, embeddings by cosine."""
+    """Raise ExportError unless an output beside the first is torch's: numbers to 1e-3, sets exactly, embeddings by cosine."""
     if name.endswith("_embedding"):
         _check_embeddings(ours, theirs, len(ours), ())
     elif ours.shape != theirs.shape or not np.isfinite(theirs).all():
         raise ExportError(
             f"the graph's {name} are {theirs.shape} and finite={bool(np.isfinite(theirs).all())}; torch's {ours.shape}"
         )
+    elif ours.dtype == bool:
+        if (differing := int((ours != theirs).sum())) > 0:
+            raise ExportError(f"{differing} entries of the graph's {name} differ from torch's; no file was written")
     elif (difference := float((np.abs(ours - theirs) / np.maximum(1, np.abs(ours))).max())) > TOLERANCE:
         raise ExportError(
             f"the graph's {name} differ from torch's by {difference:.2e} (limit {TOLERANCE:g}); no file was written"
@@ -143,6 +149,8 @@ def _scale(values: NDArray[Any]) -> float:
 def _size_variants(images: Sequence[NDArray[Any]]) -> list[list[NDArray[Any]]]:
     """Return the images at native size and at others by cutting and repeating rows: of two heights and widths, of two depths."""
     native = [image for image in images if image.shape == images[0].shape]
+    if native[0].ndim == 1:  # a row of features
+        return [native]
     smaller = [np.ascontiguousarray(i[..., : max(1, i.shape[-3] * 3 // 4), :, :]) for i in native]
     larger = [np.ascontiguousarray(np.concatenate([i, i[..., ::-1, :]], axis=-2)) for i in native]
     if native[0].ndim == 3:

@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from medzoo.data.columns import places_of
 from medzoo.data.errors import ExportError
 from medzoo.data.labels import LabelSpace
+from medzoo.data.operating_points import OperatingPoints
 from medzoo.evaluation.bootstrap import NO_INTERVAL, Interval
 from medzoo.export.files.model_files import open_model
 from medzoo.export.graph.onnx_file import ProvenGraph
@@ -51,6 +53,7 @@ class ImageJudge:
         self, proven: ProvenGraph, validation: Validation, config: GateConfig, classifier: ZeroShotClassifier | None = None
     ) -> None:
         labels: LabelSpace | None = proven.graph.spec.labels
+        several: Mapping[str, LabelSpace] = proven.graph.spec.targets
         self._validation = validation
         self._config = config
         self._extra = {extra.name: extra.example.numpy() for extra in proven.extras}
@@ -60,10 +63,13 @@ class ImageJudge:
         self._truth: dict[str, tuple[LabelSpace, NDArray[np.float32]]] = {}
         if "logits" in outputs and labels is not None and validation.targets is not None:
             self._truth["logits"] = labels, validation.targets
+        if validation.targets is not None:
+            for name, place in places_of(several).items():
+                self._truth[f"{name}.logits"] = several[name], validation.targets[:, place]
         if "concepts" in outputs and validation.concept_space is not None and validation.concepts is not None:
             self._truth["concepts"] = LabelSpace("multilabel", validation.concept_space.names), validation.concepts
         self._names = [*self._truth, *({"image_embedding"} & outputs)]
-        self._classifier = classifier if "logits" not in self._names and validation.targets is not None else None
+        self._classifier = classifier if not self._truth.keys() - {"concepts"} and validation.targets is not None else None
         if "concepts" in outputs and "concepts" not in self._names:
             self.skipped["concepts"] = "the validation split knows none of them"
         if not self._names:
@@ -89,12 +95,23 @@ class ImageJudge:
         """Yield graph inputs of the first `count` images it judges by, at most `batch` a time."""
         few = Images(self._validation.images.samples, self._validation.images.places[:count])
         for feed in few.batches(self._extra):
-            rows = len(feed["image"])
-            yield from ({**feed, "image": feed["image"][at : at + batch]} for at in range(0, rows, batch))
+            own = {name: values for name, values in feed.items() if name not in self._extra}
+            for at in range(0, len(feed["image"]), batch):
+                yield {**feed, **{name: values[at : at + batch] for name, values in own.items()}}
 
     def calibration(self, images: Images) -> Iterable[dict[str, NDArray[Any]]]:
         """Yield graph inputs of calibration images."""
         return images.batches(self._extra)
+
+    def changed_calls(self, model: onnx.ModelProto, points: OperatingPoints) -> dict[str, dict[str, int]]:
+        """Return how many calls of the validation images a reduced graph turns, `changed` of all, by operating point."""
+        found = self._validation.images.run(open_model(model), ["logits"], self._extra)["logits"]
+        ours, theirs = points.calls(self.outputs["logits"]), points.calls(found)
+        known = ~np.isnan(ours)
+        return {
+            rule: {"changed": int((known & (ours != theirs))[:, p].sum()), "of": int(known[:, p].sum())}
+            for p, rule in enumerate(points.rules)
+        }
 
     def _gates(self, found: Mapping[str, NDArray[np.float32]], interval: Interval) -> dict[str, Gate]:
         given = self._validation
@@ -102,7 +119,7 @@ class ImageJudge:
         gates = {}
         for name in self._names:
             ours, theirs = self.outputs[name], found[name]
-            if name == "logits":
+            if name in self._truth and name != "concepts":
                 gates[name] = check(*self._truth[name], given.groups, ours, theirs)
             elif name == "concepts":
                 gates[name] = check(*self._truth[name], given.groups, _log_odds(ours), _log_odds(theirs), subject="concept")

@@ -21,7 +21,7 @@ import onnx
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
 JUDGED = ("logits", "concepts")
-"""Outputs whose last layers stay float32."""
+"""Outputs whose last layers stay float32; of several targets each one's, `<target>.logits`."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -64,7 +64,7 @@ class GraphLayers:
             if node.op_type in OPERATORS and node.input[1] in sizes and node.input[1] not in given
         ]  # fmt: skip
         nodes = {node.name for node in every}
-        tail = self._upstream((value.name for value in model.graph.output if value.name in JUDGED), nodes)
+        tail = self._upstream((value.name for value in model.graph.output if value.name.rpartition(".")[2] in JUDGED), nodes)
         held = (tail | self._downstream(self._further_inputs)) & nodes
         found = [Layer(node.name, _name(node), node.op_type, sizes[node.input[1]]) for node in every]
         self.layers = tuple(layer for layer in found if layer.node not in held)

@@ -115,6 +115,8 @@ def check_settings(config: ExportConfig) -> None:
     """
     if config.precision not in PRECISIONS:
         raise ExportError(f"precision {config.precision!r} is not offered; choose {', '.join(PRECISIONS)}")
+    if config.map and config.precision != "fp32":
+        raise ConfigError(f"map=true is proven in float32 alone, and precision={config.precision}: leave one of them out")
     if config.calibration.method not in METHODS:
         raise UnknownNameError("calibration.method", config.calibration.method, METHODS)
     for name, value, least in (

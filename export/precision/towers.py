@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from medzoo.data.dataset import Dataset
-from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.export.files.model_files import open_model
 from medzoo.export.graph.clip_graphs import parity_texts
 from medzoo.export.graph.onnx_file import ProvenGraph
@@ -51,8 +50,8 @@ def reduce_towers(
     Raises:
         ExportError: If a graph fails its gate; the message names the graph.
     """
-    samples = SampleDataset(dataset, "val", task.spec.preprocess)
-    training = SampleDataset(dataset, "train", task.spec.preprocess)
+    samples = task.samples(dataset, "val")
+    training = task.samples(dataset, "train")
     validation = validation_of(samples, None, config.gate.images, config.gate.seed)
     calibration = drawn(training, config.calibration.images, config.calibration.seed)
     found: dict[str, Reduced] = {}

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ExportError
-from medzoo.data.images.decode import same_shape_batches
 from medzoo.data.labels import ConceptSpace
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import generator
@@ -25,7 +24,7 @@ Feed = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Images:
-    """Some images of a split, as an exported graph takes them; read anew each time.
+    """Some images of a split, with what stands beside them, as an exported graph takes them; read anew each time.
 
     Attributes:
         samples: The split.
@@ -38,30 +37,44 @@ class Images:
     def __len__(self) -> int:
         return len(self.places)
 
-    def chunks(self) -> Iterator[list[NDArray[Any]]]:
-        """Yield the images in order, a bounded number at a time."""
+    def chunks(self) -> Iterator[list[Feed]]:
+        """Yield the graph's inputs of each image in order, a bounded number at a time."""
         for start in range(0, len(self), CHUNK):
-            yield [self.samples.pixels(int(place)) for place in self.places[start : start + CHUNK]]
+            chosen = [int(place) for place in self.places[start : start + CHUNK]]
+            yield [{"image": self.samples.pixels(place), **self.samples.beside(place)} for place in chosen]
 
     def batches(self, extra: Mapping[str, NDArray[Any]]) -> Iterator[Feed]:
         """Yield graph inputs, images of one size together; `extra` goes with each."""
-        for images in self.chunks():
-            for rows in same_shape_batches(images, BATCH):
-                yield {"image": np.stack([images[row] for row in rows]), **extra}
+        for given in self.chunks():
+            for rows in _alike(given):
+                yield {**_stacked(given, rows), **extra}
 
     def run(self, session: Any, names: Sequence[str], extra: Mapping[str, NDArray[Any]]) -> Feed:
         """Return outputs of a session for all images, in order: name → (N, ...)."""
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-        for images in self.chunks():
-            found: dict[str, list[Any]] = {name: [None] * len(images) for name in names}
-            for rows in same_shape_batches(images, BATCH):
-                values = session.run(list(names), {"image": np.stack([images[row] for row in rows]), **extra})
+        for given in self.chunks():
+            found: dict[str, list[Any]] = {name: [None] * len(given) for name in names}
+            for rows in _alike(given):
+                values = session.run(list(names), {**_stacked(given, rows), **extra})
                 for name, value in zip(names, values, strict=True):
                     for row, answer in zip(rows, value, strict=True):
                         found[name][row] = answer
             for name in names:
                 parts[name].append(np.stack(found[name]))
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _alike(given: Sequence[Feed]) -> Iterator[list[int]]:
+    """Yield places of samples whose images, however many each has, are of the same sizes, at most `BATCH` at a time."""
+    places: dict[Any, list[int]] = {}
+    for place, feed in enumerate(given):
+        places.setdefault(tuple(value.shape for value in feed.values()), []).append(place)
+    for found in places.values():
+        yield from (found[start : start + BATCH] for start in range(0, len(found), BATCH))
+
+
+def _stacked(given: Sequence[Feed], rows: Sequence[int]) -> Feed:
+    return {name: np.stack([given[row][name] for row in rows]) for name in given[rows[0]]}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,22 @@ def run_bound(session: Any, feed: Mapping[str, Any], outputs: Sequence[str], dev
     return dict(zip(outputs, binding.get_outputs(), strict=True))
 
 
+def run_parts(images: Any, batch_size: int, run: Callable[[Any, range], Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Return what a bound run says of images, a batch at a time, on the host; nothing where there is no image.
+
+    Args:
+        images: (N, ...) array or tensor.
+        batch_size: Images a run.
+        run: Some images and their places → output name → `onnxruntime.OrtValue`.
+    """
+    found: dict[str, list[NDArray[Any]]] = {}
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        for name, value in run(part, range(start, start + len(part))).items():
+            found.setdefault(name, []).append(value.numpy())
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
 def check_batch(images: Any, preprocess: Mapping[str, Any]) -> None:
     """Refuse an array or tensor that is not (N, H, W, C), or (N, D, H, W, C), of the channels and type of a spec's `preprocess`.
 
@@ -65,14 +81,14 @@ def check_batch(images: Any, preprocess: Mapping[str, Any]) -> None:
 
 
 def blank_feed(session: Any, batch_size: int, image: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """Return zeros for each input of a session: `batch_size` images of shape (H, W, C) or (D, H, W, C), or rows of tokens."""
+    """Return zeros for each input of a session: `batch_size` images of shape (H, W, C) or (D, H, W, C), rows of tokens, views."""
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(float16)": np.float16}
     feed: dict[str, NDArray[Any]] = {}
     for given in session.get_inputs():
         shape = [side if isinstance(side, int) else 2 for side in given.shape]  # 2: a few classes, where any number will do
         if given.name == "image":
             shape = [batch_size, *image]
-        elif given.name == "tokens":
+        elif given.name in ("tokens", "views"):
             shape[0] = batch_size
         feed[given.name] = np.zeros(shape, types[given.type])
     return feed

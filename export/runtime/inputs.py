@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import OnnxFileError
 from medzoo.data.images.decode import pixel_count
+from medzoo.export.runtime.bags import ROWS
 
 
 def pixel_bytes(image: Any, preprocess: Mapping[str, Any]) -> int | None:
@@ -26,6 +27,25 @@ def check_class_embeddings(vectors: NDArray[Any], width: Any) -> NDArray[np.floa
     if not (np.abs(np.linalg.norm(found, axis=1) - 1) < 1e-3).all():
         raise OnnxFileError("class_embeddings are not unit vectors; make them with OnnxModel.class_embeddings")
     return found
+
+
+def no_rows(session: Any, output: str) -> NDArray[np.float32]:
+    """Return what a session's output is of no image."""
+    shape = next(found.shape for found in session.get_outputs() if found.name == output)
+    return np.zeros((0, *(side if isinstance(side, int) else 0 for side in shape[1:])), np.float32)
+
+
+def class_vectors(session: Any, vectors: NDArray[Any] | None) -> dict[str, NDArray[np.float32]]:
+    """Return the class vectors that every batch takes beside its images; OnnxFileError if a file takes none, or wants some."""
+    shapes = {given.name: given.shape for given in session.get_inputs()}
+    if ROWS in shapes:
+        raise OnnxFileError("this file takes bags of feature rows, not images; use predict_cases")
+    if "image" not in shapes:
+        raise OnnxFileError("this file takes text, not images; use embed_texts")
+    if ("class_embeddings" in shapes) != (vectors is not None):
+        wants = "needs" if vectors is None else "does not take"
+        raise OnnxFileError(f"this file {wants} class_embeddings; see OnnxModel.class_embeddings of the text tower's file")
+    return {} if vectors is None else {"class_embeddings": check_class_embeddings(vectors, shapes["class_embeddings"][1])}
 
 
 def unit_means(groups: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,15 +13,22 @@ from numpy.typing import NDArray
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.images.decode import GIVE_A_FRAME, read_image, require_several
+from medzoo.data.images.given import Modalities, as_samples, is_sample
 from medzoo.data.images.pixels import PixelType
-from medzoo.data.labels import LabelSpace, probabilities
+from medzoo.data.labels import probabilities
+from medzoo.data.operating_points import with_calls
+from medzoo.data.regions.evidence import GivenRegions
 from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.export.files.integrity import check
+from medzoo.export.runtime.bags import COUNTS, alone, run_bags
 from medzoo.export.runtime.batch_session import BatchSession, images_per_piece
-from medzoo.export.runtime.binding import blank_feed, check_batch, is_tensor, run_bound
-from medzoo.export.runtime.cases import mean_of_cases, mean_of_concepts
-from medzoo.export.runtime.inputs import check_class_embeddings, pixel_bytes, unit_means
+from medzoo.export.runtime.beside import Beside, regions_of
+from medzoo.export.runtime.binding import blank_feed, check_batch, is_tensor, run_bound, run_parts
+from medzoo.export.runtime.cases import predict_means
+from medzoo.export.runtime.inputs import class_vectors, no_rows, pixel_bytes, unit_means
+from medzoo.export.runtime.metadata import FileMetadata
 from medzoo.export.runtime.providers import PROVIDERS, SessionSettings
+from medzoo.export.runtime.samples import stream_samples
 from medzoo.export.runtime.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 
 TAKE_EACH = f"{GIVE_A_FRAME}, or medzoo predict --frames members"
@@ -47,8 +54,15 @@ class OnnxModel:
 
     Attributes:
         spec: The model's spec, as in `spec.json`.
-        labels: What the columns of `logits` and `probabilities` mean; None for a model without.
+        labels: What the columns of `logits` and `probabilities` mean; None for a model without, or of several targets.
+        targets: Of several targets what `<target>.logits` and `<target>.probabilities` mean; empty of other models.
         outputs: Output names.
+        inputs: Input names.
+        takes, gives: Inputs and outputs as ONNX Runtime describes them: name, type, shape.
+        points: Thresholds that travel with the model, by which `predict` adds `calls`; None: it has none.
+        calibrator: What `logits` and `probabilities` have passed; None of a file with the model's own.
+        conformal: Coverage and thresholds of `prediction_set` or `prediction_interval`; None of a file without.
+        modalities: What a model of several takes, and its inputs by name; None of a model of one image.
         settings: Where it runs.
 
     Raises:
@@ -76,18 +90,15 @@ class OnnxModel:
         check(Path(path))
         self._batches = BatchSession(path, self.settings)
         self._session = self._batches.session
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if metadata.get("medzoo.format") != "1":
-            raise OnnxFileError(f"{path} has format {metadata.get('medzoo.format')!r}, this medzoo reads '1'; update medzoo")
-        self.spec: dict[str, Any] = json.loads(metadata["medzoo.spec"])
-        labels = json.loads(metadata["medzoo.labels"])
-        self.labels = None if labels is None else LabelSpace.from_dict(labels)
-        self.outputs: tuple[str, ...] = tuple(json.loads(metadata["medzoo.outputs"]))
-        self.inputs: tuple[str, ...] = tuple(given.name for given in self._session.get_inputs())
+        about = FileMetadata.read(path, self._session.get_modelmeta().custom_metadata_map)
+        self.spec, self.labels, self.targets = about.spec, about.labels, about.targets
+        self.outputs, self.points, self._tokenizer = about.outputs, about.points, about.tokenizer
+        self.takes, self.gives = self._session.get_inputs(), self._session.get_outputs()
+        self.inputs: tuple[str, ...] = tuple(given.name for given in self.takes)
+        self.calibrator, self.conformal = about.calibrator, about.conformal
         self._preprocess: dict[str, Any] = self.spec["preprocess"]
         self._piece = images_per_piece(self._preprocess["size"] if "image" in self.inputs else ())
-        tokenizer = metadata.get("medzoo.tokenizer")
-        self._tokenizer = None if tokenizer is None else Tokenizer.from_dict(json.loads(tokenizer))
+        self.modalities = Modalities.of_spec(self.spec, about.texts)
 
     def predict(
         self,
@@ -97,6 +108,7 @@ class OnnxModel:
         class_embeddings: NDArray[np.float32] | None = None,
         concept_values: Corrections | None = None,
         concept_mask: Corrections | None = None,
+        regions: GivenRegions | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Run images of any sizes; those of one size share batches. For more than fit into memory: `stream`.
 
@@ -104,33 +116,39 @@ class OnnxModel:
             images: Paths, encoded bytes, frames of them, Pillow images (of a model of volumes: paths or bytes of NIfTI, turned as
                 in training, or of files of several frames where it was trained with `data.frames=volume`),
                 or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or float32 in 0..1; or one array
-                of them; or a torch tensor as `run_batch` takes. Nothing is rescaled.
+                of them; or a torch tensor as `run_batch` takes. Nothing is rescaled. Of a model of several modalities a sample by
+                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
                 one row for all; see `concepts`.
             concept_mask: With rows of values: 1 where a concept is corrected, else 0.
+            regions: A part of the image that concepts lose, or all that they keep: `{"remove": [x, y, width, height], "only":
+                ["lesion"]}` for all images, or a list, with None for nothing; `medzoo.data.regions.evidence.GivenRegions`.
 
         Returns:
-            Output name → array whose first dimension is the images, in the order given.
+            Output name → array whose first dimension is the images, in the order given; of a model with operating points
+            (`points`) also `calls`, (N, points, K): 1 where a class is called, else 0; NaN where it has no threshold.
 
         Raises:
             ImageError: If an image cannot be read or has the wrong shape, type or range, or it is a single image.
-            ConfigError: If the batch size is below 1, or corrections do not fit the model or the images.
-            OnnxFileError: If the file takes class vectors and none are given, or the other way round, or takes no images.
-            ProviderError: If a torch tensor lies on another device than the model.
+            ConfigError: If the batch size is below 1, or corrections or regions do not fit the model or the images.
+            OnnxFileError: If the file wants class vectors and none are given, or the other way round, or takes no images.
         """
+        images = as_samples(images) if is_sample(images) else images
         require_several(images, len(self._preprocess["size"]))
         if not hasattr(images, "__len__"):
             raise ImageError("predict takes a list of images, or one array of them; for an iterator use stream")
         if batch_size < 1:
             raise ConfigError(f"batch_size {batch_size} must be at least 1")
-        extra = self._extra(class_embeddings)
+        extra = class_vectors(self._session, class_embeddings)
         corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
+        beside = Beside(extra, corrections, regions_of(self._session, self.concepts, len(images), regions))
         if is_tensor(images):
-            return self._predict_tensor(images, batch_size, extra, corrections)
-        rows = [prediction.outputs for prediction in self._stream(images, extra, corrections, batch_size=batch_size)]
-        return {name: np.stack([row[name] for row in rows]) if rows else self._nothing(name) for name in self.outputs}
+            return self._predict_tensor(images, batch_size, beside)
+        rows = [prediction.outputs for prediction in self._stream(images, beside, batch_size=batch_size)]
+        found = {name: np.stack([row[name] for row in rows]) if rows else no_rows(self._session, name) for name in self.outputs}
+        return with_calls(found, self.points)
 
     def stream(
         self,
@@ -143,6 +161,7 @@ class OnnxModel:
         class_embeddings: NDArray[np.float32] | None = None,
         concept_values: Corrections | None = None,
         concept_mask: Corrections | None = None,
+        regions: GivenRegions | None = None,
     ) -> Iterator[Prediction]:
         """Run any number of images with bounded memory; files are decoded ahead while the graph computes.
 
@@ -155,6 +174,7 @@ class OnnxModel:
             class_embeddings: (K, E) unit vectors, for a file that takes them.
             concept_values: As for `predict`, for all images alike.
             concept_mask: As for `predict`.
+            regions: As for `predict`.
 
         Returns:
             An iterator of one `Prediction` an image, in the order of the input; `error` says why one was skipped.
@@ -167,8 +187,19 @@ class OnnxModel:
                 batch.
         """
         require_several(images, len(self._preprocess["size"]))
-        extra = {**self._extra(class_embeddings), **check_corrections(1, self.concepts, concept_values, concept_mask)}
-        return self._stream(images, extra, {}, batch_size=batch_size, on_error=on_error, window=window, max_bytes=max_bytes)
+        extra: dict[str, Any] = class_vectors(self._session, class_embeddings)
+        extra |= check_corrections(1, self.concepts, concept_values, concept_mask)
+        beside = Beside(extra, {}, regions_of(self._session, self.concepts, None, regions))
+        return self._stream(images, beside, batch_size=batch_size, on_error=on_error, window=window, max_bytes=max_bytes)
+
+    def answer(
+        self, pixels: NDArray[Any], *, class_embeddings: NDArray[np.float32] | None = None,
+        concept_values: Corrections | None = None, concept_mask: Corrections | None = None
+    ) -> dict[str, NDArray[Any]]:  # fmt: skip
+        """Run a batch of pixels that `read` returned, all of one shape, (N, H, W, C), as `predict` runs its own; see there."""
+        check_batch(pixels, self._preprocess)
+        rows = check_corrections(len(pixels), self.concepts, concept_values, concept_mask)
+        return self._answer(pixels, class_vectors(self._session, class_embeddings), rows)
 
     def run_batch(self, images: Any, *, class_embeddings: NDArray[np.float32] | None = None) -> dict[str, Any]:
         """Run one batch in place by I/O binding; outputs stay on the device.
@@ -181,12 +212,9 @@ class OnnxModel:
         Returns:
             Output name → `onnxruntime.OrtValue`; `.numpy()` brings it to the host, `torch.from_dlpack` shares it.
 
-        Raises:
-            ImageError: If shape or type are not the model's.
-            ProviderError: If a torch tensor lies on another device.
-            OnnxFileError: As for `predict`.
+        ImageError if shape or type are not the model's; ProviderError if a torch tensor lies on another device.
         """
-        return self._run(images, self._extra(class_embeddings))
+        return self._run(images, class_vectors(self._session, class_embeddings))
 
     def warm_up(self, runs: int = 2, batch_size: int = 1) -> None:
         """Run black images of the model's own size, so that the first real one finds memory, kernels and engines ready.
@@ -195,8 +223,7 @@ class OnnxModel:
             runs: How often.
             batch_size: As it will be: larger batches are cut (`split_batches`), for which a second session is opened.
 
-        Raises:
-            ConfigError: If a number is below 1.
+        ConfigError if a number is below 1.
         """
         if runs < 1 or batch_size < 1:
             raise ConfigError(f"warm_up takes at least 1 run of at least 1 image, not {runs} of {batch_size}")
@@ -205,47 +232,37 @@ class OnnxModel:
         for _ in range(runs):
             self._batches.run(self.outputs, feed, rows, self._piece)
 
-    def _stream(
-        self, images: Iterable[Image], extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]], **options: Any
-    ) -> Iterator[Prediction]:
+    def _stream(self, images: Iterable[Any], beside: Beside, **options: Any) -> Iterator[Prediction]:
+        if self.modalities is not None:
+            known = {name: value for name, value in options.items() if name in ("batch_size", "on_error")}
+            feed_to = partial(self._batches.run, self.outputs, piece=self._piece)
+            return stream_samples(images, self.modalities, lambda f: with_calls(feed_to(f, list(f)), self.points), **known)
+
         def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
-            rows = {name: np.ascontiguousarray(given[places]) for name, given in corrections.items()}
-            return self._batches.run(self.outputs, {"image": pixels, **extra, **rows}, ["image", *rows], self._piece)
+            return beside.checked(self._answer(pixels, beside.every, beside.of(places, pixels.shape[1:-1])))
 
         return stream_batches(images, self.read, run, measure=lambda image: pixel_bytes(image, self._preprocess), **options)
 
-    def _predict_tensor(
-        self, images: Any, batch_size: int, extra: dict[str, Any], corrections: dict[str, NDArray[np.float32]]
+    def _answer(
+        self, pixels: NDArray[Any], extra: Mapping[str, Any], rows: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
-        found: dict[str, list[NDArray[Any]]] = {name: [] for name in self.outputs}
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
-            rows = {name: given[part] for name, given in corrections.items()}
-            for name, value in self._run(images[part], {**extra, **rows}).items():
-                found[name].append(value.numpy())
-        return {name: np.concatenate(values) if values else self._nothing(name) for name, values in found.items()}
+        if self.takes_bags:  # each image a bag of its own
+            rows = {**rows, **alone(self.inputs, len(pixels))}
+        found = self._batches.run(self.outputs, {"image": pixels, **extra, **rows}, ["image", *rows], self._piece)
+        found |= {name: found[name][:, None] for name in ("attention",) if name in found}
+        return with_calls(found, self.points)
+
+    def _predict_tensor(self, images: Any, batch_size: int, beside: Beside) -> dict[str, NDArray[Any]]:
+        def run(part: Any, places: range) -> dict[str, Any]:
+            return self._run(part, {**beside.every, **beside.of(places, tuple(part.shape[1:-1]))})
+
+        found = run_parts(images, batch_size, run) or {name: no_rows(self._session, name) for name in self.outputs}
+        return with_calls(beside.checked(found), self.points)
 
     def _run(self, images: Any, extra: dict[str, Any]) -> dict[str, Any]:
         check_batch(images, self._preprocess)
         device = "cuda" if self.settings.on_gpu else "cpu"
         return run_bound(self._session, {"image": images, **extra}, self.outputs, device, self.settings.device_id)
-
-    def _nothing(self, output: str) -> NDArray[np.float32]:
-        """Return what an output is of no image."""
-        shape = next(found.shape for found in self._session.get_outputs() if found.name == output)
-        return np.zeros((0, *(side if isinstance(side, int) else 0 for side in shape[1:])), np.float32)
-
-    def _extra(self, class_embeddings: NDArray[np.float32] | None) -> dict[str, Any]:
-        """Return what every batch takes beside the images."""
-        if "image" not in self.inputs:
-            raise OnnxFileError("this file takes text, not images; use embed_texts")
-        if ("class_embeddings" in self.inputs) != (class_embeddings is not None):
-            wants = "needs" if class_embeddings is None else "does not take"
-            raise OnnxFileError(f"this file {wants} class_embeddings; see OnnxModel.class_embeddings of the text tower's file")
-        if class_embeddings is None:
-            return {}
-        width = next(given.shape[1] for given in self._session.get_inputs() if given.name == "class_embeddings")
-        return {"class_embeddings": check_class_embeddings(class_embeddings, width)}
 
     @property
     def dimensions(self) -> int:
@@ -255,22 +272,22 @@ class OnnxModel:
     @property
     def frames(self) -> str | None:
         """What became of files of several frames in training: `members`, `volume`; None: they were refused."""
-        said: str | None = self.spec["data"].get("frames")
-        return said
+        return cast("str | None", self.spec["data"].get("frames"))
 
     @property
     def concepts(self) -> tuple[str, ...]:
         """Names of the concepts, in the order of `concept_values`; empty for a model without."""
-        described = self.spec.get("concepts")
-        return tuple(described["names"]) if described else ()
+        return tuple((self.spec.get("concepts") or {"names": ()})["names"])
+
+    @property
+    def takes_bags(self) -> bool:
+        """Whether a sample is a bag of any number of members: `predict_cases` then pools their features."""
+        return COUNTS in self.inputs
 
     def embed_texts(self, texts: Sequence[str], *, batch_size: int = 64) -> NDArray[np.float32]:
         """Return (N, E) unit embeddings of texts, with a text tower's file; longer ones are cut (`tokenizer.truncated`).
 
-        Raises:
-            OnnxFileError: If the file is no text tower.
-            ConfigError: If there is no text, or one is empty; names its position. If the batch size is below 1.
-            MissingDependencyError: If the `text` extra is not installed.
+        OnnxFileError if the file is no text tower; ConfigError if there is no text, one is empty, or the batch size is below 1.
         """
         tokenizer = self.tokenizer
         if isinstance(texts, str) or not len(texts):
@@ -286,11 +303,7 @@ class OnnxModel:
     def class_embeddings(self, classes: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
         """Return (K, E) class vectors: the unit mean of each class's prompt embeddings, with a text tower's file.
 
-        Args:
-            classes: Class → its prompts, at least one each.
-
-        Raises:
-            ConfigError: If there is no class, or one has no prompt.
+        `classes` are class → its prompts, at least one each; ConfigError if there is no class, or one has no prompt.
         """
         if not classes:
             raise ConfigError("class_embeddings takes at least one class with its prompts")
@@ -306,35 +319,24 @@ class OnnxModel:
     def predict_cases(self, cases: Sequence[Sequence[Image]], *, batch_size: int = 32) -> dict[str, NDArray[Any]]:
         """Run cases of one or several photographs each: logits are averaged over a case's photographs, as in training.
 
-        Of a concept bottleneck whose classes are not linear in the concepts' logits, those are averaged and the classes follow.
+        Where a bottleneck's classes are not linear in the concepts' logits, those are averaged. Bags are pooled inside the graph.
 
         Args:
-            cases: Images of each case; as for `predict`.
-            batch_size: Images a run.
+            cases: Images of each case, as for `predict`, or `{"images": ..., "views": ["PA"]}`; of rows (n, F) arrays or files.
+            batch_size: Images a run; a larger bag runs alone.
 
         Returns:
-            `logits` and `probabilities`, (N cases, K), in the order given.
+            `logits` and `probabilities`, (N cases, K), in the order given; `calls` as `predict` does; of a file of bags also
+            `attention` (N, V), where members are weighed by it, NaN where a bag has no such member.
 
         Raises:
             ImageError: If a case has no image, or an image cannot be read.
             OnnxFileError: If the model has no labels, or its classes do not follow from averages.
         """
-        if self.labels is None:
-            raise OnnxFileError("this model has no labels to average over a case")
-        lengths = [len(case) for case in cases]
-        if 0 in lengths:
-            raise ImageError(f"case {lengths.index(0)} has no image")
-        outputs = self.predict([image for case in cases for image in case], batch_size=batch_size)
-        if self.spec["objective"].get("kind") in ("soft", "hard") and max(lengths, default=1) > 1:
-            if self.spec["objective"]["residual"]:
-                raise OnnxFileError(
-                    "a case's photographs cannot be averaged behind this bottleneck's residual path; use medzoo.load"
-                )
-            values = mean_of_concepts(outputs["concepts"], lengths)
-            first = [case[0] for case in cases]
-            outputs = self.predict(first, batch_size=batch_size, concept_values=values, concept_mask=np.ones_like(values))
-            return {name: outputs[name] for name in ("logits", "probabilities")}
-        return mean_of_cases(outputs["logits"], lengths, self.labels)
+        if self.takes_bags:
+            known = self.spec["arguments"]["bag"].get("views", ())
+            return with_calls(run_bags(cases, self._session, self.outputs, self.read, batch_size, known), self.points)
+        return predict_means(self, cases, batch_size)
 
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""

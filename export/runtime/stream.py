@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
+from medzoo.data.errors import ConfigError, ImageError, MedzooError, UnknownNameError
 from medzoo.data.images.decode import ImageInput
 from medzoo.data.images.frames import Frame
 
@@ -235,6 +235,7 @@ def _run(group: list[_Entry], run: Run) -> None:
                 _run([entry], run)
         else:
             what = f"the model cannot run an image of shape {list(pixels.shape[1:])} ({' '.join(str(error).split())[:200]})"
+            what = str(error) if isinstance(error, MedzooError) else what  # what was given beside it does not fit
             group[0].error = ImageError(f"{group[0].name}: {what}")
             group[0].pixels, group[0].expected = None, 0
         return

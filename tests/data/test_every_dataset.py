@@ -25,6 +25,8 @@ from medzoo.data.audit.audit import as_lines, audit
 from medzoo.data.dataset import SPLITS, Dataset, concept_columns, concept_matrix, input_columns, target_columns, target_matrix
 from medzoo.data.datasets.medmnist.sets import SETS
 from medzoo.data.errors import MedzooError, UnknownNameError
+from medzoo.data.images.modalities import presence
+from medzoo.data.inputs import InputSpace
 from medzoo.data.registry import dataset_infos, list_datasets, load_dataset
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import shared_groups
@@ -34,11 +36,12 @@ from tests.data.datasets.trees import TREES, Options
 CONF = Path(next(iter(medzoo.conf.__path__))) / "data"
 NAMED = {0: "DR", 1: "DME"}
 CHOICES: dict[str, list[Options]] = {
-    "chestxray14": [{}, {"labels": 8, "missing": "skip"}, {"missing": "ignore"}],
+    "chestxray14": [{}, {"labels": 8, "missing": "skip"}, {"missing": "ignore"}, {"inputs": ["age", "sex", "view"]},
+                    {"targets": ["findings", "view", "age"]}],
     "derm1m": [
         {}, {"labels": "level2", "caption": "full", "missing": "skip"}, {"labels": "level3", "overlap": "drop_pretrain"},
         {"labels": "level4", "overlap": "keep"}, {"labels": "disease", "validation": "val"},
-        {"labels": "none", "caption": "none", "missing": "ignore"},
+        {"labels": "none", "caption": "none", "missing": "ignore"}, {"texts": ["caption"]},
     ],
     "folder": [
         {}, {"split": "group"},
@@ -50,27 +53,53 @@ CHOICES: dict[str, list[Options]] = {
           for target in ("biomarkers", "disease", "clinical")),
         *({"source": "parquet", "target": target, "disease_names": NAMED} for target in ("biomarkers", "disease", "clinical")),
         {"audit": True, "missing": "skip"}, {"missing": "ignore"},
+        {"modalities": ["fundus", "volume"], "inputs": ["cst", "bcva"], "audit": True},
+        {"modalities": ["bscan", "fundus"], "target": "disease", "inputs": ["cst"], "missing": "skip"},
+        {"modalities": ["volume", "fundus"], "target": "clinical", "missing": "ignore"},
+        {"horizon": "next", "visit_inputs": ["now", "until", "since", "earlier"], "history": 1},
+        {"images": "volume", "target": "clinical", "visits": "all", "horizon": "next"},
+        {"targets": ["disease", "biomarkers", "clinical"]},
     ],
     "phantom": [
         *({"labels": kind} for kind in ("binary", "multiclass", "ordinal", "multilabel", "regression")),
-        {"dims": 3, "channels": 3}, {"missing": 0.3, "confounder": 0.5},
+        {"dims": 3, "channels": 3}, {"missing": 0.3, "confounder": 0.5}, {"rule": "xor", "inputs": ["flag"], "missing": 0.3},
+        {"modalities": ["image", "second", "volume"], "inputs": ["flag", "value", "category"], "absent": 0.3},
+        {"labels": "ordinal", "visits": True, "horizon": "12w", "tolerance": "4w", "visit_inputs": ["now"], "history": 2},
+        {"targets": ["ordinal", "regression"], "missing": 0.3},
+        {"rule": "xor", "texts": ["note"], "absent": 0.3},
     ],
     "scin": [
         *({"labels": kind, "views": views} for kind in ("soft", "top1", "multilabel") for views in ("image", "case")),
         {"rest": "mask", "ungradable": "keep", "caption": "metadata", "missing": "skip"},
         {"caption": "diagnosis", "missing": "ignore"},
+        {"views": "case", "inputs": ["age", "sex", "fitzpatrick", "duration", "body_parts", "textures_flat"]},
+        {"targets": ["diagnosis", "tone"], "ungradable": "keep"},
+    ],
+    "shards": [
+        {"target": "label", "group": "patient", "caption": ".txt", "channels": 1, "concepts": ["mass"], "subgroups": ["sex"]},
+        {"target": ".cls", "kind": "multiclass", "names": ["a", "b"], "missing": "skip"},
+        {"target": ".cls", "kind": "ordinal", "missing": "ignore", "anew": True, "inputs": ["size"]},
+        {"target": "findings", "kind": "multilabel", "separator": "[]", "names": ["mass", "nodule"], "caption": "patient"},
+        {"target": "size", "kind": "regression"},
     ],
     "table": [
         {"caption": "report"}, {"target": "diagnosis", "group": "patient", "subgroups": ["sex"], "missing": "skip"},
         {"target": "diagnosis", "kind": "multiclass", "image": ["image", "second"], "inputs": ["size"], "missing": "ignore"},
         {"target": "grade", "kind": "ordinal", "concepts": ["mass", "nodule"], "channels": 1, "deep": True},
-        {"target": ["mass", "nodule"]}, {"target": "size", "kind": "regression", "units": ["mm"]},
+        {"target": ["mass", "nodule"], "group": "patient", "ungrouped": "alone"},
+        {"target": "grade", "modalities": {"front": "image", "side": {"column": "second", "channels": 1}},
+         "inputs": ["size", "sex"], "categories": ["sex"]},
+        {"target": "size", "kind": "regression", "units": ["mm"]},
+        {"target": "grade", "group": "patient", "time": "day", "horizon": "next", "visit_inputs": ["now"]},
+        {"target": "sex", "bag": "exam", "max_members": 1},
         {"target": "findings", "kind": "multilabel", "separator": "|", "names": ["Mass", "Nodule"], "empty_words": ["none"]},
+        {"targets": {"what": "diagnosis", "grade": {"target": "grade", "kind": "ordinal"}}},
     ],
 }  # fmt: skip
 """Options beside those of the tree: together every choice that an option of words offers."""
 WITH_GAPS = {
-    "derm1m": {}, "phantom": {"missing": 0.3}, "scin": {"ungradable": "keep"}, "table": {"target": "diagnosis"},
+    "derm1m": {}, "phantom": {"missing": 0.3}, "scin": {"ungradable": "keep"},
+    "shards": {"target": "label"}, "table": {"target": "diagnosis"},
 }  # fmt: skip
 """Options with which some targets are missing."""
 MISTAKES: list[tuple[str, Options, str]] = [
@@ -205,6 +234,15 @@ def test_the_table_keeps_its_contract(name, choice, loaded):
         assert set(known[~np.isnan(known)]) <= {0, 1}
     for column in input_columns(table):
         assert table[column].dtype == np.float32
+    assert (dataset.inputs is None) == (not input_columns(table))
+    if dataset.inputs is not None:
+        assert set(input_columns(table)) == {f"input.{one}" for one in dataset.inputs.names}
+        assert InputSpace.from_dict(json.loads(json.dumps(dataset.inputs.to_dict()))) == dataset.inputs
+    for reader in dataset.modalities.values():
+        there = presence(table, reader)
+        assert there.any()
+        seen = [bool(reader.images(*values)) for values in zip(*(table[c] for c in reader.columns), strict=True)]
+        assert seen == there.tolist()
     if "caption" in table:
         assert all(isinstance(caption, str) and caption.strip() for caption in table["caption"].dropna())
 
@@ -220,9 +258,8 @@ def test_what_is_missing_is_nan_and_a_sample_still(name, options):
 def test_a_sample_is_an_image_of_the_kind_its_card_says(name, choice, loaded):
     dataset = loaded(name, choice)
     reader = pickle.loads(pickle.dumps(dataset.reader))  # as a loader's worker gets it
-    values = list(dataset.table[list(reader.columns)].iloc[-1])
-    if getattr(reader, "views", False):
-        values = [value for value in values if not pd.isna(value)][:1]
+    values = list(dataset.table[list(reader.columns)].dropna(how="all" if reader.views else "any").iloc[-1])
+    values = list(next(iter(reader.images(*values).values())))  # of several views or members the first
     image = reader.read(*values)
     assert image.ndim in (3, 4)
     assert image.shape[0] in (1, 3)
@@ -264,7 +301,10 @@ def test_the_audit_runs_and_finds_every_image_readable(name, choice, loaded):
 
 @EVERY
 def test_a_mistyped_option_is_one_line_that_offers_the_nearest(name, options):
-    for option in inspect.signature(_load(name)).parameters:
+    known = inspect.signature(_load(name)).parameters
+    for option in known:
+        if f"{option}s" in known:  # target and targets
+            continue
         with pytest.raises(
             UnknownNameError, match=rf"^unknown option '{option}s' of dataset '{name}'; did you mean .*'{option}'"
         ):

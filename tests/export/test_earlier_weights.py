@@ -10,7 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from medzoo.cli import main
-from medzoo.commands.compare import Result, comparison
+from medzoo.commands.compared.page import comparison
+from medzoo.commands.compared.result import Result
 from medzoo.store.checkpoint import WEIGHTS, find_checkpoint
 from medzoo.store.directory import RunDirectory
 from medzoo.train.state import POINTER, SCALARS, training_left

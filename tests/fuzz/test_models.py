@@ -19,7 +19,7 @@ from medzoo.settings.compose import compose_config
 from medzoo.store.checkpoint import SPEC, WEIGHTS, find_checkpoint, tensors_from_file
 from medzoo.store.spec import ModelSpec
 
-COUNT = int(os.environ.get("MEDZOO_FUZZ", "1250"))
+COUNT = int(os.environ.get("MEDZOO_FUZZ", "400"))
 """Damaged files of each kind."""
 WORDS = [
     b"NaN",

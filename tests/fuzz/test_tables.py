@@ -1,6 +1,6 @@
 """Mutated tables and options: whatever a file holds, it is a dataset or one line.
 
-MEDZOO_FUZZ is how many mutations of each format are tried (1,250 if it is not set). A mutation is a function of its number alone,
+MEDZOO_FUZZ is how many mutations of each format are tried (400 if it is not set). A mutation is a function of its number alone,
 so that what fails is found again; it then stays as a plain test in `test_what_failed_once`.
 """
 
@@ -24,7 +24,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import MedzooError
 from medzoo.data.registry import load_dataset
 
-COUNT = int(os.environ.get("MEDZOO_FUZZ", "1250"))
+COUNT = int(os.environ.get("MEDZOO_FUZZ", "400"))
 MARKS = b"\x00\x01\xff\"',;\t\n\r|.-0 \xc3{}[]:"
 PARTS = 2
 """Tests a format, so that two workers share it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from collections import Counter
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from medzoo.data import load_dataset
@@ -86,3 +88,19 @@ def test_visits_and_volumes(folder, lines):
     found = table.set_index("sample_id")["concept.IR HRF"]
     assert {name: float("1" in values) for name, values in by_folder.items()} == found.to_dict()
     assert not any("slices in the label file" in note for note in dataset.info.notes)
+
+
+def test_the_authors_labels_are_those_of_pandas(folder):
+    raw = pd.read_csv(folder / "Biomarker_Clinical_Data_Images.csv")
+    paths, names = raw.columns[0], list(raw.columns[2:18])
+    raw = raw.assign(number=raw[paths].str.extract(r"/[WV](\d+)/O[DS]/")[0].astype(int)).sort_values("number", kind="stable")
+    dataset = _load(folder, horizon="next")
+    assert len(dataset) == 9408
+    found = dataset.table.assign(eye=dataset.table["eye_id"].astype(int)).set_index(["eye", "scan", "visit"]).sort_index()
+    by_slice = raw.groupby(["Eye_ID", "Scan (n/49)"])
+    raw["visit"] = by_slice.cumcount()
+    wanted = by_slice[names].shift(-1).assign(eye=raw["Eye_ID"], scan=raw["Scan (n/49)"], visit=raw["visit"])
+    wanted = wanted.set_index(["eye", "scan", "visit"]).sort_index()
+    np.testing.assert_array_equal(found[[f"target.{name}" for name in names]], wanted[names])
+    assert found["target.SHRM"].notna().sum() == 9408 / 2
+    assert "4704 of 9408 samples have no next visit: their target is missing" in dataset.info.notes

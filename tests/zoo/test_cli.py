@@ -14,7 +14,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from medzoo.cli import main
+from medzoo.cli import VERBS, main
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.tasks.load import load_checkpoint
 
@@ -57,6 +57,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["train", *TINY, "evaluation.splits=[tset]"], "'test'"),
         (["train", *TINY, "data.labels=multiclas"], "'multiclass'"),
         (["train", *TINY, "+data.sise=3"], "'size'"),
+        (["train", *TINY, "data.packed=/no/such"], "make them with medzoo prepare"),
         (["train", *TINY, "trainer.augment=xry"], "'xray'"),
         (["train", *TINY, "trainer.precision=fp64"], "fp16"),
         (["train", *TINY, "trainer.schedule=cosin"], "'cosine'"),
@@ -66,6 +67,12 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["train", "data=medmnist", "data.set=retinamnst"], "'retinamnist'"),
         (["train", "data=medmnist", "data.root=/no/such"], "data.download=true"),
         (["predict", "/no/such.onnx", "x.png"], "/no/such.onnx"),
+        (["serve", "/no/such.onnx"], "/no/such.onnx"),
+        (["serve", "a/model.onnx", "b/model.onnx"], "two models are called model (a/model.onnx and b/model.onnx)"),
+        (["serve", "a b=model.onnx"], "'a b' is no name for a model"),
+        (["serve", "model.onnx", "--queue", "3"], "--images 16 of a request would never find room in a --queue of 3"),
+        (["serve", "model.onnx", "--batch", "0"], "--batch 0 is too small"),
+        (["serve", "model.onnx", "--key-file", "/no/such"], "--key-file /no/such has no line"),
         (["list", "modls"], "'models'"),
         (["list", "models", "resnt18"], "no model matches 'resnt18'; did you mean 'resnet18'"),
         (["list", "models", "no-such*"], "no model matches 'no-such*'; medzoo list models prints all"),
@@ -269,3 +276,20 @@ def test_constant_labels_and_a_one_image_val_split_train(tmp_path: Path, capsys:
     metrics = json.loads((run / "metrics.json").read_text())["splits"]["test"]["metrics"]
     assert metrics["auroc"]["value"] is None
     assert metrics["accuracy"]["value"] is not None
+
+
+@pytest.mark.parametrize(
+    ("verb", "then"),
+    [
+        ("train", "; medzoo train resume=<run> goes on from the last saved state"),
+        ("suite", "; the same command goes on"),
+        ("list", ""),
+    ],
+)
+def test_who_interrupts_is_told_how_to_go_on(capsys, monkeypatch, verb, then):
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(VERBS, verb, interrupted)
+    assert main([verb]) == 130
+    assert capsys.readouterr().err == f"medzoo: interrupted{then}\n"

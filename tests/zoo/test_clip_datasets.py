@@ -13,6 +13,7 @@ from tests.data.datasets.trees import TREES
 CHOSEN = {
     "olives": ["data.target=disease"],
     "scin": ["data.caption=diagnosis", "data.views=case"],
+    "shards": ["data.target=label", "data.caption=.txt"],
     "table": ["data.caption=report"],
 }
 """What image–text training needs beside the files."""

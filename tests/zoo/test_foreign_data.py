@@ -16,10 +16,20 @@ from medzoo.cli import main
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.registry import load_dataset
+from medzoo.evaluation.predictions import Predictions
 from medzoo.export.settings import BenchConfig, ExportConfig
 from medzoo.inference.predict import require_same_names
 from medzoo.settings.schema import TrainConfig
-from medzoo.settings.verbs import EvaluateConfig, ExplainConfig, InterveneConfig, PrepareConfig, VerifyConfig, ZeroshotConfig
+from medzoo.settings.verbs import (
+    EvaluateConfig,
+    ExplainConfig,
+    InterveneConfig,
+    PrepareConfig,
+    ReportConfig,
+    RobustnessConfig,
+    VerifyConfig,
+    ZeroshotConfig,
+)  # fmt: skip
 from medzoo.store.spec import ModelSpec
 from tests.zoo.models.clip.clip_folder import write_folder
 
@@ -204,6 +214,17 @@ def test_zero_shot_classes_are_matched_by_name(tmp_path: Path) -> None:
 
 def test_the_verbs_that_take_data_are_those_walked_here() -> None:
     schemas = {"evaluate": EvaluateConfig, "export": ExportConfig, "zeroshot": ZeroshotConfig, "train": TrainConfig}
-    others = {"verify": VerifyConfig, "prepare": PrepareConfig, "intervene": InterveneConfig, "explain": ExplainConfig}
-    taking = {verb for verb, schema in {**schemas, **others, "bench": BenchConfig}.items() if "data" in schema.__annotations__}
-    assert taking == {*schemas, "verify", "prepare"}  # the last two have no model
+    others = {"verify": VerifyConfig, "prepare": PrepareConfig, "bench": BenchConfig}
+    own = {"intervene": InterveneConfig, "explain": ExplainConfig, "report": ReportConfig, "robustness": RobustnessConfig}
+    taking = {verb for verb, schema in {**schemas, **others, **own}.items() if "data" in schema.__annotations__}
+    assert taking == {*schemas, *own, "verify", "prepare"}  # the last two have no model
+
+
+@pytest.mark.parametrize("verb", ["explain", "report", "robustness"])
+def test_a_verb_on_a_run_takes_no_other_data_than_the_runs(
+    trained_run: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = Predictions.read(trained_run / "predictions.parquet").sample_id[0]
+    more = {"explain": [f"sample='{sample}'"], "report": [f"output={trained_run}/never.html"], "robustness": []}[verb]
+    assert main([verb, f"run={trained_run}", "+data.patients=41", *more]) == 2
+    assert "its own data are what it is judged on" in capsys.readouterr().err

@@ -12,7 +12,10 @@ from medzoo.data.errors import UnknownNameError
 from medzoo.settings.compose import GROUPS, compose_config, setting_names
 
 SHELLS = ("bash", "fish")
-COMPOSED = ("train", "evaluate", "verify", "prepare", "zeroshot", "intervene", "explain", "export", "bench")
+COMPOSED = (
+    "train", "evaluate", "report", "verify", "prepare", "zeroshot", "intervene", "robustness", "explain", "export", "bench",
+    "card", "push",
+)  # fmt: skip
 DATASET = ("train", "verify", "prepare", "zeroshot")
 """Verbs whose settings are those of a dataset, too: of every one."""
 

@@ -13,6 +13,8 @@ from medzoo.evaluation.bootstrap import Interval, value_text
 from medzoo.evaluation.monitor import METRICS, monitor_value, monitorable
 from medzoo.inference.bottleneck_run import open_bottleneck
 from medzoo.inference.intervene import POLICIES, class_logits, intervention_curve, parse_concepts
+from medzoo.inference.maps.of_run import MappedRun
+from medzoo.inference.maps.regions import box_mask, look_again, look_past
 from medzoo.settings.verbs import InterveneConfig
 from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
@@ -20,7 +22,9 @@ from medzoo.tasks.bottleneck import Bottleneck
 
 
 def main(config: InterveneConfig) -> dict[str, Any]:
-    """Run the command; returns what it wrote to `interventions.json` (of concepts set or drawn: `interventions_set.json`).
+    """Run the command; returns what it wrote to `interventions.json`.
+
+    Of concepts set or drawn that is `interventions_set.json`, of one image looked at again `interventions_region.json`.
 
     Raises:
         ConfigError: If the run is no concept bottleneck, or a setting is wrong.
@@ -29,6 +33,8 @@ def main(config: InterveneConfig) -> dict[str, Any]:
     """
     if config.run is None:
         raise ConfigError("say which run to intervene in: run=<run directory>")
+    if config.sample is not None or config.remove is not None or config.within is not None:
+        return _looked_again(config)
     if not config.policies:
         raise ConfigError(f"policies is empty; choose of {', '.join(POLICIES)}")
     Interval.of(config)  # a wrong setting is said before anything is read
@@ -40,7 +46,10 @@ def main(config: InterveneConfig) -> dict[str, Any]:
     never = monitorable(labels, predictions.targets, name)
     if never is not None:
         raise EvaluationError(f"{name} is undefined on the {config.split} split ({never}); give another metric=... or split=...")
-    result: dict[str, Any] = {"split": config.split, "metric": name, "before": before}
+    result: dict[str, Any] = {
+        "spec": predictions.spec_hash, "weights": predictions.details.get("weights"), "split": config.split, "metric": name,
+        "before": before,
+    }  # fmt: skip
     print(f"{config.split}: {name} {value_text(before)} as predicted")
     if chosen is not None:
         logits = class_logits(task, predictions, *chosen)
@@ -61,6 +70,37 @@ def main(config: InterveneConfig) -> dict[str, Any]:
         write_file(run.plots / f"interventions_{config.split}.png", _plot(result["curves"], name))
     name_of_file = "interventions.json" if chosen is None else "interventions_set.json"
     write_file(run.path / name_of_file, json.dumps(result, indent=2, allow_nan=False).encode("utf-8"))
+    return result
+
+
+def _looked_again(config: InterveneConfig) -> dict[str, Any]:
+    """Print and write what concepts and classes become when a person says where the evidence may lie."""
+    if config.sample is None or (config.remove is None) == (config.within is None):
+        raise ConfigError("give sample=<sample_id> with one of remove=[x,y,width,height] and within=[x,y,width,height]")
+    if config.paint and config.remove is None:
+        raise ConfigError("paint=true paints over what remove=[x,y,width,height] takes away; give that, or leave paint out")
+    mapped = MappedRun.open(str(config.run), of="concepts", data=config.data)
+    task = mapped.explainer.task.bottleneck
+    assert task is not None
+    samples, index = mapped.sample(config.sample)
+    pixels = samples.pixels(index)
+    box = config.remove if config.remove is not None else config.within
+    region = box_mask(box or [], pixels.shape[:-1])
+    if config.paint:
+        found = look_past(task, pixels, region, config.only or None)
+    else:
+        found = look_again(task, pixels, ~region if config.remove is not None else region, config.only or None)
+    names, classes = task.concept_labels.names, task.spec.label_space.names
+    result: dict[str, Any] = {
+        "sample_id": config.sample, "remove": config.remove, "within": config.within, "paint": config.paint,
+        "only": config.only,
+        "values": {when: dict(zip(names, map(float, values), strict=True)) for when, values in found.concepts.items()},
+        "logits": {when: dict(zip(classes, map(float, values), strict=True)) for when, values in found.logits.items()},
+    }  # fmt: skip
+    for kind in ("values", "logits"):
+        for name, before in result[kind]["before"].items():
+            print(f"  {name:<20} {before:.3f} -> {result[kind]['after'][name]:.3f}")
+    write_file(mapped.run.path / "interventions_region.json", json.dumps(result, indent=2, allow_nan=False).encode("utf-8"))
     return result
 
 

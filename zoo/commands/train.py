@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,21 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, EvaluationError, TrainingError
 from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
+from medzoo.evaluation.calibration.prediction_sets import check_conformal
+from medzoo.evaluation.calibration.recalibrate import check_calibration
+from medzoo.evaluation.decisions.report import Decisions
 from medzoo.evaluation.extra import check_extras
 from medzoo.evaluation.run_report import report_run
+from medzoo.evaluation.several import report_targets, settings_of
 from medzoo.inference.devices import enough_memory, make_accelerator
-from medzoo.inference.predict import predict_run, run_dataset
+from medzoo.inference.predict import carried_columns, predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.models.trained import describe_start, is_run
 from medzoo.models.weights_file import describe_loaded
 from medzoo.settings.compose import typed
-from medzoo.settings.schema import TrainConfig, TrainerConfig, check_evaluation
+from medzoo.settings.evaluation import check_evaluation
+from medzoo.settings.robustness import robustness_columns
+from medzoo.settings.schema import TrainConfig, TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.spec import ModelSpec
@@ -30,24 +37,31 @@ from medzoo.tasks.frozen import concept_source
 from medzoo.tasks.load import load_checkpoint, task_from_spec
 from medzoo.tasks.setup.families import task_from_config
 from medzoo.tasks.setup.probe import find_probe
+from medzoo.tasks.setup.teacher import teach, teacher_of
 from medzoo.tasks.task import Task
 from medzoo.train.fit import complete_checkpoints, fit_at_once
 from medzoo.train.loop import Trainer
 from medzoo.train.state import Progress
+from medzoo.train.stopping import others_alive
 
-RESUMABLE = ("trainer.workers", "device", "evaluate", "debug", *(f"data.{name}" for name in PLACES))
+RESUMABLE = ("trainer.workers", "trainer.profile", "device", "evaluate", "debug", *(f"data.{name}" for name in PLACES))
 """What may differ when a run goes on: none of it changes a number."""
 
 FEW_SAMPLES = 20
 """Validation samples below which a report says how few have chosen the epoch."""
 
 
-def main(config: DictConfig, dataset: Dataset | None = None) -> RunDirectory:
+Stops = Callable[[Progress], bool]
+"""What is asked before each epoch: whether a training is left there."""
+
+
+def main(config: DictConfig, dataset: Dataset | None = None, stops: Stops | None = None) -> RunDirectory:
     """Train and, unless `evaluate=false`, report. Returns the run directory.
 
     Args:
         config: Composed.
         dataset: That of the configuration, where it is loaded already.
+        stops: Whether to leave the training before an epoch.
     """
     settings: TrainConfig = typed(TrainConfig, config)
     check_evaluation(settings.evaluation)
@@ -62,10 +76,17 @@ def main(config: DictConfig, dataset: Dataset | None = None) -> RunDirectory:
         for split in settings.evaluation.splits:
             if not (dataset.table["split"] == split).any():
                 raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits, or change the split options")
-    check_extras(settings.evaluation.extra, dataset.labels)
+    if dataset.targets:
+        settings_of(settings.evaluation, dataset.targets)
+    else:
+        _check_scoring(settings, dataset)
+    robustness_columns(settings.evaluation.robustness_index, dataset.subgroups)
+    carried_columns(dataset, settings.evaluation.by)
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
     task, steps = find_probe(task, settings.trainer, settings.loss, dataset)
-    before = _learnt_before(settings, dataset)
+    if task.learns_by_steps:
+        task = teach(task, settings.trainer, settings.seed)
+    before = learnt_before(settings, dataset)
     dataset = refuse_learnt_from(dataset, before, _looked_at(settings), own=True)
     if accelerator.is_main_process and dataset.info.populations:  # of the user's own data, what was read how
         print("".join(f"note: {note}\n" for note in dataset.info.notes), end="")
@@ -77,22 +98,24 @@ def main(config: DictConfig, dataset: Dataset | None = None) -> RunDirectory:
     if not task.learns_by_steps:
         _refuse_training(settings, task)
         return _fit_at_once(run, settings, yaml_text, dataset, task, assets)
-    trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
-    # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
-    if accelerator.is_main_process:
-        RunDirectory.create(run.path, yaml_text, task.spec, assets)
-        if started := describe_start(settings.model.backbone, task.spec):
-            print(started)
-    trainer.accelerator.wait_for_everyone()
-    return _fit(trainer, settings, dataset)
+    with others_alive(run.path):
+        trainer = _trainer(run, settings, yaml_text, dataset, task, resume=False)
+        # Only now: a mistake found above leaves no half-made run directory in the way of the next try.
+        if accelerator.is_main_process:
+            RunDirectory.create(run.path, yaml_text, task.spec, assets)
+            if started := describe_start(settings.model.backbone, task.spec):
+                print(started)
+        trainer.accelerator.wait_for_everyone()
+        return _fit(trainer, settings, dataset, stops)
 
 
-def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
+def resume(path: Path, overrides: dict[str, object], stops: Stops | None = None) -> RunDirectory:
     """Go on with a run from its last saved state, with its own configuration.
 
     Args:
         path: The run directory.
         overrides: Settings that may differ, of `RESUMABLE`.
+        stops: As for `main`.
 
     Raises:
         ConfigError: If another setting is given.
@@ -107,19 +130,36 @@ def resume(path: Path, overrides: dict[str, object]) -> RunDirectory:
     task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
     if not task.learns_by_steps or task.spec.training is not None:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
+    task = teach(task, settings.trainer, settings.seed)
     dataset = run_dataset(
         run, {key.removeprefix("data."): value for key, value in overrides.items() if key.startswith("data.")}, task.spec
     )
     learnt = read_record(path)
     if learnt.complete or task.spec.data.get("learnt_from"):  # a run of an earlier medzoo has no record, and started from none
         dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings), own=True)
-    return _fit(_trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True), settings, dataset)
+    with others_alive(run.path):
+        trainer = _trainer(run, settings, run.config.read_text(encoding="utf-8"), dataset, task, resume=True)
+        return _fit(trainer, settings, dataset, stops)
 
 
-def _learnt_before(settings: TrainConfig, dataset: Dataset) -> LearntFrom:
-    """Return what the network that a training starts from or stands on has learnt from."""
+def _check_scoring(settings: TrainConfig, dataset: Dataset) -> None:
+    """Refuse figures that the labels do not allow, before anything is trained; ConfigError."""
+    check_extras(settings.evaluation.extra, dataset.labels)
+    Decisions.of(settings.evaluation).check(dataset.labels)
+    if settings.evaluate:
+        check_calibration(settings.evaluation.calibration, settings.evaluation.splits, dataset.labels)
+        check_conformal(settings.evaluation.conformal, settings.evaluation.splits, dataset.labels)
+
+
+def learnt_before(settings: TrainConfig, dataset: Dataset) -> LearntFrom:
+    """Return what the network that a training starts from or stands on, and its teacher, have learnt from."""
     model = settings.model
     learnt = read_record(model.backbone) if is_run(model.backbone) else NOTHING
+    for about in (model.fusion.encoders if model.fusion is not None else {}).values():
+        start = about if isinstance(about, str) else (about or {}).get("backbone", "")
+        learnt = learnt | read_record(start) if is_run(str(start)) else learnt
+    if (teacher := teacher_of(settings.trainer)) is not None:
+        learnt = learnt | read_record(teacher)
     if model.bottleneck is not None and model.bottleneck.concept_data:
         learnt = learnt | record(concept_source(model.bottleneck, dataset))
     return learnt
@@ -176,14 +216,15 @@ def _fit_at_once(
 def _report(run: RunDirectory, settings: TrainConfig, dataset: Dataset, details: dict[str, Any]) -> None:
     folder = find_checkpoint(run.path, "best")
     runner = Runner(make_accelerator(settings.device), settings.evaluation.batch_size or 64)
+    task = load_checkpoint(folder)
     remedy = f"the training is done; medzoo evaluate run={run.path} evaluation.batch_size=... reports it with a smaller one"
     with enough_memory(EvaluationError, f"evaluation.batch_size={runner.batch_size}", remedy):
         predict_run(
-            run, load_checkpoint(folder), dataset, settings.evaluation, runner, {**details, "weights": weights_checksum(folder)},
+            run, task, dataset, settings.evaluation, runner, {**details, "weights": weights_checksum(folder)},
             augment=settings.trainer.augment, augmenter=settings.trainer.augmenter, captions=settings.model.captions,
         )  # fmt: skip
     if PartialState().is_main_process:
-        report_run(run, settings.evaluation)
+        (report_targets if task.spec.targets else report_run)(run, settings.evaluation)
 
 
 def weak_choice(progress: Progress, monitor: str, samples: int) -> str:
@@ -205,16 +246,16 @@ def weak_choice(progress: Progress, monitor: str, samples: int) -> str:
     return "; ".join(said)
 
 
-def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset) -> RunDirectory:
+def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset, stops: Stops | None) -> RunDirectory:
     run = trainer.run
     with _memory(settings):
-        progress = trainer.fit()
+        progress = trainer.fit(stops)
     trainer.display.say(
         f"trained {progress.epoch} epochs; best val {trainer.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
         if progress.best is not None
         else f"trained {progress.epoch} epochs; {trainer.monitor} was never defined"
     )
-    if trainer.task.completes:
+    if trainer.task.completes and progress.finished:
         with _memory(settings):
             complete_checkpoints(run, dataset, settings.model, trainer.yaml, _runner(settings, trainer.accelerator))
     weak = weak_choice(progress, trainer.monitor, len(dataset.rows("val")))

@@ -112,6 +112,7 @@ def _next(folder: Path) -> list[str]:
     here = shlex.quote(str(folder))
     commands = {
         f"medzoo predict {here}/{MODEL} {here}/{IMAGES} --json": "every probability; give your own images",
+        f"medzoo serve {here}/{MODEL}": "a page to try it on; pip install 'medzoo[cpu,serve]'",
         "medzoo doctor": "which accelerators truly work here",
         "pip install 'medzoo[train,cpu]'": "torch and what training needs: several GB",
         "medzoo train experiment=demo run=runs/demo": "this model, made again",

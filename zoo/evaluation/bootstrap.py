@@ -1,12 +1,16 @@
 """Intervals by the percentile bootstrap over groups (Efron and Tibshirani 1993, chapter 13; whole groups are redrawn).
 
-Samples of one patient are not independent; redrawing patients instead of images keeps intervals honest.
+Samples of one patient are not independent; redrawing patients instead of images keeps intervals honest. Of few patients they are
+a little too short all the same: replicates spread by sqrt((n - 1) / n) less than the estimate does, and a normal deviate is taken
+where Student's is due. Expanded intervals make up for both (Hesterberg 2015, What teachers should know about the bootstrap, The
+American Statistician 69, section 5.3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,13 +19,14 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.seeding import generator
-from medzoo.evaluation.metrics import WITH_UNIT, Floats, Scored, all_metrics, macro_mean
+from medzoo.evaluation.metrics import WITH_UNIT, Scored, all_metrics, macro_mean
+from medzoo.evaluation.scarcity import FEWEST_GROUPS as FEWEST_GROUPS
+from medzoo.evaluation.scarcity import Lack as Lack
+from medzoo.evaluation.scarcity import Scarcity as Scarcity
+from medzoo.evaluation.weighting import Floats
 
 CHUNK_VALUES = 4_000_000
 """Weights held at once (32 MB a copy), whatever the number of samples and replicates."""
-FEWEST_GROUPS = 5
-"""Groups with a class, and groups without it, from which on an interval is made: redrawing fewer says next to nothing of the
-patients nobody has seen (the bootstrap's intervals are too short in small samples: Efron and Tibshirani 1993, section 13.3)."""
 
 
 class Asked(Protocol):
@@ -40,6 +45,8 @@ class Interval:
         replicates: Bootstrap replicates over groups; 0: no intervals.
         level: Coverage, above 0 and below 1.
         seed: Of the bootstrap.
+        expanded: Wider by what few groups make percentile intervals too short.
+        groups: How many groups are redrawn, which an expanded interval depends on; see `among`.
 
     Raises:
         ConfigError: If one is out of range.
@@ -48,6 +55,8 @@ class Interval:
     replicates: int = 1000
     level: float = 0.95
     seed: int = 0
+    expanded: bool = False
+    groups: int | None = None
 
     def __post_init__(self) -> None:
         if self.replicates < 0:
@@ -60,6 +69,36 @@ class Interval:
         """Return what a verb's settings ask for."""
         return cls(settings.replicates, settings.level, settings.seed)
 
+    def among(self, groups: int) -> Interval:
+        """Return it as it is made of so many groups."""
+        return replace(self, groups=groups) if self.expanded else self
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a report says of it, JSON-ready."""
+        return {"replicates": self.replicates, "level": self.level, "seed": self.seed}
+
+    @property
+    def method(self) -> str:
+        """What it is, in words."""
+        return "expanded percentile bootstrap" if self.expanded else "percentile bootstrap"
+
+    @property
+    def tails(self) -> tuple[float, float]:
+        """The shares of replicates that lie below its lower and its upper end; ValueError if it is expanded by unknown groups.
+
+        Of n groups the lower is the normal distribution's below -sqrt(n / (n - 1)) t, t Student's quantile of n - 1 degrees.
+        """
+        tail = (1 - self.level) / 2
+        if self.expanded:
+            from scipy.special import stdtrit
+
+            if self.groups is None:
+                raise ValueError("an expanded interval is of a number of groups: Interval.among")
+            n = max(2, self.groups)
+            tail = NormalDist().cdf(float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, tail)))
+        return tail, 1 - tail
+
     def bounds(self, values: Floats | None) -> tuple[float, float] | tuple[None, None]:
         """Return the percentile interval of (B,) replicate values, undefined ones left out.
 
@@ -68,7 +107,7 @@ class Interval:
         defined = np.empty(0) if values is None else values[~np.isnan(values)]
         if values is None or len(defined) < max(2, len(values) / 2):
             return None, None
-        low, high = np.quantile(defined, [(1 - self.level) / 2, (1 + self.level) / 2])
+        low, high = np.quantile(defined, self.tails)
         return float(low), float(high)
 
     def described(self, value: float | None, drawn: Floats | None, why_none: str = "") -> dict[str, Any]:
@@ -100,72 +139,6 @@ class Interval:
         return {"value": float(value), "low": low, "high": high}
 
 
-@dataclass(frozen=True)
-class Lack:
-    """Groups that are too few to be redrawn.
-
-    Attributes:
-        found: How many there are.
-        of: What they are groups of, and which they are: `patient groups with it`.
-    """
-
-    found: int
-    of: str
-
-    def __str__(self) -> str:
-        return f"{self.found} {self.of}, at least {FEWEST_GROUPS} are needed"
-
-
-@dataclass(frozen=True)
-class Scarcity:
-    """Why no interval is made of a metric: fewer than `FEWEST_GROUPS` groups to redraw.
-
-    Attributes:
-        whole: Of metrics over all samples.
-        positive: Of each class, groups with it; of a quantity, groups where it was measured.
-        negative: Of each class, groups without it.
-        names: The classes.
-    """
-
-    whole: Lack | None
-    positive: tuple[Lack | None, ...]
-    negative: tuple[Lack | None, ...]
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, data: Scored, groups: Sequence[str], unit: str = "") -> Scarcity:
-        """Count the groups with each class and without it; of quantities those where it was measured."""
-        codes = np.asarray(groups, dtype=str)
-
-        def lack(rows: NDArray[np.bool_], what: str) -> Lack | None:
-            found = len(np.unique(codes[rows]))
-            return Lack(found, f"{unit} groups {what}".strip()) if found < FEWEST_GROUPS else None
-
-        quantity = data.labels.kind == "regression"
-        known = [data.observed[:, k] for k in range(data.labels.width)]
-        measured, present = "measured" if quantity else "with it", data.truth == 1
-        return cls(
-            lack(np.asarray(data.observed.any(axis=1)), "labelled"),
-            tuple(lack(seen if quantity else seen & present[:, k], measured) for k, seen in enumerate(known)),
-            tuple(None if quantity else lack(seen & ~present[:, k], "without it") for k, seen in enumerate(known)),
-            data.labels.names,
-        )
-
-    def of_class(self, k: int) -> str:
-        """Return why there is none of a class's own metrics; empty where there is one."""
-        return str(self.positive[k] or self.negative[k] or "")
-
-    def of_mean(self, defined: NDArray[np.bool_]) -> str:
-        """Return why there is none of a mean over the classes that are defined (K,): the rarest, and how many more are scarce."""
-        for lacks in (self.positive, self.negative):  # of two classes the rare one, not the other that as few samples are without
-            scarce = [(lack.found, k) for k in np.flatnonzero(defined) if (lack := lacks[k]) is not None]
-            if scarce:
-                more = f", and {len(scarce) - 1} more classes have too few" if len(scarce) > 1 else ""
-                rarest = min(scarce)[1]
-                return f"{self.names[rarest]}: {lacks[rarest]}{more}"
-        return str(self.whole or "")
-
-
 DEFAULT_INTERVAL = Interval()
 NO_INTERVAL = Interval(replicates=0)
 """For a value alone."""
@@ -183,31 +156,66 @@ def group_codes(groups: Sequence[str]) -> NDArray[np.int64]:
     return np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
-def replicate_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterator[Floats]:
-    """Yield weights (b, N) in chunks: how often each sample's group was drawn, with replacement, in each replicate."""
-    groups = int(codes.max()) + 1
+def replicate_counts(groups: int, replicates: int, seed: int, chunk: int) -> Iterator[Floats]:
+    """Yield (b, groups) with b up to `chunk`: how often each group was drawn, with replacement, in each replicate."""
     rng = generator(seed, "bootstrap", groups)
-    chunk = max(1, CHUNK_VALUES // max(len(codes), 1))
     for start in range(0, replicates, chunk):
-        draws = rng.integers(groups, size=(min(chunk, replicates - start), groups))
-        counts = np.stack([np.bincount(row, minlength=groups) for row in draws])
-        yield counts[:, codes].astype(np.float64)
+        rows = min(chunk, replicates - start)
+        draws = rng.integers(groups, size=(rows, groups)) + groups * np.arange(rows)[:, None]
+        yield np.bincount(draws.ravel(), minlength=rows * groups).reshape(rows, groups).astype(np.float64)
+
+
+def replicate_weights(codes: NDArray[np.int64], replicates: int, seed: int) -> Iterator[Floats]:
+    """Yield weights (b, N) in chunks: how often each sample's group was drawn in each replicate; see `replicate_counts`."""
+    chunk = max(1, CHUNK_VALUES // max(len(codes), 1))
+    for counts in replicate_counts(int(codes.max()) + 1, replicates, seed, chunk):
+        yield counts[:, codes]
 
 
 def bootstrap(
-    data: Scored, groups: Sequence[str], interval: Interval, bins: int = 15
+    data: Scored, groups: Sequence[str], interval: Interval, bins: int = 15, among: Sequence[str] | None = None
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Compute every metric on every replicate; see `all_metrics` for what comes back, with B = replicates.
 
-    Returns empty dicts with fewer than two groups, for which there is no interval.
+    Args:
+        data: What was predicted.
+        groups: (N,) the group of each sample.
+        interval: How intervals are made.
+        bins: Of the calibration error.
+        among: All groups that are redrawn, of which `groups` are some; None: these alone.
+
+    Returns:
+        Empty dicts with fewer than two groups, for which there is no interval.
     """
-    codes = group_codes(groups)
-    if not len(codes) or codes.max() < 1 or interval.replicates < 1:
+    names = np.unique(np.asarray(groups if among is None else among, dtype=str))
+    codes = np.searchsorted(names, np.asarray(groups, dtype=str)).astype(np.int64)
+    if len(names) < 2 or not len(codes) or interval.replicates < 1:
         return {}, {}
-    parts = [all_metrics(data, weights, bins) for weights in replicate_weights(codes, interval.replicates, interval.seed)]
+    chunk = max(1, CHUNK_VALUES // len(names))
+    chunks = replicate_counts(len(names), interval.replicates, interval.seed, chunk)
+    parts = [all_metrics(data, counts, bins, codes) for counts in chunks]
     classes = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
     overall = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
     return classes, overall
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number of one set of predictions.
+
+    Attributes:
+        value: The number; None or NaN where it is undefined.
+        drawn: (B,) its replicates, NaN where undefined; None: none were drawn.
+        why_none: Why there is no interval, where that is known before.
+    """
+
+    value: float | None
+    drawn: Floats | None
+    why_none: str = ""
+
+    def described(self, interval: Interval) -> dict[str, Any]:
+        """Return it with its interval; see `Interval.described`."""
+        return interval.described(self.value, self.drawn, self.why_none)
 
 
 @dataclass(frozen=True)
@@ -235,14 +243,24 @@ class Measured:
     biased: Collection[str] = ("ece",)
 
     @classmethod
-    def of(cls, data: Scored, groups: Sequence[str], interval: Interval, *, bins: int = 15, unit: str = "") -> Measured:
-        """Compute all metrics and, over the groups of a `unit`, their replicates."""
+    def of(
+        cls, data: Scored, groups: Sequence[str], interval: Interval, *, bins: int = 15, unit: str = "",
+        among: Sequence[str] | None = None
+    ) -> Measured:  # fmt: skip
+        """Compute all metrics and, over the groups of a `unit`, their replicates; see `bootstrap` for `among`."""
         classes, overall = all_metrics(data, np.ones((1, len(groups))), bins)
-        drawn_classes, drawn_overall = bootstrap(data, groups, interval, bins)
+        drawn_classes, drawn_overall = bootstrap(data, groups, interval, bins, among)
+        interval = interval.among(len(set(groups)))
         return cls(classes, overall, {**drawn_classes, **drawn_overall}, interval, Scarcity.of(data, groups, unit), data.labels)
 
     def described(self, metric: str) -> dict[str, Any]:
-        """Return a metric with its interval, of classes the mean over those that are defined; see `Interval.described`.
+        """Return a metric with its interval, of classes the mean over those that are defined; see `Interval.described`."""
+        if self._without_mean(metric):
+            return {**self.interval.described(None, None), "no_mean": "the quantities have different units"}
+        return self.estimate(metric).described(self.interval)
+
+    def estimate(self, metric: str) -> Estimate:
+        """Return a metric with its replicates, of classes the mean over those that are defined.
 
         A replicate that lost one of those classes is undefined: the mean over the ones left is another quantity.
         """
@@ -251,24 +269,29 @@ class Measured:
             present = ~np.isnan(self.classes["recall"][0]) if metric == "balanced_accuracy" else None
             why = str(self.scarcity.whole or "") if present is None else self.scarcity.of_mean(present)
             why = "" if metric == "soft_cross_entropy" else why  # ties count there, and in no other
-            return self._described(metric, self.overall[metric][0], drawn, why)
-        if metric not in self.classes:  # top-k of few classes, soft labels where all are hard
-            return self.interval.described(None, None)
-        if metric in self.with_unit and not self.labels.one_unit and self.labels.kind == "regression":
-            return {**self.interval.described(None, None), "no_mean": "the quantities have different units"}
+            return self._estimate(metric, self.overall[metric][0], drawn, why)
+        if metric not in self.classes or self._without_mean(metric):  # top-k of few classes, soft labels where all are hard
+            return Estimate(None, None)
         defined = ~np.isnan(self.classes[metric][0])
         means = None if drawn is None or not defined.any() else drawn[:, defined].mean(axis=1)
-        return self._described(metric, macro_mean(self.classes[metric][0]), means, self.scarcity.of_mean(defined))
+        return self._estimate(metric, macro_mean(self.classes[metric][0]), means, self.scarcity.of_mean(defined))
 
     def of_class(self, metric: str, k: int) -> dict[str, Any]:
         """Return a class's own value of a metric with its interval."""
-        drawn = self.drawn.get(metric)
-        return self._described(
-            metric, self.classes[metric][0, k], None if drawn is None else drawn[:, k], self.scarcity.of_class(k)
-        )
+        return self.class_estimate(metric, k).described(self.interval)
 
-    def _described(self, metric: str, value: float | None, drawn: Floats | None, why: str) -> dict[str, Any]:
+    def class_estimate(self, metric: str, k: int) -> Estimate:
+        """Return a class's own value of a metric with its replicates."""
+        drawn = self.drawn.get(metric)
+        own = None if drawn is None else drawn[:, k]
+        return self._estimate(metric, self.classes[metric][0, k], own, self.scarcity.of_class(k))
+
+    def _without_mean(self, metric: str) -> bool:
+        several = metric in self.with_unit and not self.labels.one_unit and self.labels.kind == "regression"
+        return several and metric in self.classes
+
+    def _estimate(self, metric: str, value: float | None, drawn: Floats | None, why: str) -> Estimate:
         if metric in self.biased and drawn is not None and value is not None and not np.isnan(drawn).all():
             # Redrawing adds noise to every bin and so to each gap's absolute value: what it adds on average is taken off again.
             drawn = np.maximum(drawn - (np.nanmean(drawn) - value), 0.0)
-        return self.interval.described(value, drawn, why)
+        return Estimate(value, drawn, why)

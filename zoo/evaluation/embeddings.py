@@ -1,8 +1,10 @@
 """The embeddings file: where a model puts each image and each caption, without the model and without the images.
 
 One row an image with at most one caption, in Parquet: `sample_id, split, group, image_key, text` as text, then `image` and,
-where the model embeds captions, `text_embedding` as lists of one fixed width. The schema's metadata under `medzoo` holds the
-width, the spec's hash and details. Retrieval is scored from it (`medzoo.evaluation.retrieval`) and images are searched in it
+where the model embeds captions, `text_embedding` as lists of one fixed width; then `length`, where vectors were scaled to 1, and
+what is known of the image, `target.<name>` and `subgroup.<name>` as in the predictions file. The schema's metadata under `medzoo`
+holds the width, the spec's hash, the label space and details; files of before have fewer columns and are read as well. Retrieval
+is scored from it (`medzoo.evaluation.retrieval`, `medzoo.evaluation.nearest`) and images are searched in it
 (`medzoo.commands.search`).
 """
 
@@ -23,6 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.metrics import Floats
 from medzoo.store.storage import write_file
 
@@ -32,6 +35,7 @@ TILE = 2048
 """Rows compared with rows at once: 32 MiB of similarities, whatever the number of images."""
 
 _TEXTS = ("sample_id", "split", "group", "image_key", "text")
+_ARRAYS = (*_TEXTS, "image", "text_embedding", "length", "targets")
 _UNIT_TOLERANCE = 1e-3
 """How far a length may be from 1: a vector normalised in float16 is off by up to half of this."""
 _GRID = 2**30
@@ -53,6 +57,10 @@ class Embeddings:
             encoder.
         spec_hash: SHA-256 of the model's spec.
         details: Further facts, JSON-ready. `split_unit` (what a group is: `patient`, `image`, ...) enters the retrieval report.
+        length: (N,) float32, what an image's features were divided by to have length 1; None: the model gives unit vectors.
+        labels: What the columns of `targets` mean; None where the data have no labels.
+        targets: (N, K) float32, NaN where missing.
+        subgroups: (N rows) one column a subgroup; None: the file has none.
 
     Raises:
         EvaluationError: If shapes or types differ from these, or a vector is not finite or not of length 1.
@@ -67,6 +75,10 @@ class Embeddings:
     text_embedding: NDArray[np.float32] | None = None
     spec_hash: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    length: NDArray[np.float32] | None = None
+    labels: LabelSpace | None = None
+    targets: NDArray[np.float32] | None = None
+    subgroups: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.dtype != np.float32 or 0 in self.image.shape:
@@ -76,6 +88,9 @@ class Embeddings:
             if values.shape != (len(self.image),) or not all(isinstance(value, str) for value in values):
                 raise EvaluationError(f"{name} is not one text for each of the {len(self.image)} image embeddings")
         _check_unit("image", self.image, self.sample_id, np.ones(len(self.image), dtype=bool))
+        width = None if self.labels is None else self.labels.width
+        if (width is None) != (self.targets is None) or (self.targets is not None and self.targets.shape != (len(self), width)):
+            raise EvaluationError(f"targets are not {width} values for each of the {len(self)} image embeddings")
         if self.text_embedding is None:
             return
         if self.text_embedding.shape != self.image.shape or self.text_embedding.dtype != np.float32:
@@ -106,10 +121,18 @@ class Embeddings:
         for split in splits:
             if split not in self.split:
                 raise UnknownNameError("split", split, set(map(str, self.split)), where=" in the embeddings")
-        keep = np.array([value in splits for value in self.split])
-        texts = {name: getattr(self, name)[keep] for name in _TEXTS}
-        embedded = None if self.text_embedding is None else self.text_embedding[keep]
-        return replace(self, image=self.image[keep], text_embedding=embedded, **texts)
+        return self.take(np.array([value in splits for value in self.split]))
+
+    def take(self, keep: NDArray[Any]) -> Embeddings:
+        """Return the rows where `keep` (N,) holds, or those that it counts."""
+        chosen: dict[str, Any] = {name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in _ARRAYS}
+        known = None if self.subgroups is None else self.subgroups[keep] if keep.dtype == bool else self.subgroups.iloc[keep]
+        return replace(self, **chosen, subgroups=None if known is None else known.reset_index(drop=True))
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """(N, E) image vectors as the model gave them, of their own length."""
+        return self.image if self.length is None else self.image * self.length[:, None]
 
     def nearest(self, query: NDArray[Any], k: int) -> tuple[NDArray[np.int64], Floats]:
         """Find the images most like a vector by cosine similarity; an image of several rows counts once, by its first.
@@ -157,6 +180,13 @@ class Embeddings:
         if self.text_embedding is not None:
             columns["text_embedding"] = _vectors(self.text_embedding)
         about = {"format": FORMAT, "kind": KIND, "width": self.width, "spec": self.spec_hash, "details": dict(self.details)}
+        if self.length is not None:
+            columns["length"] = pa.array(self.length)
+        if self.labels is not None and self.targets is not None:
+            columns |= {f"target.{name}": pa.array(self.targets[:, k]) for k, name in enumerate(self.labels.names)}
+            about["labels"] = self.labels.to_dict()
+        if self.subgroups is not None:
+            columns |= {f"subgroup.{name}": pa.array(column, from_pandas=True) for name, column in self.subgroups.items()}
         table = pa.table(columns).replace_schema_metadata({b"medzoo": json.dumps(about).encode("utf-8")})
         content = io.BytesIO()
         pq.write_table(table, content, use_dictionary=list(_TEXTS), write_page_checksum=True)  # vectors do not repeat
@@ -170,21 +200,24 @@ class Embeddings:
             EvaluationError: If it is missing, damaged, not medzoo's, of a newer format, or its vectors have the wrong width.
         """
         if not path.is_file():
-            raise EvaluationError(f"no embeddings file at {path}")
+            raise EvaluationError(
+                f"no embeddings file at {path}; medzoo evaluate run=... evaluation.embeddings=true writes a run's"
+            )
         try:
             # Not read_table: it would take folders named key=value, as those of sweeps are, for columns.
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 about = _about(path, file.schema_arrow.metadata)
                 table = file.read()
-            texts = {name: np.array(table[name].to_pylist(), dtype=object) for name in _TEXTS}
+            texts: dict[str, Any] = {name: np.array(table[name].to_pylist(), dtype=object) for name in _TEXTS}
             image = _matrix(path, table, "image", about["width"])
             embedded = "text_embedding" in table.column_names
             text_embedding = _matrix(path, table, "text_embedding", about["width"]) if embedded else None
             spec_hash, details = str(about["spec"]), dict(about["details"])
+            known = _known(table, about)
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise EvaluationError(f"{path} is damaged or not a medzoo embeddings file: {type(error).__name__}") from error
         try:
-            return cls(image=image, text_embedding=text_embedding, spec_hash=spec_hash, details=details, **texts)
+            return cls(image=image, text_embedding=text_embedding, spec_hash=spec_hash, details=details, **texts, **known)
         except EvaluationError as error:
             raise EvaluationError(f"{path} is damaged: {error}") from error
 
@@ -221,6 +254,21 @@ def _about(path: Path, metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]
             f"{path} has format {described['format']}, this medzoo reads {FORMAT}; update medzoo or write it again"
         )
     return described
+
+
+def _known(table: Any, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says of its images beside where they are; files of before say nothing."""
+    known: dict[str, Any] = {}
+    if "length" in table.column_names:
+        known["length"] = table["length"].to_numpy().astype(np.float32)
+    if about.get("labels") is not None:
+        labels = LabelSpace.from_dict(about["labels"])
+        columns = [table[f"target.{name}"].to_numpy() for name in labels.names]
+        known |= {"labels": labels, "targets": np.stack(columns, axis=1).astype(np.float32)}
+    named = [name for name in table.column_names if name.startswith("subgroup.")]
+    if named:
+        known["subgroups"] = table.select(named).to_pandas().rename(columns=lambda name: name.removeprefix("subgroup."))
+    return known
 
 
 def _matrix(path: Path, table: Any, name: str, width: int) -> NDArray[np.float32]:

@@ -57,14 +57,29 @@ def capped_notes(splits: dict[str, Any], replicates: int) -> list[str]:
     ]
 
 
+def measure_extra(
+    extra: Extra, data: Scored, groups: Sequence[str], interval: Interval, unit: str
+) -> tuple[Measured, dict[int, str]]:
+    """Return a metric with its replicates, and why it is undefined by the place of a class."""
+    feed = Feed.of(data)
+    found = measure(extra, feed)
+    drawn = _replicates(extra, feed, found, groups, interval)
+    classes, overall = ({extra.text: found.values[None]}, {}) if extra.per_class else ({}, {extra.text: found.values})
+    return Measured(
+        classes, overall, {} if drawn is None else {extra.text: drawn}, interval, Scarcity.of(data, groups, unit), data.labels,
+        with_unit=(extra.text,) if extra.name in WITH_UNIT else (),
+        biased=(extra.text,) if extra.name == "calibration_error" else (),
+    ), found.reasons  # fmt: skip
+
+
 def _described(
     extra: Extra, data: Scored, groups: Sequence[str], interval: Interval, unit: str, *, detail: bool
 ) -> dict[str, Any]:  # fmt: skip
     rows = whole_rows(extra, data)
     if extra.form == "whole":
         data = replace(data, observed=data.observed & rows[:, None])
-    made = affordable(extra, data, interval)
-    measured, reasons = _measured(extra, data, groups, made, unit)
+    made = affordable(extra, data, interval).among(len(set(groups)))
+    measured, reasons = measure_extra(extra, data, groups, made, unit)
     described = measured.described(extra.text)
     if made.replicates < interval.replicates:
         described["replicates"] = made.replicates
@@ -79,20 +94,6 @@ def _described(
     if detail:
         described["classes"] = {name: measured.of_class(extra.text, k) for k, name in enumerate(data.labels.names)}
     return described
-
-
-def _measured(
-    extra: Extra, data: Scored, groups: Sequence[str], interval: Interval, unit: str
-) -> tuple[Measured, dict[int, str]]:
-    feed = Feed.of(data)
-    found = measure(extra, feed)
-    drawn = _replicates(extra, feed, found, groups, interval)
-    classes, overall = ({extra.text: found.values[None]}, {}) if extra.per_class else ({}, {extra.text: found.values})
-    return Measured(
-        classes, overall, {} if drawn is None else {extra.text: drawn}, interval, Scarcity.of(data, groups, unit), data.labels,
-        with_unit=(extra.text,) if extra.name in WITH_UNIT else (),
-        biased=(extra.text,) if extra.name == "calibration_error" else (),
-    ), found.reasons  # fmt: skip
 
 
 def _replicates(extra: Extra, feed: Feed, found: Outcome, groups: Sequence[str], interval: Interval) -> Floats | None:

@@ -1,7 +1,7 @@
 """Metrics over weighted samples, vectorised: one row of weights is one bootstrap replicate.
 
-Each function takes `weights` (B, N), non-negative float64, and returns (B,) or (B, K) float64, NaN where undefined (a class
-without positives or without negatives, a quantity without spread). Ones give the plain metric. Missing entries get weight 0.
+Weights (B, N), or (B, G) of groups, are non-negative float64; metrics (B,) or (B, K) float64, NaN where undefined (a class
+without positives or without negatives, a quantity without spread). Ones give the plain metric. Missing entries do not count.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
-from medzoo.data.labels import LabelSpace, log_sum_exp
-
-Floats = NDArray[np.float64]
+from medzoo.data.labels import LabelSpace, log_odds, log_sum_exp
+from medzoo.evaluation.ranking import ranking_metrics, spearman
+from medzoo.evaluation.weighting import Floats as Floats
+from medzoo.evaluation.weighting import Weighting, ratio
 
 WITH_UNIT = ("mae", "rmse")
 """Metrics of quantities that are in the quantity's unit."""
@@ -65,102 +66,81 @@ def scored(labels: LabelSpace, targets: NDArray[np.float32], logits: NDArray[np.
     tied = int((labelled & ~unique).sum())
     shifted = values - values.max(axis=1, keepdims=True)
     total = log_sum_exp(shifted)[:, None]
-    others = np.stack([log_sum_exp(np.delete(shifted, k, axis=1)) for k in range(labels.width)], axis=1)
     hard = np.where(unique[:, None], top, 0).astype(np.float64)
     any_soft = bool(((filled > 0) & (filled < 1)).any())
     return Scored(
-        labels, hard, np.repeat(unique[:, None], labels.width, axis=1), shifted - others, np.exp(shifted - total), tied,
-        np.where(labelled[:, None], truth, np.nan) if any_soft else None,
+        labels, hard, np.repeat(unique[:, None], labels.width, axis=1), log_odds(values, labels), np.exp(shifted - total),
+        tied, np.where(labelled[:, None], truth, np.nan) if any_soft else None,
     )  # fmt: skip
 
 
-def auroc(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Area under the ROC curve of one class: P(positive ranks above negative), ties half (Mann and Whitney 1947).
+def bin_cells(confidence: Floats, correct: Floats, bins: int) -> Floats:
+    """Return (N, bins): correct − confidence in each sample's bin, 0 in the others.
 
-    Scores and flags (N,) with weights (B, N) → (B,); NaN without positive or negative weight.
+    Each of the equal-width bins holds (low, high], the first also 0.
     """
-    positives, negatives = _by_rank(score, positive, weights)
-    below = np.cumsum(negatives, axis=1) - 0.5 * negatives
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    return _ratio((positives * below).sum(axis=1), pairs)
-
-
-def average_precision(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Average precision of one class: Σ (Rₙ − Rₙ₋₁) Pₙ over descending thresholds, as scikit-learn defines it.
-
-    Returns:
-        (B,); NaN without positive or negative weight.
-    """
-    positives, negatives = (part[:, ::-1] for part in _by_rank(score, positive, weights))
-    hits = np.cumsum(positives, axis=1)
-    flagged = hits + np.cumsum(negatives, axis=1)
-    precision = np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
-    value = _ratio((positives * precision).sum(axis=1), positives.sum(axis=1))
-    return np.where(negatives.sum(axis=1) > 0, value, np.nan)
-
-
-def confusion(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return weighted true positives, false positives, false negatives, true negatives of one class, each (B,)."""
-    cells = np.stack([predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth], axis=1)
-    counts = weights @ cells.astype(np.float64)
-    return counts[:, 0], counts[:, 1], counts[:, 2], counts[:, 3]
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    cells = np.zeros((len(confidence), bins))
+    cells[np.arange(len(confidence)), place] = correct - confidence
+    return cells
 
 
 def calibration_error(confidence: Floats, correct: Floats, weights: Floats, bins: int) -> Floats:
     """Expected calibration error with equal-width bins (Naeini et al. 2015; Guo et al. 2017, equation 3).
 
-    Confidences (N,) in 0..1, whether they are correct (N,), 0 or 1, and weights (B, N) → (B,); NaN without weight. Each of the
-    `bins` holds (low, high], the first also 0.
+    Confidences (N,) in 0..1, whether they are correct (N,), 0 or 1, and weights (B, N) → (B,); NaN without weight.
     """
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    member = np.zeros((len(confidence), bins))
-    member[np.arange(len(confidence)), place] = 1.0
-    gap = weights @ (member * (correct - confidence)[:, None])
-    return _ratio(np.abs(gap).sum(axis=1), weights.sum(axis=1))
+    return ratio(np.abs(weights @ bin_cells(confidence, correct, bins)).sum(axis=1), weights.sum(axis=1))
 
 
-def quadratic_kappa(chosen: NDArray[np.int64], truth: NDArray[np.int64], weights: Floats) -> Floats:
+def quadratic_kappa(
+    chosen: NDArray[np.int64], truth: NDArray[np.int64], weighting: Weighting, known: NDArray[np.bool_] | None = None
+) -> Floats:
     """Cohen's kappa with quadratic weights (Cohen 1968): 1 − Σ (i − j)² O_ij / Σ (i − j)² E_ij.
 
-    Predicted and true grades (N,) with weights (B, N) → (B,); NaN where one grade alone is both predicted and true.
+    Args:
+        chosen: (N,) predicted grades.
+        truth: (N,) true grades.
+        weighting: How much each sample counts.
+        known: (N,) whose grade is known; None: all.
+
+    Returns:
+        (B,); NaN where one grade alone is both predicted and true.
     """
     i, j = chosen.astype(np.float64), truth.astype(np.float64)
-    total = weights.sum(axis=1)
+    cells = np.stack([np.ones(len(i)), i, j, i**2, j**2, (i - j) ** 2], axis=1)
+    total, first, second, squares, others, apart = weighting.sums(cells if known is None else cells * known[:, None]).T
     # Σ_ij (i − j)² r_i c_j / n expands to the weighted sums of squares less twice the product of the sums.
-    expected = weights @ i**2 + weights @ j**2 - 2 * _ratio((weights @ i) * (weights @ j), total)
-    ratio = _ratio(weights @ (i - j) ** 2, np.where(expected > 1e-9 * np.maximum(total, 1), expected, 0))
-    return 1 - ratio
+    expected = squares + others - 2 * ratio(first * second, total)
+    return 1 - ratio(apart, np.where(expected > 1e-9 * np.maximum(total, 1), expected, 0))
 
 
-def spearman(a: Floats, b: Floats, weights: Floats) -> Floats:
-    """Spearman's rank correlation (1904): Pearson's correlation of mid-ranks.
+def all_metrics(
+    data: Scored, weights: Floats, bins: int = 15, codes: NDArray[np.int64] | None = None
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Compute every metric that suits the label kind.
 
-    Values (N,) with weights (B, N), how often each sample counts → (B,); NaN where either does not vary.
+    Args:
+        data: N samples.
+        weights: (B, N) how much each counts in each replicate, ones for the plain metric; with `codes` (B, G) of their groups.
+        bins: Of the calibration error.
+        codes: (N,) each sample's group, 0..G-1.
+
+    Returns:
+        Metrics per class, (B, K) each, whose macro mean is over the classes that are defined; and of the whole, (B,) each.
     """
-    ranks, total = [_mid_ranks(values, weights) for values in (a, b)], weights.sum(axis=1)
-    centred = [r - np.nan_to_num(_ratio((weights * r).sum(axis=1), total))[:, None] for r in ranks]
-    spread = [(weights * c**2).sum(axis=1) for c in centred]
-    product = spread[0] * spread[1]
-    flat = np.minimum(spread[0], spread[1]) <= 1e-9 * np.maximum(total, 1)
-    return _ratio((weights * centred[0] * centred[1]).sum(axis=1), np.sqrt(np.where(flat, 0, product)))
-
-
-def all_metrics(data: Scored, weights: Floats, bins: int = 15) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Compute every metric that suits the label kind, with weights (B, N) and that many bins of the calibration error.
-
-    Returns metrics per class, (B, K) each, whose macro mean is over the classes that are defined; and of the whole, (B,) each.
-    """
+    weighting = Weighting(weights, codes)
     if data.labels.kind == "regression":
-        return _regression(data, weights), {}
+        return _regression(data, weighting), {}
     if data.labels.kind == "multilabel":
-        return _multilabel(data, weights, bins), {}
-    return _exclusive(data, weights, bins)
+        return _multilabel(data, weighting, bins)
+    return _exclusive(data, weighting, bins)
 
 
 def macro_means(values: Floats) -> Floats:
     """Return (B,): the mean of each row of (B, K) over what is defined; NaN for a row without."""
     defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+    return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
 
 
 def macro_mean(values: Floats) -> float | None:
@@ -169,77 +149,129 @@ def macro_mean(values: Floats) -> float | None:
     return float(defined.mean()) if len(defined) else None
 
 
-def _exclusive(data: Scored, weights: Floats, bins: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    known = weights * data.observed[:, 0]
+def _exclusive(data: Scored, weighting: Weighting, bins: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    known = data.observed[:, 0]
     chosen, truth = data.probabilities.argmax(axis=1), data.truth.argmax(axis=1)
     parts = []
     for k in range(data.labels.width):
-        positive = data.truth[:, k] == 1
-        hit, false, missed, _ = confusion(chosen == k, positive, known)
-        parts.append({**_ranking_metrics(data.scores[:, k], positive, known), **_threshold_metrics(hit, false, missed)})
+        positive, called = data.truth[:, k] == 1, chosen == k
+        cells = np.stack([called & positive, called & ~positive, ~called & positive], axis=1) & known[:, None]
+        hit, false, missed = weighting.sums(cells.astype(np.float64)).T
+        area, precision = ranking_metrics(data.scores[:, k], positive, weighting, known)
+        parts.append({"auroc": area, "ap": precision, **_threshold_metrics(hit, false, missed)})
     right = (chosen == truth).astype(np.float64)
     errors = ((data.probabilities - data.truth) ** 2).sum(axis=1)
     surprise = -np.log(np.maximum(np.take_along_axis(data.probabilities, truth[:, None], axis=1)[:, 0], 1e-300))
-    total = known.sum(axis=1)
+    mean = _Means(weighting, known)
     classes = _side_by_side(parts)
     present = (data.truth * data.observed).any(axis=0)
+    gaps = bin_cells(data.probabilities.max(axis=1), right, bins)
     overall = {
-        "accuracy": _ratio(known @ right, total),
+        "accuracy": mean(right),
         # Undefined in a replicate that lost a class: 0.5 of a constant answer would come out as 1 there.
-        "balanced_accuracy": classes["recall"][:, present].mean(axis=1) if present.any() else np.full(len(total), np.nan),
-        "ece": calibration_error(data.probabilities.max(axis=1), right, known, bins),
-        "brier": _ratio(known @ errors, total),
-        "nll": _ratio(known @ surprise, total),
+        "balanced_accuracy": classes["recall"][:, present].mean(axis=1) if present.any() else np.full(len(mean.total), np.nan),
+        "ece": np.abs(mean(gaps)).sum(axis=1),
+        "brier": mean(errors),
+        "nll": mean(surprise),
     }
     for k in (3, 5):
         if data.labels.width > k:
-            overall[f"top{k}_accuracy"] = _ratio(known @ _within_top(data.probabilities, truth, k), total)
+            overall[f"top{k}_accuracy"] = mean(_within_top(data.probabilities, truth, k))
     if data.labels.kind == "ordinal":
-        overall["kappa"] = quadratic_kappa(chosen, truth, known)
-        overall["mae"] = _ratio(known @ np.abs(chosen - truth).astype(np.float64), total)
+        overall["kappa"] = quadratic_kappa(chosen, truth, weighting, known)
+        overall["mae"] = mean(np.abs(chosen - truth).astype(np.float64))
     if data.soft is not None:
-        labelled = ~np.isnan(data.soft[:, 0])
         log_probabilities = np.log(np.maximum(data.probabilities, 1e-300))
         per_row = -(np.nan_to_num(data.soft) * log_probabilities).sum(axis=1)
-        overall["soft_cross_entropy"] = _ratio(weights @ (per_row * labelled), weights @ labelled.astype(np.float64))
+        overall["soft_cross_entropy"] = _Means(weighting, ~np.isnan(data.soft[:, 0]))(per_row)
     return classes, overall
 
 
-def _multilabel(data: Scored, weights: Floats, bins: int) -> dict[str, Floats]:
+def _multilabel(data: Scored, weighting: Weighting, bins: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
     parts = []
     for k in range(data.labels.width):
-        known, positive, p = weights * data.observed[:, k], data.truth[:, k] == 1, data.probabilities[:, k]
-        hit, false, missed, passed = confusion(p > 0.5, positive, known)
+        known, positive, p = data.observed[:, k], data.truth[:, k] == 1, data.probabilities[:, k]
+        called, error = p > 0.5, (p - positive) ** 2
+        cells = [called & positive, called & ~positive, ~called & positive, ~called & ~positive, error]
+        sums = weighting.sums(np.column_stack([*cells, bin_cells(p, positive.astype(np.float64), bins)]) * known[:, None])
+        hit, false, missed, passed, wrong = sums[:, :5].T
+        total = hit + false + missed + passed
+        area, precision = ranking_metrics(data.scores[:, k], positive, weighting, known)
         parts.append(
             {
-                **_ranking_metrics(data.scores[:, k], positive, known),
-                "accuracy": _ratio(hit + passed, known.sum(axis=1)),
-                "balanced_accuracy": 0.5 * (_ratio(hit, hit + missed) + _ratio(passed, passed + false)),
+                "auroc": area,
+                "ap": precision,
+                "accuracy": ratio(hit + passed, total),
+                "balanced_accuracy": 0.5 * (ratio(hit, hit + missed) + ratio(passed, passed + false)),
                 **_threshold_metrics(hit, false, missed),
-                "ece": calibration_error(p, positive.astype(np.float64), known, bins),
-                "brier": _ratio(known @ (p - positive) ** 2, known.sum(axis=1)),
+                "ece": ratio(np.abs(sums[:, 5:]).sum(axis=1), total),
+                "brier": ratio(wrong, total),
             }
         )
-    return _side_by_side(parts)
+    return _side_by_side(parts), _pooled_f1(data, weighting)
 
 
-def _regression(data: Scored, weights: Floats) -> dict[str, Floats]:
+def _pooled_f1(data: Scored, weighting: Weighting) -> dict[str, Floats]:
+    """Return F1 over all known entries together, and the mean of each sample's own over its known entries.
+
+    A sample without a true and without a called finding is 0 / 0: left out of the mean (zero_division=nan of scikit-learn).
+    """
+    called, true = (data.probabilities > 0.5) & data.observed, (data.truth == 1) & data.observed
+    hits, named = 2.0 * (called & true).sum(axis=1), (called.sum(axis=1) + true.sum(axis=1)).astype(np.float64)
+    some = (named > 0).astype(np.float64)
+    own = np.nan_to_num(ratio(hits, named))
+    cells = np.column_stack([true.any(axis=1), hits, named, own, some]).astype(np.float64)
+    positive, hit, called_or_true, mean, count = weighting.sums(cells).T
+    return {
+        "micro_f1": np.where(positive > 0, ratio(hit, called_or_true), np.nan),
+        "example_f1": np.where(positive > 0, ratio(mean, count), np.nan),
+    }
+
+
+def _regression(data: Scored, weighting: Weighting) -> dict[str, Floats]:
     parts = []
     for k in range(data.labels.width):
-        known, truth = weights * data.observed[:, k], data.truth[:, k]
-        error, total = data.scores[:, k] - truth, known.sum(axis=1)
-        mean = _ratio(known @ truth, total)
-        spread = np.maximum(known @ truth**2 - total * np.nan_to_num(mean) ** 2, 0)
-        several = np.array([len(np.unique(truth[row > 0])) > 1 for row in known])
+        known, truth = data.observed[:, k], data.truth[:, k]
+        error, mean = data.scores[:, k] - truth, _Means(weighting, known)
+        # From the mean of all: squares of values far from 0 would swallow their spread.
+        level = truth[known].mean() if known.any() else 0.0
+        squared, spread = mean(error**2), np.maximum(mean((truth - level) ** 2) - np.nan_to_num(mean(truth - level)) ** 2, 0)
+        several = _vary(truth, weighting, known)
         parts.append(
             {
-                "mae": _ratio(known @ np.abs(error), total),
-                "rmse": np.sqrt(_ratio(known @ error**2, total)),
-                "r2": np.where(several, 1 - _ratio(known @ error**2, np.where(several, spread, 0)), np.nan),
-                "spearman": spearman(data.scores[:, k], truth, known),
+                "mae": mean(np.abs(error)),
+                "rmse": np.sqrt(squared),
+                "r2": np.where(several, 1 - ratio(squared, np.where(several, spread, 0)), np.nan),
+                "spearman": spearman(data.scores[:, k], truth, weighting, known),
             }
         )
     return _side_by_side(parts)
+
+
+class _Means:
+    """Means in every replicate over the samples that are known: (N,) or (N, C) values → (B,) or (B, C), NaN without weight."""
+
+    def __init__(self, weighting: Weighting, known: NDArray[np.bool_]) -> None:
+        self.weighting, self.known = weighting, known.astype(np.float64)
+        self.total = weighting.sums(self.known)
+
+    def __call__(self, values: Floats) -> Floats:
+        if values.ndim == 1:
+            return ratio(self.weighting.sums(values * self.known), self.total)
+        sums = self.weighting.sums(values * self.known[:, None])
+        return ratio(sums, np.broadcast_to(self.total[:, None], sums.shape))
+
+
+def _vary(values: Floats, weighting: Weighting, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (B,): whether the known values that a replicate drew are not all equal."""
+    groups = weighting.weights.shape[1]
+    low, high = np.full(groups, np.inf), np.full(groups, -np.inf)
+    own = np.flatnonzero(known) if weighting.codes is None else weighting.codes[known]
+    np.minimum.at(low, own, values[known])
+    np.maximum.at(high, own, values[known])
+    drawn = weighting.weights > 0
+    lowest, highest = np.where(drawn, low, np.inf).min(axis=1), np.where(drawn, high, -np.inf).max(axis=1)
+    return np.asarray(lowest < highest)
 
 
 def _side_by_side(parts: Sequence[dict[str, Floats]]) -> dict[str, Floats]:
@@ -247,17 +279,13 @@ def _side_by_side(parts: Sequence[dict[str, Floats]]) -> dict[str, Floats]:
     return {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
-def _ranking_metrics(score: Floats, positive: NDArray[np.bool_], known: Floats) -> dict[str, Floats]:
-    return {"auroc": auroc(score, positive, known), "ap": average_precision(score, positive, known)}
-
-
 def _threshold_metrics(hit: Floats, false: Floats, missed: Floats) -> dict[str, Floats]:
     """Return F1, recall and precision of one class from its confusion counts; undefined without positives."""
     some = hit + missed > 0
     return {
-        "f1": np.where(some, _ratio(2 * hit, 2 * hit + false + missed), np.nan),
-        "recall": _ratio(hit, hit + missed),
-        "precision": np.where(some, np.nan_to_num(_ratio(hit, hit + false)), np.nan),
+        "f1": np.where(some, ratio(2 * hit, 2 * hit + false + missed), np.nan),
+        "recall": ratio(hit, hit + missed),
+        "precision": np.where(some, np.nan_to_num(ratio(hit, hit + false)), np.nan),
     }
 
 
@@ -267,33 +295,3 @@ def _within_top(probabilities: Floats, truth: NDArray[np.int64], k: int) -> Floa
     earlier = np.arange(probabilities.shape[1]) < truth[:, None]
     before = (probabilities > own) | ((probabilities == own) & earlier)
     return np.asarray(before.sum(axis=1) < k, np.float64)
-
-
-def _mid_ranks(values: Floats, weights: Floats) -> Floats:
-    """Return (B, N) weighted ranks, equal values sharing the middle of theirs."""
-    distinct, place = np.unique(values, return_inverse=True)
-    at = np.zeros((len(weights), len(distinct)))
-    order = np.argsort(place, kind="stable")
-    if len(order):
-        starts = np.flatnonzero(np.concatenate([[True], np.diff(place[order]) > 0]))
-        at = np.add.reduceat(weights[:, order], starts, axis=1)
-    ranks: Floats = (np.cumsum(at, axis=1) - 0.5 * at)[:, place]
-    return ranks
-
-
-def _by_rank(score: Floats, positive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, Floats]:
-    """Return positive and negative weight at each distinct score, ascending, (B, distinct) each."""
-    if not len(score):
-        return np.zeros((len(weights), 0)), np.zeros((len(weights), 0))
-    order = np.argsort(score, kind="stable")
-    ranked, flags, sorted_weights = score[order], positive[order], weights[:, order]
-    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-    positives, negatives = sorted_weights * flags, sorted_weights * ~flags
-    if len(starts) < len(score):
-        positives, negatives = (np.add.reduceat(part, starts, axis=1) for part in (positives, negatives))
-    return positives, negatives
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    ratio: Floats = np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
-    return ratio

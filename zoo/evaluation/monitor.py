@@ -20,7 +20,7 @@ EXCLUSIVE = (
 METRICS = {
     "multiclass": EXCLUSIVE,
     "ordinal": (*EXCLUSIVE, "kappa", "mae"),
-    "multilabel": ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier"),
+    "multilabel": ("auroc", "ap", "accuracy", "balanced_accuracy", "f1", "ece", "brier", "micro_f1", "example_f1"),
     "regression": ("mae", "rmse", "r2", "spearman"),
 }
 KNOWN = frozenset(name for names in METRICS.values() for name in names)
@@ -81,6 +81,8 @@ def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -
         return next(iter(extra_value(metric, labels, targets, np.nan_to_num(targets)).reasons.values()))
     if metric == "soft_cross_entropy":
         return "no target is soft"
+    if metric in ("micro_f1", "example_f1"):
+        return "no finding is positive in any sample"
     if metric.startswith("top"):
         return f"there are {labels.width} classes"
     return "no class has both positive and negative samples" if labels.kind != "regression" else "targets do not vary"

@@ -1,16 +1,18 @@
 """The predictions file: all that evaluation needs, without the model and without the images.
 
 One row a sample: `sample_id, split, group`, then `target.<name>, logit.<name>, prob.<name>` for every label, then subgroup
-columns as `subgroup.<name>`. A concept bottleneck adds `concept.<name>` (the true one), `concept_logit.<name>` and, with a
-residual path, `residual_logit.<class>`. The schema's metadata under `medzoo` holds the label space, the split unit, notes and
-the spec's hash. Logits are kept because saturated probabilities tie and cannot be recalibrated.
+columns as `subgroup.<name>` and kept ones, by which rows answer together, as `kept.<name>`. Where the target is a later visit's,
+`carried.<name>` is what it is at this one. A concept bottleneck adds
+`concept.<name>` (the true one), `concept_logit.<name>` and, with a residual path, `residual_logit.<class>`; attention over bags a
+list `attention`, a weight a member. The schema's metadata
+under `medzoo` holds the label space, the split unit, notes and the spec's hash. Logits are kept because saturated probabilities
+tie and cannot be recalibrated.
 """
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace, sigmoid
-from medzoo.store.storage import write_file
+from medzoo.store.directory import TARGETS
+from medzoo.store.parquet import write_parquet
 
 FORMAT = 1
 _MATRICES = (
@@ -33,8 +36,11 @@ _MATRICES = (
     ("concept", "concept_targets", "concepts"),
     ("concept_logit", "concept_logits", "concepts"),
     ("residual_logit", "residual_logits", "labels"),
+    ("carried", "carried", "labels"),
 )
 """Prefix of the columns, field, and the field that names the columns; in the file's order."""
+_OPTIONAL = ("residual_logit", "carried")
+"""Those that a file with labels may lack."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,9 @@ class Predictions:
         concept_logits: (N, M) float32.
         concept_scale: `logit`, or `score` where concepts rank samples and their sigmoid means nothing.
         residual_logits: (N, K) what the path beside the concepts adds to `logits`.
+        carried: (N, K) what the target is at this visit, where it is a later one's; NaN where missing.
+        attention: (N, V) weights of the members of a bag, NaN where a bag has no such member; None: nothing weighs them.
+        kept: (N rows) further columns, as text, by which rows may answer together; None: there are none.
         spec_hash: SHA-256 of the model's spec.
         split_unit: What a group is (`patient`, `image`, ...).
         notes: Limits that belong in every report.
@@ -74,6 +83,9 @@ class Predictions:
     concept_logits: NDArray[np.float32] | None = None
     concept_scale: str = "logit"
     residual_logits: NDArray[np.float32] | None = None
+    carried: NDArray[np.float32] | None = None
+    attention: NDArray[np.float32] | None = None
+    kept: pd.DataFrame | None = None
     spec_hash: str = ""
     split_unit: str = "image"
     notes: tuple[str, ...] = ()
@@ -91,9 +103,17 @@ class Predictions:
 
     def take(self, keep: NDArray[np.bool_]) -> Predictions:
         """Return the rows where `keep` holds."""
-        names = ("sample_id", "split", "group", *(field_name for _, field_name, _ in _MATRICES))
+        names = ("sample_id", "split", "group", "attention", *(field_name for _, field_name, _ in _MATRICES))
         chosen: dict[str, Any] = {name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in names}
-        return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True))
+        kept = None if self.kept is None else self.kept[keep].reset_index(drop=True)
+        return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True), kept=kept)
+
+    def take_splits(self, splits: Sequence[str]) -> Predictions:
+        """Return the rows of some splits; UnknownNameError if there is no row of one."""
+        for split in splits:
+            if not (self.split == split).any():
+                raise UnknownNameError("split", split, set(map(str, self.split)), where=" in the predictions")
+        return self.take(np.isin(self.split.astype(str), list(splits)))
 
     def as_concepts(self) -> Predictions:
         """Return the predicted concepts as independent findings, to be scored as such; EvaluationError if there are none."""
@@ -102,8 +122,14 @@ class Predictions:
         return replace(
             self, labels=LabelSpace("multilabel", self.concepts.names), targets=self.concept_targets, logits=self.concept_logits,
             probabilities=sigmoid(self.concept_logits.astype(np.float64)).astype(np.float32), concepts=None, concept_targets=None,
-            concept_logits=None, residual_logits=None,
+            concept_logits=None, residual_logits=None, carried=None,
         )  # fmt: skip
+
+    def further_columns(self) -> dict[str, Any]:
+        """Return the file's columns of subgroups and of what is kept, which no target has to do with."""
+        columns = {f"subgroup.{name}": self.subgroups[name].to_numpy() for name in self.subgroups.columns}
+        kept = () if self.kept is None else self.kept.columns
+        return columns | {f"kept.{name}": _as_text(self.kept[name]) for name in kept if self.kept is not None}
 
     def write(self, path: Path) -> None:
         """Write the file in one step; TrainingError if it cannot be written."""
@@ -112,8 +138,9 @@ class Predictions:
             values, named = getattr(self, field_name), getattr(self, space)
             if values is not None and named is not None:
                 columns |= {f"{prefix}.{name}": values[:, place] for place, name in enumerate(named.names)}
-        for name in self.subgroups.columns:
-            columns[f"subgroup.{name}"] = self.subgroups[name].to_numpy()
+        if self.attention is not None:
+            columns["attention"] = [weights[~np.isnan(weights)].tolist() for weights in self.attention]
+        columns |= self.further_columns()
         about = {
             "format": FORMAT,
             "labels": self.labels.to_dict(),
@@ -124,11 +151,7 @@ class Predictions:
             "notes": list(self.notes),
             "details": dict(self.details),
         }
-        table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"medzoo": json.dumps(about).encode("utf-8")})
-        content = io.BytesIO()
-        pq.write_table(table, content)
-        write_file(path, content.getvalue())
+        write_parquet(path, columns, about)
 
     @classmethod
     def read(cls, path: Path) -> Predictions:
@@ -138,6 +161,10 @@ class Predictions:
         try:
             table = pq.read_table(path)
             about = json.loads((table.schema.metadata or {})[b"medzoo"])
+            if several := about.get("targets"):
+                raise EvaluationError(
+                    f"{path} is of several targets: take {path.parent / TARGETS / next(iter(several))}, or another"
+                )
             labels = LabelSpace.from_dict(about["labels"])
             frame = table.to_pandas()
             concepts = None if about.get("concepts") is None else ConceptSpace.from_dict(about["concepts"])
@@ -145,13 +172,32 @@ class Predictions:
             for prefix, field_name, space in _MATRICES:
                 named = labels if space == "labels" else concepts
                 names = [] if named is None else [f"{prefix}.{name}" for name in named.names]
-                if names and (prefix != "residual_logit" or set(names) <= set(frame.columns)):
+                if names and (prefix not in _OPTIONAL or set(names) <= set(frame.columns)):
                     read[field_name] = frame[names].to_numpy(dtype=np.float32)
+            if "attention" in frame.columns:
+                read["attention"] = joined([np.asarray(row, np.float32)[None] for row in frame["attention"]])
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise EvaluationError(f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}") from error
-        kept = [c for c in frame.columns if c.startswith("subgroup.")]
-        subgroups = frame[kept].rename(columns=lambda c: c.removeprefix("subgroup."))
+        subgroups, kept = (
+            frame[[c for c in frame.columns if c.startswith(begin)]].rename(columns=lambda c, begin=begin: c.removeprefix(begin))
+            for begin in ("subgroup.", "kept.")
+        )
         return cls(
             **read, labels=labels, subgroups=subgroups, concepts=concepts, concept_scale=about.get("concept_scale", "logit"),
+            kept=kept if len(kept.columns) else None,
             spec_hash=about["spec"], split_unit=about["split_unit"], notes=tuple(about["notes"]), details=about["details"],
         )  # fmt: skip
+
+
+def _as_text(column: pd.Series) -> NDArray[np.object_]:
+    """Return cells as text, whole numbers without a fraction, None where missing: what only names a group has one form."""
+    texts = [None if pd.isna(cell) else f"{cell:.15g}" if isinstance(cell, float) else str(cell) for cell in column]
+    return np.array(texts, dtype=object)
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays one after the other; rows of fewer columns than the widest, such as weights of small bags, end in NaN."""
+    widest = max((part.shape[1] for part in parts if part.ndim == 2), default=0)
+    if any(part.ndim == 2 and part.shape[1] < widest for part in parts):
+        parts = [np.pad(part, ((0, 0), (0, widest - part.shape[1])), constant_values=np.nan) for part in parts]
+    return np.concatenate(parts)

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from medzoo.data.info import NO_PATIENT
-from medzoo.data.splits.subgroups import level_names
+from medzoo.data.labels import LabelSpace
+from medzoo.evaluation.attention import attention
 from medzoo.evaluation.bootstrap import DEFAULT_INTERVAL, Interval, Measured, value_text
+from medzoo.evaluation.calibration.measures import calibration_report
+from medzoo.evaluation.calibration.reliability import reliability_rows
+from medzoo.evaluation.decisions.report import NO_DECISIONS, Decisions, format_points
 from medzoo.evaluation.extra import Extra, find_extra
 from medzoo.evaluation.extra_report import capped_notes, extra_metrics
+from medzoo.evaluation.fairness.disparity import disparity, headline
+from medzoo.evaluation.fairness.levels import few_groups, named_levels
+from medzoo.evaluation.fairness.lines import subgroup_lines
+from medzoo.evaluation.hierarchy.report import hierarchy, hierarchy_lines
 from medzoo.evaluation.metrics import Scored, all_metrics, macro_mean, scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.store.storage import write_file
 
+SLOPES = ("slope", "in_the_large")
+"""Figures of calibration that a terminal shows; metrics.json has the others."""
 RANKING = ("auroc", "ap")
 """Metrics that need an order alone, neither threshold nor probability."""
 
 
 def evaluate(
     predictions: Predictions, *, splits: Sequence[str] = ("val", "test"), interval: Interval = DEFAULT_INTERVAL, bins: int = 15,
-    extra: Sequence[str] = ()
+    extra: Sequence[str] = (), intersections: Any = (), decisions: Decisions = NO_DECISIONS
 ) -> dict[str, Any]:  # fmt: skip
     """Score predictions.
 
@@ -37,31 +46,34 @@ def evaluate(
         interval: How intervals are made.
         bins: Bins of the calibration error.
         extra: Metrics of torchmetrics, as `medzoo.evaluation.extra.find_extra` takes them.
+        intersections: Of subgroup columns, as `medzoo.evaluation.fairness.levels.named_levels` takes them.
+        decisions: Operating points and decision curves.
 
     Returns:
         The JSON-ready content of `metrics.json`; an undefined value is null and its reason stands beside it.
     """
     extras = [find_extra(text, predictions.labels) for text in extra]
-    # Numbers of many values are banded, over all splits alike; an empty value is a level of its own.
-    levels = {str(name): level_names(column) for name, column in predictions.subgroups.items()}
-    predictions = replace(predictions, subgroups=pd.DataFrame(levels, index=predictions.subgroups.index))
+    named, left_out = named_levels(predictions.subgroups, intersections)
+    predictions = replace(predictions, subgroups=named)
     unit = predictions.split_unit
-    notes = list(predictions.notes)
+    notes = [*predictions.notes, *left_out]
     if unit in NO_PATIENT:
         notes.append(f"the dataset knows no patient: intervals are per {unit} and may be too narrow")
     parts = {split: _report_split(predictions.of_split(split), interval, bins, extras) for split in splits}
     if extras:
         notes += capped_notes(parts, interval.replicates)
-    return {
+    report: dict[str, Any] = {
         "labels": predictions.labels.to_dict(),
         "spec": predictions.spec_hash,
-        "interval": {"method": f"percentile bootstrap over {unit} groups", "unit": unit, **asdict(interval)},
+        "interval": {"method": f"{interval.method} over {unit} groups", "unit": unit, **interval.told},
         "bins": bins,
         "notes": notes,
         "details": dict(predictions.details),
         **({"extra": {"by": f"torchmetrics {version('torchmetrics')}", "metrics": list(extra)}} if extras else {}),
         "splits": parts,
     }
+    decisions.add_to(report, predictions, interval)
+    return {**report, "attention": attention(report)}
 
 
 def write_metrics(path: Path, report: dict[str, Any]) -> None:
@@ -94,21 +106,22 @@ def format_report(report: dict[str, Any], split: str) -> str:
         lines.append(f"  {name:<18} {_shown(metric)}")
         if name == "auroc" or metric.get("no_mean"):
             lines += [f"    {c:<24} {_shown(v)}" for c, v in metric.get("classes", {}).items()]
+    lines += [f"  {name:<18} {_shown(part['calibration'][name])}" for name in SLOPES if name in part["calibration"]]
     if "extra" in part:
         lines.append("  by name, of torchmetrics:")
         lines += [f"    {name:<24} {_shown(metric)}" for name, metric in part["extra"].items()]
+    if "hierarchy" in part:
+        lines += hierarchy_lines(part["hierarchy"])
     if "concepts" in part:
         lines.append(f"  concepts: auroc {_shown(part['concepts']['auroc'])}")
         lines += [f"    {c:<24} {_shown(v)}" for c, v in part["concepts"]["auroc"]["classes"].items()]
-    for column, levels in part["subgroups"].items():
-        for level, values in levels.items():
-            name = "auroc" if "auroc" in values["metrics"] else next(iter(values["metrics"]))
-            lines.append(f"  {column}={level:<14} n={values['samples']:<6} {name} {_shown(values['metrics'][name])}")
+    lines += format_points(part)
+    lines += subgroup_lines(part, headline(LabelSpace.from_dict(report["labels"])), _shown)
     return "\n".join(lines)
 
 
 def _report_split(predictions: Predictions, interval: Interval, bins: int, extras: Sequence[Extra]) -> dict[str, Any]:
-    data = _scored(predictions)
+    data, interval = _scored(predictions), interval.among(len(set(predictions.group)))
     part: dict[str, Any] = {
         "samples": len(predictions),
         "labelled": int((~np.isnan(predictions.targets)).any(axis=1).sum()),
@@ -117,9 +130,12 @@ def _report_split(predictions: Predictions, interval: Interval, bins: int, extra
         "metrics": _with_intervals(predictions, data, interval, bins, detail=True),
         **_extra(predictions, data, interval, extras, detail=True),
         "medmnist": medmnist_metrics(predictions),
-        "reliability": _reliability(data, bins),
+        "calibration": calibration_report(data, list(predictions.group), interval, bins, predictions.split_unit),
+        "reliability": reliability_rows(data, list(predictions.group), interval, bins),
         "subgroups": {},
     }
+    if predictions.labels.parents is not None:
+        part["hierarchy"] = hierarchy(predictions, interval)
     if predictions.concept_targets is not None and not np.isnan(predictions.concept_targets).all():
         concepts = predictions.as_concepts()
         measured = _with_intervals(concepts, _scored(concepts), interval, bins, detail=True)
@@ -134,8 +150,13 @@ def _report_split(predictions: Predictions, interval: Interval, bins: int, extra
             data = _scored(rows)
             measured = _with_intervals(rows, data, interval, bins, detail=False)
             further = _extra(rows, data, interval, extras, detail=False)
-            levels[str(level)] = {"samples": len(rows), "groups": len(set(rows.group)), "metrics": measured, **further}
+            counted = {"samples": len(rows), "groups": len(set(rows.group))}
+            flag = few_groups(counted["groups"], predictions.split_unit)
+            levels[str(level)] = {**counted, **({"few": flag} if flag else {}), "metrics": measured, **further}
         part["subgroups"][str(column)] = levels
+    columns = {str(name): list(column) for name, column in predictions.subgroups.items()}
+    groups, unit = list(predictions.group), predictions.split_unit
+    part["disparity"] = disparity(_scored(predictions), groups, columns, interval, bins=bins, unit=unit)
     return part
 
 
@@ -179,27 +200,6 @@ def _reason(data: Scored, k: int) -> str:
     if data.labels.kind == "regression":
         return "targets do not vary"
     return "no positive sample" if not data.truth[observed, k].any() else "no negative sample"
-
-
-def _reliability(data: Scored, bins: int) -> list[dict[str, Any]]:
-    """Return the reliability diagram's bins: top class for exclusive labels, every finding's entries for multilabel."""
-    if data.labels.kind == "regression":
-        return []
-    if data.labels.exclusive:
-        known = data.observed[:, 0]
-        confidence = data.probabilities.max(axis=1)[known]
-        correct = (data.probabilities.argmax(axis=1) == data.truth.argmax(axis=1))[known]
-    else:
-        confidence, correct = data.probabilities[data.observed], data.truth[data.observed] == 1
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    rows: list[dict[str, Any]] = []
-    for index in range(bins):
-        member = place == index
-        row: dict[str, Any] = {"low": index / bins, "high": (index + 1) / bins, "count": int(member.sum())}
-        row["confidence"] = float(confidence[member].mean()) if member.any() else None
-        row["frequency"] = float(correct[member].mean()) if member.any() else None
-        rows.append(row)
-    return rows
 
 
 def _scored(predictions: Predictions) -> Scored:

@@ -15,7 +15,7 @@ Fei-Fei (2015, CVPR). What is right:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ def retrieval_metrics(
         "groups": int(codes.max()) + 1,
         "groups_joined": pairs.joined,
         "spec": embeddings.spec_hash,
-        "interval": {"method": f"percentile bootstrap over {unit or 'all'} groups", "unit": unit, **asdict(interval)},
+        "interval": {"method": f"percentile bootstrap over {unit or 'all'} groups", "unit": unit, **interval.told},
         "ties": f"pessimistic: a wrong item within {TIE:g} of the best right one counts as ahead",
         "image_to_text": {"queries": images, "gallery": captions, **_summary(image_ranks, codes, wanted, interval, captions)},
         "text_to_image": {

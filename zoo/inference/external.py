@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.dataset import Dataset, concept_columns, concept_matrix, target_columns, target_matrix
+from medzoo.data.dataset import Dataset, concept_columns, concept_matrix, require_rows, target_columns, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.splits.stratified import val_notes
+from medzoo.data.visits.columns import carried_matrix, carried_names
 from medzoo.store.spec import ModelSpec
 
 Renamed = Mapping[str, str | None]
@@ -36,11 +37,22 @@ def in_terms_of(spec: ModelSpec, dataset: Dataset, renamed: Renamed, splits: Seq
             sample is left.
         UnknownNameError: If `renamed` names what is neither the dataset's nor the model's.
     """
+    require_rows(spec.data, dataset)
     own, theirs, name = spec.label_space, dataset.labels, dataset.info.name
+    if dataset.targets:
+        raise ConfigError(f"on.targets=[{', '.join(dataset.targets)}]: the model answers for one target; leave it out")
     if theirs is None:
         raise ConfigError(f"{name} has no labels to hold a model against; name their column (on.target=...)")
     if theirs.exclusive != own.exclusive or (not own.exclusive and theirs.kind != own.kind):
         raise ConfigError(f"the labels of {name} are {theirs.kind}, the model's {own.kind}: they cannot be compared")
+    asked, shown = (options.get("horizon") for options in (spec.data.get("options", {}), dataset.options))
+    if asked != shown:
+        said = [f"horizon={one}" if one else "this visit's" for one in (asked, shown)]
+        raise ConfigError(f"the model's target is {said[0]}, that of {name} {said[1]}: they are of other visits; see on.horizon")
+    if theirs.parents is not None:
+        raise ConfigError(
+            "on.parents is a tree over the names of the other dataset; a run's own tree is data.parents in its training"
+        )
     concepts = () if dataset.concepts is None or spec.concepts is None else dataset.concepts.names
     _check(renamed, (theirs.names, own.names), (concepts, spec.concepts.names if spec.concepts else ()))
     table = dataset.table if splits is None else dataset.table[dataset.table["split"].isin(list(splits))]
@@ -57,9 +69,12 @@ def in_terms_of(spec: ModelSpec, dataset: Dataset, renamed: Renamed, splits: Seq
     ]
     if own.kind == "regression" and own.units is not None and theirs.units is None:
         notes.append(f"{name} names no units: its values are taken to be in the model's ({', '.join(own.units)})")
-    columns = {c: table[c] for c in table.columns if c != "target" and not c.startswith(("target.", "concept."))}
+    columns = {c: table[c] for c in table.columns if c != "target" and not c.startswith(("target.", "concept.", "carried."))}
     columns["split"] = pd.Series("test", index=table.index)
     columns |= {c: pd.Series(merged[:, k], index=table.index) for k, c in enumerate(target_columns(own))}
+    if (carried := carried_matrix(table, theirs)) is not None:
+        carried = _classes(carried, places, own.width) if own.exclusive else _findings(carried, places, own.width)
+        columns |= {c: pd.Series(carried[:, k], index=table.index) for k, c in enumerate(carried_names(own))}
     if dataset.concepts is not None and spec.concepts is not None:
         of_concepts = _places("concept", concepts, spec.concepts.names, renamed, name, further=True)
         known = _findings(concept_matrix(table, dataset.concepts), of_concepts, len(spec.concepts.names))

@@ -11,29 +11,43 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.dataset import Dataset, data_card, table_checksum
-from medzoo.data.errors import ConfigError
+from medzoo.data.audit.leakage import image_leakage
+from medzoo.data.columns import places_of
+from medzoo.data.dataset import Dataset, data_card, require_rows, table_checksum
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.labels import ConceptSpace, LabelSpace, logits_of
 from medzoo.data.registry import PLACES, earlier_options, load_dataset
-from medzoo.data.samples.augment import Augment, augment_policy
-from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.samples.augment import augment_policy
+from medzoo.data.splits.domains import domain_names
+from medzoo.data.splits.published import name_published
+from medzoo.data.visits.columns import carried_matrix
 from medzoo.evaluation.predictions import Predictions
+from medzoo.evaluation.predictions import joined as concatenated
+from medzoo.evaluation.several import write_predictions
 from medzoo.inference.embed import (
     classifier_prompts,
     cut_captions,
     dataset_notes,
     embed_dataset,
+    embed_features,
     prompt_card,
     zero_shot_predictions,
 )
+from medzoo.inference.modalities import SPLIT, modality_variants, variants_of_targets
 from medzoo.inference.run import Runner
 from medzoo.inference.zeroshot import build_classifier
-from medzoo.settings.schema import EvaluationConfig
+from medzoo.settings.evaluation import EvaluationConfig, by_columns
+from medzoo.settings.robustness import robustness_columns
 from medzoo.store.directory import RunDirectory
 from medzoo.store.spec import ModelSpec
+from medzoo.tasks.targets import require_targets
 from medzoo.tasks.task import Task
 
-ELSEWHERE = (*PLACES, "file", "download", "verify", "missing", "allow_shared_groups")
-"""Options of a dataset that may differ from the training's: they say where it lies, or what may be lacking."""
+ELSEWHERE = (*PLACES, "file", "download", "verify", "missing", "allow_shared_groups", "parents")
+"""Options of a dataset that may differ from the training's: where it lies, what may be lacking, what is a kind of what."""
+
+OF_CONTRACT = ("target.", "targets.", "concept.", "input.", "carried.")
+"""How columns of a table begin that are truth or input, by which no rows belong together."""
 
 
 def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, *, other_data: bool = False) -> Dataset:
@@ -74,7 +88,9 @@ def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, 
 
 
 def evaluated_data(dataset: Dataset, splits: Sequence[str]) -> dict[str, Any]:
-    """Return what a result says of the data it is of: name, options but for places on a machine, and each split's rows.
+    """Return what a result says of the data it is of: name, options but for places on a machine, each split's rows.
+
+    Where one domain was left out, also which, and on which ones was trained.
 
     Args:
         dataset: What was predicted.
@@ -82,7 +98,12 @@ def evaluated_data(dataset: Dataset, splits: Sequence[str]) -> dict[str, Any]:
     """
     options = {name: value for name, value in dataset.options.items() if name not in (*PLACES, "download", "name")}
     rows = {split: {"samples": len(dataset.rows(split)), "table": table_checksum(dataset, split)} for split in splits}
-    told: dict[str, Any] = json.loads(json.dumps({"name": dataset.info.name, "options": options, "splits": rows}, default=str))
+    card: dict[str, Any] = {"name": dataset.info.name, "options": options, "splits": rows}
+    if column := dataset.options.get("domain"):
+        names = domain_names(dataset.info.name, dataset.table, column)
+        learnt = sorted(set(names[dataset.table["split"] != "test"]))
+        card["domain"] = {"column": column, "held_out": dataset.options["held_out"], "trained_on": learnt}
+    told: dict[str, Any] = json.loads(json.dumps(card, default=str))
     return told
 
 
@@ -92,9 +113,12 @@ def require_same_names(spec: ModelSpec, dataset: Dataset) -> None:
     Raises:
         ConfigError: With the first name that differs.
     """
+    require_rows(spec.data, dataset)
+    if spec.targets or dataset.targets:
+        require_targets(spec.targets, dataset)
     for what, own, given in (("labels", spec.labels, dataset.labels), ("concepts", spec.concepts, dataset.concepts)):
         by_column = what == "concepts" and "columns" in spec.objective  # a list of texts finds its columns by name
-        if own is None or given is None or given == own or by_column:
+        if own is None or given is None or _flat(given) == _flat(own) or by_column:
             continue
         lacking = [name for name in own.names if name not in given.names]
         further = [name for name in given.names if name not in own.names]
@@ -110,17 +134,22 @@ def require_same_names(spec: ModelSpec, dataset: Dataset) -> None:
         raise ConfigError(f"the {what} of {dataset.info.name} are not the model's: {differs}")
 
 
+def _flat(names: LabelSpace | ConceptSpace) -> LabelSpace | ConceptSpace:
+    """Return labels without their tree, which no model learns from."""
+    return replace(names, parents=None) if isinstance(names, LabelSpace) else names
+
+
 def predict_run(
     run: RunDirectory, task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, details: Mapping[str, Any], *,
     augment: Any = "auto", augmenter: str = "opencv", captions: str = "auto"
 ) -> Predictions | None:  # fmt: skip
-    """Predict the splits of a run and write its predictions file; of an image–text model its embeddings, too.
+    """Predict the splits of a run and write its predictions file; its embeddings where they are asked for, or made anyway.
 
     Args:
         run: Where it is written.
         task: With its weights.
         dataset: The run's.
-        config: Splits and test-time augmentation.
+        config: Splits, test-time augmentation, whether embeddings are written.
         runner: What runs the task.
         details: What the report shall say of the checkpoint.
         augment: The run's augmentation, for test-time augmentation.
@@ -128,21 +157,40 @@ def predict_run(
         captions: Where an image–text model's captions come from.
 
     Returns:
-        The predictions; None for an image–text model on a dataset without labels or prompts.
+        The predictions; None for an image–text model on a dataset without labels or prompts, and of pre-training.
 
     Raises:
-        ConfigError: If a split is empty, or test-time augmentation has nothing to do.
+        ConfigError: If a split is empty, test-time augmentation has nothing to do, or the model has no features.
+        UnknownNameError: If a robustness index is asked of what is no subgroup.
     """
+    robustness_columns(config.robustness_index, dataset.subgroups)
+    carried_columns(dataset, config.by)  # a column that is not there is named before anything is predicted
     if config.tta and task.no_copies is not None:
         raise ConfigError(f"evaluation.tta is not for {task.no_copies}")
     task.to(runner.device).eval()
     details = {**details, "data": evaluated_data(dataset, config.splits)}
+    dataset = name_published(dataset, task.spec.data)
+    if config.audit:
+        details["leakage"] = image_leakage(dataset, max(1, runner.workers))
+    # The training split, too: a search for images like one looks through all of them, and prototypes are of it.
+    further = [] if "train" in config.splits or not len(dataset.rows("train")) else ["train"]
+    unlabelled = task.spec.labels is None and task.embedder is None and not task.spec.targets  # embeddings are all it has to say
     if task.embedder is None:
-        predictions = _predictions(task, dataset, config, runner, augment, augmenter)
+        if config.embeddings or unlabelled:
+            embeddings = embed_features(task, dataset, [*further, *config.splits], runner)
+            if runner.accelerator.is_main_process:
+                replace(embeddings, details={**embeddings.details, **details}).write(run.embeddings)
+        if task.spec.targets:
+            predict_targets(run, task, dataset, config, runner, details)
+            return None
+        if unlabelled:
+            return None
+        predictions = predict_splits(task, dataset, config, runner, augment, augmenter)
+        variants = modality_variants(task, dataset, runner, details, config.seed) if SPLIT in config.splits else None
+        if variants is not None and runner.accelerator.is_main_process:
+            variants.write(run.modalities)
         predictions = replace(predictions, details={**details, **({"tta": config.tta} if config.tta else {})})
     else:
-        # The training split, too: a search for images like one looks through all of them.
-        further = [] if "train" in config.splits or not len(dataset.rows("train")) else ["train"]
         embeddings = embed_dataset(task.embedder, dataset, [*further, *config.splits], runner, captions=captions)
         embeddings = replace(embeddings, details={**embeddings.details, **details, **cut_captions(task.embedder, embeddings)})
         if runner.accelerator.is_main_process:
@@ -158,13 +206,41 @@ def predict_run(
     return predictions
 
 
-def _predictions(
-    task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, augment: Any, augmenter: str
+def predict_targets(
+    run: RunDirectory, task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, details: Mapping[str, Any]
+) -> None:
+    """Predict the splits of a run of several targets and write what each answers; arguments as for `predict_run`."""
+    joined, table = outputs_of_splits(task, dataset, config, runner)
+    found = {}
+    for name, place in places_of(task.spec.targets).items():
+        own = {kind: joined[kind][:, place] for kind in ("targets", "logits", "probabilities")}
+        predictions = as_predictions(task.spec.targets[name], own, table, task, dataset, config)
+        rows = evaluated_data(dataset.of_target(name), config.splits)  # as of a run of this target alone, to be held beside one
+        found[name] = replace(predictions, details={**details, "data": rows, "target": name})
+    variants = variants_of_targets(task, dataset, runner, details, config.seed) if SPLIT in config.splits else {}
+    if runner.accelerator.is_main_process:
+        write_predictions(run, found)
+        for name, part in variants.items():
+            part.write(run.of_target(name).modalities)
+
+
+def predict_splits(
+    task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, augment: Any = "auto", augmenter: str = "opencv"
 ) -> Predictions:
+    """Return what a task that learns labels says of splits, in table order; arguments and errors as for `predict_run`."""
+    labels = _with_tree(task.spec.label_space, dataset)
+    joined, table = outputs_of_splits(task, dataset, config, runner, augment, augmenter)
+    return as_predictions(labels, joined, table, task, dataset, config)
+
+
+def outputs_of_splits(
+    task: Task, dataset: Dataset, config: EvaluationConfig, runner: Runner, augment: Any = "auto", augmenter: str = "opencv"
+) -> tuple[dict[str, NDArray[Any]], pd.DataFrame]:
+    """Return a task's outputs of splits with `targets` and `concepts`, and the table's rows, in table order."""
     rows: list[pd.DataFrame] = []
     parts: dict[str, list[NDArray[Any]]] = {}
     for split in config.splits:
-        samples = SampleDataset(dataset, split, task.spec.preprocess)
+        samples = task.samples(dataset, split)
         if not len(samples):
             raise ConfigError(f"the {split} split is empty; leave it out of evaluation.splits")
         task.prepare(samples, dataset)
@@ -175,15 +251,42 @@ def _predictions(
         for name, values in {**outputs, "targets": samples.targets, "concepts": samples.concepts}.items():
             if values is not None:
                 parts.setdefault(name, []).append(values)
-    joined = {name: np.concatenate(values) for name, values in parts.items()}
-    table = pd.concat(rows, ignore_index=True)
+    return {name: concatenated(values) for name, values in parts.items()}, pd.concat(rows, ignore_index=True)
+
+
+def as_predictions(
+    labels: LabelSpace, joined: Mapping[str, NDArray[Any]], table: pd.DataFrame, task: Task, dataset: Dataset,
+    config: EvaluationConfig
+) -> Predictions:  # fmt: skip
+    """Return what `outputs_of_splits` gives as predictions of some labels."""
     return Predictions(
-        labels=task.spec.label_space, sample_id=table["sample_id"].to_numpy(dtype=object),
+        labels=labels, sample_id=table["sample_id"].to_numpy(dtype=object),
         split=table["split"].to_numpy(dtype=object), group=table["group"].to_numpy(dtype=object), targets=joined["targets"],
         logits=joined["logits"], probabilities=joined["probabilities"], subgroups=table[list(dataset.subgroups)],
+        kept=table[carried_columns(dataset, config.by)], carried=carried_matrix(table, labels),
         **task.predictions(joined, joined.get("concepts")), spec_hash=task.spec.hash, split_unit=dataset.info.split_unit,
         notes=dataset_notes(dataset),
     )  # fmt: skip
+
+
+def carried_columns(dataset: Dataset, by: Any) -> list[str]:
+    """Return the columns that a predictions file carries beside groups and subgroups: those kept, and those of `evaluation.by`.
+
+    Raises:
+        UnknownNameError: If the dataset has no such column.
+    """
+    own = ("sample_id", "split", "target", "caption", "array_index")
+    named = [str(name) for name in dataset.table.columns if name not in own and not str(name).startswith(OF_CONTRACT)]
+    for name in (asked := by_columns(by)):
+        if name not in named:
+            raise UnknownNameError("column", name, named, where=f" of {dataset.info.name} in evaluation.by")
+    return list(dict.fromkeys(name for name in (*dataset.kept, *asked) if name not in ("group", *dataset.subgroups)))
+
+
+def _with_tree(labels: LabelSpace, dataset: Dataset) -> LabelSpace:
+    """Return a model's labels with the dataset's tree; with the model's own where the dataset has none."""
+    parents = None if dataset.labels is None else dataset.labels.parents
+    return labels if parents is None else replace(labels, parents=parents)
 
 
 def _with_copies(
@@ -196,17 +299,10 @@ def _with_copies(
     policy = augment_policy(augment, dataset.info.modality)
     if not policy.transforms and not policy.crops:
         raise ConfigError("evaluation.tta: the run's augmentation is none, so every copy would be the same; use tta=0")
-    copier = Augment(policy, task.spec.preprocess, augmenter)
-    copies = SampleDataset(dataset, split, task.spec.preprocess, augment=copier, seed=config.seed)
+    copies = task.samples(dataset, split, policy=policy, augmenter=augmenter, seed=config.seed)
     total = outputs["probabilities"].astype(np.float64)
     for copy in range(1, config.tta + 1):
         total += runner.predict(task, copies, epoch=copy)[0]["probabilities"]
     mean = total / (1 + config.tta)
-    if task.spec.label_space.kind == "regression":
-        return {"logits": mean.astype(np.float32), "probabilities": mean.astype(np.float32)}
     # Averages of probabilities have no logits of their own; these give them back.
-    small = np.clip(mean, 1e-30, 1.0)
-    logits = np.log(small)
-    if task.spec.label_space.kind == "multilabel":
-        logits -= np.log(np.clip(1 - mean, 1e-16, 1.0))
-    return {"logits": logits.astype(np.float32), "probabilities": mean.astype(np.float32)}
+    return {"logits": logits_of(mean, task.spec.label_space), "probabilities": mean.astype(np.float32)}

@@ -16,6 +16,7 @@ from torch import Tensor
 from medzoo.data.samples.feed import Feed
 from medzoo.data.samples.loader import EpochBatches
 from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.evaluation.predictions import joined as concatenated
 from medzoo.tasks.task import Batch, Task
 
 FETCHED = 32
@@ -54,7 +55,13 @@ class Runner:
             Outputs by name, each (N, ...) float32 in table order, and the mean loss over what is observed (None without
             targets, or when all are missing).
         """
-        return self._run(task.validation_step, samples, epoch)
+        outputs, loss = self._run(task.validation_step, samples, epoch)
+        whole = task.whole_loss(outputs, samples, self.batch_size)
+        return outputs, loss if whole is None else whole
+
+    def outputs(self, step: Callable[[Batch], dict[str, Tensor]], samples: SampleDataset) -> dict[str, NDArray[Any]]:
+        """Return what a step gives of each batch of a split, by name, each (N, ...) float32 in table order."""
+        return self._run(step, samples, 0)[0]
 
     def features(self, task: Task, samples: SampleDataset) -> Tensor:
         """Return (N, F) float32 pooled features of every sample in table order, on the CPU; arguments as for `predict`."""
@@ -82,7 +89,7 @@ class Runner:
         if accelerator.num_processes > 1:
             parts = gather_object(parts)
         order = np.argsort(np.concatenate([index for index, *_ in parts]), kind="stable")
-        joined = {name: np.concatenate([arrays[name] for _, arrays, *_ in parts])[order] for name in parts[0][1]}
+        joined = {name: concatenated([arrays[name] for _, arrays, *_ in parts])[order] for name in parts[0][1]}
         total = sum(count for *_, count in parts)
         return joined, sum(loss for *_, loss, _ in parts) / total if total else None
 

@@ -56,6 +56,13 @@ class ZeroShotClassifier:
             similar = np.stack([log_sum_exp(similar[:, list(rows)]) for rows in self.members], axis=1)
         return np.asarray(similar, np.float32)
 
+    def scores(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return `logits` of (N, E) unit embeddings, with gradient; ConfigError where classes gather leaves of an ontology."""
+        if self.members is not None:
+            raise ConfigError("classes that gather the leaves of an ontology have no one vector: leave the ontology out")
+        vectors = self.positive if self.negative is None else self.positive - self.negative
+        return self.scale * (embeddings @ torch.from_numpy(vectors).to(embeddings).T)
+
     @property
     def ranking_only(self) -> tuple[str, ...]:
         """Findings without a negative prompt: their scores rank images, their probabilities mean nothing."""

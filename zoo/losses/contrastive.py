@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributed
+from torch import Tensor
 
 from medzoo.data.errors import UnknownNameError
+from medzoo.losses.gathered import gathered
 
 
 @dataclass(frozen=True)
@@ -91,25 +92,6 @@ def contrastive_loss(name: str) -> Callable[[Pairs, Tensor, Tensor | None], Tens
 def gather_pairs(pairs: Pairs) -> Pairs:
     """Return the pairs of all processes, with gradients to each process's own part of the embeddings.
 
-    Every process then computes the loss of the whole batch, as open_clip does with `gather_with_grad`. Processes may hold unequal
-    numbers of pairs.
+    Every process then computes the loss of the whole batch; see `medzoo.losses.gathered`.
     """
-    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
-        return pairs
-    own = torch.tensor([len(pairs.image)], device=pairs.image.device)
-    counts = [torch.zeros_like(own) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(counts, own)
-    sizes = [int(count) for count in counts]
-
-    def gathered(part: Tensor) -> Tensor:
-        padded = F.pad(part, (0, 0) * (part.ndim - 1) + (0, max(sizes) - len(part)))
-        if part.is_floating_point():
-            from torch.distributed.nn.functional import all_gather  # the one whose backward sums over processes
-
-            parts = all_gather(padded)  # type: ignore[no-untyped-call]
-        else:
-            parts = [torch.zeros_like(padded) for _ in sizes]
-            distributed.all_gather(parts, padded)
-        return torch.cat([one[:size] for one, size in zip(parts, sizes, strict=True)])
-
-    return Pairs(gathered(pairs.image), gathered(pairs.text), gathered(pairs.image_key), gathered(pairs.text_key))
+    return Pairs(*gathered([pairs.image, pairs.text, pairs.image_key, pairs.text_key]))

@@ -29,8 +29,23 @@ class Convex:
     weights: Tensor | None = None
 
 
-def as_convex(objective: Objective, labels: LabelSpace, targets: Tensor) -> Convex:
+def as_convex(objective: Objective, labels: LabelSpace, targets: Tensor, samples: Tensor | None = None) -> Convex:
     """Return an objective, its loss one of `SOLVED`, on (N, K) targets, NaN where missing, as such a problem.
+
+    `samples` (N,) is how much each sample counts; None: all alike.
+    """
+    plain = _plain(objective, labels, targets)
+    if samples is None:
+        return plain
+    counts = samples.to(plain.targets)[:, None]
+    if labels.exclusive and plain.kind == "multiclass":  # whose targets are masses
+        return Convex(plain.kind, plain.targets * counts, plain.weights)
+    weights = torch.ones_like(plain.targets) if plain.weights is None else plain.weights
+    return Convex(plain.kind, plain.targets, weights * counts)
+
+
+def _plain(objective: Objective, labels: LabelSpace, targets: Tensor) -> Convex:
+    """Return the problem of samples that count alike.
 
     What `medzoo.losses.masked` means by its arguments holds: a class's weight counts its samples as often, smoothing moves the
     targets, and CORN's K − 1 outputs are logistic problems, each over the samples that reach its grade.

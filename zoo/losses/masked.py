@@ -2,7 +2,7 @@
 
 A loss maps (N, K) float32 outputs and (N, K) float32 targets, NaN where missing, to the mean over what is observed and how
 much that is (a number of rows, entries or their weight). With nothing observed the mean is 0, joined to the graph, so that the
-gradient is 0 and not NaN.
+gradient is 0 and not NaN. Each takes `sample_weights` (N,), too: a sample then counts so many times as much.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ SMALLEST = 1e-8
 
 
 def cross_entropy(
-    logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0,
+    offsets: Tensor | None = None, sample_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Cross-entropy against one-hot or soft targets.
 
     Args:
@@ -28,6 +29,8 @@ def cross_entropy(
         targets: (N, K) distributions; a row with any NaN is unlabelled.
         class_weights: (K,); a row counts as much as its target's classes weigh.
         label_smoothing: Share of each target spread over all classes (Szegedy et al. 2016, section 7).
+        offsets: (K,) added to the logits here alone: τ log πₖ of a long tail (Menon et al. 2021, equation 10).
+        sample_weights: (N,).
 
     Returns:
         Weighted mean over labelled rows, and their weight (their number without `class_weights`).
@@ -35,12 +38,13 @@ def cross_entropy(
     labelled, filled = _labelled(targets)
     smooth = filled * (1 - label_smoothing) + label_smoothing / logits.shape[1]
     weights = torch.ones_like(logits[0]) if class_weights is None else class_weights.to(logits, non_blocking=True)
-    per_row = -(weights * smooth * F.log_softmax(logits, dim=1)).sum(dim=1)
-    return _weighted_mean(per_row, labelled, (weights * filled).sum(dim=1))
+    shifted = logits if offsets is None else logits + offsets.to(logits, non_blocking=True)
+    per_row = -(weights * smooth * F.log_softmax(shifted, dim=1)).sum(dim=1)
+    return _weighted_mean(per_row, labelled, (weights * filled).sum(dim=1), sample_weights)
 
 
 def conditional_cross_entropy(
-    log_probabilities: Tensor, targets: Tensor, *, class_weights: Tensor | None = None
+    log_probabilities: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, sample_weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The CORN loss (Shi, Cao and Raschka 2023, equation 8): the mean over conditional yes/no tasks a sample takes part in.
 
@@ -51,6 +55,7 @@ def conditional_cross_entropy(
         log_probabilities: (N, K) of the classes.
         targets: (N, K) distributions over grades; a row with any NaN is unlabelled.
         class_weights: (K,).
+        sample_weights: (N,).
 
     Returns:
         Mean over tasks, and their number (their weight with `class_weights`).
@@ -62,12 +67,13 @@ def conditional_cross_entropy(
     )
     tasks = torch.arange(1, grades + 1, device=targets.device).clamp(max=grades - 1)
     per_row = -(weights * filled * log_probabilities).sum(dim=1)
-    return _weighted_mean(per_row, labelled, (weights * filled * tasks).sum(dim=1))
+    return _weighted_mean(per_row, labelled, (weights * filled * tasks).sum(dim=1), sample_weights)
 
 
 def binary_cross_entropy(
-    logits: Tensor, targets: Tensor, *, positive_weights: Tensor | None = None, label_smoothing: float = 0.0
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, targets: Tensor, *, positive_weights: Tensor | None = None, label_smoothing: float = 0.0,
+    sample_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Binary cross-entropy of independent findings, entry by entry.
 
     Args:
@@ -75,6 +81,7 @@ def binary_cross_entropy(
         targets: (N, K) in 0..1; NaN entries are missing.
         positive_weights: (K,) factors on the positive part.
         label_smoothing: How far each target moves towards one half: 1 becomes 1 − s / 2.
+        sample_weights: (N,).
 
     Returns:
         Mean over observed entries, and their number.
@@ -83,12 +90,13 @@ def binary_cross_entropy(
     smooth = filled * (1 - label_smoothing) + label_smoothing / 2
     weights = None if positive_weights is None else positive_weights.to(logits, non_blocking=True)
     per_entry = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights, reduction="none")
-    return _masked_mean(per_entry, observed)
+    return _masked_mean(per_entry, observed, sample_weights)
 
 
 def asymmetric(
-    logits: Tensor, targets: Tensor, *, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05
-) -> tuple[Tensor, Tensor]:
+    logits: Tensor, targets: Tensor, *, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05,
+    sample_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Asymmetric loss of independent findings (Ridnik et al. 2021, equations 4 to 7): easy negatives count little.
 
     Args:
@@ -97,6 +105,7 @@ def asymmetric(
         gamma_neg: Focusing of negatives, at least 0.
         gamma_pos: Focusing of positives, at least 0.
         clip: Probability below which a negative counts nothing, in [0, 1).
+        sample_weights: (N,).
 
     Returns:
         Mean over observed entries, and their number.
@@ -107,10 +116,12 @@ def asymmetric(
     log_likelihood = filled * positive.clamp(min=1e-8).log() + (1 - filled) * negative.clamp(min=1e-8).log()
     right = positive * filled + negative * (1 - filled)
     focus = (1 - right).clamp(min=SMALLEST) ** (gamma_pos * filled + gamma_neg * (1 - filled))
-    return _masked_mean(-focus * log_likelihood, observed)
+    return _masked_mean(-focus * log_likelihood, observed, sample_weights)
 
 
-def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float | None = None) -> tuple[Tensor, Tensor]:
+def focal(
+    logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float | None = None, sample_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Focal loss of independent findings (Lin et al. 2017, equation 5).
 
     Args:
@@ -118,6 +129,7 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float |
         targets: (N, K) in 0..1; NaN entries are missing.
         gamma: Focusing, at least 0; 0 is binary cross-entropy.
         alpha: Weight of positives in 0..1, negatives 1 − alpha; None: both 1.
+        sample_weights: (N,).
 
     Returns:
         Mean over observed entries, and their number.
@@ -128,33 +140,41 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float = 2.0, alpha: float |
     per_entry = F.binary_cross_entropy_with_logits(logits, filled, reduction="none") * (1 - right).clamp(min=SMALLEST) ** gamma
     if alpha is not None:
         per_entry = per_entry * (alpha * filled + (1 - alpha) * (1 - filled))
-    return _masked_mean(per_entry, observed)
+    return _masked_mean(per_entry, observed, sample_weights)
 
 
-def squared_error(values: Tensor, targets: Tensor, *, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def squared_error(
+    values: Tensor, targets: Tensor, *, scale: Tensor | None = None, sample_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean squared error over observed entries, and their number.
 
     Args:
         values: (N, K) in the targets' units.
         targets: (N, K); NaN entries are missing.
         scale: (K,) spreads that errors are divided by; None: 1.
+        sample_weights: (N,).
     """
     observed, filled = _observed(targets)
-    return _masked_mean(_scaled(values - filled, scale) ** 2, observed)
+    return _masked_mean(_scaled(values - filled, scale) ** 2, observed, sample_weights)
 
 
-def smooth_l1(values: Tensor, targets: Tensor, *, scale: Tensor | None = None, beta: float = 1.0) -> tuple[Tensor, Tensor]:
+def smooth_l1(
+    values: Tensor, targets: Tensor, *, scale: Tensor | None = None, beta: float = 1.0, sample_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Smooth L1 error (Girshick 2015, equation 3) over observed entries, and their number.
 
     Args:
         values: (N, K) in the targets' units.
         targets: (N, K); NaN entries are missing.
         scale: (K,) spreads that errors are divided by; None: 1.
+        sample_weights: (N,).
         beta: Error, in spreads, below which the loss is quadratic.
+        sample_weights: (N,).
     """
     observed, filled = _observed(targets)
     error = _scaled(values - filled, scale)
-    return _masked_mean(F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none"), observed)
+    per_entry = F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none")
+    return _masked_mean(per_entry, observed, sample_weights)
 
 
 def _observed(targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,12 +191,16 @@ def _scaled(errors: Tensor, scale: Tensor | None) -> Tensor:
     return errors if scale is None else errors / scale.to(errors, non_blocking=True)
 
 
-def _weighted_mean(values: Tensor, mask: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _weighted_mean(values: Tensor, mask: Tensor, weights: Tensor, samples: Tensor | None) -> tuple[Tensor, Tensor]:
+    if samples is not None:
+        values, weights = samples * values, samples * weights
     total = torch.where(mask, weights, 0.0).sum()
     # where, not multiplication: 0 × inf would be NaN.
     return torch.where(mask, values, 0.0).sum() / torch.where(total > 0, total, 1.0), total
 
 
-def _masked_mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _masked_mean(values: Tensor, mask: Tensor, samples: Tensor | None) -> tuple[Tensor, Tensor]:
+    if samples is not None:
+        return _weighted_mean(values, mask, torch.ones_like(values), samples[:, None])
     count = mask.sum()
     return torch.where(mask, values, 0.0).sum() / count.clamp(min=1), count

@@ -36,7 +36,9 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "alpha": ("null or in 0..1", lambda v: 0 <= v <= 1),
     "beta": ("a positive number", lambda v: v > 0),
 }
-_FROM_CONFIG = ("class_weights", "positive_weights", "label_smoothing", "scale")
+_FROM_CONFIG = ("class_weights", "positive_weights", "label_smoothing", "scale", "offsets", "sample_weights")
+_WHERE_ASKED = ("offsets", "groups", "teacher", "targets")
+"""Fields that a description holds where they are set alone: what was described before them keeps its hash."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Objective:
         mean: (K,) mean of the training targets, in their units; regression alone.
         std: (K,) spread of the training targets; the network learns (target − mean) / std.
         arguments: Further arguments of the loss.
+        offsets: (K,) added to the logits in training, of a long tail; None: nothing.
+        groups: How groups of samples are weighed against each other, see `medzoo.losses.groups`; None: not at all.
+        teacher: What else is learnt from, see `medzoo.tasks.guide`; None: labels alone.
+        targets: Of several targets each one's `weight`, `observed` share of the training split and own `objective`, see
+            `medzoo.losses.several`; None: there is one.
     """
 
     loss: str
@@ -60,10 +67,15 @@ class Objective:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    offsets: tuple[float, ...] | None = None
+    groups: Mapping[str, Any] | None = None
+    teacher: Mapping[str, Any] | None = None
+    targets: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready description; `from_dict` reads it back."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        described = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in described.items() if v is not None or k not in _WHERE_ASKED}
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Objective:
@@ -75,6 +87,10 @@ class Objective:
         """Return how many numbers the network's last layer must give."""
         return {"corn": labels.width - 1, "cumulative": 1}.get(self.loss, labels.width)
 
+    def entries(self, labels: LabelSpace) -> int:
+        """Return how many a complete sample counts for in the loss; for the conditional tasks of `corn` the most."""
+        return {"corn": labels.width - 1}.get(self.loss, 1 if labels.exclusive else labels.width)
+
     def function(self, labels: LabelSpace) -> losses.Loss:
         """Return the loss itself; UnknownNameError if it is not one of the label kind's."""
         if self.loss not in LOSSES[labels.kind]:
@@ -84,6 +100,7 @@ class Objective:
             given["label_smoothing"] = self.label_smoothing
         for name, values in (
             ("class_weights", self.class_weights), ("positive_weights", self.positive_weights), ("scale", self.std),
+            ("offsets", self.offsets),
         ):  # fmt: skip
             if values is not None:
                 given[name] = torch.tensor(values, dtype=torch.float32)
@@ -124,8 +141,21 @@ def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArr
         loss=name, label_smoothing=config.label_smoothing,
         class_weights=_weights(config.class_weights, "class_weights", labels, lambda: _balanced_classes(targets)),
         positive_weights=_weights(config.positive_weights, "positive_weights", labels, lambda: _balanced_positives(targets)),
-        mean=mean, std=std, arguments=dict(config.arguments),
+        mean=mean, std=std, arguments=dict(config.arguments), offsets=_offsets(config.logit_adjustment, name, targets),
     )  # fmt: skip
+
+
+def _offsets(strength: float | None, loss: str, targets: NDArray[np.float32]) -> tuple[float, ...] | None:
+    """Return τ log π of the classes' shares π in training; a class without a sample has the share of half a one."""
+    if strength is None or strength == 0:
+        return None
+    if loss != "cross_entropy":
+        raise ConfigError(f"loss.logit_adjustment={strength:g} is for cross_entropy of classes, not for {loss}; leave it out")
+    if not 0 < strength < float("inf"):
+        raise ConfigError(f"loss.logit_adjustment={strength:g} is not a number of at least 0; 1 is usual")
+    labelled = targets[~np.isnan(targets).any(axis=1)].astype(np.float64)
+    mass = np.maximum(labelled.sum(axis=0), 0.5)
+    return tuple(float(v) for v in strength * np.log(mass / mass.sum()))
 
 
 def _weights(given: Any, name: str, labels: LabelSpace, balanced: Any) -> tuple[float, ...] | None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.models.backbones.contract import depth_groups, head_modules
+from medzoo.models.backbones.recompute import recompute_activations
 from medzoo.settings.schema import TrainerConfig
 
 FINETUNES = ("full", "partial", "linear")
@@ -49,6 +50,18 @@ def set_training(model: nn.Module, config: TrainerConfig) -> None:
         parameters = list(module.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
             module.eval()
+
+
+def recompute(model: nn.Module, config: TrainerConfig) -> None:
+    """Let a network compute its activations again on the way back instead of keeping them, once `freeze` has marked its parts.
+
+    ConfigError if the training keeps none, torch.compile decides what is kept, or the network has no blocks.
+    """
+    if config.finetune == "linear":
+        raise ConfigError("trainer.checkpoint_activations has no effect on trainer.finetune=linear: leave it out")
+    if config.compile:
+        raise ConfigError("trainer.checkpoint_activations is not for trainer.compile, which decides what is kept: leave it out")
+    recompute_activations(model)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:

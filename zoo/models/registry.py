@@ -20,6 +20,7 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.seeding import derived_seed
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.backbones.blueprint import Blueprint
+from medzoo.models.backbones.rows import create_rows_model
 from medzoo.models.backbones.slices import create_slice_model
 from medzoo.models.weights_file import load_weights_file, require_weights_file
 from medzoo.store.spec import ModelSpec
@@ -31,11 +32,15 @@ FAMILIES = {
     "cbm": "a concept bottleneck over any timm backbone",
     "cnn3d": "a MONAI network over volumes",
     "slices": "a timm backbone over the slices of a volume (2.5D)",
+    "features": "no network: rows of features from files, pooled",
 }
+ROWS = "rows"
+"""What stands for an architecture where there is none: the family `features`."""
 VOLUME_MODELS = {
     "resnet18_3d": "medzoo.models.backbones.volume:resnet18_3d",
     "resnet50_3d": "medzoo.models.backbones.volume:resnet50_3d",
     "densenet121_3d": "medzoo.models.backbones.volume:densenet121_3d",
+    "swin_3d": "medzoo.models.backbones.volume_swin:swin_3d",
 }
 _OWN = {"zach_vit": "medzoo.models.backbones.zach_vit:zach_vit", **VOLUME_MODELS}
 
@@ -52,6 +57,10 @@ def check_name(name: str, family: str) -> None:
     """Check that a family has an architecture: UnknownNameError with the nearest names, ConfigError if it is another family's."""
     if family not in FAMILIES:
         raise UnknownNameError("model family", family, FAMILIES)
+    if family == "features":
+        if name != ROWS:
+            raise ConfigError(f"model=features has no network: leave model.backbone={name} out")
+        return
     if family == "cnn3d" and name not in VOLUME_MODELS and name not in _third_party():
         raise UnknownNameError("3D model", name, {*VOLUME_MODELS, *_third_party()})
     if family != "cnn3d" and name in VOLUME_MODELS:
@@ -62,7 +71,7 @@ def check_name(name: str, family: str) -> None:
 
 def check_backbone(name: str, family: str) -> None:
     """Check a name before anything is built, where all names of the family are in the registry; as `check_name`."""
-    if family in ("cnn", "vit", "cnn3d", "slices"):
+    if family in ("cnn", "vit", "cnn3d", "slices", "features"):
         check_name(name, family)
 
 
@@ -73,7 +82,7 @@ def takes_volumes(family: str) -> bool:
 
 def is_timm(name: str) -> bool:
     """Whether a name is looked up in timm; own and third-party names come first."""
-    return name not in _OWN and name not in _third_party()
+    return name not in _OWN and name not in _third_party() and name != ROWS
 
 
 def create_model(
@@ -133,6 +142,8 @@ def _make(blueprint: Blueprint, family: str, seed: int) -> nn.Module:
     name = blueprint.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "initial weights"))
+        if family == "features":
+            return create_rows_model(blueprint)
         if family == "slices":
             return create_slice_model(blueprint)
         if is_timm(name):
@@ -154,7 +165,7 @@ def model_from_spec(spec: ModelSpec, *, seed: int = 0, pretrained: bool = False)
     Its initial weights are a function of `seed`, or with `pretrained` the published ones of the name.
     """
     check_name(spec.architecture, spec.family)
-    arguments = {k: v for k, v in spec.arguments.items() if k != "neighbours"}
+    arguments = {k: v for k, v in spec.arguments.items() if k not in ("neighbours", "bag")}
     outputs, stem, preprocess = arguments.pop("outputs"), arguments.pop("small_stem", False), spec.preprocess
     blueprint = Blueprint(spec.architecture, outputs, preprocess.channels, preprocess.size, stem, pretrained, arguments=arguments)
     return make(blueprint, spec.family, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +13,19 @@ import timm
 from torch import Tensor, nn
 
 from medzoo.data.errors import CheckpointError, ConfigError
+from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.models.backbones.contract import Around
 from medzoo.models.build import build_network, head_of
+from medzoo.models.catalogue.card import find_card, is_card
 from medzoo.models.clip.image import image_config
-from medzoo.models.clip.model import RESIZE_MODES, ClipSource, build_clip, find_clip, load_clip_weights
+from medzoo.models.clip.model import REMOTE, RESIZE_MODES, ClipSource, build_clip, find_clip, load_clip_weights
+from medzoo.models.clip.text import TextSource, find_text, text_config_of, text_state
+from medzoo.models.clip.tokenizer import TEXT_CONFIG_FILE, TOKENIZER_FILE
+from medzoo.models.clip.volume import refuse_volumes
 from medzoo.models.heads.bottleneck import FROZEN
 from medzoo.models.registry import is_timm
 from medzoo.models.weights_file import LoadedWeights, describe_loaded, head_names, load_backbone, timm_filter
-from medzoo.store.checkpoint import SPEC, WEIGHTS, find_checkpoint, load_weights, tensors_from_file
+from medzoo.store.checkpoint import SPEC, WEIGHTS, find_checkpoint, load_weights, read_assets, tensors_from_file
 from medzoo.store.spec import ModelSpec
 
 THEIR_MODES = {ours: theirs for theirs, ours in RESIZE_MODES.items()}
@@ -61,7 +67,12 @@ def is_image_text_run(name: str) -> bool:
 
 
 def run_cards(name: str) -> list[Mapping[str, Any]]:
-    """Return what the network of a run has learnt from, as `medzoo.data.dataset.data_card` takes it; empty for other names."""
+    """Return what the network of a run, or of published weights, has learnt from, as `medzoo.data.dataset.data_card` takes it.
+
+    Empty for other names.
+    """
+    if is_card(name):
+        return [*find_card(name).learnt_cards()]
     return [ModelSpec.read(_spec_file(name)).data] if is_run(name) else []
 
 
@@ -83,8 +94,11 @@ def read_start(run: str | Path) -> Start:
     folder = find_checkpoint(Path(run).expanduser())
     spec, tensors = ModelSpec.read(folder / SPEC), tensors_from_file(folder / WEIGHTS)
     if spec.task == "contrast":
+        refuse_volumes(spec.arguments, str(run), "what starts from it")
         own = {name: tensor for name, tensor in tensors.items() if name.startswith("visual.")}
         return Start("clip_image", spec.architecture, {"open_clip": image_config(spec.arguments["open_clip"])}, spec, own, {})
+    if spec.task == "ensemble":
+        raise CheckpointError(f"{run} is an ensemble and no one network; give the directory of one of its members")
     network = build_network(spec)
     load_weights(network, tensors, folder)
     require_finished(network, folder)
@@ -140,8 +154,10 @@ def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
     if head_of(one) == "bottleneck":
         trained = not {one.objective["regime"], other.objective["regime"]} & set(FROZEN)
         return trained and one.objective["concepts"] == other.objective["concepts"]
+    if one.arguments.get("bag", {}).get("views") != other.arguments.get("bag", {}).get("views"):
+        return False
     asked = [spec.data.get("options", {}).get("target") for spec in (one, other)]  # columns of 0 and 1 have the same labels
-    return (one.labels, asked[0]) == (other.labels, asked[1]) and all(
+    return (one.labels, list(one.targets.items()), asked[0]) == (other.labels, list(other.targets.items()), asked[1]) and all(
         one.objective.get(name) == other.objective.get(name) for name in ("loss", "mean", "std")
     )
 
@@ -166,7 +182,7 @@ def find_image_tower(
         CheckpointError: If a run is of another model, or weights do not fit.
     """
     if not name:
-        raise ConfigError("model=clip_image needs model.backbone=<open_clip name, hf-hub:..., local-dir:... or a run directory>")
+        raise ConfigError("model=clip_image needs model.backbone=<open_clip name, zoo:..., hf-hub:..., local-dir:... or a run>")
     if _spec_file(name).is_file():
         start = read_start(name)
         if start.spec.task != "contrast":
@@ -183,6 +199,32 @@ def find_image_tower(
     loaded = load_clip_weights(model, source)
     visual: Any = model.visual
     return source, visual.state_dict(), loaded
+
+
+def find_text_tower(name: str, pretrained: str | None, checkpoint_path: str | None, context_length: int | None) -> TextSource:
+    """Return a text encoder: of a run directory of medzoo's own image–text model, or as `medzoo.models.clip.text.find_text`.
+
+    Raises:
+        ConfigError: If there is no such run, or a setting would have no effect on it.
+        CheckpointError: If the run is of another model, or damaged.
+    """
+    if not is_run(name):
+        if os.sep in name and not name.startswith(REMOTE):
+            raise ConfigError(f"{name}: there is no run directory; train model=clip first, or give a model's name")
+        return find_text(name, pretrained, checkpoint_path, context_length)
+    if pretrained or checkpoint_path or context_length is not None:
+        raise ConfigError(f"{name} is a trained run: leave pretrained, checkpoint_path and arguments out")
+    folder = find_checkpoint(Path(name).expanduser())
+    spec, assets = ModelSpec.read(folder / SPEC), read_assets(folder)
+    if spec.task != "contrast":
+        raise CheckpointError(f"{name} is no image–text model ({spec.family}), so that it has no text encoder; train model=clip")
+    try:
+        tokenizer = Tokenizer.from_dict(json.loads(assets[TOKENIZER_FILE]))
+        text_config = json.loads(assets[TEXT_CONFIG_FILE]) if TEXT_CONFIG_FILE in assets else None
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"the assets of {folder} are missing or damaged ({type(error).__name__}: {error})") from None
+    weights = text_state(tensors_from_file(folder / WEIGHTS))
+    return TextSource(spec.architecture, text_config_of(spec.arguments["open_clip"]), text_config, tokenizer, weights)
 
 
 def _spec_file(name: str) -> Path:

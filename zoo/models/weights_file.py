@@ -177,6 +177,29 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], path: str | 
         network = network.backbone
     own = network.state_dict()
     needed = {key for key in own if not key.endswith(COUNTER)} - head_names(network)
+    fitted, prefix = fit_names(network, tensors, path, name)
+    bare = {key.removeprefix(prefix) for key in tensors if key.startswith(prefix)}
+    for key in sorted(needed):
+        if own[key].is_floating_point() and not fitted[key].is_floating_point():
+            raise CheckpointError(f"{path}: {key} is stored as {fitted[key].dtype}, not as real numbers; save it unquantised")
+        if own[key].is_floating_point() and not torch.isfinite(fitted[key]).all():
+            raise CheckpointError(f"{path}: {key} holds NaN or infinite values; use another checkpoint")
+    taken = {key: tensor for key, tensor in fitted.items() if key in needed or (key in own and key.endswith(COUNTER))}
+    network.load_state_dict(taken, strict=False)
+    unused = len(tensors) - sum(key in taken for key in bare)
+    return LoadedWeights(Path(path).expanduser(), len(taken), len(own), prefix, inside, max(unused, 0))
+
+
+def fit_names(network: nn.Module, tensors: Mapping[str, Tensor], path: str | Path, name: str) -> tuple[dict[str, Tensor], str]:
+    """Return what was read of a weights file by a network's names and in its sizes, and the prefix that was stripped.
+
+    Arguments as for `load_tensors`; values are not looked at, so that tensors without any (of torch's meta device) fit, too.
+
+    Raises:
+        CheckpointError: If anything but the last layer is missing or of another shape, or the file is of a larger network.
+    """
+    own = network.state_dict()
+    needed = {key for key in own if not key.endswith(COUNTER)} - head_names(network)
     prefix = find_prefix(tensors, needed, path)
     bare = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
     fitted = _fitted(network, bare, needed)
@@ -191,15 +214,7 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], path: str | 
             f"{path} does not fit model {name}: it is of a larger network, {len(over)} of its tensors have no place in this one "
             f"({', '.join(over[:3])}, ...); choose the architecture that it was saved from"
         )
-    for key in sorted(needed):
-        if own[key].is_floating_point() and not fitted[key].is_floating_point():
-            raise CheckpointError(f"{path}: {key} is stored as {fitted[key].dtype}, not as real numbers; save it unquantised")
-        if own[key].is_floating_point() and not torch.isfinite(fitted[key]).all():
-            raise CheckpointError(f"{path}: {key} holds NaN or infinite values; use another checkpoint")
-    taken = {key: tensor for key, tensor in fitted.items() if key in needed or (key in own and key.endswith(COUNTER))}
-    network.load_state_dict(taken, strict=False)
-    unused = len(tensors) - sum(key in taken for key in bare)
-    return LoadedWeights(Path(path).expanduser(), len(taken), len(own), prefix, inside, max(unused, 0))
+    return fitted, prefix
 
 
 def find_prefix(names: Collection[str], needed: Collection[str], path: str | Path) -> str:
@@ -288,8 +303,9 @@ def _refuse(
     else:
         key = wrong[0]
         lacks = f"{len(wrong)} tensors have another shape ({key}: {list(fitted[key].shape)}, not {list(own[key].shape)})"
-    theirs = ", ".join(list(tensors)[:3])
-    raise CheckpointError(f"{path} does not fit model {name}: {lacks}; the file's {len(tensors)} names begin {theirs}")
+    theirs, over = ", ".join(list(tensors)[:3]), next((key for key in fitted if key not in own), None)
+    strange = "" if over is None else f", and {over} has no place in the model"
+    raise CheckpointError(f"{path} does not fit model {name}: {lacks}; the file's {len(tensors)} names begin {theirs}{strange}")
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:

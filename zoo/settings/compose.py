@@ -173,6 +173,8 @@ def typed(schema: type[T], config: DictConfig) -> T:
         UnknownNameError: On a key the schema does not have.
         ConfigError: On a value of the wrong type.
     """
+    # Not by Hydra's ConfigStore: that is one for all Hydra programs of a process, and wants each schema named in each defaults
+    # list. What is composed is typed here once, in each job of a sweep too.
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), config)
         return cast(T, OmegaConf.to_object(merged))

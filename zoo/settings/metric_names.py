@@ -11,6 +11,8 @@ from typing import Any
 from medzoo.data.errors import ConfigError
 
 WORD = re.compile(r"[A-Za-z_]\w*")
+OF_TARGET = re.compile(r"[A-Za-z]\w*\.(?=[A-Za-z_])")
+"""Begins the name of a metric that is of one of several targets."""
 FORM = "a name, or {name: {argument: value}} such as {specificity_at_sensitivity: {min_sensitivity: 0.8}}"
 
 
@@ -37,6 +39,16 @@ def metric_text(asked: Any, setting: str) -> str:
     if not given:
         return name
     return f"{name}({', '.join(f'{key}={_written(given[key], setting)}' for key in sorted(given))})"
+
+
+def monitored_text(asked: Any, setting: str) -> str:
+    """Return as `metric_text` a metric that may be of one of several targets, `tone.kappa`."""
+    name, given = next(iter(asked.items())) if isinstance(asked, Mapping) and len(asked) == 1 else (asked, None)
+    found = OF_TARGET.match(name) if isinstance(name, str) else None
+    if found is None:
+        return metric_text(asked, setting)
+    own = name[found.end() :]
+    return found.group() + metric_text(own if given is None else {own: given}, setting)
 
 
 def metric_texts(asked: Sequence[Any], setting: str) -> list[str]:

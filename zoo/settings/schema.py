@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from medzoo.data.dataset import SPLITS
-from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.settings.metric_names import metric_texts
+from medzoo.settings.evaluation import EvaluationConfig as EvaluationConfig
+from medzoo.settings.pretraining import SslConfig as SslConfig
 
 
 @dataclass
@@ -85,6 +84,26 @@ class BottleneckConfig:
 
 
 @dataclass
+class FusionConfig:
+    """How several modalities become one answer.
+
+    Attributes:
+        encoders: Modality → what differs from the default for it: backbone (a name, or a run to start from), family, pretrained,
+            checkpoint_path, small_stem, arguments, preprocess, frozen. Flat images take the model's own `backbone` and
+            `preprocess`, volumes resnet18_3d, texts clip_tiny from scratch (of them: backbone, pretrained, checkpoint_path,
+            frozen, arguments.context_length); of `inputs` there is nothing to say.
+        join: attention (a learnt query over the modalities that are there), gate (their weighted mean) or concat.
+        width: Of what each modality becomes before it is joined.
+        dropout: Chance in training of each modality of a sample to be left out, never all of them; 0: none is.
+    """
+
+    encoders: dict[str, Any] = field(default_factory=dict)
+    join: str = "attention"
+    width: int = 128
+    dropout: float = 0.25
+
+
+@dataclass
 class ModelConfig:
     """Which model, and where its first weights come from.
 
@@ -97,12 +116,17 @@ class ModelConfig:
         small_stem: 3×3 stem for small images; None: for a ResNet from scratch on at most 32 pixels.
         neighbours: Answer by this many nearest training images in feature space instead of a
             trained head; nothing is trained. None: a trained head.
+        pool: How the members of a bag, or several photographs of a case, become one: mean, max or attention (of their features,
+            before the head).
         freeze: Towers of an image–text model that are not trained: image, text.
-        image_tower: A timm name in place of an image–text model's own image tower.
+        image_tower: A timm name, or that of a network over volumes, in place of an image–text model's own image tower.
         image_pretrained: Start that tower from timm's published weights.
+        slices: For volumes, how an image–text model's embeddings of their slices become one: mean, attention, or {pool, chunk}.
         captions: What an image–text model reads: auto (the dataset's captions, else its labels in
             words), column, labels, or a prompt file.
         bottleneck: Of a concept bottleneck (family cbm); None for the others.
+        fusion: Of several modalities (family fusion); None for the others.
+        ssl: Of pre-training without labels; None: what is learnt is the labels.
         arguments: Further arguments of the architecture, such as {drop_rate: 0.1}.
         preprocess: How images become its input.
     """
@@ -113,11 +137,15 @@ class ModelConfig:
     checkpoint_path: str | None = None
     small_stem: bool | None = None
     neighbours: int | None = None
+    pool: str = "mean"
     freeze: list[str] = field(default_factory=list)
     image_tower: str | None = None
     image_pretrained: bool = False
+    slices: Any = None
     captions: str = "auto"
     bottleneck: BottleneckConfig | None = None
+    fusion: FusionConfig | None = None
+    ssl: SslConfig | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
@@ -134,6 +162,12 @@ class LossConfig:
         class_weights: `balanced` (by the training split, as scikit-learn) or one number a class.
         positive_weights: `balanced` (negatives / positives) or one number a finding; multilabel.
         arguments: Further arguments of the loss, such as {gamma: 2.0}.
+        logit_adjustment: Of classes of a long tail, how much of their log shares is added to the logits in training (Menon et al.
+            2021); 1 is usual, None: nothing.
+        group: A subgroup column whose groups are weighed against each other: its name, or {column, how, cells, ...}; how is dro
+            (the default), fis or balanced, cells=true parts groups by class, too. See docs/learning.md.
+        targets: Of several targets (data.targets) each one's weight, or its weight and any of the settings above but group:
+            {diagnosis: 1, tone: {weight: 0.3, name: corn}}; None: each weighs 1. See docs/targets.md.
     """
 
     name: str = "auto"
@@ -141,6 +175,26 @@ class LossConfig:
     class_weights: Any = None
     positive_weights: Any = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    logit_adjustment: float | None = None
+    group: Any = None
+    targets: Any = None
+
+
+@dataclass
+class DistillConfig:
+    """How much is learnt from a teacher; see docs/learning.md.
+
+    Attributes:
+        weight: Share of the loss that is the teacher's, 0 to 1; 0: none.
+        temperature: What both models' logits are divided by (Hinton et al. 2015).
+        features: Weight of the distance between the teacher's pooled features and a linear projection of one's own; 0: none.
+        threshold: Probability from which the teacher's answer stands for a missing label; None: never.
+    """
+
+    weight: float = 0.5
+    temperature: float = 2.0
+    features: float = 0.0
+    threshold: float | None = None
 
 
 @dataclass
@@ -163,8 +217,11 @@ class TrainerConfig:
         ema: Decay of the moving average that is validated and saved (warmed up); None: no average.
         precision: no, bf16 or fp16 (accelerate's names; `no` is float32).
         compile: torch.compile the network.
+        checkpoint_activations: Compute activations again on the way back instead of keeping them: less memory, more time, the
+            same gradients.
         monitor: Validation metric that chooses the epoch (of a solved probe the penalty), or `loss`; None: auroc, for
-            regression mae. A name of medzoo's or torchmetrics'; with arguments {name: {argument: value}}.
+            regression mae. A name of medzoo's or torchmetrics'; with arguments {name: {argument: value}}; of several targets
+            <target>.<name>.
         patience: Epochs without a better `monitor` before stopping; None: never stop early.
         save_every: Optimizer steps between resumable states; None: at the end of each epoch only.
         augment: `auto` (by modality), a policy name, `none`, or a list of {name, ...} of albumentations
@@ -178,8 +235,8 @@ class TrainerConfig:
         layer_decay: Factor on the learning rate for each block further from the head; None: 1.
         cache_features: Compute the features of a linear probe once, without augmentation; None:
             for linear without an augmentation of its own.
-        sampling: shuffle (every sample once an epoch) or balanced (classes equally often, drawn
-            with replacement; findings by their rarest).
+        sampling: shuffle (every sample once an epoch), balanced (classes equally often, drawn
+            with replacement; findings by their rarest) or groups (those of loss.group equally often).
         mixup: Beta parameter of mixup (Zhang et al. 2018); 0: off.
         cutmix: Beta parameter of cutmix (Yun et al. 2019); 0: off. With both, one is drawn a batch.
         metrics: Follow accuracy and AUROC (of quantities the mean error) on the training batches, too.
@@ -188,6 +245,9 @@ class TrainerConfig:
         workers: Loader processes; the numbers do not depend on it.
         trackers: Experiment trackers, by accelerate's names.
         log_every: Optimizer steps between logged values.
+        profile: Trace some steps of the first epoch that has more than 3 (profile.json), and say in a line what they wait for.
+        teacher: A run of the same labels, also an ensemble, whose answers are learnt from beside the labels.
+        distill: How much: {weight, temperature, features, threshold}; None: its defaults, with a teacher.
     """
 
     epochs: int = 20
@@ -205,6 +265,7 @@ class TrainerConfig:
     ema: float | None = None
     precision: str = "no"
     compile: bool = False
+    checkpoint_activations: bool = False
     monitor: Any = None
     patience: int | None = None
     save_every: int | None = None
@@ -223,54 +284,9 @@ class TrainerConfig:
     workers: int = 0
     trackers: list[str] = field(default_factory=list)
     log_every: int = 20
-
-
-@dataclass
-class EvaluationConfig:
-    """How results are computed.
-
-    Attributes:
-        splits: Splits to predict and report.
-        batch_size: Samples a forward pass; None: 64.
-        replicates: Bootstrap replicates over groups.
-        level: Coverage of the intervals.
-        seed: Seed of the bootstrap.
-        bins: Bins of the calibration error.
-        tta: Augmented copies of each image whose probabilities are averaged with its own; 0: none.
-        extra: Further metrics, any classification or regression metric of torchmetrics by its name; with arguments
-            {name: {argument: value}}.
-    """
-
-    splits: list[str] = field(default_factory=lambda: ["val", "test"])
-    batch_size: int | None = None
-    replicates: int = 1000
-    level: float = 0.95
-    seed: int = 0
-    bins: int = 15
-    tta: int = 0
-    extra: list[Any] = field(default_factory=list)
-
-
-def check_evaluation(config: EvaluationConfig) -> None:
-    """Refuse settings of an evaluation that mean nothing, before anything is trained or predicted.
-
-    Raises:
-        UnknownNameError: If there is no such split.
-        ConfigError: If a number is out of range, or no split or one split twice is named.
-    """
-    for split in config.splits:
-        if split not in SPLITS:
-            raise UnknownNameError("split", split, SPLITS, where=" in evaluation.splits")
-    if not config.splits or len(set(config.splits)) < len(config.splits):
-        raise ConfigError(f"evaluation.splits={list(config.splits)} must name at least one split, and each once")
-    for name, least in (("replicates", 0), ("bins", 1), ("tta", 0)):
-        if getattr(config, name) < least:
-            raise ConfigError(f"evaluation.{name}={getattr(config, name)} must be at least {least}")
-    if config.batch_size is not None and config.batch_size < 1:
-        raise ConfigError(f"evaluation.batch_size={config.batch_size} must be at least 1")
-    metric_texts(config.extra, "evaluation.extra")
-    if not 0 < config.level < 1:
-        raise ConfigError(f"evaluation.level={config.level:g} is not between 0 and 1, both left out; 0.95 is usual")
+    profile: bool = False
+    teacher: str | None = None
+    distill: DistillConfig | None = None
 
 
 @dataclass

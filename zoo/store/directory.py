@@ -14,6 +14,13 @@ from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.store.spec import ModelSpec
 from medzoo.store.storage import write_file
 
+EXTERNAL = "external"
+"""Folder in a run of what it was tested on beside its own data, a folder each."""
+BY = "by"
+"""Folder in a run of what groups of its rows say together, a folder a choice of columns."""
+TARGETS = "targets"
+"""Folder in a run of several targets of the results of each, a folder each."""
+
 
 @dataclass(frozen=True)
 class _Inside:
@@ -37,10 +44,17 @@ class RunDirectory:
         state: Resumable training states and the pointer file `latest`.
         history: One row an epoch: rates, losses, the monitored metric.
         predictions: Targets, logits and probabilities of the evaluated splits.
-        embeddings: Image and text embeddings of the evaluated splits, of image–text models.
+        embeddings: Where the model puts each image, and of image–text models each text; of train and the evaluated splits.
+        modalities: What a model of several modalities says of test without each, with each alone and with inputs shuffled.
         metrics: Every metric with its interval.
+        operating_points: Thresholds chosen on val, where any were asked for.
+        calibration: What maps the model's logits to calibrated ones, where one was fitted.
+        conformal: Thresholds of prediction sets, where they were fitted.
+        robustness: What corruption does to a metric, where that was tried.
         plots: Learning curves, calibration and ROC curves, PNG.
+        trace: Of the steps that `trainer.profile` followed.
         onnx: Where `medzoo export` writes unless told otherwise.
+        zeroshot: Of results by prompts, for which nothing was trained: the settings and the model's spec.
     """
 
     path: Path
@@ -52,9 +66,31 @@ class RunDirectory:
     history = _Inside("history.csv")
     predictions = _Inside("predictions.parquet")
     embeddings = _Inside("embeddings.parquet")
+    modalities = _Inside("modalities.parquet")
     metrics = _Inside("metrics.json")
+    operating_points = _Inside("operating_points.json")
+    calibration = _Inside("calibration.json")
+    conformal = _Inside("conformal.json")
+    robustness = _Inside("robustness.json")
     plots = _Inside("plots")
+    trace = _Inside("profile.json")
     onnx = _Inside("model.onnx")
+    zeroshot = _Inside("zeroshot.json")
+
+    def grouped(self, name: str) -> RunDirectory:
+        """Return where results of groups of rows lie, by the columns that they share."""
+        return RunDirectory(self.path / BY / name)
+
+    def of_target(self, name: str) -> RunDirectory:
+        """Return where the results of one of several targets lie, as those of a model of it alone."""
+        return RunDirectory(self.path / TARGETS / name)
+
+    @property
+    def whole(self) -> RunDirectory:
+        """The run that this is one target's results of; of any other directory itself."""
+        place = self.path.resolve()
+        run = RunDirectory(place.parent.parent)
+        return run if place.parent.name == TARGETS and run.config.is_file() and run.spec.is_file() else self
 
     def require_empty(self) -> None:
         """Check that nothing would be written over; ConfigError if something is there already."""
@@ -96,5 +132,5 @@ class RunDirectory:
 
 def default_run_path(dataset: str, backbone: str) -> Path:
     """Return runs/<dataset>-<backbone>-<date>-<time>."""
-    name = f"{dataset}-{backbone}".replace("/", "-")
+    name = f"{dataset}-{backbone}".replace("/", "-").replace(":", "-")
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"

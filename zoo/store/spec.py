@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from medzoo.data.errors import CheckpointError, MedzooError
+from medzoo.data.errors import CheckpointError, MedzooError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.samples.preprocess import Preprocess
 
@@ -39,6 +39,7 @@ class ModelSpec:
             (`medzoo.models.weights_file.LoadedWeights.card`); None without one.
         training: How the last layer was found, of a probe that was solved: the penalty, and every penalty tried with what it
             gave; None of what was trained by steps.
+        targets: Of a model of several targets what the outputs of each mean, in their order; `labels` is None then.
     """
 
     family: str
@@ -54,13 +55,29 @@ class ModelSpec:
     head: str | None = None
     initial_weights: Mapping[str, Any] | None = None
     training: Mapping[str, Any] | None = None
+    targets: Mapping[str, LabelSpace] = field(default_factory=dict)
+
+    def preprocess_of(self, modality: str) -> Preprocess:
+        """Return how the images of one of several modalities become its encoder's input; `preprocess` is the first one's."""
+        return Preprocess.from_dict(self.arguments["encoders"][modality]["preprocess"])
 
     @property
     def label_space(self) -> LabelSpace:
-        """The labels of a model that has them; CheckpointError of one that has none (image–text models)."""
+        """The labels of a model that has them; CheckpointError of one that has none (image–text models), or several targets."""
+        if self.targets:
+            raise CheckpointError(
+                f"the model answers for several targets ({', '.join(self.targets)}), and this is for models of one "
+                "(docs/targets.md says what several have)"
+            )
         if self.labels is None:
             raise CheckpointError(f"{self.architecture} ({self.family}) has no labels; use a model that was trained on labels")
         return self.labels
+
+    def of_target(self, name: str) -> ModelSpec:
+        """Return one of several targets' spec, as that of a model of it alone; UnknownNameError if there is no such target."""
+        if name not in self.targets:
+            raise UnknownNameError("target", name, self.targets)
+        return replace(self, labels=self.targets[name], objective=self.objective["targets"][name]["objective"], targets={})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready content of `spec.json`."""
@@ -74,6 +91,7 @@ class ModelSpec:
             **({"head": self.head} if self.head is not None else {}),
             **({"initial_weights": dict(self.initial_weights)} if self.initial_weights is not None else {}),
             **({"training": dict(self.training)} if self.training is not None else {}),
+            **({"targets": [[name, labels.to_dict()] for name, labels in self.targets.items()]} if self.targets else {}),
         }
 
     @classmethod
@@ -92,6 +110,7 @@ class ModelSpec:
                 head=described.get("head"),
                 initial_weights=described.get("initial_weights"),
                 training=described.get("training"),
+                targets={name: LabelSpace.from_dict(labels) for name, labels in described.get("targets", [])},
             )
         except (KeyError, TypeError, ValueError, AttributeError, MedzooError) as error:
             raise CheckpointError(f"the model's spec is damaged: {type(error).__name__}: {error}") from error

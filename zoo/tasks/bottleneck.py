@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.labels import LabelSpace
-from medzoo.data.samples.preprocess import fit, normalise
+from medzoo.data.regions.evidence import CHOSEN, PLACES, REGION
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.monitor import monitor_value, monitorable
 from medzoo.losses.masked import binary_cross_entropy
@@ -26,11 +26,15 @@ from medzoo.losses.objective import Objective
 from medzoo.models import finetune
 from medzoo.models.heads.bottleneck import BottleneckNetwork, Regime
 from medzoo.models.heads.class_layer import ConceptData, fit_class_layer, set_intervention_scale
+from medzoo.models.places import PlacedHead, linear_head
 from medzoo.settings.schema import ModelConfig, TrainerConfig
 from medzoo.store.spec import ModelSpec
-from medzoo.tasks.classify import in_units, probabilities
+from medzoo.tasks.bottleneck_graph import BottleneckGraph
+from medzoo.tasks.classify import head_in_units, in_units, probabilities
+from medzoo.tasks.places_left import PlacesLeft
 from medzoo.tasks.prepare import concept_truth, prepare_samples
-from medzoo.tasks.task import Batch, Runner, Task, case_means, monitor_or_loss, over_views
+from medzoo.tasks.task import Batch, Runner, Task, monitor_or_loss
+from medzoo.tasks.views import case_means, over_views
 
 CONCEPT_MONITOR = "concept_auroc"
 
@@ -53,6 +57,7 @@ class Bottleneck(Task):
     model: BottleneckNetwork
     completes = True
     no_copies = "concept bottlenecks, whose classes must follow from one set of concepts"
+    alone = "concept bottlenecks on several processes were not compared with one"
 
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
         super().__init__(spec, model)
@@ -113,6 +118,14 @@ class Bottleneck(Task):
             "bottleneck_logits": without,
         }
 
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Return (N, K) class outputs in the labels' units, with gradient, of images as `input` returns them."""
+        return in_units(self.model.classes(*self.model.concepts_and_features(inputs)).float(), self.objective)
+
+    def linear_head(self) -> tuple[Tensor, Tensor]:
+        """Return (K, F) weights and (K,) bias from pooled features to `scores`; NotLinearError where that is no straight line."""
+        return head_in_units(*linear_head(self.model), self.objective)
+
     @torch.no_grad()
     def class_logits(self, concept_logits: Tensor, values: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return (N, K) class logits of (N, M) concept logits alone; `values` and `mask` (N, M) correct concepts."""
@@ -126,6 +139,40 @@ class Bottleneck(Task):
     def deploy(self) -> nn.Module:
         """Return the graph to export: raw image and optional corrections → logits, probabilities, concepts."""
         return BottleneckGraph(self.spec, self.model)
+
+    def concept_evidence(self) -> PlacedHead:
+        """Return what each place says of each concept; NotLinearError where concepts do not read the mean over places."""
+        return PlacedHead(self.model, linear_head(self.model.backbone), self.blank())
+
+    def deploy_map(self) -> nn.Module:
+        """Return the graph with `map` (N, M, h, w), or (N, M, d, h, w): of concepts, whose logits are its mean and the bias."""
+        return BottleneckGraph(self.spec, self.model, self.concept_evidence())
+
+    @torch.no_grad()
+    def predict_within(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `predict` where a person takes a region away from concepts.
+
+        `region` (N, *size, 1), `region_mask` (N, M) and `region_places` (N, M, *grid) in the batch say what; see `PlacesLeft`. A
+        concept's logit is then that of the mean over the places left, NaN where none is. A path beside the concepts still sees
+        the whole image. `concept_values` and `concept_mask` correct concepts, as in `predict`.
+
+        Raises:
+            NotLinearError: If the concepts do not read the mean over places.
+        """
+        evidence = self.concept_evidence()
+        features = evidence.features(self.input(batch["image"]))
+        left = PlacesLeft(self.spec.preprocess, evidence.grid).to(features.device)
+        counts = left(batch[REGION], batch[CHOSEN], batch[PLACES])
+        concept_logits = evidence.said_of(evidence.maps(features), counts.to(features))
+        values, mask = batch.get("concept_values"), batch.get("concept_mask")
+        pooled = features.flatten(2).mean(dim=2)
+        outputs = in_units(self.model.classes(concept_logits, pooled, values, mask).float(), self.objective)
+        return {
+            "logits": outputs,
+            "probabilities": probabilities(outputs, self.spec.label_space),
+            "concept_logits": concept_logits.float(),
+            "bottleneck_logits": self.class_logits(concept_logits, values, mask),
+        }
 
     def finish(self, train: ConceptData, val: ConceptData | None = None) -> float | None:
         """Set what only the whole training split tells: the scale of interventions, and the class layer unless joint.
@@ -157,7 +204,7 @@ class Bottleneck(Task):
 
         Doing it again gives the same network.
         """
-        samples = SampleDataset(dataset, "train", self.spec.preprocess)
+        samples = self.samples(dataset, "train")
         prepare_samples(self, samples, dataset, config)
         self.to(runner.device).eval()
         outputs, _ = runner.predict(self, samples)
@@ -262,29 +309,3 @@ def require_known(names: Sequence[str], concepts: NDArray[np.float32]) -> None:
                 f"no sample of the train split says anything of concept {name!r}: it cannot be learnt; leave it out "
                 "(model.bottleneck.concepts=[...]), or train on more samples"
             )
-
-
-class BottleneckGraph(nn.Module):
-    """The deployable form: raw image, and where a person corrects concepts their values and a mask.
-
-    Outputs `logits`, `probabilities` (N, K) and `concepts` (N, M), the predicted concepts in 0..1 before any correction.
-    """
-
-    outputs = ("logits", "probabilities", "concepts")
-
-    def __init__(self, spec: ModelSpec, model: BottleneckNetwork) -> None:
-        super().__init__()
-        self.spec = spec
-        self.model = model
-        self.objective = Objective.from_dict(spec.objective["classes"])
-        width = len(spec.objective["concepts"])
-        # Nothing is corrected unless a person says so.
-        self.optional_inputs = {name: torch.zeros(1, width) for name in ("concept_values", "concept_mask")}
-        self.eval()
-
-    def forward(self, image: Tensor, concept_values: Tensor, concept_mask: Tensor) -> tuple[Tensor, ...]:
-        """Return class outputs and concepts of (N, [D,] H, W, C) raw images; corrections are (N, M) or (1, M) float32."""
-        values = normalise(fit(image.movedim(-1, 1), self.spec.preprocess), self.spec.preprocess)
-        concept_logits, features = self.model.concepts_and_features(values)
-        outputs = in_units(self.model.classes(concept_logits, features, concept_values, concept_mask), self.objective)
-        return outputs, probabilities(outputs, self.spec.label_space), self.model.values(concept_logits)

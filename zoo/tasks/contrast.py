@@ -23,12 +23,14 @@ from medzoo.evaluation.embeddings import Embeddings
 from medzoo.evaluation.retrieval import retrieval_metrics
 from medzoo.losses.contrastive import Pairs, contrastive_loss, gather_pairs
 from medzoo.models.clip.model import build_clip, encode_image, encode_text
+from medzoo.models.clip.tokenizer import TEXT_CONFIG_FILE, TOKENIZER_FILE
+from medzoo.models.clip.volume import with_volumes
 from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.prepare import write_captions
-from medzoo.tasks.task import Batch, Task, over_views
+from medzoo.tasks.task import STANDS_IN, Batch, Task
+from medzoo.tasks.views import over_views
 
-TOKENIZER_FILE, TEXT_CONFIG_FILE = "tokenizer.json", "text_config.json"
 TOWERS = ("image", "text")
 
 
@@ -66,7 +68,9 @@ class Contrast(Task):
             text_config = json.loads(assets[TEXT_CONFIG_FILE]) if TEXT_CONFIG_FILE in assets else None
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"the checkpoint's assets are missing or damaged ({type(error).__name__}: {error})") from None
-        return cls(spec, build_clip(spec.arguments["open_clip"], text_config), tokenizer, text_config)
+        model = build_clip(spec.arguments["open_clip"], text_config)
+        preprocess = spec.preprocess
+        return cls(spec, with_volumes(model, spec.arguments, preprocess.size, preprocess.channels), tokenizer, text_config)
 
     @property
     def embedder(self) -> Contrast:
@@ -75,7 +79,7 @@ class Contrast(Task):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss over the pairs of all processes and the number of this one's pairs; rows without text are left out."""
-        return self._loss(batch, gather=True)
+        return self._loss(batch)
 
     def compile_network(self) -> None:
         """Compile both towers: the model itself is never called, its `encode_image` and `encode_text` are."""
@@ -86,10 +90,26 @@ class Contrast(Task):
         """Whether any row has a text."""
         return any(batch["text"])
 
-    @torch.no_grad()
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs of `predict` with the loss over this batch."""
-        return {**self.predict(batch), **self._loss(batch, gather=False)}
+        """Return the outputs of `predict`; the loss is of whole batches, see `whole_loss`."""
+        return self.predict(batch)
+
+    @torch.no_grad()
+    def whole_loss(self, outputs: Mapping[str, NDArray[Any]], samples: SampleDataset, batch_size: int) -> float | None:
+        """Return the mean loss over the pairs of a split, in batches of the table's order; None of no pair."""
+        if "text_embedding" not in outputs:
+            return None
+        image, text = (torch.from_numpy(outputs[f"{tower}_embedding"]) for tower in TOWERS)
+        texts = [samples.text(index) for index in range(len(samples))]
+        keys = torch.tensor([stable_hash(one) >> 1 for one in texts], dtype=torch.int64)
+        shown, (scale, bias) = torch.as_tensor(np.asarray(samples.image_keys)), self._scaling("cpu")
+        total, pairs = 0.0, 0
+        for start in range(0, len(texts), batch_size):
+            rows = [row for row in range(start, min(start + batch_size, len(texts))) if texts[row]]
+            if rows:
+                total += float(self.loss(Pairs(image[rows], text[rows], shown[rows], keys[rows]), scale, bias)) * len(rows)
+                pairs += len(rows)
+        return total / pairs if pairs else None
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
@@ -114,8 +134,12 @@ class Contrast(Task):
 
     def embed_images(self, batch: Batch) -> Tensor:
         """Return (N, E) unit embeddings of a batch's images; of several views their mean."""
-        embeddings = over_views(lambda images: encode_image(self.model, self.input(images)), batch)
+        embeddings = over_views(lambda images: self.embed_inputs(self.input(images)), batch)
         return nn.functional.normalize(embeddings, dim=1)
+
+    def embed_inputs(self, inputs: Tensor) -> Tensor:
+        """Return (N, E) unit embeddings, with gradient, of images as `input` returns them."""
+        return encode_image(self.model, inputs)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return (N, E) unit embeddings of texts; what does not fit the context is cut (`tokenizer.truncated` tells)."""
@@ -126,8 +150,8 @@ class Contrast(Task):
         """Return the image tower to export: raw image → embedding."""
         return ImageTower(self.spec, self.model)
 
-    def _loss(self, batch: Batch, *, gather: bool) -> dict[str, Tensor]:
-        texts: list[str] = batch["text"]
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
+        texts: list[str] = batch["text"] if STANDS_IN not in batch else [""] * len(batch["text"])
         kept = torch.tensor([place for place, text in enumerate(texts) if text], dtype=torch.int64)
         device = next(self.model.parameters()).device
         part = {k: v for k, v in batch.items() if k in ("image", "view_mask", "image_key")}
@@ -141,13 +165,17 @@ class Contrast(Task):
             # Joined to the graph: with several processes each must go backwards through the gathering.
             first = {k: v[:1] for k, v in batch.items() if k in ("image", "view_mask")}
             pairs = Pairs(self.embed_images(first)[:0], self.embed_texts(["a"])[:0], keys, keys)
-        whole = gather_pairs(pairs) if gather else pairs
-        scale: Tensor = self.model.logit_scale.exp()  # type: ignore[operator]
-        bias: Any = self.model.logit_bias
+        whole, (scale, bias) = gather_pairs(pairs), self._scaling(device)
         if len(whole.image) == 0:
             # Nothing to learn, yet every parameter takes part, as wrapping for several devices demands.
             return {"loss": scale.sum() * 0 + whole.image.sum() + whole.text.sum(), "count": torch.zeros((), device=device)}
         return {"loss": self.loss(whole, scale, bias), "count": torch.full((), float(len(kept)), device=device)}
+
+    def _scaling(self, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
+        """Return what cosine similarities are multiplied by, and what is added then."""
+        scale: Tensor = self.model.logit_scale.exp()  # type: ignore[operator]
+        bias: Any = self.model.logit_bias
+        return scale.to(device), None if bias is None else bias.to(device)
 
     def require(self, samples: SampleDataset) -> None:
         """Check that a split has pairs to learn from or to choose by; TrainingError if it has none."""
@@ -181,6 +209,8 @@ class Contrast(Task):
             raise ConfigError("image–text models take trainer.finetune=full or linear, and model.freeze=[image] or [text]")
         if config.finetune not in ("full", "linear"):
             raise UnknownNameError("trainer.finetune", config.finetune, ["full", "linear"])
+        if config.finetune == "linear" and "volume_tower" in self.spec.arguments:
+            raise ConfigError("trainer.finetune=linear trains projections, and a network over volumes has none: use full")
         for name, parameter in self.model.named_parameters():
             tower = "image" if name.startswith("visual.") else "text"
             learnt = name in ("logit_scale", "logit_bias") or (
@@ -218,14 +248,21 @@ class ImageTower(nn.Module):
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the embeddings of (N, H, W, C) raw images."""
+        """Return the embeddings of (N, H, W, C) raw images, or (N, D, H, W, C) volumes."""
         values = fit(image.movedim(-1, 1), self.spec.preprocess)
         return (encode_image(self.model, normalise(values, self.spec.preprocess)),)
 
 
 def is_projection(name: str) -> bool:
-    """Whether a parameter of an open_clip model belongs to a tower's last projection into the shared space."""
-    ends = ("visual.proj", "visual.head.", "visual.attnpool.c_proj.", "text_projection", "text.text_projection", "text.proj.")
+    """Whether a parameter of an open_clip model belongs to a tower's last projection into the shared space.
+
+    What weighs the slices of a volume is learnt with it.
+    """
+    name = name.replace("visual.tower.", "visual.", 1)
+    ends = (
+        "visual.proj", "visual.head.", "visual.attnpool.c_proj.", "visual.attention.", "text_projection", "text.text_projection",
+        "text.proj.",
+    )  # fmt: skip
     return any(name == end or (end.endswith(".") and name.startswith(end)) or name.startswith(f"{end}.") for end in ends)
 
 

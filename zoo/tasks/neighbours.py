@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from medzoo.data.dataset import Dataset
-from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.settings.schema import ModelConfig
 from medzoo.tasks.classify import Classify
 from medzoo.tasks.task import Runner, Task
@@ -16,12 +15,13 @@ class Neighbours(Classify):
     """A classifier whose network is a `medzoo.models.heads.neighbours.NeighbourNetwork`."""
 
     learns_by_steps = False
+    learns_by_guide = False
     trains_nothing = "model.neighbours"
     chosen_by = "no choice: nothing is trained"
 
     def fit(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> tuple[Task, list[str]]:
         """Compute the training split's features and remember them with their targets; nothing is chosen."""
-        samples = SampleDataset(dataset, "train", self.spec.preprocess)
+        samples = self.samples(dataset, "train")
         assert samples.targets is not None
         self.to(runner.device).eval()
         features = runner.features(self, samples)

@@ -32,7 +32,7 @@ def learning_splits(task: Task, dataset: Dataset, config: ModelConfig) -> list[S
     """Return the train and val samples of a task that learns at once, prepared, none augmented; TrainingError if one is empty."""
     found = []
     for split in ("train", "val"):
-        samples = SampleDataset(dataset, split, task.spec.preprocess)
+        samples = task.samples(dataset, split)
         if not len(samples):
             raise TrainingError(f"the {split} split of {dataset.info.name} is empty; change the split options of the dataset")
         prepare_samples(task, samples, dataset, config)

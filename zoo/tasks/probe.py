@@ -12,12 +12,14 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import TrainingError
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.losses.convex import as_convex
+from medzoo.losses.groups import balancing_factors
 from medzoo.models.backbones.contract import head_modules
 from medzoo.models.heads.linear_layer import set_layer
 from medzoo.models.heads.solved_layer import PROBE_PENALTIES, solved_layers
 from medzoo.settings.schema import ModelConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import Classify
+from medzoo.tasks.guide.groups import GROUP, WEIGHT
 from medzoo.tasks.prepare import learning_splits
 from medzoo.tasks.task import Runner, Task
 
@@ -63,7 +65,7 @@ class SolvedProbe(Classify):
         learnt, held_out = (_batch(samples, runner.features(self, samples)) for samples in (train, val))
         self.to("cpu")
         layer, sign = head_modules(self.model)[0], 1 if self.higher_is_better(monitor) else -1
-        problem = as_convex(self.objective, self.spec.label_space, learnt["target"].double())
+        problem = as_convex(self.objective, self.spec.label_space, learnt["target"].double(), self._counts(train))
         tried: list[dict[str, Any]] = []
         best: tuple[float, float, Tensor, Tensor] | None = None
         for penalty, weight, bias in solved_layers(learnt["features"], problem):
@@ -83,6 +85,16 @@ class SolvedProbe(Classify):
         training = {"probe": "solved", "monitor": monitor, "penalty": best[1], "samples": _labelled(learnt), "tried": tried}
         self.chosen_by = f"val {monitor} of {_labelled(held_out)} samples"
         return Classify(replace(self.spec, training=training), self.model), _notes(note, monitor, best[:2], len(tried))
+
+    def _counts(self, train: SampleDataset) -> Tensor | None:
+        """Return (N,) how much each training sample counts; None where all count alike."""
+        given = train.further.get(WEIGHT)
+        counts = None if given is None else torch.from_numpy(given)
+        groups = self.objective.groups
+        if groups is None:
+            return counts
+        factors = balancing_factors(list(groups["counts"]))[torch.from_numpy(train.further[GROUP])]
+        return factors if counts is None else factors * counts
 
 
 def _labelled(batch: dict[str, Tensor]) -> int:

@@ -19,9 +19,19 @@ _OWN = {
     "classify": "medzoo.tasks.classify:Classify",
     "neighbours": "medzoo.tasks.neighbours:Neighbours",
     "contrast": "medzoo.tasks.contrast:Contrast",
+    "fusion": "medzoo.tasks.fusion:Fusion",
+    "targets": "medzoo.tasks.targets:Targets",
+    "fusion targets": "medzoo.tasks.targets:FusionTargets",
     "bottleneck": "medzoo.tasks.bottleneck:Bottleneck",
+    "bags": "medzoo.tasks.bags:Bags",
     "frozen bottleneck": "medzoo.tasks.frozen:FrozenBottleneck",
+    "ensemble": "medzoo.tasks.ensemble:Ensemble",
+    "simclr": "medzoo.tasks.pretraining:SimClr",
+    "dino": "medzoo.tasks.pretraining:Dino",
+    "mae": "medzoo.tasks.pretraining:Mae",
 }
+UNLABELLED = ("contrast", "simclr", "dino", "mae")
+"""Tasks whose specs have no labels."""
 
 
 def task_class(spec: ModelSpec) -> type[Task]:
@@ -30,11 +40,13 @@ def task_class(spec: ModelSpec) -> type[Task]:
     if spec.task in others:
         found: type[Task] = others[spec.task].load()
         return found
-    if spec.task not in _OWN or (spec.task != "contrast" and spec.labels is None):
+    if spec.task not in _OWN or (spec.task not in UNLABELLED and spec.labels is None and not spec.targets):
         raise CheckpointError(f"this medzoo has no task {spec.task!r}; update it, or install the package that brings it")
     kind = spec.task
     if head_of(spec) == "neighbours":
         kind = "neighbours"
+    elif head_of(spec) == "bag":
+        kind = "bags"
     elif head_of(spec) == "bottleneck" and spec.objective["regime"] in FROZEN:
         kind = "frozen bottleneck"
     own: type[Task] = metadata.EntryPoint(kind, _OWN[kind], ENTRY_POINTS).load()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -16,20 +17,27 @@ from torch import Tensor, nn
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, TrainingError
+from medzoo.data.samples.augment import Augment
+from medzoo.data.samples.policies import Policy
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
 from medzoo.models import finetune
 from medzoo.models.backbones.contract import pooled_features
 from medzoo.models.build import build_network
+from medzoo.models.places import NotLinearError
 from medzoo.settings.schema import LossConfig, ModelConfig, TrainerConfig
 from medzoo.store.spec import ModelSpec
+from medzoo.tasks.deployable import Deployable as Deployable
+from medzoo.tasks.views import case_means, over_views
 
 if TYPE_CHECKING:
     from medzoo.tasks.bottleneck import Bottleneck
     from medzoo.tasks.contrast import Contrast
 
 Batch = dict[str, Any]
+STANDS_IN = "stands_in"
+"""Key that only a batch has whose sample belongs to another process, and is here so that nobody waits: it shall not count."""
 
 
 class Runner(Protocol):
@@ -42,6 +50,10 @@ class Runner(Protocol):
 
     def predict(self, task: Task, samples: SampleDataset) -> tuple[dict[str, NDArray[Any]], float | None]:
         """Return outputs by name in table order, and the mean loss."""
+        ...
+
+    def outputs(self, step: Callable[[Batch], dict[str, Tensor]], samples: SampleDataset) -> dict[str, NDArray[Any]]:
+        """Return what a step gives of each batch, by name in table order."""
         ...
 
     def features(self, task: Task, samples: SampleDataset) -> Tensor:
@@ -58,8 +70,17 @@ class Task(nn.Module, ABC):
     Attributes:
         spec: The model's spec.
         model: The network itself: what EMA averages, checkpoints hold and an optimizer trains.
+        guide: What leads its learning beside its loss, with what that has learnt of its own; None: nothing. A training goes on
+            with it, and no checkpoint holds it.
+        learns_by_guide: Whether it can learn from weighed samples, weighed groups and a teacher.
         accumulates: Whether gradients of small batches add up to that of the larger.
-        reads_inputs: Whether the tabular inputs of a batch (`tabular`) are looked at; none of medzoo's own families does yet.
+        alone: Why several processes cannot train it together, in words; None where they can.
+        reads_inputs: Whether the tabular inputs of a batch (`tabular`) are looked at.
+        reads_modalities: Whether several images a sample are, each by its name.
+        reads_texts: Whether the texts of a sample are, each by its name.
+        texts: Text → what makes its tokens, of a task that reads some.
+        bag_input: Of samples of any number of members the graph's input that holds them (`image`, or `members` for rows of
+            features); its second input, `counts`, says how many each has. None: the graph takes images, one by one.
         no_copies: What averaging augmented copies at test time is not for, in words; None where it can be done.
         answers_in_training: Whether `training_step` returns `logits`, which `trainer.metrics` follows.
         learns_by_steps: Whether the loop trains it; else `fit` does, once.
@@ -69,9 +90,15 @@ class Task(nn.Module, ABC):
         chosen_by: What its one checkpoint was chosen by; of one that does not learn by steps.
     """
 
+    learns_by_guide = False
     accumulates = True
+    alone: str | None = None
     reads_inputs = False
+    reads_modalities = False
+    reads_texts = False
+    texts: Mapping[str, Callable[[Sequence[str]], NDArray[np.int64]]] = MappingProxyType({})
     no_copies: str | None = None
+    bag_input: str | None = None
     answers_in_training = True
     learns_by_steps = True
     completes = False
@@ -83,6 +110,7 @@ class Task(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.model: Any = model
+        self.guide: Any = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec, assets: Mapping[str, bytes]) -> Self:
@@ -111,6 +139,10 @@ class Task(nn.Module, ABC):
         `trainer.metrics` follows.
         """
 
+    def learnt_beside(self) -> dict[str, Tensor]:
+        """Return the tensors of the guide, which a training goes on with beside the network, by name."""
+        return {} if self.guide is None else dict(self.guide.state_dict())
+
     def surely_learns(self, batch: Batch) -> bool:
         """Whether `training_step` will surely observe something, as far as the host knows: nobody waits for the device then.
 
@@ -122,6 +154,35 @@ class Task(nn.Module, ABC):
     def validation_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs of `predict`, and the scalars of `training_step` where the batch has what they need."""
         return {**self.training_step(batch), **self.predict(batch)}
+
+    def whole_loss(self, outputs: Mapping[str, NDArray[Any]], samples: SampleDataset, batch_size: int) -> float | None:
+        """Return the mean loss of a split, from its outputs in table order, where `validation_step` gives none of a batch.
+
+        Of a loss that does not add up: in it the samples of a batch are held against each other, whoever predicted them.
+        """
+        return None
+
+    def samples(
+        self, dataset: Dataset, split: str, *, policy: Policy | None = None, augmenter: str = "opencv", seed: int = 0,
+        training: bool = False
+    ) -> SampleDataset:  # fmt: skip
+        """Return a split of a dataset as the samples that the model takes.
+
+        Args:
+            dataset: Of which.
+            split: Of it.
+            policy: What may happen to an image; None: nothing.
+            augmenter: What runs it.
+            seed: Of what is random in a sample.
+            training: Whether they are learnt from: of bags not all members then, of modalities some left out.
+        """
+        augment = None if policy is None else Augment(policy, self.spec.preprocess, augmenter)
+        members = dataset.reader.max_members if training else None
+        return SampleDataset(dataset, split, self.spec.preprocess, augment=augment, seed=seed, members=members)
+
+    def validation_samples(self, dataset: Dataset, augmenter: str, seed: int) -> SampleDataset:
+        """Return the samples that an epoch is chosen by; arguments as for `samples`."""
+        return self.samples(dataset, "val")
 
     def prepare(self, samples: SampleDataset, dataset: Dataset, captions: str = "auto") -> None:
         """Give a split's samples, in place, what the family reads beyond images and targets: nothing.
@@ -147,6 +208,10 @@ class Task(nn.Module, ABC):
         assert val.targets is not None
         return monitor_value(self.spec.label_space, val.targets, outputs["logits"], name)
 
+    def followed(self, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> dict[str, float | None]:
+        """Return metrics that an epoch's row says beside the monitored one, by name: none."""
+        return {}
+
     def higher_is_better(self, name: str) -> bool:
         """Whether a larger value of a monitored metric is better."""
         return name != "loss" and higher_is_better(name)
@@ -162,6 +227,10 @@ class Task(nn.Module, ABC):
     def compile_network(self) -> None:
         """Let torch.compile what `training_step` calls; names of parameters and what is saved stay the same."""
         self.model.compile()
+
+    def recompute_activations(self, config: TrainerConfig) -> None:
+        """Let the network compute its activations again on the way back; see `medzoo.models.finetune.recompute`."""
+        finetune.recompute(self.model, config)
 
     def set_training(self, config: TrainerConfig) -> None:
         """Put what learns into training mode and what is frozen into evaluation mode."""
@@ -198,11 +267,23 @@ class Task(nn.Module, ABC):
         """Return (N, F) float32 pooled features, the input of the network's head; of several views their mean."""
         return over_views(lambda images: pooled_features(self.model, self.input(images)).float(), batch)
 
+    def scores(self, inputs: Tensor) -> Tensor:
+        """Return (N, K) class outputs, with gradient, of images as `input` returns them; ConfigError where there are none."""
+        raise ConfigError(f"{type(self).__name__} gives no class outputs of an image alone: nothing to make a map of")
+
+    def linear_head(self) -> tuple[Tensor, Tensor]:
+        """Return (K, F) weights and (K,) bias from pooled features to `scores`; NotLinearError where that is no straight line."""
+        raise NotLinearError(f"{type(self).__name__} has no linear layer from features to classes")
+
     def predictions(self, outputs: Mapping[str, NDArray[Any]], concepts: NDArray[np.float32] | None) -> dict[str, Any]:
         """Return fields of `medzoo.evaluation.predictions.Predictions` beside targets, logits and probabilities.
 
         `outputs` are of all splits, in table order; `concepts` (N, M) what is known of them, where `prepare` gave any.
         """
+        return {}
+
+    def without_modalities(self, samples: SampleDataset, runner: Runner, seed: int) -> dict[tuple[str, str, int], NDArray[Any]]:
+        """Return what a model of several modalities says without them, see `Fusion`; nothing of one image."""
         return {}
 
     def answers(self, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -214,9 +295,26 @@ class Task(nn.Module, ABC):
         """Return (N cases, K) logits, on the CPU, of the outputs of images, case after case, with `counts` images a case."""
         return case_means(outputs["logits"], counts)
 
+    def member_features(self, batch: Batch) -> Tensor:
+        """Return (M, F) float32 features of images that are members of bags, before they are pooled; of a `bag_input`."""
+        raise TypeError(f"{type(self).__name__} says bag_input and has no member_features")
+
+    def of_members(self, features: Tensor, counts: Sequence[int], views: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what `predict` does, of features of members, bag after bag, and codes of what they show, of a `bag_input`."""
+        raise TypeError(f"{type(self).__name__} says bag_input and has no of_members")
+
     @abstractmethod
     def deploy(self) -> nn.Module:
         """Return the graph to export, in evaluation mode, on the CPU; see `Deployable`."""
+
+    def deploy_map(self) -> nn.Module:
+        """Return the graph of `deploy` with a map over the image as its last output; NotLinearError where none is exact."""
+        raise NotLinearError(f"{type(self).__name__} has no linear layer from features to classes")
+
+    def blank(self) -> Tensor:
+        """Return one image of the network's input size, all 0, where the network is."""
+        device = next(self.model.parameters()).device
+        return torch.zeros(1, self.spec.preprocess.channels, *self.spec.preprocess.size, device=device)
 
     def assets(self) -> dict[str, bytes]:
         """Return what a checkpoint needs beside weights and spec, by file name: nothing."""
@@ -237,58 +335,8 @@ class Task(nn.Module, ABC):
         return normalise(fit(images, self.spec.preprocess), self.spec.preprocess)
 
 
-@runtime_checkable
-class Deployable(Protocol):
-    """One graph: raw image in, named outputs out, preprocessing inside. An `nn.Module`.
-
-    Its `forward(image)` takes (N, H, W, C), or (N, D, H, W, C) for volumes, of `spec.preprocess.dtype`, any N, H and W, and
-    returns a tuple of float32 tensors in the order of `outputs`.
-
-    Attributes:
-        spec: The model's spec.
-        outputs: Output names; the first two are `logits` and `probabilities` for whatever has labels.
-    """
-
-    spec: ModelSpec
-    outputs: tuple[str, ...]
-
-    def forward(self, image: Tensor, *further: Tensor) -> tuple[Tensor, ...]:
-        """Return the outputs for a batch of raw images (and what further inputs a graph declares)."""
-        ...
-
-
 def monitor_or_loss(name: str, reason: str | None) -> tuple[str, str | None]:
     """Return a metric to choose the epoch by, or the loss where there is a reason that it is undefined, and then a note."""
     if reason is None:
         return name, None
     return "loss", f"{name} is undefined on the val split ({reason}); val loss chooses instead"
-
-
-def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
-    """Apply a network to a batch's images; of several views, average what it says over those that are there.
-
-    Absent views never reach the network, so that they count in no batch statistics. Under a linear head the mean of logits is
-    the logit of mean features: the exported graph of one image is then exact for cases too, its logits averaged.
-
-    Args:
-        step: (M, C, H, W) → (M, K).
-        batch: `image` (N, C, H, W); or (N, V, C, H, W) with `view_mask` (N, V).
-
-    Returns:
-        (N, K).
-    """
-    images = batch["image"]
-    if "view_mask" not in batch:
-        return step(images)
-    mask = batch["view_mask"]
-    outputs = step(images[mask])
-    case = torch.arange(len(mask), device=mask.device).repeat_interleave(mask.sum(dim=1))
-    total = outputs.new_zeros(len(mask), outputs.shape[1]).index_add_(0, case, outputs)
-    mean: Tensor = total / mask.sum(dim=1, keepdim=True)
-    return mean
-
-
-def case_means(values: NDArray[Any], counts: Sequence[int]) -> Tensor:
-    """Return the mean of each run of rows: (N images, K) and images a case → (N cases, K)."""
-    parts = torch.split(torch.from_numpy(values), list(counts))  # type: ignore[no-untyped-call]
-    return torch.stack([part.mean(dim=0) for part in parts])

@@ -8,42 +8,42 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 
 from medzoo.data.dataset import Dataset
-from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
-from medzoo.data.labels import LabelSpace
-from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.errors import ConfigError, StoppedError, TrainingError
+from medzoo.data.samples.augment import augment_policy
 from medzoo.data.samples.feed import Feed
 from medzoo.data.samples.loader import EpochBatches
-from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import derived_seed, generator
-from medzoo.data.splits.draws import balanced_weights
 from medzoo.inference.run import Runner
-from medzoo.settings.metric_names import metric_text
+from medzoo.models.shared_norm import Share, share_norms
+from medzoo.settings.metric_names import monitored_text
 from medzoo.settings.schema import TrainConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune
 from medzoo.tasks.prepare import prepare_samples
-from medzoo.tasks.task import Batch, Task
+from medzoo.tasks.task import STANDS_IN, Batch, Task
+from medzoo.train.checks import check_trainer
 from medzoo.train.display import Display
 from medzoo.train.fit import write_checkpoint
 from medzoo.train.live import LiveMetrics
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
 from medzoo.train.placement import place_images, place_model, slower_precision
+from medzoo.train.profiling import Profile
 from medzoo.train.progress import plot_history, start_trackers, write_history
 from medzoo.train.readings import Readings, Taken
+from medzoo.train.sampling import drawn_with
 from medzoo.train.state import Progress, Resumable
+from medzoo.train.stopping import Asked
 
-SAMPLINGS = ("shuffle", "balanced")
 REDRAWN = 30.0
 """Seconds between drawings of the learning curves; the last epoch always draws them."""
 
@@ -69,38 +69,34 @@ class Trainer:
         accelerator: Accelerator
     ) -> None:  # fmt: skip
         self.config, self.run, self.accelerator = config.trainer, run, accelerator
-        self.seed, self.yaml = config.seed, yaml
+        self.seed, self.yaml, self.resumed = config.seed, yaml, resume
         self.display = Display(accelerator.is_main_process)
-        if self.config.epochs < 1 or self.config.batch_size < 2 or self.config.accumulate < 1:
-            raise ConfigError("trainer.epochs and accumulate must be at least 1, trainer.batch_size at least 2")
+        check_trainer(self.config, task, accelerator.num_processes)
         policy = augment_policy(self.config.augment, dataset.info.modality)
-        augment = Augment(policy, task.spec.preprocess, self.config.augmenter)
-        self.train = SampleDataset(dataset, "train", task.spec.preprocess, augment=augment, seed=config.seed)
-        self.val = SampleDataset(dataset, "val", task.spec.preprocess)
+        self.train = task.samples(
+            dataset, "train", policy=policy, augmenter=self.config.augmenter, seed=config.seed, training=True
+        )
+        self.val = task.validation_samples(dataset, self.config.augmenter, config.seed)
         for samples in (self.train, self.val):
             if not len(samples):
                 raise TrainingError(f"the {samples.split} split is empty; change the split options of the dataset")
             prepare_samples(task, samples, dataset, config.model)
             task.require(samples)
-        if self.config.accumulate > 1 and not task.accumulates:
-            raise ConfigError(
-                "trainer.accumulate does not enlarge a contrastive batch, whose pairs are each other's negatives; raise "
-                "trainer.batch_size, or use more devices"
-            )
-        asked = None if self.config.monitor is None else metric_text(self.config.monitor, "trainer.monitor")
+        asked = None if self.config.monitor is None else monitored_text(self.config.monitor, "trainer.monitor")
         self.monitor, note = task.choose_monitor(asked, self.val)
         if note is not None:
             self.display.say(f"note: {note}")
         cache = self._caches(task)
-        check_mixing(self.config, task.spec, cached=cache, views=self.train.views is not None)
+        check_mixing(self.config, task.spec, cached=cache, views=self.train.views is not None or self.train.several)
         self.batches = EpochBatches(
             len(self.train), self.config.batch_size, seed=config.seed, shuffle=True,
-            probabilities=self._probabilities(dataset.labels),
+            probabilities=drawn_with(self.config.sampling, self.train, dataset.labels, several=bool(dataset.targets)),
             rank=accelerator.process_index, world=accelerator.num_processes,
         )  # fmt: skip
         self.steps_per_epoch = math.ceil(len(self.batches) / self.config.accumulate)
         device = accelerator.device
         place_model(task, device)
+        self.share = share_norms(task.model) if accelerator.num_processes > 1 else Share()
         slower = slower_precision(device, self.config.precision)
         # Features are computed once, of images that nobody augments.
         if cache and self.config.input == "device":
@@ -111,14 +107,21 @@ class Trainer:
             if note is not None:
                 self.display.say(f"note: {note}")
         self.loader = Feed(self.train, self.batches, device, self.config.workers)
-        self.readings = Readings()
+        self.readings, self.asked = Readings(), Asked()
+        self.profile = Profile(run.trace if self.config.profile and accelerator.is_main_process else None, self.display.say)
         task.freeze(self.config)
-        optimizer = make_optimizer(task.model, self.config)
+        beside = [] if task.guide is None else list(task.guide.parameters())
+        optimizer = make_optimizer(task.model, self.config, beside)
+        self.learners = [*task.model.parameters(), *beside]
         self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
         self.progress, self._drawn = Progress(), time.monotonic()
+        if self.config.checkpoint_activations:  # of what learns: its average, copied above, only looks
+            task.recompute_activations(self.config)
         self.live = self._live(task)
         average = self.average.module.model if self.average is not None else None
-        self.resumable = Resumable(run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash)
+        self.resumable = Resumable(
+            run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash, task.learnt_beside()
+        )
         if resume:
             self.progress, sums = self.resumable.restore()
             if self.live is not None:
@@ -130,18 +133,23 @@ class Trainer:
             task.compile_network()
         self.wrapped, self.optimizer = accelerator.prepare(task, optimizer)
 
-    def fit(self) -> Progress:
+    def fit(self, stops: Callable[[Progress], bool] | None = None) -> Progress:
         """Train to the end, or until `patience` runs out; returns the final progress.
+
+        Args:
+            stops: Asked before each epoch, and at the end: whether to leave the training there, where it can be gone on with.
 
         Raises:
             TrainingError: If the loss stops being finite, or a state cannot be saved.
         """
-        if self.progress.step == 0 and self.progress.batch == 0:
+        if not self.resumed:  # what is resumed stands, and is not written anew: no moment is without a state
             self._save_state()  # before trackers, which may want a login first: training can then be gone on with
         start_trackers(self.accelerator, self.config.trackers, self.yaml, self.run)
-        while not self.progress.finished:
-            self._train_epoch()
-            self._end_epoch()
+        with self.asked.listening():
+            while not (stops is not None and stops(self.progress)) and not self.progress.finished:
+                self._train_epoch()
+                self._end_epoch()
+        self.profile.missed()
         for tracker in self.accelerator.trackers:  # end_training would also end the process group evaluation still needs
             tracker.finish()
         self.accelerator.wait_for_everyone()  # rank 0 writes the checkpoints that all are about to read
@@ -153,27 +161,30 @@ class Trainer:
         self.task.set_training(self.config)
         self.batches.set_epoch(progress.epoch, start_batch=progress.batch)
         total, group, learns = len(self.batches), list[str](), False
-        sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
         label = f"epoch {progress.epoch + 1}/{self.config.epochs}"
         with self.display.epoch(label, math.ceil(total / accumulate), progress.batch // accumulate) as advance:
-            for batch in self.loader:
+            for batch in self.profile.followed(self.loader):
                 last = (progress.batch + 1) % accumulate == 0 or progress.batch + 1 == total
-                group += batch["sample_id"]
-                # A mixture lacks what either of its two lacks: only of complete targets some surely stay.
-                mixes = self.config.mixup or self.config.cutmix
-                known = {**batch, "observed": batch.get("complete")} if mixes else batch
-                learns = self.task.surely_learns(known) or learns
+                self.share.counts = not self.batches.stands_in(progress.batch)
+                if self.share.counts:
+                    group += batch["sample_id"]
+                    # A mixture lacks what either of its two lacks: only of complete targets some surely stay.
+                    mixes = self.config.mixup or self.config.cutmix
+                    known = {**batch, "observed": batch.get("complete")} if mixes else batch
+                    learns = self.task.surely_learns(known) or learns
+                else:
+                    batch[STANDS_IN] = True
                 sums += self._backward(batch, last)
                 progress.batch += 1
                 if last:
                     advance(self._step(sums, group, learns))
                     sums, group, learns = torch.zeros_like(sums), [], False
-                    if self.config.save_every and progress.step % self.config.save_every == 0:
-                        self._save_state()
+                    self._save_or_stop()
         self._read()
 
     def _backward(self, batch: Batch, last: bool) -> torch.Tensor:
-        """Add one forward pass's gradient; returns the sum of the loss and how much it is over."""
+        """Add one forward pass's gradient; returns the sum of the loss, how much it is over, and whether to stop."""
         words = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
         torch.manual_seed(derived_seed(self.seed, "forward", *words))
         batch = mix_batch(batch, self.config, generator(self.seed, "mix", *words))
@@ -181,11 +192,12 @@ class Trainer:
             with self.accelerator.autocast():
                 outputs = self.wrapped(batch)
             # Sums, not means: passes of unequal numbers of labels then add up to the gradient of the larger batch.
-            self.accelerator.backward(outputs["loss"] * outputs["count"] / self.config.batch_size)
-        if self.live is not None:
+            counted = outputs["count"] * self.share.counts
+            self.accelerator.backward(outputs["loss"] * counted / self.config.batch_size)
+        if self.live is not None and self.share.counts:
             self.live.update(outputs, batch["target"])
-        count = outputs["count"].detach().double()
-        return torch.stack([outputs["loss"].detach().double() * count, count])
+        count = counted.detach().double()
+        return torch.stack([outputs["loss"].detach().double() * count, count, torch.full_like(count, self.asked.by is not None)])
 
     def _step(self, sums: torch.Tensor, group: list[str], learns: bool) -> float:
         """Take one optimizer step on the mean gradient of what was observed; returns the mean loss that was read last.
@@ -205,10 +217,10 @@ class Trainer:
         )  # fmt: skip
         set_learning_rate(self.optimizer, rate)
         if isinstance(count, torch.Tensor) or count:  # a step over missing labels alone changes nothing
-            gradients = [p.grad for p in self.task.model.parameters() if p.grad is not None]
+            gradients = [p.grad for p in self.learners if p.grad is not None]
             torch._foreach_mul_(gradients, self.config.batch_size * self.accelerator.num_processes / count)
             if self.config.clip is not None:
-                self.accelerator.clip_grad_norm_(self.task.model.parameters(), self.config.clip)
+                self.accelerator.clip_grad_norm_(self.learners, self.config.clip)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
@@ -217,6 +229,19 @@ class Trainer:
         if progress.step % self.config.log_every == 0:
             self.accelerator.log({"train_loss": self.readings.last, "learning_rate": rate}, step=progress.step)
         return self.readings.last
+
+    def _save_or_stop(self) -> None:
+        """Save where it is time to; stop, too, where a process was asked to: on a GPU at a step whose losses all have read."""
+        progress, every = self.progress, self.config.save_every
+        stops = self.readings.asked and (self.accelerator.device.type != "cuda" or progress.step % self.config.log_every == 0)
+        if stops or (every and progress.step % every == 0):
+            self._save_state()
+        if stops:
+            self.accelerator.wait_for_everyone()  # a process that ends makes torchrun end the others
+            raise StoppedError(
+                f"stopped as asked in epoch {progress.epoch + 1}, after step {progress.step}, and saved: medzoo train "
+                f"resume={self.run.path} goes on"
+            )
 
     def _read(self) -> float:
         """Read the losses of the steps since the last reading; returns how much the last one's is over."""
@@ -245,6 +270,7 @@ class Trainer:
             **(self.live.compute() if self.live is not None else {}),
             "val_loss": val_loss,
             f"val_{self.monitor}": value,
+            **{f"val_{name}": found for name, found in task.followed(outputs, self.val).items()},
         }
         progress.history.append(row)
         sign = 1 if self.task.higher_is_better(self.monitor) else -1
@@ -275,6 +301,8 @@ class Trainer:
         """Return what follows the training batches, where it is asked for."""
         if not self.config.metrics:
             return None
+        if task.spec.targets:
+            raise ConfigError("trainer.metrics follows the answers for one target, and there are several; set it to false")
         if task.spec.labels is None or not task.answers_in_training:
             raise ConfigError(
                 "trainer.metrics follows a model's answers, and this one gives none while it learns; set it to false"
@@ -299,17 +327,8 @@ class Trainer:
         self.task.eval()
         runner = Runner(self.accelerator, self.config.batch_size, self.config.workers)
         for samples in (self.train, self.val):
-            samples.augment = None
+            samples.augment = samples.members = None
             samples.features = runner.features(self.task, samples)
-
-    def _probabilities(self, labels: LabelSpace | None) -> NDArray[np.float64] | None:
-        if self.config.sampling not in SAMPLINGS:
-            raise UnknownNameError("trainer.sampling", self.config.sampling, SAMPLINGS)
-        if self.config.sampling == "shuffle":
-            return None
-        if labels is None or self.train.targets is None:
-            raise ConfigError("trainer.sampling=balanced needs labels, and this dataset has none; use shuffle")
-        return balanced_weights(self.train.targets, labels)
 
     def _save_checkpoint(self, task: Task, pointer: str) -> None:
         if self.accelerator.is_main_process:

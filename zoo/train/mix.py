@@ -20,10 +20,13 @@ def check_mixing(config: TrainerConfig, spec: ModelSpec, *, cached: bool, views:
     if (config.mixup or config.cutmix) and cached:
         raise ConfigError("mixup and cutmix need images, not cached features; set trainer.cache_features=false")
     if (config.mixup or config.cutmix) and views:
-        raise ConfigError("mixup and cutmix mix single images, not cases of several views; set both to 0")
-    if (config.mixup or config.cutmix) and spec.labels is None:
+        raise ConfigError("mixup and cutmix mix single images, not cases of several; set both to 0")
+    if (config.mixup or config.cutmix) and spec.labels is None and not spec.targets:
         raise ConfigError("mixup and cutmix mix targets, and image–text pairs have none; set both to 0")
-    if config.cutmix and spec.labels is not None and spec.labels.kind == "regression":
+    if (config.mixup or config.cutmix) and spec.objective.get("groups"):
+        raise ConfigError("mixup and cutmix mix samples of two groups, which loss.group weighs apart; set both to 0")
+    kinds = [labels.kind for labels in (spec.labels, *spec.targets.values()) if labels is not None]
+    if config.cutmix and "regression" in kinds:
         raise ConfigError("cutmix is for classes: a quantity is not shared out by area; use mixup")
 
 
@@ -31,7 +34,8 @@ def mix_batch(batch: Batch, config: TrainerConfig, rng: np.random.Generator) -> 
     """Mix each sample with another of its batch.
 
     Mixup (Zhang et al. 2018, equation 1) blends whole images; cutmix (Yun et al. 2019, equations 1 and 2) puts a box of the
-    other image in, its targets weighted by area. A target or concept missing in either sample is missing in the mixture.
+    other image in, its targets weighted by area. A target or concept missing in either sample is missing in the mixture; how
+    much the two count is mixed, too.
 
     Args:
         batch: With `image` and `target`, and `concepts` if there are any; the batch itself is not changed.
@@ -53,7 +57,9 @@ def mix_batch(batch: Batch, config: TrainerConfig, rng: np.random.Generator) -> 
     else:
         values = share * values + (1 - share) * values[partner]
     further: dict[str, Tensor] = {
-        name: share * batch[name] + (1 - share) * batch[name][partner] for name in ("target", "concepts") if name in batch
+        name: share * batch[name] + (1 - share) * batch[name][partner]
+        for name in ("target", "concepts", "weight")
+        if name in batch
     }
     return {**batch, "image": values, **further}
 

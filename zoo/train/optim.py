@@ -18,10 +18,11 @@ from medzoo.settings.schema import TrainerConfig
 SCHEDULES = ("cosine", "constant", "step")
 
 
-def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: TrainerConfig, beside: Sequence[nn.Parameter] = ()) -> torch.optim.Optimizer:
     """Create the optimizer over a network's trainable parameters; no weight decay on biases and norms.
 
-    On a GPU its step is one kernel for many parameters where torch has such a form (`fused`).
+    On a GPU its step is one kernel for many parameters where torch has such a form (`fused`). What is learnt `beside` the network
+    is a group of its own, without weight decay.
 
     Raises:
         UnknownNameError: If timm has no such optimizer.
@@ -46,6 +47,8 @@ def make_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optim
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)
     _part_faster_layers(optimizer, model)
+    if beside:
+        optimizer.add_param_group({"params": list(beside), "weight_decay": 0.0, "lr_scale": 1.0})
     return optimizer
 
 

@@ -23,7 +23,7 @@ class Taken:
         epoch: 1-based.
         step: 1-based, over all epochs.
         samples: Their identifiers.
-        sums: (2,) float64 on the device: the sum of the loss, and how much it is over.
+        sums: (3,) float64 on the device: the sum of the loss, how much it is over, and how many processes were asked to stop.
     """
 
     epoch: int
@@ -38,9 +38,11 @@ class Readings:
 
     Attributes:
         last: Mean loss of the last step that was read; 0 where nothing was observed.
+        asked: Whether some process was asked to stop before a step that was read.
     """
 
     last: float = 0.0
+    asked: bool = False
     _taken: list[Taken] = field(default_factory=list)
 
     def add(self, taken: Taken) -> None:
@@ -59,7 +61,9 @@ class Readings:
         if not self._taken:
             return []
         taken, self._taken = self._taken, []
-        values = [(loss, count) for loss, count in torch.stack([one.sums for one in taken]).tolist()]
+        read = torch.stack([one.sums for one in taken]).tolist()
+        self.asked = self.asked or any(asked for *_, asked in read)
+        values = [(loss, count) for loss, count, _ in read]
         for one, (loss, _) in zip(taken, values, strict=True):
             if not math.isfinite(loss):
                 raise TrainingError(

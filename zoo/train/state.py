@@ -64,6 +64,7 @@ class Resumable:
         average: The network's moving average, or None.
         scaler: Of fp16, or None.
         spec_hash: Of the model: a state of another is refused.
+        beside: Tensors that are learnt beside the network, by name: weights of groups, a projection. Restored in place.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Resumable:
     average: nn.Module | None
     scaler: torch.amp.GradScaler | None
     spec_hash: str
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
     def save(self, progress: Progress, sums: Mapping[str, Tensor]) -> None:
         """Write a resumable state and point to it; the one before is removed only then.
@@ -85,6 +87,7 @@ class Resumable:
         if self.average is not None:
             tensors.update({f"average.{name}": t for name, t in self.average.state_dict().items()})
         tensors.update({f"live.{name}": t for name, t in sums.items()})
+        tensors.update({f"beside.{name}": t for name, t in self.beside.items()})
         described = self.optimizer.state_dict()
         scalars: dict[str, dict[str, Any]] = {}
         for index, values in described["state"].items():
@@ -124,6 +127,11 @@ class Resumable:
         load_weights(self.model, _under(tensors, "model."), state)
         if self.average is not None:
             load_weights(self.average, _under(tensors, "average."), state)
+        saved = _under(tensors, "beside.")
+        if set(saved) != set(self.beside):
+            raise CheckpointError(f"the state in {state} is of a training with other groups or another teacher; start anew")
+        for name, tensor in saved.items():
+            self.beside[name].copy_(tensor)
         values: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in content["optimizer"]["scalars"].items()}
         for name, tensor in _under(tensors, "optimizer.").items():
             index, _, key = name.partition(".")

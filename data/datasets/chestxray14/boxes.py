@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medzoo.data.datasets.chestxray14.load import FINDINGS
-from medzoo.data.datasets.chestxray14.tables import METADATA, NAME, find_file, read_rows
+from medzoo.data.datasets.chestxray14.tables import FINDINGS, METADATA, NAME, find_file, read_rows
 from medzoo.data.errors import UnknownNameError
 
 FILES = ("BBox_List_2017.csv", "BBox_List_2017.csv.gz")

@@ -2,35 +2,39 @@
 
 Wang et al. 2017, CVPR, 3462-3471 (arXiv 1705.02315). Labels, patients and views are in `Data_Entry_2017[_v2020].csv`, the
 official split in two lists of file names, the images in any folders below the root. Column names, traps and counts were
-taken from the published files. The boxes drawn on 880 of the films are read by `medzoo.data.datasets.chestxray14.boxes`.
+taken from the published files. The boxes drawn on 880 of the films are the dataset's regions, where their file is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medzoo.data.columns import as_further
 from medzoo.data.dataset import Dataset, target_columns
-from medzoo.data.datasets.chestxray14.tables import HOMEPAGE, METADATA, NAME, find_file, read_rows, read_split
+from medzoo.data.datasets.chestxray14.boxes import FILES as BOX_FILES
+from medzoo.data.datasets.chestxray14.boxes import SIDE, load_boxes
+from medzoo.data.datasets.chestxray14.tables import FINDINGS, HOMEPAGE, METADATA, NAME, find_file, read_rows, read_split
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.images.files import FileReader, Missing, list_files, paths_by_name, with_files
 from medzoo.data.info import DatasetInfo
+from medzoo.data.inputs import inputs_of
 from medzoo.data.labels import LabelSpace
-from medzoo.data.options import choice
+from medzoo.data.options import choice, chosen, several_targets
+from medzoo.data.regions.marked import BoxRegions
 from medzoo.data.tables import TextTable, count_note
 
-# The order of the paper's tables, of CheXNet and of ChestMNIST; the first eight are ChestX-ray8.
-FINDINGS = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
-)  # fmt: skip
 NO_FINDING = "No Finding"
 OLDEST = 120.0
 """Years; the older metadata file has ages up to 414."""
+INPUTS = ("age", "sex", "view")
+TARGETS = ("findings", "view", "sex", "age")
+CATEGORIES = {"sex": ("female", "male"), "view": ("PA", "AP")}
 
 _COUNTS = {"train": 86_524, "test": 25_596}  # lines of the two lists; val is carved out of train by patient
 _COLUMNS = {
@@ -59,7 +63,13 @@ def infos() -> list[DatasetInfo]:
     return [_info(14), _info(8)]
 
 
-def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Missing = "error") -> Dataset:
+def load(
+    labels: int = 14,
+    root: str | Path = "~/data/chestxray14",
+    missing: Missing = "error",
+    inputs: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+) -> Dataset:
     """Load the table of all films; images are read when needed.
 
     Args:
@@ -68,6 +78,10 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
             `train_val_list.txt` and `test_list.txt` (or `..._NIH.txt`), and the images in any folders below it.
         missing: What to do when images are not there: `error`, `skip` them and say so, or `ignore`: they stay in the table
             under their bare file names, and reading one is an error.
+        inputs: What stands beside the film as inputs: any of `age` (years), `sex` and `view`, missing where the table has
+            them missing; None: nothing.
+        targets: Several targets at once, any of `findings` (as `labels` says), `view` (PA, AP), `sex` and `age` (years); what is
+            a target is no input. None: the findings alone.
 
     Returns:
         One row a film, in the file's order: multilabel targets 0 or 1; `group` the patient, 8 digits; split train or test
@@ -75,12 +89,15 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
         film's number in the patient's series. Images (1, H, W) uint8, 1024 x 1024 as published.
 
     Raises:
-        ConfigError: If `labels` is neither 14 nor 8.
-        UnknownNameError: If `missing` is none of its three words.
+        ConfigError: If `labels` is neither 14 nor 8, or something is input and target.
+        UnknownNameError: If `missing` is none of its three words, or an input or target none that there is.
         DatasetError: If a file or column is missing, a row is bad, or lists, table and images do not agree; one line that
             names the file, the line or the image.
     """
     choice("missing", missing, Missing)
+    beside, wanted = chosen(inputs, "inputs", INPUTS), several_targets(targets, TARGETS)
+    if shared := [name for name in beside or [] if name in wanted]:
+        raise ConfigError(f"data.inputs=[{', '.join(shared)}]: what data.targets predicts is no input; leave it out of one")
     if labels not in (14, 8):
         raise ConfigError(f"{NAME}: labels={labels!r} is neither 14 nor 8")
     space = LabelSpace("multilabel", FINDINGS[:labels])
@@ -99,13 +116,39 @@ def load(labels: int = 14, root: str | Path = "~/data/chestxray14", missing: Mis
     place = rows["image"].map(places).astype(object)
     table["path"] = place.where(place.notna(), rows["image"])
     table, more = with_files(table, present, ["path"], missing, NAME)
+    described, columns = inputs_of(table, beside, CATEGORIES)
+    spaces, table = _several(table.assign(**columns), space, wanted)
+    space = next(iter(spaces.values()), space)
     return Dataset(
-        info=_info(labels, *notes, *more),
+        info=replace(_info(labels, *notes, *more), labels=space),
         table=table.reset_index(drop=True),
         reader=FileReader(folder, channels=1),
         labels=space,
         subgroups=("sex", "age", "view"),
+        regions=_regions(folder),
+        inputs=described,
+        targets=spaces,
     )
+
+
+def _several(table: pd.DataFrame, space: LabelSpace, wanted: Sequence[str]) -> tuple[dict[str, LabelSpace], pd.DataFrame]:
+    """Return the label spaces of several targets, none where none are asked for, and the table with their columns."""
+    if not wanted:
+        return {}, table
+    years = LabelSpace("regression", ("age",), ("years",))
+    spaces = {name: {"findings": space, "age": years}.get(name) or LabelSpace("multiclass", CATEGORIES[name]) for name in wanted}
+    found = {"findings": table[target_columns(space)], "age": table[["age"]].astype(np.float32).set_axis(["target.age"], axis=1)}
+    for name in [name for name in wanted if name in CATEGORIES]:
+        found[name] = pd.DataFrame({"target": table[name].map(CATEGORIES[name].index, na_action="ignore").astype(np.float64)})
+    plain = table.drop(columns=target_columns(space))
+    return spaces, pd.concat([plain, *(as_further(found[n], n) if place else found[n] for place, n in enumerate(wanted))], axis=1)
+
+
+def _regions(folder: Path) -> BoxRegions | None:
+    """Return the boxes, where their optional file lies beside the others."""
+    if not any((folder / name).is_file() for name in BOX_FILES):
+        return None
+    return BoxRegions(load_boxes(folder), (SIDE, SIDE), "a radiologist (Wang et al. 2017)")
 
 
 def _table(rows: TextTable, space: LabelSpace) -> tuple[pd.DataFrame, tuple[str, ...]]:

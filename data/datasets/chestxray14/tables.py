@@ -15,6 +15,11 @@ from medzoo.data.errors import DatasetError
 from medzoo.data.tables import TextTable
 
 NAME = "chestxray14"
+# The order of the paper's tables, of CheXNet and of ChestMNIST; the first eight are ChestX-ray8.
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
 HOMEPAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 METADATA = tuple(f"Data_Entry_2017{version}.csv{packed}" for version in ("_v2020", "") for packed in ("", ".gz"))
 """Names of the table of all films, the newest release first."""

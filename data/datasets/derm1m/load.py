@@ -37,7 +37,7 @@ from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.options import choices
+from medzoo.data.options import choices, chosen
 from medzoo.data.tables import count_note
 
 Derm1MLabels = Literal["level1", "level2", "level3", "level4", "disease", "none"]
@@ -59,6 +59,7 @@ def load(
     labels: Derm1MLabels = "level1",
     min_count: int = 20,
     caption: Caption = "truncated",
+    texts: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
     validation: Validation = "test",
     overlap: Overlap = "error",
@@ -73,6 +74,8 @@ def load(
         min_count: Classes and concepts in fewer pretrain rows than this are left out, and counted. They are counted before
             images are looked for, so that a part of the download has the same classes.
         caption: The `full` one, the `truncated` one that the authors train CLIP on, or none.
+        texts: What a model may read beside the image: `caption`, the one chosen above. It often names the diagnosis, which is
+            then no longer asked of the image: `medzoo verify` counts that. None: nothing.
         sources: Keep rows of these values of column `source` alone; None keeps all.
         validation: What the authors' validation file becomes; see the module's text.
         overlap: What to do with pretrain rows of a video or image that has validation rows: stop with an `error`,
@@ -95,6 +98,9 @@ def load(
     """
     choices(labels=(labels, Derm1MLabels), caption=(caption, Caption), validation=(validation, Validation))
     choices(overlap=(overlap, Overlap), missing=(missing, Missing))
+    told = tuple(chosen(texts, "texts", ("caption",)) or ())
+    if told and caption == "none":
+        raise ConfigError("data.texts=[caption] with data.caption=none: say which caption, full or truncated")
     if not isinstance(min_count, int) or min_count < 1:
         raise ConfigError(f"{NAME}: min_count={min_count!r} is not a whole number of at least 1")
     folder = Path(root).expanduser()
@@ -113,6 +119,7 @@ def load(
     table["path"] = place_images(rows["filename"], present) if present else rows["filename"]
     del rows  # the captions alone are half a gigabyte
     table, more = with_files(table, present, ["path"], missing, NAME)
+    table = table.assign(**{f"text.{name}": table[name] for name in told})
     return Dataset(
         info=replace(info, labels=space, concepts=concepts, notes=(*info.notes, *notes, *more)),
         table=table.reset_index(drop=True),
@@ -120,6 +127,7 @@ def load(
         labels=space,
         concepts=concepts,
         subgroups=("source_type", "gender", "age_band"),
+        texts=told,
     )
 
 

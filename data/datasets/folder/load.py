@@ -42,6 +42,7 @@ def load(
     names: Sequence[str | float] | None = None,
     ordinal: bool = False,
     group_pattern: str | None = None,
+    domain_pattern: str | None = None,
     split: Split = "auto",
     test_fraction: float = 0.2,
     seed: int = 0,
@@ -63,6 +64,8 @@ def load(
         ordinal: Whether the order of the classes counts (grades); words need `names` then.
         group_pattern: Regular expression whose first group finds the patient in a file's name (in its path below `root`, if the
             pattern has a slash), such as `^(\d+)_`; None: every image is its own group, and results say so.
+        domain_pattern: The same for the site, scanner or year: its first group becomes the column `domain`, which
+            data.domain=domain names.
         split: auto: that of the folders, or by group where they know none; group: anew by group, whatever the folders say.
         test_fraction: Share of the groups held out for testing where the folders know no split.
         seed: Seed of that split.
@@ -116,6 +119,8 @@ def load(
             refuse_nobodies(list(table["group"]), group_pattern)
             table["group"], merged = unify(table["group"], identifier)
             notes += [] if merged is None else [merged.note("groups")]
+    if domain_pattern is not None:
+        table["domain"] = groups_by_pattern(paths, domain_pattern, option="domain_pattern", what="domain")
     if layout.splits is not None and split == "auto":
         table["split"] = layout.splits
     known = population_keys(folder, "\n".join(paths).encode("utf-8", "surrogatepass"), table[["path"]])
@@ -139,6 +144,7 @@ def load(
         table.astype({"target": np.float64}),
         reader,
         space,
+        subgroups=() if domain_pattern is None else ("domain",),
     )
 
 

@@ -37,7 +37,15 @@ def scan_samples(table: pd.DataFrame, present: list[str], missing: Missing) -> t
     Raises:
         DatasetError: If files are missing, or one lies in two places.
     """
-    files = _known_files(present)
+    paths, notes = scan_paths(table, present)
+    table = table.assign(sample_id=table["path"], path=paths)
+    table, more = with_files(table, present, ["path"], missing, "olives")
+    return table, (*notes, *more)
+
+
+def scan_paths(table: pd.DataFrame, present: list[str]) -> tuple[pd.Series, Notes]:
+    """Return the path of every labelled B-scan as it is on disk, or the label file's where it is not there; notes."""
+    files = known_files(present)
     exact = files["path"].set_axis(files["key"] + files["suffix"])
     best = files.drop_duplicates("key").set_index("key")["path"]
     suffix = table["path"].str.extract(r"(\.[^./]*)$")[0].str.lower().fillna("")
@@ -45,9 +53,7 @@ def scan_samples(table: pd.DataFrame, present: list[str], missing: Missing) -> t
     found = same.where(same.notna(), table["key"].map(best).astype(object))
     other = int((same.isna() & found.notna()).sum())
     notes: Notes = (f"{other} files have another extension than in the label file",) if other else ()
-    table = table.assign(sample_id=table["path"], path=found.where(found.notna(), table["path"]))
-    table, more = with_files(table, present, ["path"], missing, "olives")
-    return table, (*notes, *more)
+    return found.where(found.notna(), table["path"]), notes
 
 
 def volume_samples(table: pd.DataFrame, present: list[str], missing: Missing) -> tuple[pd.DataFrame, Notes]:
@@ -70,18 +76,30 @@ def volume_samples(table: pd.DataFrame, present: list[str], missing: Missing) ->
         scans = scans[~scans["folder"].isin(partial)]
         if not len(scans):
             raise DatasetError(f"olives: none of its {len(whole)} visits has the files of all its slices; set data.root")
+    visits = visits_of(scans)
+    visits["paths"], more = volume_paths(scans, visits)
+    return visits, (*notes, *more)
+
+
+def volume_paths(scans: pd.DataFrame, visits: pd.DataFrame) -> tuple[pd.Series, Notes]:
+    """Return the paths of each visit's slices in order of `Scan (n/49)`, joined by `|`; notes.
+
+    Args:
+        scans: All slices of the visits, with `sample_id` (the label file's path) and `path`.
+        visits: One row a visit.
+
+    Raises:
+        DatasetError: If a slice is there twice.
+    """
     scans = scans.sort_values("scan", kind="stable")
     twice = scans.duplicated(["folder", "scan"])
     if twice.any():
         first = scans[twice].iloc[0]
         raise DatasetError(f"olives: scan {first['scan']} of {first['sample_id'].rpartition('/')[0]!r} is there twice; which "
                            "slice is which cannot be told")  # fmt: skip
-    visits = _visits(scans)
-    visits["paths"] = visits["folder"].map(scans.groupby("folder")["path"].agg("|".join))
-    odd = int((whole.loc[visits["folder"]] != SLICES).sum())
-    if odd:
-        notes = (*notes, f"{odd} volumes have not {SLICES} slices in the label file")
-    return visits, notes
+    odd = int((scans.groupby("folder").size() != SLICES).sum())
+    notes: Notes = (f"{odd} volumes have not {SLICES} slices in the label file",) if odd else ()
+    return visits["folder"].map(scans.groupby("folder")["path"].agg("|".join)), notes
 
 
 def fundus_samples(table: pd.DataFrame, present: list[str], missing: Missing) -> tuple[pd.DataFrame, Notes]:
@@ -93,8 +111,15 @@ def fundus_samples(table: pd.DataFrame, present: list[str], missing: Missing) ->
     Raises:
         DatasetError: If files are missing, or the scans of a visit contradict each other.
     """
-    visits = _visits(table)
-    files = _known_files(present)
+    visits = visits_of(table)
+    visits["path"], notes = fundus_paths(visits, present)
+    visits, more = with_files(visits, present, ["path"], missing, "olives")
+    return visits, (*notes, *more)
+
+
+def fundus_paths(visits: pd.DataFrame, present: list[str]) -> tuple[pd.Series, Notes]:
+    """Return the path of each visit's fundus image, or the one it should have where there is none; notes."""
+    files = known_files(present)
     files = files[files["file"].str.lower().str.contains("fundus", regex=False)].sort_values("key", kind="stable")
     stems = files[files["folder"].isin(visits["folder"])].groupby("folder")["key"].nunique()
     several = int((stems > 1).sum())
@@ -102,14 +127,14 @@ def fundus_samples(table: pd.DataFrame, present: list[str], missing: Missing) ->
     found = visits["folder"].map(files.drop_duplicates("folder").set_index("folder")["path"]).astype(object)
     # Where there is none, the name it should have (olivesgatech/OLIVES_Dataset), for the message.
     expected = visits["sample_id"] + "/fundus_" + visits["laterality"] + "_" + visits["visit_name"] + ".tif"
-    visits["path"] = found.where(found.notna(), expected)
-    visits, more = with_files(visits, present, ["path"], missing, "olives")
-    return visits, (*notes, *more)
+    return found.where(found.notna(), expected), notes
 
 
 def file_contents(root: Path, paths: pd.Series) -> Iterator[tuple[int, bytes | None]]:
-    """Yield each row and the bytes of its files below the root (paths joined by `|`), None of one that is not there."""
+    """Yield each row and the bytes of its files below the root (joined by `|`, or missing), None of one that is not there."""
     for row, joined in enumerate(paths):
+        if pd.isna(joined):
+            continue
         for path in str(joined).split("|"):
             yield row, (root / path).read_bytes() if (root / path).is_file() else None
 
@@ -140,7 +165,7 @@ def join_identical(groups: pd.Series, contents: Iterable[tuple[int, bytes | None
     return merged, (note,) + ((f"audit: {gone} images are not there and were not compared",) if gone else ())
 
 
-def _visits(scans: pd.DataFrame) -> pd.DataFrame:
+def visits_of(scans: pd.DataFrame) -> pd.DataFrame:
     """One row a folder, in order of first appearance."""
     grouped = scans.groupby("folder", sort=False)
     for column in ("bcva", "cst", "patient"):
@@ -157,7 +182,7 @@ def _visits(scans: pd.DataFrame) -> pd.DataFrame:
     return visits.drop(columns=["path", "scan", "key", "file"])
 
 
-def _known_files(present: list[str]) -> pd.DataFrame:
+def known_files(present: list[str]) -> pd.DataFrame:
     """The image files of OLIVES that are there, the preferred extension of each name first."""
     paths = pd.Series([p for p in present if p.lower().endswith(SUFFIXES)], dtype=object)
     files = pd.concat([paths.rename("path"), parse_places(paths)], axis=1).dropna(subset=["key"])

@@ -138,11 +138,8 @@ def read_labels(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     scan = names["Scan (n/49)"]
     rows.refuse(~(table["scan"] >= 1) | (table["scan"] % 1 != 0), scan, "not a whole number")
     table["scan"] = table["scan"].astype(np.int64)
-    table["disease"] = table["trial"].map({"PRIME": "DR", "TREX": "DME"})  # README of olivesgatech/OLIVES_Dataset
-    table["week"] = table["number"].where(table["trial"] == "PRIME").astype(np.float32)
-    eye = table["folder"].str.replace(r"/[^/]*(?=/[^/]*$)", "", regex=True)  # the folder without its visit
-    table["visit"] = table.groupby(eye)["number"].rank(method="dense").astype(np.int64) - 1
-    _refuse_shared_patients(file, table)
+    table = in_time(table)
+    refuse_shared_patients(file.name, table)
     used = {path_column, *names.values()}
     others = [c for c in columns if c not in used]
     notes = (f"{len(others)} other columns of {file.name} are ignored: {', '.join(others)}",) if others else ()
@@ -176,12 +173,22 @@ def read_values(rows: TextTable, names: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(values)
 
 
-def _refuse_shared_patients(file: Path, table: pd.DataFrame) -> None:
+def in_time(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of scans with `disease`, `week` and `visit`, as `read_labels` tells them."""
+    eye = table["folder"].str.replace(r"/[^/]*(?=/[^/]*$)", "", regex=True)  # the folder without its visit
+    return table.assign(
+        disease=table["trial"].map({"PRIME": "DR", "TREX": "DME"}),  # README of olivesgatech/OLIVES_Dataset
+        week=table["number"].where(table["trial"] == "PRIME").astype(np.float32),
+        visit=table.groupby(eye)["number"].rank(method="dense").astype(np.int64) - 1,
+    )
+
+
+def refuse_shared_patients(file: str, table: pd.DataFrame) -> None:
     """The file numbers the patients of both trials in one series; a number in both would make two people one."""
     trials = table.groupby("patient")["trial"].nunique()
     shared = trials.index[trials > 1]
     if len(shared):
-        raise DatasetError(f"olives: {file.name}: Patient_ID {shared[0]} stands in both Prime_FULL and TREX DME "
+        raise DatasetError(f"olives: {file}: Patient_ID {shared[0]} stands in both Prime_FULL and TREX DME "
                            f"({len(shared)} such); give the patients of the two trials different numbers")  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Reader
+from medzoo.data.images.reader import is_missing
 from medzoo.data.seeding import generator
 
 CONCEPTS = ("lesion", "irregular border", "bright spots", "dark halo", "vessel")
@@ -30,6 +31,8 @@ _BACKGROUND = {"north": 0.12, "south": 0.20}
 _TINT = {"north": (1.00, 0.82, 0.76), "south": (0.92, 0.86, 0.88)}
 _LESION_TINT = (0.10, -0.06, -0.04)  # a lesion is a little redder than the organ
 _CACHE_BYTES = 1 << 28
+MARKED = 0.5
+"""Strength from which on a pixel of a soft edge counts as the thing's own."""
 
 Floats = NDArray[np.float32]
 
@@ -83,7 +86,41 @@ class PhantomReader(Reader):
                 self._cache[sample_id] = image
         return image
 
-    def _draw(self, sample_id: str, group: str, site: str, drawn: int, diameter: float) -> NDArray[np.uint8]:
+    def images(self, *values: Any) -> dict[int, tuple[Any, ...]]:
+        """Return the image as view 0; none where it is not said what is drawn."""
+        return {} if any(map(is_missing, values)) else {0: values}
+
+    def outlines(self, *values: Any) -> dict[str, NDArray[np.bool_]]:
+        """Return where the concepts of an image lie, (H, W) or (D, H, W) each, of those that are drawn; values as for `read`.
+
+        Border and spots are the lesion's own; a dark halo is the ring around it, with the lesion.
+        """
+        sample_id, group, site, drawn, diameter = values
+        marks: dict[str, NDArray[np.bool_]] = {}
+        self._draw(str(sample_id), str(group), str(site), int(drawn), float(diameter), marks)
+        return marks
+
+    def changed(self, *values: Any) -> NDArray[np.bool_]:
+        """Return the pixels that are other than they would be without the lesion, (H, W) or (D, H, W); values as for `read`.
+
+        The lesion as it was drawn: its soft edge, which is wider than its outline, and what comes with it, spots and halo.
+        """
+        sample_id, group, site, drawn, diameter = values
+        look = (str(sample_id), str(group), str(site))
+        with_it, without = (self._draw(*look, bits, float(diameter)) for bits in (int(drawn), int(drawn) & ~0b1111))
+        return np.asarray((with_it != without).any(axis=0))
+
+    def _draw(
+        self,
+        sample_id: str,
+        group: str,
+        site: str,
+        drawn: int,
+        diameter: float,
+        marks: dict[str, NDArray[np.bool_]] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Draw an image; say in `marks` where its concepts lie."""
+        marks = {} if marks is None else marks
         patient, here = generator(self.seed, "patient's look", group), generator(self.seed, "image", sample_id)
         has = {name: bool(drawn >> bit & 1) for bit, name in enumerate(CONCEPTS)}
         centre, radii = patient.uniform(-0.08, 0.08, self.dims), patient.uniform(0.72, 0.88, self.dims)
@@ -94,16 +131,19 @@ class PhantomReader(Reader):
         # Random numbers are taken whether or not a concept holds: a concept changes its own pixels and no others.
         course = here.uniform([0, -0.45, 0.08, 0], [np.pi, 0.45, 0.16, 2 * np.pi])
         if has["vessel"]:
-            grey += 0.30 * organ * self._vessel(*course)
+            vessel = organ * self._vessel(*course)
+            grey += 0.30 * vessel
+            marks["vessel"] = vessel >= MARKED
         lesion = np.zeros((1,) * self.dims, dtype=np.float32)
         if has["lesion"]:
-            lesion = self._lesion(here, grey, has, diameter / 100, centre)
+            lesion = self._lesion(here, grey, has, diameter / 100, centre, marks)
         return self._finish(grey, lesion, site, generator(self.seed, "noise", sample_id))
 
     def _lesion(
-        self, here: np.random.Generator, grey: Floats, has: dict[str, bool], radius: float, organ: NDArray[np.float64]
-    ) -> Floats:
-        """Add the lesion to `grey`, in place; return its mask, 0..1."""
+        self, here: np.random.Generator, grey: Floats, has: dict[str, bool], radius: float, organ: NDArray[np.float64],
+        marks: dict[str, NDArray[np.bool_]],
+    ) -> Floats:  # fmt: skip
+        """Add the lesion to `grey`, in place, and where it lies to `marks`; return its mask, 0..1."""
         direction = here.normal(size=self.dims)
         centre = organ + direction / np.linalg.norm(direction) * here.uniform(0.05, 0.4)
         distance = np.sqrt(_square_distance(self._axes, centre, [1.0] * self.dims))
@@ -115,9 +155,11 @@ class PhantomReader(Reader):
         contrast = here.uniform(0.18, 0.34)
         mask = _inside(edge - distance, 2.0 / self.size)
         grey += contrast * mask
+        marks |= {name: mask >= MARKED for name in CONCEPTS[:3] if has[name]}
         if has["dark halo"]:
             ring = _inside(edge * 1.35 + 0.03 - distance, 2.0 / self.size) - mask
             grey -= 0.22 * np.clip(ring, 0, 1)
+            marks["dark halo"] = mask + ring >= MARKED
         spots = here.uniform(-0.55, 0.55, (int(here.integers(4, 7)), self.dims)) * radius + centre
         if has["bright spots"]:
             width = max(0.1 * radius, 1.6 / self.size)

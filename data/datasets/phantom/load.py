@@ -16,7 +16,12 @@ Five concepts can be seen in an image: a `lesion`; if there is one, its `irregul
 - regression: `diameter` of the lesion in percent of the image's width (0 without one); `risk` in points: 1 for a
   lesion, 2 for an irregular border, 1 each for bright spots and a dark halo.
 
+With `targets` a sample has several of these labels at once.
+
 A patient has several images, which share organ, texture, sex, age and site, and often the concepts.
+
+With `visits` a patient's images are visits in order, of a lesion that changes by rules: `medzoo.data.datasets.phantom.course`.
+With `modalities`, `texts` and `inputs` a sample is several images, text and values: `medzoo.data.datasets.phantom.beside`.
 """
 
 from __future__ import annotations
@@ -28,12 +33,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medzoo.data.columns import as_further
 from medzoo.data.dataset import Dataset, concept_columns, target_columns
+from medzoo.data.datasets.phantom.beside import Rule, with_beside
+from medzoo.data.datasets.phantom.course import VISITS, with_course
 from medzoo.data.datasets.phantom.image import CONCEPTS, SITES, STRIPES, PhantomReader
+from medzoo.data.datasets.phantom.regions import PhantomRegions
 from medzoo.data.errors import ConfigError
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.data.options import choice, gray_or_colour
+from medzoo.data.options import choice, gray_or_colour, several_targets
 from medzoo.data.seeding import generator
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.text.wording import listed
@@ -71,6 +80,13 @@ def load(
     missing: float | None = None,
     confounder: float = 0.0,
     stripes: bool = False,
+    modalities: list[str] | None = None,
+    inputs: list[str] | None = None,
+    texts: list[str] | None = None,
+    rule: Rule = "plain",
+    absent: float = 0.0,
+    visits: bool = False,
+    targets: list[str] | None = None,
 ) -> Dataset:
     """Make up patients, their images and labels. Images are drawn when read.
 
@@ -88,6 +104,16 @@ def load(
             upper half of the classes or grades; the finding `mass`; a risk of 3 or more). In test it is reversed. At 0
             there are no stripes, unless `stripes`. Where there are, the subgroup column `stripes` says which images have them.
         stripes: At a confounder of 0, stripes in half of the images, whatever is on them.
+        modalities: Images of a sample, of `image`, `second` (another drawing of what the first shows) and `volume` (one in three
+            dimensions); None: the one image.
+        inputs: Values beside the images, of `flag`, `value` (the age) and `category` (the site); None: none.
+        texts: Text beside the images, of `note` (a sentence that says whether the patient itches); None: none.
+        rule: plain: labels as above, and flag and note agree with the lesion in four of five samples. xor: two classes, `even`
+            and `odd`: how many of the images, the flag and the note show something, so that none of them alone tells anything.
+        absent: Share of each modality's images, of each text and of each input that are missing at random.
+        visits: A patient's images are visits, of a lesion that changes by rules; see `medzoo.data.datasets.phantom.course`.
+        targets: Several kinds of label at once, in place of `labels`, each a target by its word: [multiclass, regression]; None:
+            one.
 
     Returns:
         A dataset with concepts, captions, and subgroups `sex`, `age_band` and `site`; `age` in years.
@@ -97,6 +123,12 @@ def load(
         ConfigError: If a number is out of range.
     """
     choice("labels", labels, PhantomLabels)
+    further = several_targets(targets, list(LABELS))
+    if further:
+        if labels not in ("multiclass", further[0]) or rule != "plain":
+            raise ConfigError(f"phantom: data.targets=[{', '.join(further)}] says what the labels are: leave labels and rule out")
+        labels, *further = further  # type: ignore[assignment]
+    asked = missing
     gray_or_colour(channels)
     size = (28 if dims == 3 else 64) if size is None else size
     missing = (_MISSING_MULTILABEL if labels == "multilabel" else 0.0) if missing is None else missing
@@ -107,26 +139,49 @@ def load(
     for name, share, top in (("noise", noise, 1.0), ("missing", missing, 0.99), ("confounder", confounder, 1.0)):
         if not isinstance(share, int | float) or not 0 <= share <= top:
             raise ConfigError(f"phantom: {name}={share!r} is not a number from 0 to {top:g}")
+    if visits and rule != "plain":
+        raise ConfigError(
+            "data.visits=true is a course of what an image shows, and data.rule=xor draws that anew in each: leave one out"
+        )
     table = _images(patients, images_per_patient, seed)
+    table = with_course(table, seed) if visits else table
     concepts = table[list(CONCEPTS)].to_numpy(dtype=np.int64)
     table["split"] = hash_split(table["group"], salt=f"phantom/{seed}", fractions=(VAL, TEST))
-    targets = _targets(labels, concepts, table["diameter"].to_numpy())
+    values = _targets(labels, concepts, table["diameter"].to_numpy())
     table["drawn"] = concepts @ (1 << np.arange(len(CONCEPTS)))
     subgroups = ["sex", "age_band", "site"]
     if confounder > 0 or stripes:
-        striped = _striped(table, _suspicious(labels, targets), confounder, seed)
+        striped = _striped(table, _suspicious(labels, values), confounder, seed)
         table["drawn"] += striped.astype(np.int64) << STRIPES
         table["stripes"] = np.where(striped, "striped", "plain")
         subgroups.append("stripes")
-    table = _with_labels(table, labels, targets, concepts, missing, seed)
-    return Dataset(
+    table = _with_labels(table, labels, values, concepts, missing, seed)
+    spaces: dict[str, LabelSpace] = {labels: LABELS[labels]} if further else {}
+    for kind in further:
+        own = _targets(kind, concepts, table["diameter"].to_numpy())
+        share = asked if asked is not None else _MISSING_MULTILABEL if kind == "multilabel" else 0.0
+        table, spaces[kind] = pd.concat([table, _further(kind, own, table["sample_id"], share, seed)], axis=1), LABELS[kind]
+    reader = PhantomReader(seed=seed, size=size, dims=dims, channels=channels, noise=noise)
+    dataset = Dataset(
         info=_info(labels, confounder, stripes, seed),
         table=table,
-        reader=PhantomReader(seed=seed, size=size, dims=dims, channels=channels, noise=noise),
+        reader=reader,
         labels=LABELS[labels],
         concepts=CONCEPT_SPACE,
         subgroups=tuple(subgroups),
+        regions=PhantomRegions(reader, table, {} if labels == "regression" else _held(labels, values)),
+        targets=spaces,
+        visits=VISITS if visits else None,
     )
+    return with_beside(dataset, reader, modalities, inputs, texts, rule, absent, missing)
+
+
+def _held(kind: str, targets: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+    """Return class or finding → (N,) whether an image truly has it, of those that a lesion makes."""
+    names = LABELS[kind].names
+    if LABELS[kind].exclusive:
+        return {name: targets == code for code, name in enumerate(names) if code}
+    return {name: targets[:, place] == 1 for place, name in enumerate(names)}
 
 
 def _check_whole(**ranges: tuple[Any, int, int]) -> None:
@@ -208,6 +263,15 @@ def _with_labels(
     return table.drop(columns=list(CONCEPTS)).assign(
         caption=captions, **{column: values[:, place] for place, column in enumerate(columns_of)}
     )
+
+
+def _further(kind: str, targets: NDArray[np.float32], samples: pd.Series, missing: float, seed: int) -> pd.DataFrame:
+    """Return the label columns of another of several targets, with gaps of its own."""
+    values = targets.reshape(len(targets), -1).copy()
+    gaps = np.stack([generator(seed, "missing", kind, sample).random(values.shape[1]) for sample in samples]) < missing
+    values[gaps] = np.nan
+    columns = ["target"] if LABELS[kind].exclusive else target_columns(LABELS[kind])
+    return as_further(pd.DataFrame(values, columns=columns, index=samples.index), kind)
 
 
 def _caption(row: Mapping[str, Any], label: str, seed: int) -> str:

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medzoo.data.errors import ConfigError
+from medzoo.data.inputs import InputSpace
 from medzoo.data.labels import ConceptSpace
+from medzoo.data.options import chosen
 from medzoo.data.tables import TextTable
 
 
@@ -84,6 +88,15 @@ DURATIONS = _in_words(
     "ONE_DAY", "LESS_THAN_ONE_WEEK", "ONE_TO_FOUR_WEEKS", "ONE_TO_THREE_MONTHS", "THREE_TO_TWELVE_MONTHS", "MORE_THAN_ONE_YEAR",
     "MORE_THAN_FIVE_YEARS", "SINCE_CHILDHOOD",
 )  # fmt: skip
+WORDS = {
+    "age": tuple(AGES.values()),
+    "sex": tuple(SEXES.values()),
+    "fitzpatrick": SKIN_TYPES,
+    "duration": tuple(DURATIONS.values()),
+}
+"""The inputs that are no box, and what they may be."""
+TONES = {"tone": ("fitzpatrick", SKIN_TYPES), "monk": ("monk_us", tuple(str(i) for i in range(1, 11)))}
+"""Targets beside the diagnosis: the subgroup column that each is, and its grades from light to dark."""
 SUBGROUPS = ("fitzpatrick", "monk_us", "monk_india", "age_group", "sex", "race")
 _UNTOLD = "PREFER_NOT_TO_ANSWER"
 # What each column may hold beside its levels; all of it is missing.
@@ -146,6 +159,36 @@ def make_inputs(cases: TextTable) -> dict[str, NDArray[np.float32]]:
     return inputs
 
 
+def inputs_option(given: Any) -> InputSpace | None:
+    """Return what the option `inputs` asks for, in its order, with each question it names taken apart into its boxes.
+
+    Age, sex, skin type and duration are categories here, by the words of `WORDS`; boxes are 0 and 1.
+
+    Raises:
+        UnknownNameError: If it names what nobody was asked; offers the nearest.
+        ConfigError: If it is no list, names none, or one twice.
+    """
+    boxes = {
+        question.prefix.rstrip("_"): [question.prefix + ending for ending in question.items] for question in QUESTIONS.values()
+    }
+    asked = chosen(given, "inputs", [*WORDS, *boxes, *(name for names in boxes.values() for name in names)])
+    if asked is None:
+        return None
+    names = [name for one in asked for name in boxes.get(one, [one])]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"data.inputs=[{', '.join(asked)}] names {twice!r} twice, alone and with its question; leave one out")
+    return InputSpace(tuple(names), {name: WORDS[name] for name in names if name in WORDS})
+
+
+def chosen_inputs(columns: Mapping[str, NDArray[np.float32]], space: InputSpace) -> dict[str, NDArray[np.float32]]:
+    """Return those columns of `make_inputs` that are asked for, a category as the place of its word."""
+    found = {f"input.{name}": columns[f"input.{name}"] for name in space.names}
+    if "fitzpatrick" in space.names:
+        found["input.fitzpatrick"] = found["input.fitzpatrick"] - np.float32(1)
+    return found
+
+
 def make_subgroups(cases: TextTable, labels: TextTable) -> dict[str, NDArray[np.object_]]:
     """Return the columns of `SUBGROUPS`, each (N,) text or None.
 
@@ -172,6 +215,12 @@ def make_subgroups(cases: TextTable, labels: TextTable) -> dict[str, NDArray[np.
         "sex": _text(cases["sex_at_birth"].map(SEXES)),
         "race": _text(race.str.lower().str.replace("_", " ").str.replace(",", ", ").where(race != "")),
     }
+
+
+def make_tones(subgroups: Mapping[str, NDArray[np.object_]], name: str) -> pd.DataFrame:
+    """Return the column `target` of a skin tone, a key of `TONES`: (N,) codes, NaN where nobody could grade it."""
+    column, grades = TONES[name]
+    return pd.DataFrame({"target": pd.Series(subgroups[column]).map(grades.index, na_action="ignore").astype(np.float64)})
 
 
 def missing_notes(table: pd.DataFrame) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from medzoo.data.columns import as_further
 from medzoo.data.dataset import Dataset, target_columns
 from medzoo.data.datasets.scin import answers
 from medzoo.data.datasets.scin.captions import Caption, make_captions
@@ -32,11 +33,11 @@ from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import FileReader, Missing, list_files, with_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
-from medzoo.data.options import choices
+from medzoo.data.options import choices, several_targets
 from medzoo.data.splits.groups import hash_split, merge_groups
 from medzoo.data.tables import TextTable, count_note, leaves_root
 
-NAME = "scin"
+NAME, DIAGNOSIS = "scin", "diagnosis"
 Views = Literal["image", "case"]
 Ungradable = Literal["drop", "keep"]
 SHARES = (0.1, 0.2)
@@ -70,6 +71,8 @@ def load(
     caption: Caption = "none",
     root: str | Path = "~/data/scin",
     missing: Missing = "error",
+    inputs: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
 ) -> Dataset:
     """Load the table; photographs are read when needed.
 
@@ -90,6 +93,11 @@ def load(
         missing: What to do when photographs are not there: `error`, `skip` and say so (a case loses the photograph, and is
             left out when it has none), or `ignore`, which does not look. The authors' bucket lacked one photograph (issue 1
             of their repository): where it is still absent a complete copy needs `skip`.
+        inputs: Which of the contributor's answers stand beside the photographs: any of `age`, `sex`, `fitzpatrick` (their own
+            judgement) and `duration`, categories by their words; the boxes, 0 or 1, by the authors' column names, or all of a
+            question by `textures`, `body_parts`, `condition_symptoms`, `other_symptoms`. None: all of them, as numbers.
+        targets: Several targets at once: `diagnosis` (as `labels` says), `tone` (Fitzpatrick's six types, the median of the
+            dermatologists) and `monk` (ten tones, by lay graders in the USA), grades from light to dark. None: the diagnosis.
 
     Returns:
         Soft or multilabel `target.<condition>`, or `target` codes for `top1`; `group`: the case, cases that share a
@@ -99,7 +107,7 @@ def load(
         the contributor's answers. Images (3, H, W) uint8 of any size.
 
     Raises:
-        UnknownNameError: If an option is none of its words.
+        UnknownNameError: If an option is none of its words, or an input or target none that there is.
         ConfigError: If `top` is not within the number of conditions or `seed` not a whole number.
         DatasetError: If a file or column is missing, the files differ in their cases, a value is not one the authors list,
             a path leaves the root, or photographs are not there; one line that names the file and the line.
@@ -108,16 +116,22 @@ def load(
     choices(caption=(caption, Caption), missing=(missing, Missing))
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"{NAME}: seed={seed!r} is not a whole number")
+    space_beside, wanted = answers.inputs_option(inputs), several_targets(targets, [DIAGNOSIS, *answers.TONES])
     base, folder = Path(root).expanduser(), find_folder(root)
     case_columns = (*answers.CASE_COLUMNS, *(f"image_{n}_{what}" for n in _SLOTS for what in ("path", "shot_type")))
     cases, graded = read_tables(folder, case_columns, (*answers.LABEL_COLUMNS, WEIGHTS, *GRADES))
     differentials = read_differentials(graded)
-    space, targets, notes = make_targets(differentials, labels, top, rest)
+    space, diagnoses, notes = make_targets(differentials, labels, top, rest)
     grades = ungradable_note(graded, differentials.labelled, ungradable == "keep")
     notes = (*release_note(folder), grades, *differentials.notes(), *notes)
     paths = _written_paths(cases)
     groups, more = _groups(cases["case_id"].tolist(), paths)
     present = [] if missing == "ignore" else list_files(base)
+    told, seen = answers.make_inputs(cases), answers.make_subgroups(cases, graded)
+    own = diagnoses[:, None] if labels == "top1" else diagnoses
+    found = {DIAGNOSIS: pd.DataFrame(own, columns=["target"] if labels == "top1" else target_columns(space))}
+    found |= {name: answers.make_tones(seen, name) for name in wanted if name != DIAGNOSIS}
+    spaces = {name: space if name == DIAGNOSIS else LabelSpace("ordinal", answers.TONES[name][1]) for name in wanted}
     columns: dict[str, Any] = {
         "sample_id": f"{NAME}/" + cases["case_id"].to_numpy(dtype=object),
         "split": hash_split(pd.Series(groups), f"{NAME}/split/{seed}", SHARES).to_numpy(),
@@ -125,15 +139,16 @@ def load(
         "case_id": cases["case_id"].to_numpy(),
         **{column: _located(paths[column], folder == base, set(present)).to_numpy(dtype=object) for column in paths},
         **{f"shot_{n}": _shot_types(cases, f"image_{n}_shot_type") for n in _SLOTS},
-        **answers.make_subgroups(cases, graded),
+        **seen,
         **answers.make_concepts(cases),
-        **answers.make_inputs(cases),
+        **(told if space_beside is None else answers.chosen_inputs(told, space_beside)),
     }
     if caption != "none":
         noun = "A photograph" if views == "image" else "Photographs"
         columns["caption"] = make_captions(cases, noun, differentials if caption == "diagnosis" else None)
-    columns |= {"target": targets} if labels == "top1" else dict(zip(target_columns(space), targets.T, strict=True))
-    table = pd.DataFrame(columns)
+    parts = [as_further(found[name], name) if place else found[name] for place, name in enumerate(wanted or [DIAGNOSIS])]
+    table = pd.concat([pd.DataFrame(columns), *parts], axis=1)
+    space = next(iter(spaces.values()), space)
     if ungradable == "drop":
         table = table[differentials.labelled]
     table, pictured = _with_photographs(table, list(paths))
@@ -151,6 +166,8 @@ def load(
         labels=space,
         concepts=answers.CONCEPT_SPACE,
         subgroups=(*answers.SUBGROUPS, "shot_type") if views == "image" else answers.SUBGROUPS,
+        inputs=space_beside,
+        targets=spaces,
     )
 
 

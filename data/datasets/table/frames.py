@@ -33,6 +33,14 @@ def check_frames(frames: str | None, frame: str | None, images: int, rule: int) 
         raise ConfigError("views of one case are files of one frame each: data.image is one column where rows are frames")
 
 
+def check_volumes(volume: bool, channels: int, frames: str | None, frame: str | None) -> None:
+    """Refuse colours and frames of NIfTI volumes, where a table has some; ConfigError."""
+    if volume and channels != 1:
+        raise ConfigError("NIfTI volumes have one channel: set data.channels=1")
+    if volume and (frames is not None or frame is not None):
+        raise ConfigError("NIfTI files are volumes already, turned alike: leave data.frames and data.frame_number out")
+
+
 def frame_numbers(rows: TextTable, column: str) -> pd.Series:
     """Return a column's frame numbers, from 0, as int64; raises DatasetError on another cell, which names its line."""
     rows.refuse(rows[column] == "", column, remedy="every row needs the number of its frame, from 0")

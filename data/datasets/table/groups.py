@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS
-from medzoo.data.datasets.table.cells import refuse_nobody
 from medzoo.data.images.frames import frame_name
 from medzoo.data.splits.groups import merge_groups
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.tables import TextTable
+from medzoo.data.tables.cells import refuse_nobody
 from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
 
@@ -46,9 +48,13 @@ def sample_names(
     return ids
 
 
+Ungrouped = Literal["error", "alone"]
+
+
 def group_names(
-    rows: TextTable, ids: pd.Series, paths: pd.DataFrame, column: str | None, pattern: str | None
-) -> tuple[pd.Series, tuple[str, ...]]:
+    rows: TextTable, ids: pd.Series, paths: pd.DataFrame, column: str | None, pattern: str | None, ungrouped: Ungrouped = "error",
+    rule: int = 2
+) -> tuple[pd.Series, tuple[str, ...]]:  # fmt: skip
     """Return each sample's group, and notes on what was read as one.
 
     Rows of one image are of one group, whatever the table says.
@@ -59,22 +65,34 @@ def group_names(
         paths: Of their images.
         column: The one with groups, or None.
         pattern: What finds the group in the cell, or without a column in the name of the (first) image's file; None: all of it.
+        ungrouped: `alone`: a sample whose cell of the column is empty is a group of its own; `error`: there must be none.
+        rule: The split rule; 1: a group is its cell, as medzoo read it at first.
 
     Raises:
         DatasetError: If a cell names nobody, or the pattern finds nothing in a name; names the line.
     """
     notes: tuple[str, ...] = ()
+    if rule == 1:
+        if column is not None:
+            rows.refuse(rows[column] == "", column, remedy="every sample needs its group")
+        return ids if column is None else rows[column], notes
+    alone = pd.Series(False, index=ids.index)
     if column is not None:
-        refuse_nobody(rows, column)
+        alone = (rows[column] == "") & (ungrouped == "alone")
+        refuse_nobody(replace(rows, rows=rows.rows[~alone]), column)
     if pattern is not None:
-        names = paths.bfill(axis=1).iloc[:, 0] if column is None else rows[column]
-        groups = pd.Series(groups_by_pattern(list(names.astype(str)), pattern, column=column), index=ids.index, dtype=str)
+        names = paths.bfill(axis=1).iloc[:, 0] if column is None else rows[column][~alone]
+        groups = pd.Series(groups_by_pattern(list(names.astype(str)), pattern, column=column), index=names.index, dtype=str)
         refuse_nobodies(list(groups), pattern)
     else:
-        groups = ids if column is None else rows[column]
+        groups = ids if column is None else rows[column][~alone]
     if column is not None or pattern is not None:
         groups, merged = unify(groups, identifier)
         notes = () if merged is None else (merged.note(f"groups of {column!r}" if column is not None else "groups"),)
+    if alone.any():
+        own = ids[alone].map(lambda name: f"alone: {name}")
+        groups = pd.concat([groups, own]).reindex(ids.index)
+        notes = (*notes, f"{int(alone.sum())} samples have no {column!r}: each is a group of its own (data.ungrouped)")
     shared = _rows_by_image(paths)
     if not shared:
         return groups, notes

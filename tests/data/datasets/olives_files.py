@@ -11,6 +11,7 @@ import csv
 import io
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -131,3 +132,26 @@ def write_shards(root, rows=None, unlabelled=2, group=7):
     other.mkdir()
     pq.write_table(pa.table({"Image": columns["Image"][:2], "B1": [0, 1]}), other / "test-00000-of-00001.parquet")
     return wide
+
+
+def write_clinical(root, rows=None, slices=3):
+    """Write the workbook of all visits, with a visit of each eye between its two labelled ones, and that visit's images.
+
+    Acuity and thickness there are those of the first visit and 5 letters, 20 um more.
+    """
+    rows = label_rows(slices) if rows is None else rows
+    between = {"W0": "W52", "V1": "V6"}
+    wide = [(row[PATH], row["BCVA"], row["CST"], row["Eye_ID"], row["Patient_ID"]) for row in rows]
+    for number, row in enumerate(rows):
+        parts = row[PATH].split("/")
+        if parts[-3] in between:
+            parts[-3] = between[parts[-3]]
+            path = "/".join(parts)
+            wide.append((path, int(row["BCVA"]) + 5, int(row["CST"]) + 20, row["Eye_ID"], row["Patient_ID"]))
+            file = root / disk_path(path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            gray(20_000 + number).save(file)
+            if row[SCAN] == "1":
+                gray(30_000 + number, (30, 30)).save(file.parent / f"fundus_{parts[-2]}_{parts[-3]}.tif")
+    frame = pd.DataFrame(wide, columns=["File_Path", "BCVA", "CST", "Eye_ID", "Patient_ID"])
+    frame.astype(dict.fromkeys(frame.columns[1:], int)).to_excel(root / "Clinical_Data_Images.xlsx", index=False)

@@ -11,7 +11,7 @@ from medzoo.data import dataset_infos, load_dataset
 from medzoo.data.dataset import target_matrix
 from medzoo.data.datasets.chestxray14 import load as chestxray14
 from medzoo.data.datasets.chestxray14.boxes import load_boxes
-from medzoo.data.errors import DatasetError, ImageError
+from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from tests.data.datasets.chestxray14_files import (
     FILMS,
     HEADER,
@@ -126,6 +126,37 @@ def test_an_empty_sex_or_view_is_missing_and_counted(tmp_path):
     assert dataset.table["sex"].isna().tolist() == [False, False, True, False, False, False, False]
     assert dataset.table["view"].isna().tolist() == [True, True, False, False, False, False, False]
     assert {"1 of 7 films have no sex", "2 of 7 films have no view"} <= set(dataset.info.notes)
+
+
+def test_age_sex_and_view_beside_the_film(tmp_path):
+    ages = ["058Y", "011M", "414", "", "57", "0", "27"]
+    films = [(*film[:4], age, *film[5:]) for film, age in zip(FILMS, ages, strict=True)]
+    write_release(tmp_path, [(*films[0][:5], "", "PA"), *films[1:]])
+    dataset = _load(tmp_path, inputs=["view", "age", "sex"])
+    assert dataset.inputs.names == ("view", "age", "sex")
+    assert dataset.inputs.categories == {"view": ("PA", "AP"), "sex": ("female", "male")}
+    nan = np.nan
+    np.testing.assert_array_equal(dataset.table["input.view"], [0, 0, 1, 0, 0, 1, 0])
+    np.testing.assert_allclose(dataset.table["input.age"], [58, 11 / 12, nan, nan, 57, 0, 27], rtol=1e-6)  # 414 years are none
+    np.testing.assert_array_equal(dataset.table["input.sex"], [nan, 1, 1, 0, 0, 0, 1])
+    assert dataset.subgroups == ("sex", "age", "view")
+    plain = _load(tmp_path)
+    assert plain.inputs is None
+    assert list(plain.table) == [column for column in dataset.table if not column.startswith("input.")]
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        (["age", "sexx"], ["'sexx'", "did you mean 'sex'"]),
+        (["labels"], ["unknown choice of data.inputs 'labels'"]),
+        ("age", ["data.inputs=age is one text; give a list, data.inputs=[age]"]),
+        ([], ["must name some of age, sex, view"]),
+        (["age", "age"], ["data.inputs=[age, age] must name some of age, sex, view, each once"]),
+    ],
+)
+def test_inputs_that_cannot_be_are_one_line(tmp_path, given, parts):
+    _fails(write_release(tmp_path), *parts, error=ConfigError, inputs=given)
 
 
 def test_val_is_carved_by_patient(tmp_path):
@@ -284,3 +315,17 @@ def test_bad_boxes_are_refused_by_line(tmp_path, old, new, parts):
     assert old in box_text()
     write_text(write_release(tmp_path) / "BBox_List_2017.csv", box_text().replace(old, new))
     _fails(tmp_path, *parts, load=load_boxes)
+
+
+def test_boxes_are_the_datasets_regions_where_their_file_is_there(tmp_path):
+    """A smaller copy of a film has its boxes at the same place."""
+    root = write_release(tmp_path)
+    assert _load(root).regions is None
+    write_text(root / "BBox_List_2017.csv", box_text())
+    regions = _load(root).regions
+    first, second = regions.of("chestxray14/00000003_002", "Infiltration", (512, 512))
+    assert first.sum() == first[5:].sum() == 512 * 507  # y 10.5 to 1024 of 1024
+    rows = second.nonzero()[0]
+    assert (rows.min(), rows.max()) == (5, 19)
+    assert regions.of("chestxray14/00000003_002", "Nodule", (512, 512)) == []
+    assert regions.names == ("Nodule", "Infiltration")

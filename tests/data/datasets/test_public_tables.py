@@ -2,99 +2,207 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from medzoo.data.dataset import Dataset, target_matrix
 from medzoo.data.datasets.chestxray14.load import FINDINGS
+from medzoo.data.datasets.medmnist.sets import SETS
 from medzoo.data.registry import load_dataset
 from medzoo.settings.compose import compose_config, typed
 from medzoo.settings.schema import TrainConfig
+from tests.data.datasets.public_files import CHEXPERT, CONF, PUBLIC, labels_of, recipe
 
-CONF = Path(__file__).parents[3] / "conf"
 NAN = np.nan
+GROUPS = {
+    "chestxray14": 8, "chexpert": 12, "padchest": 20, "vindr_cxr": 12, "mimic_cxr": 8, "ham10000": 21, "pad_ufes_20": 12,
+    "isic_2019": 18, "fitzpatrick17k": 24, "fitzpatrick17k_nine": 24, "ddi": 24, "aptos_2019": 40, "eyepacs": 20, "messidor2": 22,
+    "messidor": 24,
+}  # fmt: skip
+"""Recipe → patients, or what else is not cut, in its generated files."""
+MERGED = {
+    "chestxray14-vindr_cxr": {"Nodule/Mass": {"Mass", "Nodule"}},
+    "padchest-vindr_cxr": {"Nodule/Mass": {"nodule", "pulmonary mass"}},
+    "ham10000-ddi": {"malignant": {"mel", "bcc"}, "benign": {"nv", "bkl", "df", "vasc"}},
+    "isic_2019-ddi": {"malignant": {"MEL", "BCC", "SCC"}, "benign": {"NV", "BKL", "DF", "VASC"}},
+    "pad_ufes_20-ddi": {"malignant": {"BCC", "MEL", "SCC"}, "benign": {"NEV", "SEK"}},
+    "fitzpatrick17k-ddi": {"benign": {"benign", "non-neoplastic"}},
+    "ham10000-fitzpatrick17k": {"malignant": {"mel", "bcc"}, "benign": {"nv", "df"}},
+    "isic_2019-fitzpatrick17k": {"malignant": {"MEL", "BCC", "SCC", "AK"}, "benign": {"NV", "DF"}},
+    "pad_ufes_20-fitzpatrick17k": {"malignant": {"MEL", "BCC", "SCC", "ACK"}},
+    "isic_2019-fitzpatrick17k_nine": {"malignant epidermal": {"BCC", "SCC", "AK"}},
+    "pad_ufes_20-fitzpatrick17k_nine": {"malignant epidermal": {"BCC", "SCC", "ACK"}},
+}
+"""Map → which of its names are several of the other dataset's, all of them on purpose."""
+MAPS = sorted(path.stem for path in (CONF / "maps").glob("*.yaml"))
 
 
-def write(path: Path, header: str, rows: list[str], images: list[str]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([header, *rows]) + "\n")
-    for number, name in enumerate(images):
-        (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (number, 0, 0)).save(path.parent / name)
-    return path
-
-
-def opened(recipe: str, file: Path) -> Dataset:
-    config = typed(TrainConfig, compose_config("train", [f"data=public/{recipe}", f"data.file={file}"]))
+def opened(name: str, folder: Path, *words: str) -> Dataset:
+    file = PUBLIC[name](folder)
+    config = typed(TrainConfig, compose_config("train", [f"data=public/{name}", f"data.file={file}", *words]))
     return load_dataset(**config.data)
 
 
-def test_ham10000_keeps_the_images_of_a_lesion_together(tmp_path: Path) -> None:
-    diagnoses = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"] * 3
-    rows = [
-        f"HAM_{n // 2:07d},ISIC_{n:07d},{dx},histo,{'' if n == 3 else 40.0 + n},{'unknown' if n == 5 else 'male'},back"
-        for n, dx in enumerate(diagnoses)
-    ]
-    header = "lesion_id,image_id,dx,dx_type,age,sex,localization"
-    file = write(tmp_path / "HAM10000_metadata.csv", header, rows, [f"ISIC_{n:07d}.jpg" for n in range(21)])
-    dataset = opened("ham10000", file)
+def answers(dataset: Dataset) -> np.ndarray:
     assert dataset.labels is not None
-    assert dataset.labels.names == ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-    assert dataset.info.modality == "skin"
-    assert dataset.info.licence == "CC-BY-NC-4.0"
+    return target_matrix(dataset.table, dataset.labels)
+
+
+def held(dataset: Dataset, row: int) -> dict[str, float]:
+    """Return the findings of a sample that are not absent."""
+    assert dataset.labels is not None
+    found = zip(dataset.labels.names, answers(dataset)[row], strict=True)
+    return {name: float(value) for name, value in found if value != 0}
+
+
+def test_every_recipe_is_looked_at() -> None:
+    assert {path.stem for path in (CONF / "data" / "public").glob("*")} == set(PUBLIC) == set(GROUPS)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_recipe_reads_what_its_authors_write(name: str, tmp_path: Path) -> None:
+    dataset = opened(name, tmp_path)
+    assert dataset.labels is not None
+    assert list(dataset.labels.names) == labels_of(name)
+    assert dataset.table["group"].nunique() == GROUPS[name]
     assert dataset.table.groupby("group")["split"].nunique().eq(1).all()
-    assert dataset.table["group"].nunique() == 11
-    assert dataset.table["sex"].isna().sum() == 1
+    assert {"train", "test"} <= set(dataset.table["split"])
+    assert list(dataset.subgroups) == recipe(name).get("subgroups", [])
+    assert dataset.info.modality in ("xray", "skin", "fundus")
+    assert dataset.info.licence not in ("", "your own")
+    assert not np.isnan(answers(dataset)).all(axis=0).any() or name in ("chexpert", "mimic_cxr")
 
 
-def test_pad_ufes_20_keeps_a_patient_together(tmp_path: Path) -> None:
-    header = "patient_id,lesion_id,gender,fitspatrick,diagnostic,img_id,biopsed"
-    names = [f"PAT_{n // 3}_{n}_{n}.png" for n in range(18)]
-    kinds = ["ACK", "BCC", "MEL", "NEV", "SCC", "SEK"] * 3
-    rows = [f"PAT_{n // 3},{n},{'' if n == 4 else 'FEMALE'},{1.0 + n % 6},{kinds[n]},{names[n]},True" for n in range(18)]
-    dataset = opened("pad_ufes_20", write(tmp_path / "metadata.csv", header, rows, names))
-    assert dataset.labels is not None
-    assert dataset.labels.names == ("ACK", "BCC", "MEL", "NEV", "SCC", "SEK")
-    assert dataset.table["group"].nunique() == 6
-    assert set(dataset.subgroups) == {"fitspatrick", "gender", "biopsed"}
+def test_ham10000_knows_no_unknown_sex(tmp_path: Path) -> None:
+    assert opened("ham10000", tmp_path).table["sex"].isna().sum() == 1
 
 
-def test_chexperts_uncertain_and_unmentioned_observations_are_missing(tmp_path: Path) -> None:
-    settings = yaml.safe_load((CONF / "data" / "public" / "chexpert.yaml").read_text())
-    observations = settings["target"]
-    assert len(observations) == 14
-    header = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *observations])
-    names = [f"CheXpert-v1.0-small/train/patient{n // 2:05d}/study1/view{n % 2 + 1}_frontal.jpg" for n in range(24)]
-    answers = ["1.0", "0.0", "-1.0", *[""] * 11]
-    rows = [f"{name},Female,{50 + n},Frontal,{'AP' if n else ''},{','.join(answers[n % 14 :] + answers[: n % 14])}"
-            for n, name in enumerate(names)]  # fmt: skip
-    dataset = opened("chexpert", write(tmp_path / "train.csv", header, rows, names))
-    assert dataset.labels is not None
-    assert dataset.labels.names == tuple(observations)
-    expected = np.array([[{"1.0": 1, "0.0": 0}.get(answer, NAN) for answer in answers]])
-    np.testing.assert_array_equal(target_matrix(dataset.table, dataset.labels)[:1], expected)
-    assert dataset.table["group"].nunique() == 12
-    assert dataset.table.groupby("group")["split"].nunique().eq(1).all()
+@pytest.mark.parametrize("name", ["chexpert", "mimic_cxr"])
+def test_uncertain_and_unmentioned_observations_are_missing(name: str, tmp_path: Path) -> None:
+    dataset = opened(name, tmp_path)
+    np.testing.assert_array_equal(answers(dataset)[0], [1, 0, NAN, *[NAN] * 11])
 
 
-@pytest.mark.parametrize(("name", "theirs"), [("chexpert-chestxray14", "chexpert"), ("pad_ufes_20-ham10000", "pad_ufes_20")])
-def test_maps_name_what_there_is(name: str, theirs: str) -> None:
-    renamed = yaml.safe_load((CONF / "maps" / f"{name}.yaml").read_text())
-    settings = yaml.safe_load((CONF / "data" / "public" / f"{theirs}.yaml").read_text())
-    known = settings.get("names") or settings["target"]
-    if name.endswith("ham10000"):
-        ours = yaml.safe_load((CONF / "data" / "public" / "ham10000.yaml").read_text())["names"]
-    else:
-        ours = list(FINDINGS)
-    assert set(renamed) <= set(known)
+def test_mimic_cxr_is_joined_from_three_files(tmp_path: Path) -> None:
+    dataset = opened("mimic_cxr", tmp_path)
+    assert dataset.table["split"].value_counts().to_dict() == {"train": 16, "val": 8, "test": 8}
+    np.testing.assert_array_equal(answers(dataset)[0], answers(dataset)[1])  # two films of a study
+    np.testing.assert_array_equal(answers(dataset)[2], [NAN, 1, 0, *[NAN] * 11])
+    assert np.isnan(answers(dataset)[-2:]).all()
+    assert any("2 of 32 rows have none in mimic-cxr-2.0.0-chexpert.csv" in note for note in dataset.info.notes)
+    assert dataset.table["ViewPosition"].fillna("nobody knows").tolist()[:4] == ["PA", "LATERAL", "AP", "nobody knows"]
+    assert dataset.table["path"][0] == "files/p10/p10000000/s50000000/00000000-aaaa.jpg"
+
+
+def test_padchest_follows_the_tree_of_its_labels(tmp_path: Path) -> None:
+    dataset = opened("padchest", tmp_path)
+    assert held(dataset, 0) == {}
+    assert held(dataset, 1) == {"atelectasis": 1, "pleural effusion": 1}
+    assert held(dataset, 2) == {"consolidation": 1, "infiltrates": 1}
+    assert held(dataset, 7) == {"pneumothorax": 1, "pleural effusion": 1}
+    assert held(dataset, 8) == {"pulmonary mass": 1}, "a pseudonodule is no nodule"
+    assert held(dataset, 9) == {}, "air below the skin is no emphysema of the lung"
+    known = answers(dataset)
+    assert np.nansum(known[3]) == 1
+    assert np.isnan(known[3]).sum() == 17, "cardiomegaly, unchanged: of the rest nothing is said"
+    assert np.isnan(known[[4, 5, 6]]).all()
+    assert any("left out (data.left_out), 4 in all" in note and "normal (4)" in note for note in dataset.info.notes)
+
+
+def test_padchest_of_one_direction_keeps_the_grey_values(tmp_path: Path) -> None:
+    dataset = opened("padchest", tmp_path, "data.where={Projection: [PA]}")
+    assert len(dataset.table) == 20
+    assert any("20 of 40 rows are taken" in note for note in dataset.info.notes)
+    assert dataset.reader.read(dataset.table["path"][1]).max() == round((2000 + 500) / 65535 * 255)
+
+
+def test_two_of_three_radiologists_of_vindr_cxr_settle_a_finding(tmp_path: Path) -> None:
+    dataset = opened("vindr_cxr", tmp_path)
+    labels = labels_of("vindr_cxr")
+    assert len(dataset.table) == 12
+    assert held(dataset, 0) == {labels[1]: 1, labels[2]: 1}
+    assert held(dataset, 5) == {labels[6]: 1, labels[7]: 1}
+
+
+@pytest.mark.parametrize(("readers", "expected"), [("unanimous", {2: 1, 0: NAN, 1: NAN}), ("any", {0: 1, 1: 1, 2: 1})])
+def test_readers_may_be_asked_otherwise(readers: str, expected: dict[int, float], tmp_path: Path) -> None:
+    labels = labels_of("vindr_cxr")
+    found = held(opened("vindr_cxr", tmp_path, f"data.readers={readers}"), 0)
+    assert found == pytest.approx({labels[place]: value for place, value in expected.items()}, nan_ok=True)
+
+
+def test_no_finding_of_the_nih_is_none_of_the_fourteen(tmp_path: Path) -> None:
+    dataset = opened("chestxray14", tmp_path)
+    assert [held(dataset, row) for row in range(4)] == [{}, {"Cardiomegaly": 1, "Emphysema": 1}, {"Hernia": 1}, {"Effusion": 1}]
+    assert not np.isnan(answers(dataset)).any()
+
+
+def test_isic_2019_reads_a_column_a_diagnosis_and_the_metadata(tmp_path: Path) -> None:
+    dataset = opened("isic_2019", tmp_path)
+    assert dataset.table["target"].tolist() == [n // 2 % 8 for n in range(32)]
+    assert dataset.table["group"].tolist()[:3] == ["BCN_0000000", "BCN_0000000", "BCN_0000001"]
+    assert dataset.table["group"][28:].nunique() == 4
+    assert np.isnan(dataset.table["age_approx"][1])
+
+
+def test_fitzpatrick17k_has_unknown_skin_types(tmp_path: Path) -> None:
+    three, nine = opened("fitzpatrick17k", tmp_path), opened("fitzpatrick17k_nine", tmp_path)
+    assert three.table["target"].tolist()[:4] == [2, 1, 0, 1]
+    assert nine.table["target"].tolist()[:4] == [0, 5, 3, 1]
+    assert three.table["fitzpatrick_scale"].isna().sum() == 8
+
+
+def test_ddi_is_malignant_or_not(tmp_path: Path) -> None:
+    dataset = opened("ddi", tmp_path)
+    assert dataset.table["target"].tolist()[:2] == [0, 1]
+    assert set(dataset.table["skin_tone"]) == {12, 34, 56}
+
+
+def test_eyes_of_a_patient_of_eyepacs_stay_together(tmp_path: Path) -> None:
+    assert opened("eyepacs", tmp_path).table["group"].tolist()[:3] == ["10", "10", "11"]
+
+
+def test_grades_of_the_international_scale_bear_one_name_and_others_do_not() -> None:
+    names = SETS["retinamnist"].labels.names
+    assert [tuple(labels_of(name)) for name in ("aptos_2019", "eyepacs", "messidor2")] == [names] * 3
+    assert not set(labels_of("messidor")) & set(names)
+
+
+def test_an_image_of_messidor2_that_cannot_be_graded_has_no_grade(tmp_path: Path) -> None:
+    dataset = opened("messidor2", tmp_path)
+    assert dataset.table["target"].tolist()[:6] == [0, 1, 2, 3, 4, 0]
+    assert dataset.table["target"][20:].isna().all()
+
+
+def test_messidor_counts_its_own_grades(tmp_path: Path) -> None:
+    assert opened("messidor", tmp_path).table["target"].tolist()[:5] == [0, 1, 2, 3, 0]
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_names_what_there_is_and_merges_only_on_purpose(name: str) -> None:
+    text = (CONF / "maps" / f"{name}.yaml").read_text()
+    renamed = yaml.safe_load(text)
+    theirs, ours = (labels_of(side) for side in name.split("-"))
+    assert set(renamed) <= set(theirs)
     assert {to for to in renamed.values() if to is not None} <= set(ours)
-    assert {name for name in known if name not in renamed} <= set(ours), "the rest bear the same names"
+    assert {label for label in theirs if label not in renamed} <= set(ours), "the rest bear the same names"
+    sources = defaultdict(set)
+    for label in theirs:
+        sources[renamed.get(label, label)].add(label)
+    assert {to: found for to, found in sources.items() if to is not None and len(found) > 1} == MERGED.get(name, {})
+    comment = " ".join(line for line in text.splitlines() if line.startswith("#"))
+    assert re.search(r"et al\. \d{4}", comment), "a map says where it comes from"
+    assert name not in MERGED or re.search(r"\bboth\b|one class|benign, too", comment), "what is merged is said"
+    unexplained = [line for line in text.splitlines() if re.search(r": null$", line)]
+    assert not unexplained, "what is left out has a reason"
 
 
-def test_every_map_is_looked_at() -> None:
-    assert {path.stem for path in (CONF / "maps").glob("*")} == {"chexpert-chestxray14", "pad_ufes_20-ham10000"}
-    assert {path.stem for path in (CONF / "data" / "public").glob("*")} == {"ham10000", "pad_ufes_20", "chexpert"}
+def test_maps_of_the_nih_are_held_against_the_wrapper_too() -> None:
+    assert tuple(labels_of("chestxray14")) == FINDINGS
+    assert labels_of("chexpert") == labels_of("mimic_cxr") == list(CHEXPERT)
+    assert set(MERGED) <= set(MAPS)

@@ -231,6 +231,39 @@ def test_answers_are_tabular_inputs_unscaled(bucket):
     assert not any("label" in name or "dermatologist" in name for name in names)
 
 
+def test_answers_that_are_asked_for_are_inputs_by_their_words(bucket):
+    dataset = _load(bucket, inputs=["fitzpatrick", "age", "duration", "sex", "other_symptoms", "textures_flat"])
+    others = [f"other_symptoms_{name}" for name in OTHERS]
+    assert dataset.inputs.names == ("fitzpatrick", "age", "duration", "sex", *others, "textures_flat")
+    categories = dataset.inputs.categories
+    assert sorted(categories) == ["age", "duration", "fitzpatrick", "sex"]  # boxes are 0 and 1
+    told = _by_case(dataset).loc["-1004"]
+    words = {name: words[int(told[f"input.{name}"])] for name, words in categories.items()}
+    assert words == {"age": "80 or above", "sex": "female", "fitzpatrick": "FST6", "duration": "since childhood"}
+    assert told[[f"input.{name}" for name in others]].tolist() == [1, 0, 0, 0, 0, 0]
+    unsaid = _by_case(dataset).loc["1005", [f"input.{name}" for name in dataset.inputs.names]]
+    assert unsaid.isna().all()
+    plain = _load(bucket).table
+    boxes = [f"input.{name}" for name in (*others, "textures_flat")]
+    pd.testing.assert_frame_equal(dataset.table[boxes], plain[boxes])
+
+
+OTHERS = ("fever", "chills", "fatigue", "joint_pain", "mouth_sores", "shortness_of_breath")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["age_grup"], "unknown choice of data.inputs 'age_grup'"),
+        (["texture"], "did you mean 'textures'"),
+        (["weighted_skin_condition_label"], "unknown choice of data.inputs"),
+        (["textures_flat", "textures"], "names 'textures_flat' twice, alone and with its question; leave one out"),
+    ],
+)
+def test_answers_that_nobody_gave_are_one_line(bucket, given, message):
+    _expect(message, bucket, error=ConfigError, inputs=given)
+
+
 def test_captions(bucket):
     assert "caption" not in _load(bucket).table
     said = _load(bucket, caption="metadata", views="image").table.drop_duplicates("case_id").set_index("case_id")["caption"]

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from medzoo.data.datasets.medmnist.sets import SETS
-from tests.data.datasets import chestxray14_files, derm1m_files, medmnist_files, olives_files, scin_files
+from tests.data.datasets import chestxray14_files, derm1m_files, medmnist_files, olives_files, scin_files, shard_files
 
 Options = dict[str, Any]
 
@@ -47,6 +47,7 @@ def _medmnist(root: Path) -> Options:
 
 def _olives(root: Path) -> Options:
     olives_files.write_tree(root)
+    olives_files.write_clinical(root)
     olives_files.write_shards(root, unlabelled=1)
     return {"root": root}
 
@@ -56,16 +57,22 @@ def _scin(root: Path) -> Options:
     return {"root": root, "top": 3}
 
 
+def _shards(root: Path) -> Options:
+    shard_files.write_splits(root)
+    return {"root": root}
+
+
 def _table(root: Path) -> Options:
-    lines = ["image,second,patient,diagnosis,grade,mass,nodule,findings,size,sex,report"]
+    lines = ["image,second,patient,diagnosis,grade,mass,nodule,findings,size,sex,report,exam,day"]
     for number in range(24):
         Image.new("L", (20, 18), 10 * number).save(root / f"{number}.png")
         diagnosis = ("benign", "malignant", "")[number % 3]
         findings = ("Mass", "Mass|Nodule", "none", "")[number % 4]
         report = "" if number % 6 == 5 else f"a film of brightness {number % 4}"
         second = f"{number - 1}.png" if number % 2 else ""
+        day = f"2020-01-{1 + 9 * (number % 2):02d}"
         cells = [second, f"{number // 2:03d}", diagnosis, number % 3 if number % 7 else "", number % 2, "" if number % 5 else 1,
-                 findings, number / 4 if number % 3 else "", "fm"[number // 2 % 2], report]  # fmt: skip
+                 findings, number / 4 if number % 3 else "", "fm"[number // 2 % 2], report, f"e{number // 2}", day]  # fmt: skip
         lines.append(f"{number}.png," + ",".join(map(str, cells)))
     (root / "t.csv").write_text("\n".join(lines) + "\n")
     return {"file": root / "t.csv"}
@@ -79,6 +86,7 @@ TREES: dict[str, Callable[[Path], Options]] = {
     "olives": _olives,
     "phantom": lambda root: {"patients": 16, "size": 24},
     "scin": _scin,
+    "shards": _shards,
     "table": _table,
 }
 """Registry name → what writes its files into an empty folder and returns the options they are loaded with."""

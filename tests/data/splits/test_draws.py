@@ -12,7 +12,7 @@ from medzoo.data.dataset import target_matrix
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.registry import load_dataset
-from medzoo.data.splits.draws import balanced_weights, draw_fold, draw_fraction, draw_shots, group_strata
+from medzoo.data.splits.draws import balanced_weights, draw_fold, draw_fraction, draw_shots, even_weights, group_strata
 from medzoo.data.splits.groups import shared_groups
 
 LABELS = LabelSpace("multiclass", ("a", "b", "c"))
@@ -90,6 +90,26 @@ def test_folds_part_all_that_is_not_test_by_group(table: pd.DataFrame, folds: in
         assert ids(part, "test") == ids(table, "test")
 
 
+def test_outer_folds_test_each_patient_of_train_and_val_once_and_leave_the_own_test_split_out() -> None:
+    whole, tested = load_dataset("phantom", patients=40), list[str]()
+    pooled = ids(whole.table, "train") | ids(whole.table, "val")
+    for fold in range(4):
+        dataset = load_dataset("phantom", patients=40, outer_folds=4, outer_fold=fold)
+        assert not shared_groups(dataset.table)
+        assert set(dataset.table["sample_id"]) == pooled
+        assert {"train", "val", "test"} == set(dataset.table["split"])
+        assert dataset.info.notes[-1].startswith(f"tested on fold {fold} of 4 of train and val")
+        assert load_dataset(**dataset.options).table.equals(dataset.table)
+        tested += dataset.rows("test")["sample_id"].tolist()
+        inner = [load_dataset(**{**dataset.options, "folds": 2, "fold": part}) for part in (0, 1)] if fold == 1 else []
+        for one in inner:  # parted anew within
+            assert ids(one.table, "test") == ids(dataset.table, "test")
+        if inner:
+            assert ids(inner[0].table, "val") | ids(inner[1].table, "val") == pooled - ids(dataset.table, "test")
+    assert sorted(tested) == sorted(pooled)
+    assert "outer_folds" not in whole.options  # cards of before keep their hash
+
+
 def test_folds_deal_out_a_rare_class() -> None:
     rows = [(f"s{i}", "train", f"g{i}", 1 if i < 5 else 0) for i in range(50)]
     table = pd.DataFrame(rows, columns=["sample_id", "split", "group", "target"])
@@ -130,6 +150,10 @@ def test_balanced_draws_give_classes_alike() -> None:
         ({"fraction": 1.5}, r"data.fraction=1.5 is not in \(0, 1\]"),
         ({"folds": 5}, "belong together"),
         ({"folds": 5, "fold": 5}, r"data.fold=5 is not one of 0..4"),
+        ({"outer_folds": 5}, "data.outer_folds and data.outer_fold belong together"),
+        ({"outer_folds": 3, "outer_fold": 3}, r"data.outer_fold=3 is not one of 0..2 \(data.outer_folds=3\)"),
+        ({"outer_folds": 3, "outer_fold": "a"}, "data.outer_fold=a is no whole number"),
+        ({"outer_folds": 3, "outer_fold": 0, "domain": "site"}, "both choose the test split"),
         ({"shots": 3, "labels": "regression"}, "use data.fraction"),
     ],
 )
@@ -148,3 +172,10 @@ def test_every_kind_of_label_draws_from_the_registry(kind: str) -> None:
     fold = load_dataset("phantom", labels=kind, patients=40, folds=4, fold=1)
     assert not shared_groups(fold.table)
     assert target_matrix(fold.rows("val"), fold.labels).shape[0] == len(fold.rows("val"))
+
+
+def test_even_weights_draw_every_group_as_often() -> None:
+    codes = np.array([0] * 90 + [2] * 9 + [1])
+    weights = even_weights(codes)
+    assert weights.sum() == pytest.approx(1)
+    assert [weights[codes == code].sum() for code in range(3)] == pytest.approx([1 / 3] * 3)

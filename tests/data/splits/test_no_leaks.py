@@ -16,7 +16,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import DatasetError
 from medzoo.data.registry import list_datasets, load_dataset
 from medzoo.data.splits.groups import shared_groups
-from tests.data.datasets import chestxray14_files, derm1m_files, olives_files, scin_files
+from tests.data.datasets import chestxray14_files, derm1m_files, olives_files, scin_files, shard_files
 
 
 def _medmnist(root: Path) -> dict[str, Any]:
@@ -50,6 +50,12 @@ def _olives(root: Path) -> dict[str, Any]:
     return {"root": root, "missing": "ignore"}
 
 
+def _shards(root: Path) -> dict[str, Any]:
+    samples = [{"__key__": f"s{n}", "png": b"-", "json": {"patient": f"p{n // 3}", "y": n % 2}} for n in range(90)]
+    shard_files.write(root / "films.tar", samples)
+    return {"root": root, "target": "y", "group": "patient"}
+
+
 def _table(root: Path) -> dict[str, Any]:
     lines = [f"{n}.png,p{n // 3},{n % 2}" for n in range(90)]
     (root / "t.csv").write_text("image,patient,y\n" + "\n".join(lines) + "\n")
@@ -72,6 +78,7 @@ TREES = {
     "olives": _olives,
     "phantom": lambda root: {"patients": 60, "size": 16, "images_per_patient": 2},
     "scin": _scin,
+    "shards": _shards,
     "table": _table,
 }
 HAVE_SEED = ("folder", "olives", "scin", "table", "phantom")
@@ -104,6 +111,9 @@ def test_no_split_shares_a_group(name: str, root: Path, data: st.DataObject) -> 
     if data.draw(st.booleans()):
         options["folds"] = data.draw(st.integers(2, 4))
         options["fold"] = data.draw(st.integers(0, options["folds"] - 1))
+    if data.draw(st.booleans()):
+        options["outer_folds"] = data.draw(st.integers(2, 4))
+        options["outer_fold"] = data.draw(st.integers(0, options["outer_folds"] - 1))
     choice = data.draw(st.sampled_from(["all", "shots", "fraction"]))
     if choice == "shots":
         options["shots"] = data.draw(st.integers(1, 5))

@@ -19,7 +19,7 @@ from medzoo.data.registry import dataset_infos, list_datasets
 from medzoo.data.text.concepts import Concept, ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
 
 INFOS = [info for name in list_datasets() for info in dataset_infos(name)]
-WITHOUT = {"folder", "table"}  # datasets whose classes the user names; volumes are no images for an image tower
+WITHOUT = {"folder", "shards", "table"}  # datasets whose classes the user names; volumes are no images for an image tower
 GIVEN = {
     "name": "mine",
     "version": 1,

@@ -17,7 +17,7 @@ from medzoo.data.registry import dataset_infos, list_datasets
 from medzoo.data.text.prompts import Prompts, find_prompts, list_prompts, packaged_prompts, prompts_from_names, read_prompts
 
 INFOS = [info for name in list_datasets() for info in dataset_infos(name)]
-WITHOUT = {"folder", "table"}  # datasets whose classes the user names
+WITHOUT = {"folder", "shards", "table"}  # datasets whose classes the user names
 GIVEN = {
     "name": "mine",
     "version": 1,

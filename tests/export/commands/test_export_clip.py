@@ -127,6 +127,9 @@ def test_an_open_clip_folder_runs_zero_shot_trains_and_exports(tmp_path: Path, c
     zeroshot = ["zeroshot", *TINY[:4], model, "evaluation.splits=[test]", "evaluation.replicates=5"]
     assert main([*zeroshot, f"run={tmp_path / 'z'}"]) == 0
     capsys.readouterr()
+    assert main(["compare", str(tmp_path / "z"), "--metrics", "auroc"]) == 0  # as runs are, though nothing was trained
+    figure = json.loads((tmp_path / "z" / "metrics.json").read_text())["splits"]["test"]["metrics"]["auroc"]["value"]
+    assert f"zero-shot, prompts phantom 1 | 1 | {figure:.3f}" in capsys.readouterr().out
     (tmp_path / "photos").mkdir()
     for number in range(3):
         Image.new("RGB", (30, 20 + number), (80 * number, 40, 90)).save(tmp_path / "photos" / f"{number}.png")

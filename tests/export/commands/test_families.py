@@ -51,7 +51,7 @@ def test_the_smallest_of_each_family(family: str, backbone: str, size: int, tmp_
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("family", "backbone", "arguments"), sorted(named_backbones()), ids=lambda v: str(v)[:40])
 def test_every_backbone_of_conf(family: str, backbone: str, arguments: str, tmp_path: Path) -> None:
-    size = 224 if family == "vit" else 32
+    size = {"vit": 224, "cnn3d": 16}.get(family, 32) if backbone != "swin_3d" else 64
     passes(family, backbone, json.loads(arguments), size, tmp_path)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import json
+import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from medzoo.cli import main
-from medzoo.commands.compare import Result, _setting
+from medzoo.commands.compared.result import Result, setting_key
 from medzoo.evaluation.bootstrap import value_text
+from medzoo.store.directory import RunDirectory
 from medzoo.store.spec import ModelSpec
 
 TINY = [
@@ -61,6 +65,38 @@ def test_the_page_holds_the_figures_of_the_runs(runs: list[Path], tmp_path: Path
     first = values[0]["kappa"]
     row = next(line for line in text.splitlines() if line.startswith("| default-0 |"))
     assert value_text(first["value"], first["low"], first["high"]) in row
+
+
+def test_as_csv_every_figure_is_that_of_the_report(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["compare", *map(str, runs), "--format", "csv", "--metrics", "kappa", "mae"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(row["run"], row["metric"]) for row in rows] == [(run.name, metric) for run in runs for metric in ("kappa", "mae")]
+    for row, run in zip(rows[::2], runs, strict=True):
+        told = json.loads((run / "metrics.json").read_text())["splits"]["test"]["metrics"]["kappa"]
+        assert [row[end] for end in ("value", "low", "high")] == ["" if told[end] is None else str(told[end]) for end in told][:3]
+        assert row["seed"] == run.name[-1]
+
+
+@pytest.mark.parametrize("words", [[], ["--paired", "--replicates", "20"]])
+def test_as_html_it_is_the_markdown_page_and_fetches_nothing(
+    runs: list[Path], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    for form in ("markdown", "html", "html"):
+        capsys.readouterr()
+        assert main(["compare", *map(str, runs), *words, "--format", form, "--title", "Losses & seeds", "--note", "<here>"]) == 0
+        told.append(capsys.readouterr().out)
+    markdown, page, again = told
+    assert page == again
+    assert "default-src 'none'" in page
+    assert not re.findall(r"@import|url\((?!#)|(?:src|href)=\"(?!#|data:)", page)
+    assert "<h1>Losses &amp; seeds</h1>" in page
+    assert "&lt;here&gt;" in page
+    cells = [cell for line in markdown.splitlines() if line.startswith("| ") for cell in line.strip("| ").split(" | ")]
+    shown = {html.unescape(text) for text in re.findall(r">([^<>]*)</t[dh]>", page)}
+    assert {cell.strip() for cell in cells if cell.strip()} - {"---"} <= shown
+    assert page.count("<svg") >= 1
 
 
 def test_a_run_evaluated_otherwise_or_twice_is_no_further_seed(
@@ -131,7 +167,9 @@ def test_language_bottlenecks_pool_over_runs_and_not_over_published_models(tmp_p
     spec = replace(spec, task="bottleneck", objective={"classes": {}, "regime": "language", "kind": "score"})
 
     def key(seed: int, **model: object) -> str:
-        return _setting(Result("r", {"seed": seed, "model": model, "data": {"name": "phantom"}}, spec, report))
+        return setting_key(
+            Result("r", {"seed": seed, "model": model, "data": {"name": "phantom"}}, spec, report, RunDirectory(tmp_path))
+        )
 
     # runs[0] and runs[1] differ in their seed alone; of what is gone nobody can tell.
     assert key(0, backbone=str(runs[0])) == key(1, backbone=str(runs[1]))

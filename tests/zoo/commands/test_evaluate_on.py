@@ -131,6 +131,49 @@ def test_patients_that_were_learnt_from_are_refused(home: Path, capsys: pytest.C
     assert "on.allow_shared_groups=true" in said
 
 
+def test_images_that_were_learnt_from_under_other_names_are_said_first(
+    home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    before, table = own_files(home), pd.read_csv(home / "other" / "plain.csv")
+    learnt = Predictions.read(home / "run" / "predictions.parquet")
+    unseen = set(learnt.sample_id[learnt.split == "test"])
+    names = [name for name in pd.read_csv(home / "own" / "own.csv")["image"] if name not in set(learnt.sample_id)]
+    val, test = str(learnt.sample_id[learnt.split == "val"][0]), sorted(unseen)[0]
+    assert len(names) >= 3  # of train
+    for name, source in (("copy.png", names[0]), ("of-val.png", val), ("of-test.png", test), ("1-0.png", "../other/1-0.png")):
+        with Image.open(home / "own" / source) as image:
+            image.save(home / "other" / name, compress_level=0)
+    with Image.open(home / "own" / names[1]) as image:  # as another program would save it
+        lighter = np.clip(np.asarray(image).astype(int) + 1, 0, 255).astype(np.uint8)
+    Image.fromarray(lighter).save(home / "other" / "near.png")
+    copies = table.iloc[:4].assign(image=["copy.png", "of-val.png", "of-test.png", "near.png"], patient=["c", "v", "t", "n"])
+    pd.concat([table, copies]).to_csv(home / "other" / "copies.csv", index=False)
+    assert on(home, "silent", FINDINGS, table="copies.csv") == 0
+    silent = metrics(home, "silent")
+    assert not [entry for entry in silent["attention"] if entry["kind"] in ("leak", "near copy")]
+    assert any("its images were not compared" in note for note in silent["notes"])
+    capsys.readouterr()
+    assert on(home, "copies", FINDINGS, "evaluation.audit=true", table="copies.csv") == 0
+    said = capsys.readouterr().out
+    found = metrics(home, "copies")
+    told = found["details"]["learnt_images"]
+    assert [(one["sample_id"], one["learnt_from"], one["split"]) for one in told["identical_listed"]] == [
+        ("copy.png", names[0], "train"), ("of-val.png", val, "val"),
+    ]  # fmt: skip
+    assert ("near.png", names[1]) in [(one["sample_id"], one["learnt_from"]) for one in told["near_listed"]]
+    assert told["compared"]["test"] == 64
+    assert [entry["kind"] for entry in found["attention"][:2]] == ["leak", "near copy"]
+    such = f"(such as copy.png, {names[0]} in train)"
+    assert f"look first: 2 test samples have images the same, to the pixel, as images the network has learnt from {such}" in said
+    assert not any("its images were not compared" in note for note in found["notes"])
+    assert main(["compare", str(home / "run" / "external" / "copies")]) == 0
+    page = capsys.readouterr().out
+    assert page.index("run/external/copies: 2 test samples have images the same") < page.index("|")
+    assert main(["report", f"run={home / 'run'}", f"output={tmp_path / 'r.html'}"]) == 0
+    assert "copies: 2 test samples have images the same" in (tmp_path / "r.html").read_text()
+    assert own_files(home) == before
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -142,10 +185,8 @@ def test_patients_that_were_learnt_from_are_refused(home: Path, capsys: pytest.C
         (["on=phantom", "map={a: 3.5}"], "'a': 3.5 are not two names"),
         (["on=phantom", "evaluation.splits=[val]"], "on_splits=[test]"),
         (["+on.root=x"], "on names no dataset"),
-        (
-            ["on=phantom", "map=nowhere.yaml"],
-            "map=nowhere.yaml is no file, and none of medzoo's own (chexpert-chestxray14, pad_ufes_20-ham10000)",
-        ),
+        (["on=phantom", "map=nowhere.yaml"], "unknown map 'nowhere.yaml', which is no file either"),
+        (["on=phantom", "map=chexpert-chestxray"], "did you mean 'chexpert-chestxray14'"),
         (["on=phantom", "name=../x", "on.labels=multilabel"], "none of the model's"),
         (["on=phantm"], "did you mean 'phantom'"),
     ],

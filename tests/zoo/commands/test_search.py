@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from medzoo.commands.search import main, search_vector
 from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.embeddings import Embeddings
 
 ANGLES = {"east": 0, "near": 10, "east-again": 0, "north": 90, "west": 180, "twin": 25}
@@ -51,6 +53,7 @@ def test_a_vector_finds_images_in_one_split(file: Path, capsys: pytest.CaptureFi
     assert [f["sample_id"] for f in found] == ["east-again", "near"]
     assert found[0] == {
         "rank": 1, "sample_id": "east-again", "similarity": 1.0, "image_key": "east", "split": "test", "text": "dawn",
+        "label": "", "group": "east-again", "same_group": False,
     }  # fmt: skip
     assert found[1]["similarity"] == pytest.approx(np.cos(np.deg2rad(10)), abs=1e-7)
 
@@ -109,3 +112,23 @@ def test_one_query_is_asked_for(file: Path, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main([str(file)])
     assert "--like" in capsys.readouterr().err
+
+
+def test_a_patients_other_images_are_told_or_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    embeddings = Embeddings.read(file)
+    targets = np.array([[1, 0], [1, 1], [0, 0], [np.nan, np.nan], [0, 1], [0, 1]], np.float32)
+    replace(
+        embeddings, group=np.array(["p1", "p1", "p1", "p2", "p3", "p1"], dtype=object), targets=targets,
+        labels=LabelSpace("multilabel", ("mass", "cyst")), details={"split_unit": "patient"},
+    ).write(file)  # fmt: skip
+    near = ["near   0.9848  mass, cyst  (same patient)", "twin   0.9063  cyst  (same patient)"]
+    far = ["north  0.0000", "west   -1.0000  cyst"]
+    assert printed(capsys, file, "--like", "east", "-k", 4) == near + far
+    assert printed(capsys, file, "--like", "east", "-k", 2, "--other-groups") == far
+    with pytest.raises(EvaluationError, match="k=3: there are 2 images of other groups"):
+        main([str(file), "--like", "east", "-k", "3", "--other-groups"])
+    with pytest.raises(EvaluationError, match="no images of other groups in split train"):
+        main([str(file), "--like", "east", "-k", "1", "--other-groups", "--split", "train"])
+    for words in (["--vector", "v.npy", "--other-groups"], ["--like", "east", "--run", "r"]):
+        with pytest.raises(SystemExit):
+            main([str(file), *words])

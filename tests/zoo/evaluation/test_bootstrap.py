@@ -9,7 +9,7 @@ from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.bootstrap import NO_INTERVAL, Asked, Interval, bootstrap, replicate_weights
 from medzoo.evaluation.metrics import scored
 from medzoo.export.settings import GateConfig
-from medzoo.settings.schema import EvaluationConfig
+from medzoo.settings.evaluation import EvaluationConfig
 from medzoo.settings.verbs import InterveneConfig
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import medzoo.evaluation.embeddings as module
 from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.embeddings import Embeddings, unit_rows
 
 
@@ -180,3 +182,36 @@ def test_an_image_of_several_rows_is_found_once_by_its_first() -> None:
 def test_a_query_without_direction_or_of_another_width_is_refused(query: NDArray[Any]) -> None:
     with pytest.raises(EvaluationError, match=r"width of the embeddings|no direction"):
         embeddings().nearest(query, 1)
+
+
+def test_what_is_known_of_the_images_comes_back_and_files_of_before_know_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    targets = rng.integers(2, size=(50, 2)).astype(np.float32)
+    targets[3] = np.nan
+    known = pd.DataFrame({"site": ["a", None] * 25, "age": np.where(np.arange(50) % 7, 40.0, np.nan)})
+    given = replace(
+        embeddings(), text_embedding=None, length=rng.random(50).astype(np.float32) + 1, subgroups=known, targets=targets,
+        labels=LabelSpace("multilabel", ("mass", "cyst")),
+    )  # fmt: skip
+    given.write(tmp_path / "e.parquet")
+    back = Embeddings.read(tmp_path / "e.parquet")
+    assert back.labels == given.labels
+    np.testing.assert_array_equal(back.targets, targets)
+    np.testing.assert_array_equal(back.features, given.image * given.length[:, None])  # type: ignore[index]
+    assert back.subgroups is not None
+    pd.testing.assert_frame_equal(back.subgroups, known, check_dtype=False)
+    part = back.take(np.array([4, 3]))
+    assert part.subgroups is not None
+    assert part.targets is not None
+    assert part.subgroups["site"].fillna("unknown").tolist() == ["a", "unknown"]
+    np.testing.assert_array_equal(part.targets, targets[[4, 3]])
+    embeddings().write(tmp_path / "before.parquet")
+    before = Embeddings.read(tmp_path / "before.parquet")
+    assert (before.length, before.labels, before.targets, before.subgroups) == (None, None, None, None)
+    np.testing.assert_array_equal(before.features, before.image)
+    table = pq.ParquetFile(tmp_path / "e.parquet").read()
+    pq.write_table(table.drop_columns(["target.cyst"]), tmp_path / "e.parquet")
+    with pytest.raises(EvaluationError, match="is damaged or not a medzoo embeddings file: KeyError"):
+        Embeddings.read(tmp_path / "e.parquet")
+    with pytest.raises(EvaluationError, match="targets are not 2 values for each of the 50"):
+        replace(given, targets=targets[:, :1])

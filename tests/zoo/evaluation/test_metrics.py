@@ -14,16 +14,15 @@ from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.evaluation.metrics import (
     all_metrics,
-    auroc,
-    average_precision,
     calibration_error,
     macro_mean,
     macro_means,
     quadratic_kappa,
     scored,
-    spearman,
 )
 from medzoo.evaluation.monitor import monitor_value, monitorable
+from medzoo.evaluation.ranking import auroc, average_precision, spearman
+from medzoo.evaluation.weighting import Weighting
 
 TASKS = {"multiclass": "multi-class", "ordinal": "ordinal-regression", "multilabel": "multi-label, binary-class"}
 
@@ -89,6 +88,44 @@ def test_multilabel_metrics_equal_sklearn_with_missing_entries() -> None:
         assert classes["f1"][k] == pytest.approx(sk.f1_score(y, z > 0), abs=1e-9)
         assert classes["balanced_accuracy"][k] == pytest.approx(sk.balanced_accuracy_score(y, z > 0), abs=1e-9)
         assert classes["brier"][k] == pytest.approx(sk.brier_score_loss(y, 1 / (1 + np.exp(-z.astype(float)))), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pooled_f1_equals_sklearn(seed: int) -> None:
+    labels, targets, logits = case("multilabel", 5, seed)
+    logits -= 1.0
+    _, overall = plain(labels, targets, logits)
+    called = logits > 0
+    assert (called.any(1) | targets.astype(bool).any(1)).sum() < len(targets)  # some samples are of nothing
+    assert overall["micro_f1"] == pytest.approx(sk.f1_score(targets, called, average="micro"), abs=1e-9)
+    own = sk.f1_score(targets, called, average="samples", zero_division=np.nan)
+    assert overall["example_f1"] == pytest.approx(own, abs=1e-9)
+
+
+def test_pooled_f1_with_missing_entries_and_weights() -> None:
+    """Missing entries are in no count: as if each sample had only the findings that are known of it."""
+    labels, targets, logits = case("multilabel", 4, 5)
+    targets[np.random.default_rng(1).random(targets.shape) < 0.4] = np.nan
+    copies = np.random.default_rng(2).integers(0, 3, len(targets))
+    _, overall = all_metrics(scored(labels, targets, logits), copies[None].astype(float))
+    known, called = ~np.isnan(targets), logits > 0
+    times = np.repeat(copies[:, None], 4, axis=1)[known]
+    micro = sk.f1_score(targets[known], called[known], sample_weight=times)
+    rows = zip(targets, called, known, strict=True)
+    own = np.array([sk.f1_score(t[k], c[k], zero_division=np.nan) if k.any() else np.nan for t, c, k in rows])
+    defined = ~np.isnan(own)
+    assert overall["micro_f1"][0] == pytest.approx(micro, abs=1e-9)
+    assert overall["example_f1"][0] == pytest.approx(np.average(own[defined], weights=copies[defined]), abs=1e-9)
+    assert monitor_value(labels, targets, logits, "example_f1") == pytest.approx(own[defined].mean())
+
+
+def test_pooled_f1_without_a_positive_is_undefined() -> None:
+    labels, targets, logits = case("multilabel", 3, 0)
+    overall = plain(labels, targets * 0, logits)[1]
+    assert np.isnan(overall["micro_f1"])
+    assert np.isnan(overall["example_f1"])
+    assert monitorable(labels, targets * 0, "micro_f1") == "no finding is positive in any sample"
+    assert "micro_f1" not in plain(*case("multiclass", 3, 0))[1]  # of exclusive classes it is their accuracy
 
 
 def test_regression_equals_sklearn() -> None:
@@ -183,8 +220,8 @@ def test_kappa_and_grade_error_equal_sklearn(seed: int) -> None:
 def test_kappa_of_one_grade_is_undefined() -> None:
     ones = np.ones((1, 4))
     same = np.zeros(4, dtype=np.int64)
-    assert np.isnan(quadratic_kappa(same, same, ones)[0])
-    assert quadratic_kappa(same, np.array([0, 1, 2, 1]), ones)[0] == pytest.approx(0, abs=1e-12)
+    assert np.isnan(quadratic_kappa(same, same, Weighting(ones))[0])
+    assert quadratic_kappa(same, np.array([0, 1, 2, 1]), Weighting(ones))[0] == pytest.approx(0, abs=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
@@ -193,12 +230,12 @@ def test_weighted_rank_metrics_equal_repeated_samples(rows: list[tuple[int, int,
     """A weight is a number of copies: what the bootstrap relies on. Spearman against scipy, kappa against scikit-learn."""
     a, b, copies = (np.array(column) for column in zip(*rows, strict=True))
     long_a, long_b = np.repeat(a, copies), np.repeat(b, copies)
-    rank = spearman(a.astype(float), b.astype(float), copies[None].astype(float))[0]
+    rank = spearman(a.astype(float), b.astype(float), Weighting(copies[None].astype(float)))[0]
     if len(set(long_a)) > 1 and len(set(long_b)) > 1:
         assert rank == pytest.approx(stats.spearmanr(long_a, long_b).statistic, abs=1e-9)
     else:
         assert np.isnan(rank)
-    kappa = quadratic_kappa(a, b, copies[None].astype(float))[0]
+    kappa = quadratic_kappa(a, b, Weighting(copies[None].astype(float)))[0]
     if len(set(long_a) | set(long_b)) > 1:
         assert kappa == pytest.approx(sk.cohen_kappa_score(long_a, long_b, labels=range(6), weights="quadratic"), abs=1e-9)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,26 @@ def test_concepts_are_found_by_name_too() -> None:
     np.testing.assert_array_equal(concept_matrix(found.table, found.concepts), [[NAN, 1], [NAN, 0], [NAN, NAN]])
     assert any("lacks concepts of the model" in note and "lesion" in note for note in found.info.notes)
     assert any("1 of the 2 concepts" in note for note in found.info.notes)
+
+
+def test_what_is_carried_forward_is_found_by_name_too() -> None:
+    labels = LabelSpace("multilabel", ("mass", "fluid"))
+    other = dataset(LabelSpace("multilabel", ("fluid", "mass")), [[1, 0], [0, NAN]])
+    table = other.table.assign(**{"carried.fluid": [0, NAN], "carried.mass": [1, 0]})
+    found = in_terms_of(model(labels), other.with_table(table), {})
+    np.testing.assert_array_equal(found.table[["carried.mass", "carried.fluid"]], [[1, 0], [0, NAN]])
+
+
+@pytest.mark.parametrize(("own", "theirs"), [("next", None), (None, "next"), ("12w", "next")])
+def test_targets_of_other_visits_are_refused(own: str | None, theirs: str | None) -> None:
+    labels = LabelSpace("multiclass", ("a", "b"))
+    spec, other = model(labels), dataset(labels, [0, 1])
+    spec = replace(spec, data={**spec.data, "options": {"horizon": own}})
+    other.options.update(horizon=theirs)
+    with pytest.raises(ConfigError, match=r"the model's target is .*, that of tests/other .*: they are of other visits"):
+        in_terms_of(spec, other, {})
+    other.options.update(horizon=own)
+    assert len(in_terms_of(spec, other, {})) == 2
 
 
 def test_a_concept_is_no_class() -> None:

@@ -89,6 +89,7 @@ def test_partial_finetuning_keeps_the_first_blocks_and_their_statistics(tmp_path
         ("zach_vit", "vit", (32, 32)),
         ("resnet18_3d", "cnn3d", (16, 16, 16)),
         ("densenet121_3d", "cnn3d", (32, 32, 32)),
+        ("swin_3d", "cnn3d", (32, 32, 64)),
         ("test_resnet", "slices", (3, 32, 32)),
     ],
 )

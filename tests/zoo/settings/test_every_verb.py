@@ -16,23 +16,39 @@ from medzoo.cli import VERBS, main
 from medzoo.export.settings import BenchConfig, ExportConfig
 from medzoo.settings.compose import typed
 from medzoo.settings.schema import TrainConfig
-from medzoo.settings.verbs import EvaluateConfig, ExplainConfig, InterveneConfig, PrepareConfig, VerifyConfig, ZeroshotConfig
+from medzoo.settings.verbs import (
+    CardConfig,
+    EvaluateConfig,
+    ExplainConfig,
+    InterveneConfig,
+    PrepareConfig,
+    PushConfig,
+    ReportConfig,
+    RobustnessConfig,
+    VerifyConfig,
+    ZeroshotConfig,
+)  # fmt: skip
 
 CONF = Path(__file__).parents[3] / "conf"
 SCHEMAS: dict[str, type[Any]] = {
     "bench": BenchConfig,
+    "card": CardConfig,
     "evaluate": EvaluateConfig,
     "explain": ExplainConfig,
     "export": ExportConfig,
     "intervene": InterveneConfig,
     "prepare": PrepareConfig,
+    "push": PushConfig,
     "train": TrainConfig,
+    "report": ReportConfig,
+    "robustness": RobustnessConfig,
     "verify": VerifyConfig,
     "zeroshot": ZeroshotConfig,
 }
 RUN_OF = {
-    "bench": "run", "evaluate": "run", "explain": "run", "export": "run", "intervene": "run", "train": "resume",
-    "zeroshot": "trained",
+    "bench": "run", "card": "run", "push": "run",
+    "evaluate": "run", "explain": "run", "export": "run", "intervene": "run", "robustness": "run",
+    "train": "resume", "zeroshot": "trained",
 }  # fmt: skip
 """The setting that names a run which must be there; `run` is where zeroshot and train write."""
 every_verb = pytest.mark.parametrize("verb", SCHEMAS)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from medzoo.data.errors import ConfigError
-from medzoo.settings.metric_names import metric_text, metric_texts, read_metric
-from medzoo.settings.schema import EvaluationConfig, check_evaluation
+from medzoo.settings.evaluation import EvaluationConfig, check_evaluation
+from medzoo.settings.metric_names import metric_text, metric_texts, monitored_text, read_metric
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,22 @@ def test_both_forms_are_one_text_which_is_read_back(asked: Any, text: str, argum
     assert metric_text(asked, "evaluation.extra") == text
     assert read_metric(text) == (text.split("(")[0], arguments)
     assert metric_text(text, "evaluation.extra") == text
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("auroc", "auroc"),
+        ("tone.kappa", "tone.kappa"),
+        ("tone.fbeta_score(beta=2)", "tone.fbeta_score(beta=2)"),
+        ({"tone.fbeta_score": {"beta": 2}}, "tone.fbeta_score(beta=2)"),
+    ],
+)
+def test_what_is_monitored_may_be_of_one_of_several_targets(asked: Any, text: str) -> None:
+    assert monitored_text(asked, "trainer.monitor") == text
+    assert monitored_text(text, "trainer.monitor") == text
+    with pytest.raises(ConfigError, match="no metric"):
+        monitored_text(f"tone.{asked}.x" if isinstance(asked, str) else {"a.b.c": {}}, "trainer.monitor")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,17 @@ import yaml
 from omegaconf import OmegaConf
 
 from medzoo.export.settings import BenchConfig, ExportConfig
-from medzoo.settings.schema import EvaluationConfig, LossConfig, TrainConfig, TrainerConfig
+from medzoo.settings.evaluation import EvaluationConfig
+from medzoo.settings.schema import LossConfig, TrainConfig, TrainerConfig
 from medzoo.settings.verbs import (
+    CardConfig,
     EvaluateConfig,
     ExplainConfig,
     InterveneConfig,
     PrepareConfig,
+    PushConfig,
+    ReportConfig,
+    RobustnessConfig,
     VerifyConfig,
     ZeroshotConfig,
 )
@@ -25,6 +30,7 @@ CONF = resources.files("medzoo.conf")
 VERBS: dict[str, type] = {
     "train": TrainConfig, "evaluate": EvaluateConfig, "zeroshot": ZeroshotConfig, "intervene": InterveneConfig,
     "explain": ExplainConfig, "prepare": PrepareConfig, "verify": VerifyConfig, "export": ExportConfig, "bench": BenchConfig,
+    "report": ReportConfig, "robustness": RobustnessConfig, "push": PushConfig, "card": CardConfig,
 }  # fmt: skip
 GROUPS: dict[str, type] = {"trainer/default": TrainerConfig, "evaluation/default": EvaluationConfig, "loss/default": LossConfig}
 

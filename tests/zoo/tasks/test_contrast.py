@@ -56,6 +56,22 @@ def test_a_run_holds_embeddings_retrieval_and_zero_shot_results(run: Path) -> No
     assert "A phantom with a cyst." in card["texts"]["cyst"]
 
 
+def test_the_loss_of_a_split_is_that_of_its_batches(run: Path) -> None:
+    """Whole batches in the table's order, a last one of its own size; rows without a caption are left out."""
+    task = load_checkpoint(find_checkpoint(run, "best")).eval()
+    samples = task.samples(load_dataset("phantom", patients=16, size=24), "train")
+    said_of = [samples.text(index) for index in range(len(samples))]
+    samples.writer = lambda index, draw: "" if index in (1, 2) else said_of[index]
+    batches = [collate([samples[i] for i in range(start, min(start + 5, len(samples)))]) for start in range(0, len(samples), 5)]
+    assert len(batches[-1]["text"]) not in (0, 5)
+    with torch.no_grad():
+        said = [(task.predict(batch), task.training_step(batch)) for batch in batches]
+    outputs = {name: torch.cat([one[name] for one, _ in said]).numpy() for name in said[0][0]}
+    sums = sum(float(learnt["loss"] * learnt["count"]) for _, learnt in said), sum(float(learnt["count"]) for _, learnt in said)
+    assert task.whole_loss(outputs, samples, 5) == pytest.approx(sums[0] / sums[1], rel=1e-5)
+    assert sums[1] == len(samples) - 2
+
+
 @pytest.mark.slow
 def test_resuming_is_exact(tmp_path: Path) -> None:
     whole = trained(tmp_path / "a", "trainer.epochs=2", "trainer.save_every=1", "model.captions=labels")
@@ -125,7 +141,7 @@ def preprocess():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["trainer.accumulate=4"], "does not enlarge a contrastive batch"),
+        (["trainer.accumulate=4"], "does not enlarge a batch whose samples are held against each other (a contrastive one"),
         (["trainer.mixup=0.2"], "image–text pairs have none"),
         (["loss=corn"], "for image–text models"),
         (["loss.label_smoothing=0.1"], "no label smoothing"),

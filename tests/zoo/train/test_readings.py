@@ -7,8 +7,8 @@ from medzoo.data.errors import TrainingError
 from medzoo.train.readings import Readings, Taken
 
 
-def taken(step: int, loss: float, count: float = 2.0) -> Taken:
-    return Taken(1, step, [f"s{step}-{n}" for n in range(5)], torch.tensor([loss, count], dtype=torch.float64))
+def taken(step: int, loss: float, count: float = 2.0, asked: int = 0) -> Taken:
+    return Taken(1, step, [f"s{step}-{n}" for n in range(5)], torch.tensor([loss, count, asked], dtype=torch.float64))
 
 
 def test_each_step_is_read_once_in_order() -> None:
@@ -20,6 +20,14 @@ def test_each_step_is_read_once_in_order() -> None:
     assert readings.last == 3.0
     assert readings.read("state") == []
     assert readings.last == 3.0
+
+
+def test_that_some_process_was_asked_to_stop_stays_known() -> None:
+    readings = Readings()
+    for step, asked in ((1, 0), (2, 1), (3, 0)):
+        readings.add(taken(step, 1.0, asked=asked))
+        readings.read("state")
+        assert readings.asked == (step >= 2)
 
 
 def test_a_step_over_nothing_has_no_loss() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from medzoo.cli import main
 from medzoo.store.checkpoint import find_checkpoint
 from medzoo.store.storage import pointed_folder
+from medzoo.train.loop import Trainer
 
 OPTIONS = [
     "data=phantom", "data.size=24", "data.patients=30", "model.backbone=test_resnet",
@@ -49,8 +53,14 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def train(*options: str, program: str = "import sys; from medzoo.cli import main; sys.exit(main(sys.argv[1:]))") -> int:
-    return subprocess.run([sys.executable, "-c", program, "train", *options], capture_output=True, check=False).returncode
+def train(*options: str) -> int:
+    return main(["train", *options])
+
+
+def killed(program: str, *options: str) -> bool:
+    """Train in a process of its own, by a program that kills it."""
+    done = subprocess.run([sys.executable, "-c", program, "train", *options], capture_output=True, check=False)
+    return done.returncode == -signal.SIGKILL
 
 
 def fingerprint(run: Path) -> dict[str, bytes]:
@@ -91,14 +101,37 @@ def test_workers_do_not_change_a_bit(uninterrupted: dict[str, bytes], tmp_path: 
 )
 def test_resume_after_sigkill_is_exact(uninterrupted: dict[str, bytes], tmp_path: Path, program: str) -> None:
     run = tmp_path / "run"
-    assert train(*OPTIONS, f"run={run}", "trainer.workers=2", program=program) == -signal.SIGKILL
+    assert killed(program, *OPTIONS, f"run={run}", "trainer.workers=2")
+    assert train(f"resume={run}") == 0
+    assert fingerprint(run) == uninterrupted
+
+
+def test_a_training_that_is_asked_to_stop_saves_where_it_is(
+    uninterrupted: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between two steps at which it would have saved; twice, as batch systems do it."""
+    run, step = tmp_path / "run", Trainer._step
+
+    def asked(self: Trainer, *given: Any) -> float:
+        if self.progress.step == 3:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", asked)
+        assert train(*OPTIONS, f"run={run}") == 75
+    said = capsys.readouterr().err
+    assert "stopped as asked in epoch " in said
+    assert f"after step 5, and saved: medzoo train resume={run} goes on" in said
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert train(f"resume={run}") == 0
     assert fingerprint(run) == uninterrupted
 
 
 def test_the_state_holds_a_mid_epoch_position(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    train(*OPTIONS, f"run={run}", program=KILL_AT_STEP.format(step=3))
+    assert killed(KILL_AT_STEP.format(step=3), *OPTIONS, f"run={run}")
     state = pointed_folder(run / "state", "latest")
     assert state is not None
     progress = json.loads((state / "state.json").read_text())["progress"]

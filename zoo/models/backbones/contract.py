@@ -48,6 +48,10 @@ class Around(nn.Module):
         """Return the modules `linked` consists of."""
         return []
 
+    def completed(self, outputs: Tensor, features: Tensor) -> Tensor:
+        """Return linked outputs (N, K) with what else is said of the same pooled features (N, F): nothing."""
+        return outputs
+
     def forward_features(self, images: Tensor) -> Tensor:
         """Return the backbone's features before pooling."""
         features: Tensor = self.backbone.forward_features(images)  # type: ignore[operator]
@@ -83,7 +87,7 @@ def classify_features(model: nn.Module, features: Tensor) -> Tensor:
         logits: Tensor = classifier(features[..., None, None]).flatten(1)
     else:
         logits = classifier(features)
-    return model.linked(logits) if isinstance(model, Around) else logits
+    return model.completed(model.linked(logits), features) if isinstance(model, Around) else logits
 
 
 def head_modules(model: nn.Module) -> list[nn.Module]:

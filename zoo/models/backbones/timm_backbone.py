@@ -28,7 +28,7 @@ def create_timm_model(blueprint: Blueprint) -> nn.Module:
     if blueprint.small_stem and blueprint.has_weights:
         raise ConfigError("model.small_stem=true would throw away the first layer of the weights; set it to false")
     options: dict[str, Any] = {"num_classes": blueprint.outputs, "in_chans": blueprint.channels, **blueprint.arguments}
-    if size is not None and _takes_image_size(name):
+    if size is not None and takes_image_size(name):
         options.setdefault("img_size", size[-2:])
     model = _create(name, blueprint.pretrained, options)
     if blueprint.small_stem:
@@ -122,7 +122,8 @@ def calm_head(model: nn.Module) -> None:
             head.bias.data.copy_(bias)
 
 
-def _takes_image_size(architecture: str) -> bool:
+def takes_image_size(architecture: str) -> bool:
+    """Whether a timm model is made for images of one size, which it must be told."""
     config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
     # timm marks the models that need a size when created; the others raise on an unknown `img_size`.
     return bool(config is not None and config.fixed_input_size) or timm.models.is_model_in_modules(

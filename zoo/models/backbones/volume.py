@@ -92,7 +92,7 @@ def resnet50_3d(outputs: int, channels: int, size: tuple[int, ...], **arguments:
 
 def resnet_3d(
     block: str, layers: list[int], outputs: int, channels: int, size: tuple[int, ...], *, stem_kernel: int = 7,
-    stem_stride: int = 1, stem_pool: bool = True, width: float = 1.0
+    stem_stride: int = 1, stem_pool: bool = True, width: float = 1.0, shortcut: str = "B", shortcut_bias: bool = True
 ) -> nn.Module:  # fmt: skip
     """Create a 3D ResNet.
 
@@ -106,14 +106,19 @@ def resnet_3d(
         stem_stride: Stride of the first convolution.
         stem_pool: Whether a max-pool of stride 2 follows it.
         width: Factor on the channels of every stage.
+        shortcut: What goes past a stage's first block: A pads with zeros, B is a convolution (He et al. 2016, section 4.1).
+        shortcut_bias: Whether that convolution has a bias, which published weights lack.
 
     Raises:
-        ConfigError: If the input is no volume or the stem is out of range.
+        ConfigError: If the input is no volume, the stem is out of range or there is no such shortcut.
     """
     _check(size, stem_kernel, stem_stride)
+    if shortcut not in ("A", "B"):
+        raise ConfigError(f"shortcut={shortcut!r} is not A or B")
     return VolumeResNet(
         block, layers, WIDTHS, spatial_dims=3, n_input_channels=channels, conv1_t_size=stem_kernel,
         conv1_t_stride=stem_stride, no_max_pool=not stem_pool, widen_factor=width, num_classes=outputs,
+        shortcut_type=shortcut, bias_downsample=shortcut_bias,
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ class ZachViT(Parted):
             Block(before, width, heads, drop) for before, width in zip([widths[0], *widths[:-1]], widths, strict=True)
         )
         layers: list[nn.Module] = []
-        for before, width in zip([widths[-1], *head[:-1]], head, strict=True):
+        for before, width in zip([widths[-1], *head][: len(head)], head, strict=True):
             layers += [nn.Linear(before, width), nn.ReLU(), nn.Dropout(drop)]
         self.pre_logits = nn.Sequential(*layers)
         self.head = nn.Linear(self.num_features, outputs)
@@ -109,7 +109,7 @@ def zach_vit(
         size: (H, W) of the input, multiples of the patch.
         patch_size: Pixels a side of a patch.
         widths: Token width after each block.
-        head: Widths of the layers between the mean token and the logits.
+        head: Widths of the layers between the mean token and the logits; none: a linear head, whose maps are exact.
         heads: Attention heads; must divide every width.
         drop_rate: Dropout everywhere.
 

@@ -1,4 +1,4 @@
-"""Contrastive image–text models by open_clip: any of its names, `hf-hub:` and `local-dir:` checkpoints, and `clip_tiny`.
+"""Contrastive image–text models by open_clip: its names, `zoo:`, `hf-hub:` and `local-dir:` checkpoints, and `clip_tiny`.
 
 A model is described by open_clip's own configuration (`model_cfg`), and, for a Hugging Face text tower, that tower's
 configuration; both go into the spec, so that rebuilding reads neither the network nor the original folder.
@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,17 @@ from medzoo.data.seeding import derived_seed
 from medzoo.data.text.tokenizer import Tokenizer
 from medzoo.models.backbones.blueprint import Blueprint
 from medzoo.models.backbones.timm_backbone import create_timm_model
+from medzoo.models.catalogue.card import find_card, is_card
+from medzoo.models.catalogue.fetch import card_file
+from medzoo.models.catalogue.layouts import LAYOUTS
 from medzoo.models.clip.tokenizer import describe_tokenizer
 from medzoo.models.weights_file import LoadedWeights, find_prefix, read_weights_file, require_weights_file
 from medzoo.quiet import quiet_library
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = ("open_clip_model.safetensors", "model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+REMOTE = ("hf-hub:", "local-dir:")
+"""How names of folders with a configuration of their own begin."""
 CLIP_TINY = "clip_tiny"
 TINY_CONFIG: dict[str, Any] = {
     # 64-pixel images, a small convolutional tower (it learns from a few hundred images) and a text tower narrow enough that
@@ -57,6 +62,7 @@ class ClipSource:
         weights: A weights file; None: random.
         tag: A pretrained tag of open_clip's, to be downloaded; None: none.
         tokenizer_folder: Folder of a Hugging Face tokenizer; None: CLIP's own word pieces, or by the name in the configuration.
+        layout: How the file calls its tensors, of `medzoo.models.catalogue.layouts.LAYOUTS`.
     """
 
     name: str
@@ -66,27 +72,28 @@ class ClipSource:
     weights: Path | None = None
     tag: str | None = None
     tokenizer_folder: Path | None = None
+    layout: str = "plain"
 
 
 def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | None = None) -> ClipSource:
     """Find a model by name.
 
     Args:
-        name: `clip_tiny`, a name of `open_clip.list_models()`, `hf-hub:owner/name` or `local-dir:folder`.
+        name: `clip_tiny`, a name of `open_clip.list_models()`, `zoo:name`, `hf-hub:owner/name` or `local-dir:folder`.
         pretrained: A tag of open_clip's, such as `laion2b_s34b_b79k`; for plain names alone.
-        checkpoint_path: A weights file for a plain name.
+        checkpoint_path: A weights file for a plain name, or the file of a name of the catalogue.
 
     Raises:
         UnknownNameError: If open_clip has no such model or tag.
         ConfigError: If two sources of weights are named, or a folder cannot be had.
         CheckpointError: If a folder lacks its configuration or weights.
     """
-    schema, _, place = name.partition(":")
-    if schema in ("hf-hub", "local-dir"):
+    if name.startswith(REMOTE):
         if pretrained or checkpoint_path:
             raise ConfigError(f"{name} brings its own weights; leave model.pretrained and model.checkpoint_path out")
-        folder = Path(place).expanduser() if schema == "local-dir" else _download(place)
-        return _from_folder(folder, f"{schema}:{folder.name if schema == 'local-dir' else place}")
+        return _from_folder(*remote_folder(name))
+    if is_card(name):
+        return _from_card(name, pretrained, checkpoint_path)
     if pretrained and checkpoint_path:
         raise ConfigError("give model.pretrained=<tag> or model.checkpoint_path, not both")
     weights = None if checkpoint_path is None else require_weights_file(checkpoint_path)
@@ -99,7 +106,8 @@ def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | N
 
     config = open_clip.get_model_config(name)
     if config is None:
-        raise UnknownNameError("CLIP model", name, [*open_clip.list_models(), CLIP_TINY, "hf-hub:...", "local-dir:..."])
+        others = [CLIP_TINY, "zoo:...", "hf-hub:...", "local-dir:..."]
+        raise UnknownNameError("CLIP model", name, [*open_clip.list_models(), *others])
     preprocess: dict[str, Any] = {}
     if pretrained:
         tags = open_clip.pretrained.list_pretrained_tags_by_model(name)
@@ -111,6 +119,17 @@ def find_clip(name: str, pretrained: str | None = None, checkpoint_path: str | N
             config["quick_gelu"] = True
     text = config["text_cfg"].get("hf_model_name")
     return ClipSource(name, config, _hub_text_config(text) if text else None, preprocess, weights, pretrained or None)
+
+
+def remote_folder(name: str) -> tuple[Path, str]:
+    """Return the folder of an `hf-hub:` or `local-dir:` name, fetched if need be, and the name without a path of this machine.
+
+    Raises:
+        CheckpointError: If it cannot be fetched.
+    """
+    schema, _, place = name.partition(":")
+    folder = Path(place).expanduser() if schema == "local-dir" else _download(place)
+    return folder, f"{schema}:{folder.name if schema == 'local-dir' else place}"
 
 
 def build_clip(config: Mapping[str, Any], text_config: Mapping[str, Any] | None = None, *, seed: int = 0) -> nn.Module:
@@ -186,9 +205,11 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> LoadedWeights | N
     # Archives of NumPy and TorchScript, which open_clip reads too, hold no state dict.
     with contextlib.suppress(CheckpointError):
         tensors, inside = read_weights_file(path)
-    count, prefix = len(tensors), find_prefix(tensors, own, path)
+    count, tensors = len(tensors), LAYOUTS[source.layout](tensors)
+    prefix = find_prefix(tensors, own, path)
     with tempfile.TemporaryDirectory() as folder:
-        if prefix or inside:  # open_clip knows one of either alone, and would take the plain weights before averaged ones
+        # open_clip knows one of either alone, and would take the plain weights before averaged ones.
+        if prefix or inside or source.layout != "plain":
             readable = Path(folder) / "weights.safetensors"
             _save_bare(tensors, prefix, readable)
         tensors = {}  # large ones would be held twice
@@ -256,6 +277,24 @@ def encode_image(model: nn.Module, images: Tensor) -> Tensor:
     return embedding.float()
 
 
+def _from_card(name: str, pretrained: str | None, checkpoint_path: str | None) -> ClipSource:
+    """Return a model of the catalogue; ConfigError if the card is of no image–text model that can be built."""
+    card = find_card(name)
+    if "clip" not in card.families:
+        raise ConfigError(f"{name} is no whole image–text model: use model={card.families[0]}")
+    if pretrained:
+        raise ConfigError(f"{name} brings its own weights; leave model.pretrained out")
+    if checkpoint_path is None and card.hub is not None and card.file is None:  # an open_clip repository: its own files say all
+        folder = _download(card.hub, card.revision)
+        return replace(_from_folder(folder, name), layout=card.layout)
+    with needed_for("CLIP models"):
+        import open_clip
+
+    config = {**(open_clip.get_model_config(card.architecture) or {}), **deepcopy(dict(card.open_clip))}
+    weights = card_file(card, checkpoint_path)
+    return ClipSource(name, config, card.text_config, card.preprocess, weights, layout=card.layout)
+
+
 def _from_folder(folder: Path, name: str) -> ClipSource:
     path = folder / CONFIG_FILE
     try:
@@ -291,12 +330,12 @@ def _hub_text_config(name: str) -> dict[str, Any]:
     return described
 
 
-def _download(repository: str) -> Path:
+def _download(repository: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.txt", "*.model", *WEIGHT_FILES]
     try:
-        return Path(snapshot_download(repository, allow_patterns=patterns))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's client has many families of errors
         raise CheckpointError(
             f"hf-hub:{repository} cannot be fetched ({type(error).__name__}); without a network use local-dir:<folder>"

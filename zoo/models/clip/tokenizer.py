@@ -14,6 +14,8 @@ from medzoo.data.errors import ConfigError
 from medzoo.data.extras import needed_for
 from medzoo.data.text.tokenizer import FORMAT, Tokenizer
 
+TOKENIZER_FILE, TEXT_CONFIG_FILE = "tokenizer.json", "text_config.json"
+"""What a checkpoint calls an image–text model's tokenizer, and its Hugging Face text tower's configuration."""
 PROBES = (
     "a chest X-ray of a patient with pneumothorax",
     "It's 3.5 mm (2024); we'll <b>see</b> &amp;amp; they're CAF\u00c9, na\u00efve_Bayes, T\u0130P, \u017f'\u017f",

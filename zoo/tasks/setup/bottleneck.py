@@ -109,7 +109,7 @@ def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
         )
     if asked.regime in FROZEN and asked.concept_weight != plain.concept_weight:
         raise ConfigError(f"model.bottleneck.concept_weight has no effect on a {asked.regime} bottleneck: no network is trained")
-    weighted = any(classes.get(name) for name in ("label_smoothing", "class_weights", "positive_weights", "arguments"))
+    weighted = any(classes.get(name) for name in ("label_smoothing", "class_weights", "positive_weights", "arguments", "offsets"))
     if asked.regime != "joint" and (weighted or classes["loss"] not in PLAIN_LOSSES):
         raise ConfigError(f"loss.* has no effect on the fitted class layer of a {asked.regime} bottleneck; use loss=default")
     own = {"posthoc": "logit", "language": "score"}.get(asked.regime)

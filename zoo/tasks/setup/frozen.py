@@ -14,6 +14,7 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.text.concepts import ConceptList, find_concepts, list_concept_lists, packaged_concepts, read_concepts
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.clip.image import image_config
+from medzoo.models.clip.volume import refuse_volumes
 from medzoo.models.heads.concept_scores import redundant_concepts
 from medzoo.models.trained import Start, read_start
 from medzoo.settings.schema import BottleneckConfig, LossConfig, ModelConfig, PreprocessConfig
@@ -90,6 +91,7 @@ def language_backbone(config: ModelConfig, concepts: ConceptList, dataset: Datas
     assert dataset.labels is not None
     known = dict(zip(concepts.names, concepts.columns(dataset.concepts), strict=True))
     task = contrast_with_weights(config)
+    refuse_volumes(task.spec.arguments, config.backbone, "a language bottleneck")
     texts = {name: tuple(concepts.texts(name)) for name in concepts.names}
     vectors = unit_means(task, texts)
     names = {name: tuple(template.replace("{}", name) for template in concepts.templates) for name in dataset.labels.names}

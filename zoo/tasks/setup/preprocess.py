@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.samples.prepared import require_prepared
 from medzoo.data.samples.preprocess import Preprocess, sides
-from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.clip.model import RESIZE_MODES, ClipSource
 from medzoo.models.registry import is_timm, takes_volumes
@@ -18,12 +19,20 @@ OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26
 DEFAULT_SIZE = 224
 
 
-def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
-    """Decide how a dataset's images become the input of a model: given values, else the weights' own, else plain ones."""
+def choose_preprocess(config: ModelConfig, dataset: Dataset, own: Mapping[str, Any] | None = None) -> Preprocess:
+    """Decide how a dataset's images become the input of a model: given values, else the weights' own, else plain ones.
+
+    Args:
+        config: Of the model.
+        dataset: Whose images they are.
+        own: What published weights expect: `size`, `mean`, `std`, `interpolation`, `channels`; None: as timm says of the name.
+    """
+    if (width := dataset.reader.row_width) is not None:  # a member is an image of one row, whose values are no grey levels
+        return Preprocess((1, width), channels=1, dtype="float32", mean=(0.0,), std=(1.0,))
     asked: PreprocessConfig = config.preprocess
     shape = dataset.reader.shape
-    weights: dict[str, Any] = {}
-    if is_timm(config.backbone) and (config.pretrained or config.checkpoint_path is not None):
+    weights: dict[str, Any] = dict(own or {})
+    if own is None and is_timm(config.backbone) and (config.pretrained or config.checkpoint_path is not None):
         weights = timm_backbone.pretrained_preprocess(config.backbone)
     volume = takes_volumes(config.family)
     size = weights.get("size")
@@ -40,8 +49,8 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset) -> Preprocess:
     channels = asked.channels
     if channels is None:
         # A 2.5D network makes its own channels of neighbouring slices.
-        own = shape[0] if shape is not None else dataset.reader.channels
-        channels = 3 if weights and not volume else own or (1 if volume else 3)
+        given = shape[0] if shape is not None else dataset.reader.channels
+        channels = weights.get("channels") or (3 if weights and not volume else given or (1 if volume else 3))
     prepared = dataset.reader.prepared
     interpolation = asked.interpolation or weights.get("interpolation") or (prepared.interpolation if prepared else "bilinear")
     chosen = Preprocess(

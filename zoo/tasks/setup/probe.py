@@ -69,6 +69,10 @@ def unsolved(task: Task, spec: ModelSpec, dataset: Dataset) -> str:
         return f"a head of task {spec.task!r} has no solution at once"
     if (name := spec.objective["loss"]) not in SOLVED:
         return f"loss={name} has no solution at once ({', '.join(SOLVED)} have)"
+    if (groups := spec.objective.get("groups")) and groups["how"] != "balanced":
+        return f"loss.group with how={groups['how']} has no solution at once (balanced has)"
+    if spec.objective.get("offsets"):
+        return "loss.logit_adjustment has no solution at once"
     layer = head_modules(task.model)[0]
     if getattr(layer, "bias", None) is None:
         return f"the last layer of {spec.architecture} has no bias"

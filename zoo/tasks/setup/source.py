@@ -1,4 +1,4 @@
-"""Where a network comes from: a name, with or without weights of others, an image–text model, or a trained run."""
+"""Where a network comes from: a name, with or without weights of others, the catalogue, an image–text model, a trained run."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from typing import Any
 import yaml
 from torch import nn
 
-from medzoo.data.dataset import Dataset, data_card
+from medzoo.data.dataset import Dataset, data_card, require_rows
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.labels import ConceptSpace
+from medzoo.data.samples.prepared import require_prepared
 from medzoo.data.samples.preprocess import Preprocess, sides
-from medzoo.data.samples.sample_dataset import require_prepared
 from medzoo.models import trained
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.build import build_network
+from medzoo.models.catalogue.card import find_card, is_card
+from medzoo.models.catalogue.fetch import card_file
+from medzoo.models.catalogue.layouts import LAYOUTS
 from medzoo.models.clip.image import image_config
 from medzoo.models.packaged import WORD, find_packaged, load_packaged, packaged_file
 from medzoo.models.registry import check_name, is_timm
-from medzoo.models.weights_file import load_weights_file, require_weights_file
+from medzoo.models.timm_hub import find_timm_hub, is_hub
+from medzoo.models.weights_file import load_tensors, load_weights_file, read_weights_file, require_weights_file
 from medzoo.settings.schema import ModelConfig, PreprocessConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.setup.preprocess import choose_preprocess, clip_preprocess
 
-ALIKE = ({"cnn", "vit", "cbm"}, {"cnn3d"}, {"slices"}, {"clip_image"})
+ALIKE = ({"cnn", "vit", "cbm"}, {"cnn3d"}, {"slices"}, {"clip_image"}, {"features"})
 """Families whose backbones fit each other."""
 OF_OTHER_MODELS = ("small_stem", "freeze", "image_tower", "image_pretrained", "captions")
 WEIGHTS = ("pretrained", "checkpoint_path")
@@ -84,7 +88,11 @@ def find_source(config: ModelConfig, dataset: Dataset) -> Source:
         raise ConfigError(f"{config.backbone} holds an image–text model: use model=clip_image, or model=clip to train it further")
     if trained.is_run(config.backbone) and not image_text:
         return from_run(config, dataset)
-    return from_image_tower(config) if config.family == "clip_image" else from_name(config, dataset)
+    if config.family == "clip_image":
+        return from_image_tower(config)
+    if is_card(config.backbone):
+        return from_card(config, dataset)
+    return from_hub(config, dataset) if is_hub(config.backbone) else from_name(config, dataset)
 
 
 def from_name(config: ModelConfig, dataset: Dataset) -> Source:
@@ -106,6 +114,62 @@ def from_name(config: ModelConfig, dataset: Dataset) -> Source:
         raise ConfigError("model.small_stem=true would throw away the first layer of the weights; set it to false")
     fill = _fill_from_package if config.checkpoint_path is None else _fill_from_file(config.checkpoint_path)
     return Source(config.backbone, arguments, preprocess, fill=fill)
+
+
+def from_card(config: ModelConfig, dataset: Dataset) -> Source:
+    """Return published weights of the catalogue: its architecture and preprocessing, and what it has learnt from.
+
+    Raises:
+        ConfigError: If it is of another family, or settings contradict it.
+        CheckpointError: If its file cannot be had.
+    """
+    card = find_card(config.backbone)
+    if not card.suits(config.family):
+        raise ConfigError(f"{config.backbone} is for model={' or '.join(card.families)}, not {config.family}")
+    refuse_settings(config, config.backbone, ("pretrained", "small_stem"))
+    plain = _own_arguments(config.family)
+    asked = {name: value for name, value in config.arguments.items() if name not in plain or value != plain[name]}
+    for name, value in asked.items():
+        if card.arguments.get(name, value) != value:
+            raise ConfigError(
+                f"model.arguments.{name}={value!r} is not that of {config.backbone} ({card.arguments[name]!r}): leave it out"
+            )
+    file = card_file(card, config.checkpoint_path)
+    arguments = {**asked, **card.arguments}  # not the family's own: a card says all that its network needs
+    about = {"name": config.backbone, "licence": card.licence, **({"revision": card.revision} if card.revision else {})}
+    own = {**card.preprocess, "channels": card.channels}
+    source = _published(config, dataset, card.architecture, arguments, own, file, card.layout, about)
+    return replace(source, cards=card.learnt_cards())
+
+
+def from_hub(config: ModelConfig, dataset: Dataset) -> Source:
+    """Return a model of timm's with its own weights, from a repository or a folder; errors as for `from_card`."""
+    refuse_settings(config, config.backbone, ("pretrained", "small_stem"))
+    if config.family not in ALIKE[0] | ALIKE[2]:
+        raise ConfigError(f"{config.backbone}: models of the hub by their configuration are timm's, for model=cnn, vit or slices")
+    found = find_timm_hub(config.backbone, config.checkpoint_path)
+    check_name(found.architecture, config.family)
+    arguments = {**config.arguments, **found.arguments}
+    return _published(
+        config, dataset, found.architecture, arguments, found.preprocess, found.weights, "plain", {"name": found.name}
+    )
+
+
+def _published(
+    config: ModelConfig, dataset: Dataset, architecture: str, arguments: Mapping[str, Any], own: Mapping[str, Any], file: Path,
+    layout: str, about: Mapping[str, Any]
+) -> Source:  # fmt: skip
+    """Return an architecture with the weights of a file, its tensors named by a layout; `about` goes into the spec."""
+    size = own.get("size")
+    own = {**own, **({"size": (size, size)} if isinstance(size, int) else {})}
+    preprocess = choose_preprocess(replace(config, backbone=architecture, pretrained=False, checkpoint_path=None), dataset, own)
+
+    def fill(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any]:
+        tensors, inside = read_weights_file(file)
+        loaded = load_tensors(trained.bare_network(network), LAYOUTS[layout](tensors), file, spec.architecture, inside)
+        return {**loaded.card(), **about}
+
+    return Source(architecture, dict(arguments), preprocess, fill=fill)
 
 
 def _fill_from_package(network: nn.Module, spec: ModelSpec) -> Mapping[str, Any]:
@@ -182,10 +246,11 @@ def build_source(
         ConfigError: If the network cannot take images of the size asked for.
         CheckpointError: If weights do not fit.
     """
-    preprocess = source.preprocess
+    preprocess, targets = source.preprocess, dataset.targets if objective.get("targets") else {}
     spec = ModelSpec(
         family=config.family, task=task, architecture=source.architecture, arguments={**source.arguments, **arguments},
-        preprocess=preprocess, labels=dataset.labels, concepts=concepts, objective=objective,
+        preprocess=preprocess, labels=None if targets else dataset.labels, targets=targets, concepts=concepts,
+        objective=objective,
         data=data_card(dataset, learnt_from=source.cards),
         versions=library_versions(*(("monai",) if config.family == "cnn3d" else ())),
     )  # fmt: skip
@@ -247,6 +312,7 @@ def check_images(spec: ModelSpec, dataset: Dataset, preprocess: Preprocess | Non
 
     ConfigError if they are of another type, or prepared otherwise; CheckpointError if one takes volumes, the other has images.
     """
+    require_rows(spec.data, dataset)
     preprocess, shape = preprocess or spec.preprocess, dataset.reader.shape
     require_prepared(dataset.reader.prepared, preprocess)
     dtype = "uint8" if dataset.info.value_type == "uint8" else "float32"

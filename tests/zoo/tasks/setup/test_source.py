@@ -17,7 +17,8 @@ from torch import Tensor
 
 import medzoo
 from medzoo.cli import main
-from medzoo.commands.compare import Result, comparison
+from medzoo.commands.compared.page import comparison
+from medzoo.commands.compared.result import Result
 from medzoo.data.labels import LabelSpace
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.preprocess import Preprocess

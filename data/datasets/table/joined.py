@@ -1,0 +1,151 @@
+"""What a table says in several files: columns of further tables put beside its rows, and which of the rows are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medzoo.data.datasets.table.reading import read_table
+from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.options import text_list
+from medzoo.data.tables import TextTable
+from medzoo.data.tables.text_file import PACKED
+from medzoo.data.tables.words import Merged, clean, identifier, plain_number
+
+
+@dataclass(frozen=True)
+class Join:
+    """A further table.
+
+    Attributes:
+        file: Its name, in the folder of the first one, or an absolute path.
+        by: Columns that both have and that say which rows belong together.
+    """
+
+    file: str
+    by: tuple[str, ...]
+
+
+def join_option(value: Any) -> list[Join]:
+    """Return the option `join`, a list of `{file: ..., by: [...]}`; raises ConfigError if it is something else."""
+    if value is None:
+        return []
+    if isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        raise ConfigError(f"data.join={value} is no list of tables, [{{file: labels.csv, by: [patient]}}]")
+    found = []
+    for one in value:
+        if not isinstance(one, Mapping) or set(one) != {"file", "by"} or not isinstance(one["file"], str):
+            raise ConfigError(f"data.join holds {one}, which is no table and its columns, {{file: labels.csv, by: [patient]}}")
+        by = [one["by"]] if isinstance(one["by"], str) else text_list(one["by"], "join.by")
+        if not by:
+            raise ConfigError(f"data.join: say which columns of {one['file']} the table has too, by: [patient]")
+        found.append(Join(one["file"], tuple(map(clean, by))))
+    return found
+
+
+def where_option(value: Any) -> dict[str, list[str]]:
+    """Return the option `where`, column → words; raises ConfigError if it is something else."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"data.where={value} is no mapping; give a column and its words, data.where={{view: [PA, AP]}}")
+    return {clean(str(column)): text_list(words, f"where.{column}") or [] for column, words in value.items()}
+
+
+def join_tables(
+    rows: TextTable, joins: Sequence[Join], folder: Path, *, encoding: str | None, decimal: str, rule: int
+) -> tuple[TextTable, dict[str, Merged], tuple[str, ...]]:
+    """Put the columns of further tables beside a table's rows; cells are empty where the other one has no such row.
+
+    Args:
+        rows: The table.
+        joins: The further ones, in turn.
+        folder: That their names are relative to.
+        encoding: Of their text.
+        decimal: What stands before the fraction of a number.
+        rule: See `read_table`.
+
+    Returns:
+        The wider table; column → writings that became one word, of the columns that are new; and notes on rows without another.
+
+    Raises:
+        DatasetError: If a table is not there, lacks a column, repeats a key, has a column that the first one has too, or has
+            no row that belongs to one of the first.
+    """
+    merged: dict[str, Merged] = {}
+    notes: list[str] = []
+    for join in joins:
+        other, more = read_table(_find(folder, join.file), encoding=encoding, decimal=decimal, rule=rule)
+        theirs, ours = _keys(other, join.by), _keys(rows, join.by)
+        what = ", ".join(map(repr, join.by))
+        remedy = f"which of them belongs to a row of {rows.file}? Give data.join.by more columns"
+        other.refuse_repeats(theirs[theirs != ""], what, remedy)
+        twice = sorted(set(other.rows.columns) & set(rows.rows.columns) - set(join.by))
+        if twice:
+            raise DatasetError(
+                f"{rows.file} and {other.file} both have a column {twice[0]!r}; rename one, or name it in data.join.by if it "
+                "says which rows belong together"
+            )
+        new = [column for column in other.rows.columns if column not in join.by]
+        wider = other.rows[new].set_axis(theirs.to_numpy(), axis=0)
+        found = ours.isin(set(theirs) - {""})
+        if not found.any():
+            raise DatasetError(
+                f"no row of {rows.file} is in {other.file} by {what} (such as {ours.iloc[0]!r} and {theirs.iloc[0]!r}): are both "
+                "of one dataset?"
+            )
+        wider = wider[~wider.index.duplicated()].reindex(ours.to_numpy()).fillna("").set_axis(ours.index, axis=0)
+        wider = wider.where(found, "")
+        rows = replace(rows, rows=pd.concat([rows.rows, wider], axis=1))
+        merged |= {column: one for column, one in more.items() if column in new}
+        if lost := int((~found).sum()):
+            notes.append(f"{lost} of {len(rows)} rows have none in {other.file}: what stands there is missing for them")
+    return rows, merged, tuple(notes)
+
+
+def take_where(rows: TextTable, where: Mapping[str, Sequence[str]]) -> tuple[TextTable, tuple[str, ...]]:
+    """Take the rows whose cells are among some words, and say how many.
+
+    Args:
+        rows: The table.
+        where: Column → words; 1 is 1.0.
+
+    Raises:
+        DatasetError: If no row is left, or the table lacks a column.
+    """
+    if not where:
+        return rows, ()
+    taken = pd.Series(True, index=rows.rows.index)
+    for column, words in where.items():
+        taken &= rows[column].map(plain_number).isin([plain_number(clean(word)) for word in words])
+    if not taken.any():
+        column, words = next(iter(where.items()))
+        held = ", ".join(map(repr, sorted(set(rows[column]))[:6]))
+        raise DatasetError(f"data.where leaves no row of {rows.file}: {column!r} holds {held}, not {', '.join(words)}")
+    said = "; ".join(f"{column}: {', '.join(words)}" for column, words in where.items())
+    note = f"{int(taken.sum())} of {len(rows)} rows are taken (data.where: {said})"
+    return replace(rows, rows=rows.rows[taken]), (note,)
+
+
+def _keys(rows: TextTable, by: Sequence[str]) -> pd.Series:
+    """Return what says to which row of the other table each belongs; empty where a cell is."""
+    cells = [rows[column].map(identifier) for column in by]
+    empty = pd.concat([cell == "" for cell in cells], axis=1).any(axis=1)
+    text = pd.Series([", ".join(row) for row in zip(*cells, strict=True)], index=rows.rows.index, dtype=str)
+    return text.where(~empty, "")
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Return where a further table lies, as it was packed or unpacked."""
+    path = folder / Path(name).expanduser()
+    if not path.is_file():
+        plain = path.with_suffix("") if path.suffix.lower() in PACKED else path
+        near = next((one for one in (plain, *(plain.with_name(plain.name + ending) for ending in PACKED)) if one.is_file()), None)
+        if near is None:
+            raise DatasetError(f"no table at {path}, whose columns data.join asks for")
+        return near
+    return path

@@ -1,0 +1,84 @@
+"""A region of one image as a mask: of a box, or of a file. NumPy and an image reader alone, as the runtime has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ConfigError, DatasetError, ImageError
+from medzoo.data.images.decode import read_image
+
+Mask = NDArray[np.bool_]
+AXES = {2: (("y", "height"), ("x", "width")), 3: (("z", "depth"), ("y", "height"), ("x", "width"))}
+"""Columns of a box, corner and length, for each axis of an image or a volume."""
+
+
+def filled(box: Mapping[str, Any], frame: tuple[int, ...], size: tuple[int, ...], whose: str) -> Mask:
+    """Return a box as a mask: a pixel whose centre lies in the box belongs to it.
+
+    Args:
+        box: The columns of `AXES`, in pixels of `frame`.
+        frame: Size of the image that the numbers are of.
+        size: Of the mask, (H, W) or (D, H, W).
+        whose: Names the image in a message.
+
+    Raises:
+        DatasetError: If the box leaves the image.
+    """
+    mask = np.zeros(size, dtype=bool)
+    place = []
+    for (corner, length), whole, side in zip(AXES[len(size)], frame, size, strict=True):
+        first, last = float(box[corner]), float(box[corner]) + float(box[length])
+        if not 0 <= first < last <= whole:
+            raise DatasetError(f"a box of {whose!r} spans {first:g} to {last:g} in {corner}, the image 0 to {whole}")
+        scale = side / whole
+        # A box thinner than a pixel still marks the pixel it lies in.
+        start = min(int(np.ceil(first * scale - 0.5)), side - 1)
+        place.append(slice(start, max(start + 1, int(np.ceil(last * scale - 0.5)))))
+    mask[tuple(place)] = True
+    return mask
+
+
+def box_mask(box: Sequence[float], size: tuple[int, ...]) -> Mask:
+    """Return a box as a mask of an image: [x, y, width, height], of volumes [x, y, z, width, height, depth].
+
+    Raises:
+        ConfigError: If it is not so many numbers.
+        DatasetError: If it leaves the image.
+    """
+    axes = AXES[len(size)][::-1]
+    if len(box) != 2 * len(axes):
+        wanted = [*(corner for corner, _ in axes), *(length for _, length in axes)]
+        raise ConfigError(f"a box of this image is [{', '.join(wanted)}], not {len(box)} numbers")
+    named = {corner: box[place] for place, (corner, _) in enumerate(axes)}
+    named |= {length: box[len(axes) + place] for place, (_, length) in enumerate(axes)}
+    return filled(named, size, size, "this image")
+
+
+def file_mask(path: Path, size: tuple[int, ...], name: str | None = None) -> Mask:
+    """Return the mask that a file holds, an image or a volume in which what is not black belongs to the region.
+
+    Args:
+        path: Of the file.
+        size: Of the image, (H, W) or (D, H, W); a copy of it of another size has the same mask.
+        name: What messages call the file; None: its path.
+
+    Raises:
+        DatasetError: If it cannot be read, or is of other proportions.
+    """
+    file = str(path) if name is None else name
+    try:
+        mask = read_image(path, channels=1, dtype="uint8", dimensions=len(size))[..., 0] > 0
+    except (ImageError, OSError) as error:
+        raise DatasetError(f"the mask {file} cannot be read: {error}") from error
+    scales = [given / side for given, side in zip(mask.shape, size, strict=True)]
+    # Of a copy of another size: each side may be rounded by up to a pixel.
+    if any(abs(side * scales[0] - given) > max(1.0, scales[0]) for given, side in zip(mask.shape, size, strict=True)):
+        given, own = ("x".join(map(str, sides)) for sides in (mask.shape, size))
+        raise DatasetError(f"the mask {file} has {given} pixels, its image {own}: of other proportions")
+    nearest = [((np.arange(side) + 0.5) * scale).astype(np.int64) for side, scale in zip(size, scales, strict=True)]
+    return mask[np.ix_(*nearest)]

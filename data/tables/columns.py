@@ -1,0 +1,113 @@
+"""Columns of words and numbers: inputs and the words of categories, captions, subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.inputs import InputSpace
+from medzoo.data.options import text_list
+from medzoo.data.tables.cells import EMPTY, ask_about_empty_words, is_missing
+from medzoo.data.tables.text_table import TextTable
+from medzoo.data.tables.words import clean, is_empty_word, plain_number
+
+
+def quantities(rows: TextTable, column: str, empty_words: Sequence[str]) -> pd.Series:
+    """Return numbers as float32, NaN where missing; raises DatasetError on any other word, which names its line."""
+    remedy = f"{EMPTY}, or call it one of words: data.categories=[{column}]"
+    return rows.numbers(column, is_missing(rows[column], empty_words), remedy).astype(np.float32)
+
+
+def refuse_own_names(own: Collection[str], names: Sequence[str], file: str) -> None:
+    """Refuse columns of the user's, kept under their names, that are called as medzoo's own; ConfigError."""
+    for name in names:
+        if name in own:
+            raise ConfigError(f"{name!r} is a name of medzoo's own columns: rename that of {file} (subgroups, keep)")
+
+
+def captions(rows: TextTable, column: str, empty_words: Sequence[str], rule: int) -> pd.Series:
+    """Return texts, None where missing; raises DatasetError on one that usually means missing, unless it was said so."""
+    missing = is_missing(rows[column], empty_words)
+    if rule != 1:
+        ask_about_empty_words(rows, column, missing)
+    return rows[column].where(~missing, None)
+
+
+def subgroup(rows: TextTable, column: str, empty_words: Sequence[str], rule: int) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return levels, None where missing, and a note on words that count as missing.
+
+    Numbers are numbers where every filled cell is one, so that many values are banded; else they are text.
+    """
+    missing = is_missing(rows[column], empty_words)
+    notes: tuple[str, ...] = ()
+    if rule != 1:
+        empty = ~missing & rows[column].map(is_empty_word)
+        if empty.any():
+            words = ", ".join(map(repr, sorted(set(rows[column][empty]))[:6]))
+            notes = (f"subgroup {column!r}: {int(empty.sum())} cells ({words}) count as missing",)
+        missing |= empty
+    filled = rows[column].where(~missing, None)
+    numbers = pd.to_numeric(filled, errors="coerce")
+    return (numbers if numbers.notna().sum() == filled.notna().sum() else filled), notes
+
+
+def categories_option(given: Any, inputs: Sequence[str]) -> dict[str, list[str] | None]:
+    """Return the option `categories`: input → its words, or None for all that the column holds.
+
+    Args:
+        given: A list of inputs, a mapping of them to their words, or None.
+        inputs: The option `inputs`.
+
+    Raises:
+        ConfigError: If it is neither, or has words of no list.
+        UnknownNameError: If it names what is no input.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        asked = {
+            clean(str(name)): None if words is None else text_list(words, f"categories.{name}") for name, words in given.items()
+        }
+    else:
+        asked = {clean(name): None for name in text_list(given, "categories") or []}
+    for name in asked:
+        if name not in inputs:
+            raise UnknownNameError("input", name, inputs, where=" in data.categories; data.inputs names them all")
+    return asked
+
+
+def category(
+    rows: TextTable, column: str, words: Sequence[str] | None, empty_words: Sequence[str]
+) -> tuple[pd.Series, list[str]]:
+    """Return the codes of a column's words as float32, NaN where missing, and the words in the order of their codes.
+
+    Args:
+        rows: The table.
+        column: Its name.
+        words: Those there may be; None: all that are there, sorted.
+        empty_words: Words that mean missing.
+
+    Raises:
+        DatasetError: If a cell holds another word, or one that usually means missing and nobody said so; names its line.
+    """
+    missing = is_missing(rows[column], empty_words)
+    cells = rows[column].map(plain_number)
+    known = None if words is None else [plain_number(clean(word)) for word in words]
+    ask_about_empty_words(rows, column, missing, known or ())
+    if known is None:
+        known = sorted(set(cells[~missing]))
+    others = ~missing & ~cells.isin(known)
+    rows.refuse(
+        others, column, f"none of its categories ({', '.join(known[:6])})", "name it in data.categories, or in data.empty_words"
+    )
+    codes = cells.map({word: code for code, word in enumerate(known)}).astype(np.float64).mask(missing)
+    return codes.astype(np.float32), known
+
+
+def input_space(names: Sequence[str], categories: Mapping[str, Sequence[str]]) -> InputSpace | None:
+    """Return what a table's inputs mean; None where there are none."""
+    return InputSpace(tuple(names), {name: tuple(words) for name, words in categories.items()}) if names else None

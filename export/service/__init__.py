@@ -1,0 +1,1 @@
+"""A service around proven files: Starlette and the runtime, no torch."""

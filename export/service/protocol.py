@@ -1,0 +1,147 @@
+"""The open inference protocol (`/v2`), by which KServe's and Triton's clients ask: tensors by name, in and out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from medzoo.data.errors import MedzooError
+from medzoo.export.runtime.inputs import check_class_embeddings
+from medzoo.export.service.asked import safe_name
+from medzoo.export.service.limits import RefusedError, too_many
+from medzoo.export.service.served import Served
+from medzoo.export.service.tensors import LENGTH, read_request, read_tensor, type_name, write_response
+
+VERSIONS = ("1",)
+"""A file is what it is: there is one version of it."""
+TEXT, EMBEDDINGS = "text", "text_embedding"
+"""What a text tower takes and gives here: strings, since the tokenizer is in its file."""
+CALLS = "calls"
+Given = NDArray[Any] | list[bytes]
+
+
+def server_metadata() -> dict[str, Any]:
+    """Return what `/v2` answers."""
+    return {"name": "medzoo", "version": version("medzoo"), "extensions": ["binary_tensor_data"]}
+
+
+def model_metadata(served: Served) -> dict[str, Any]:
+    """Return what `/v2/models/NAME` answers; -1 stands for any number."""
+    if not served.takes_images:
+        inputs = [{"name": TEXT, "datatype": "BYTES", "shape": [-1]}]
+        outputs = [{"name": EMBEDDINGS, "datatype": "FP32", "shape": [-1, -1]}]
+    else:
+        inputs = [_tensor(given.name, given.type, given.shape) for given in served.model.takes]
+        # An input with a default is none of ONNX Runtime's own list.
+        inputs += [_tensor(name, "tensor(float)", ["", len(served.model.concepts)]) for name in _corrected(served)]
+        outputs = [_tensor(found.name, found.type, found.shape) for found in served.model.gives]
+        if (points := served.model.points) is not None:
+            outputs.append({"name": CALLS, "datatype": "FP32", "shape": [-1, len(points.rules), points.labels.width]})
+    return {"name": served.name, "versions": list(VERSIONS), "platform": "medzoo_onnx", "inputs": inputs, "outputs": outputs}
+
+
+async def infer(request: Request, served: Served) -> Response:
+    """Answer `/v2/models/NAME/infer`."""
+    body = await request.body()
+    asked, inputs = await asyncio.to_thread(_read, body, request.headers.get(LENGTH))
+    found = await (_images(served, inputs) if served.takes_images else _texts(served, inputs))
+    parameters = asked.get("parameters") or {}
+    everything_raw = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
+    chosen = _chosen(asked.get("outputs"), found, everything_raw)
+    told = {"model_name": served.name, "model_version": VERSIONS[0]}
+    if isinstance(asked.get("id"), str):
+        told["id"] = asked["id"]
+    content, length = await asyncio.to_thread(write_response, told, chosen)
+    if length is None:
+        return Response(content, media_type="application/json")
+    return Response(content, media_type="application/octet-stream", headers={LENGTH: str(length)})
+
+
+def _read(body: bytes, header: str | None) -> tuple[dict[str, Any], dict[str, Given]]:
+    asked, raw = read_request(body, header)
+    listed, inputs, place = asked.get("inputs"), {}, 0
+    if not isinstance(listed, list) or not listed:
+        raise RefusedError(400, "inputs is no list of tensors")
+    for entry in listed:
+        name, values, place = read_tensor(entry, raw, place)
+        if name in inputs:
+            raise RefusedError(400, f"input {name!r} is given twice")
+        inputs[name] = values
+    if place != len(raw):
+        raise RefusedError(400, f"{len(raw) - place} bytes behind the JSON belong to no input")
+    return asked, inputs
+
+
+async def _images(served: Served, inputs: Mapping[str, Given]) -> dict[str, NDArray[Any]]:
+    model = served.model
+    taken = [*model.inputs, *_corrected(served)]
+    if unknown := sorted({*inputs} - {*taken}):
+        raise RefusedError(400, f"unknown input {unknown[0]!r}; {served.name} takes {', '.join(taken)}")
+    if (images := inputs.get("image")) is None:
+        raise RefusedError(400, "input 'image' is missing")
+    if len(images) > served.limits.images:
+        raise too_many(len(images), served.limits.images)
+    wanted = np.dtype(model.spec["preprocess"]["dtype"])
+    if isinstance(images, np.ndarray) and (images.dtype != wanted or images.ndim != model.dimensions + 2):
+        raise RefusedError(
+            400, f"input 'image' is no {type_name(wanted)} of {model.dimensions + 2} dimensions, nor BYTES of files"
+        )
+    corrections = served.corrections(len(images), inputs.get("concept_values"), inputs.get("concept_mask"))
+    vectors = inputs.get("class_embeddings")
+    if served.takes_classes:
+        if not isinstance(vectors, np.ndarray):
+            raise RefusedError(400, "input 'class_embeddings' is missing")
+        width = next(given.shape[1] for given in model.takes if given.name == "class_embeddings")
+        try:
+            vectors = check_class_embeddings(vectors, width)
+        except MedzooError as error:
+            raise RefusedError(422, str(error)) from None
+    named = [(safe_name(None, place), image) for place, image in enumerate(images)]
+    answers = await served.answer(named, corrections=corrections, vectors=vectors if served.takes_classes else None)  # type: ignore[arg-type]
+    return {name: np.stack([answer.outputs[name] for answer in answers]) for name in answers[0].outputs}
+
+
+async def _texts(served: Served, inputs: Mapping[str, Given]) -> dict[str, NDArray[Any]]:
+    texts = inputs.get(TEXT)
+    if {*inputs} != {TEXT} or not isinstance(texts, list):
+        raise RefusedError(400, f"{served.name} takes one input, {TEXT!r} of BYTES in UTF-8")
+    try:
+        words = [text.decode("utf-8") for text in texts]
+    except UnicodeDecodeError:
+        raise RefusedError(422, f"input {TEXT!r} is not all UTF-8") from None
+    return {EMBEDDINGS: await served.embed(words)}
+
+
+def _chosen(asked: Any, found: Mapping[str, NDArray[Any]], raw: bool) -> Sequence[tuple[str, NDArray[Any], bool]]:
+    if asked is None or asked == []:
+        return [(name, values, raw) for name, values in found.items()]
+    if not isinstance(asked, list) or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in asked):
+        raise RefusedError(400, "outputs is no list of objects with a name")
+    chosen = []
+    for one in asked:
+        if one["name"] not in found:
+            raise RefusedError(400, f"unknown output {one['name'][:100]!r}; there are {', '.join(found)}")
+        parameters = one.get("parameters") or {}
+        said = parameters.get("binary_data") if isinstance(parameters, dict) else None
+        chosen.append((one["name"], found[one["name"]], raw if said is None else said is True))
+    return chosen
+
+
+def _corrected(served: Served) -> tuple[str, ...]:
+    return ("concept_values", "concept_mask") if served.model.concepts else ()
+
+
+def _tensor(name: str, kind: str, shape: Sequence[Any]) -> dict[str, Any]:
+    names = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(bool)": "BOOL"}
+    return {
+        "name": name,
+        "datatype": names.get(kind, "INT64"),
+        "shape": [side if isinstance(side, int) else -1 for side in shape],
+    }

@@ -1,0 +1,142 @@
+"""Tensors as the open inference protocol sends them: JSON, or raw bytes behind it (the binary tensor extension)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.export.service.asked import from_base64, json_object
+from medzoo.export.service.limits import RefusedError
+
+LENGTH = "Inference-Header-Content-Length"
+"""Header: how many bytes of the body are JSON; raw tensors follow."""
+TYPES: Mapping[str, Any] = {"BOOL": np.bool_, "UINT8": np.uint8, "INT64": np.int64, "FP16": np.float16, "FP32": np.float32}
+"""The protocol's name → NumPy's; and BYTES, one string an element."""
+MOST_DIMENSIONS = 8
+
+
+def type_name(dtype: Any) -> str:
+    """Return what the protocol calls a NumPy type."""
+    return next(name for name, kind in TYPES.items() if np.dtype(kind) == dtype)
+
+
+def read_request(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
+    """Part a request's JSON from the raw tensors behind it.
+
+    Args:
+        body: All of it.
+        header: What `LENGTH` says; None: all is JSON.
+
+    Raises:
+        RefusedError: One line, if it is no request.
+    """
+    length = len(body)
+    if header is not None:
+        if not header.isascii() or not header.isdigit() or len(header) > 12 or int(header) > len(body):
+            raise RefusedError(400, f"{LENGTH} is no number of bytes of this body")
+        length = int(header)
+    return json_object(body[:length]), body[length:]
+
+
+def read_tensor(given: Any, raw: bytes, start: int) -> tuple[str, NDArray[Any] | list[bytes], int]:
+    """Read one input.
+
+    Args:
+        given: Its entry in the request's JSON.
+        raw: The bytes behind the JSON.
+        start: Where in them the next raw tensor begins.
+
+    Returns:
+        Its name; its values, of BYTES a list of one entry an element (in JSON base64); where the next raw tensor begins.
+
+    Raises:
+        RefusedError: One line that names it, if it is not what it says.
+    """
+    if not isinstance(given, dict) or not isinstance(name := given.get("name"), str):
+        raise RefusedError(400, "an input is no object with a name")
+    name, shape, kind = name[:100], given.get("shape"), given.get("datatype")
+    if not isinstance(shape, list) or not 0 < len(shape) <= MOST_DIMENSIONS or not all(type(n) is int and n > 0 for n in shape):
+        raise RefusedError(400, f"input {name!r}: shape is no list of positive whole numbers")
+    if kind not in (*TYPES, "BYTES"):
+        raise RefusedError(400, f"input {name!r}: datatype is none of {', '.join((*TYPES, 'BYTES'))}")
+    parameters, count = given.get("parameters") or {}, math.prod(shape)
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size is None:
+        values = _listed(name, given.get("data"), kind)
+        if len(values) != count:
+            raise RefusedError(400, f"input {name!r}: {len(values)} values are not its shape {shape}")
+        return name, values if isinstance(values, list) else values.reshape(shape), start
+    if type(size) is not int or not 0 <= size <= len(raw) - start:
+        raise RefusedError(400, f"input {name!r}: binary_data_size is not of the bytes behind the JSON")
+    part = raw[start : start + size]
+    if kind == "BYTES":
+        strings = _strings(name, part)
+        if len(strings) != count:
+            raise RefusedError(400, f"input {name!r}: {len(strings)} strings are not its shape {shape}")
+        return name, strings, start + size
+    if size != count * np.dtype(TYPES[kind]).itemsize:
+        raise RefusedError(400, f"input {name!r}: {size} bytes are not shape {shape} of {kind}")
+    return name, np.frombuffer(part, TYPES[kind]).reshape(shape), start + size
+
+
+def write_response(told: Mapping[str, Any], outputs: Sequence[tuple[str, NDArray[Any], bool]]) -> tuple[bytes, int | None]:
+    """Write a response.
+
+    Args:
+        told: Its JSON but for the outputs.
+        outputs: Name, values, and whether they go raw.
+
+    Returns:
+        The body; how many of its bytes are JSON, None where all are.
+    """
+    entries, raw = [], []
+    for name, values, binary in outputs:
+        entry: dict[str, Any] = {"name": name, "shape": list(values.shape), "datatype": type_name(values.dtype)}
+        if binary:
+            raw.append(np.ascontiguousarray(values).tobytes())
+            entry["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            plain = values.ravel().tolist()
+            # JSON has no NaN, which calls hold where there is no threshold.
+            entry["data"] = [None if isinstance(v, float) and math.isnan(v) else v for v in plain]
+        entries.append(entry)
+    head = json.dumps({**told, "outputs": entries}, allow_nan=False).encode()
+    return b"".join([head, *raw]), len(head) if raw else None
+
+
+def _listed(name: str, data: Any, kind: str) -> NDArray[Any] | list[bytes]:
+    if not isinstance(data, list):
+        raise RefusedError(400, f"input {name!r}: neither data nor binary_data_size")
+    if kind == "BYTES":
+        if not all(isinstance(text, str) for text in data):
+            raise RefusedError(400, f"input {name!r}: BYTES in JSON are a flat list of base64")
+        return [from_base64(text, f"input {name!r}") for text in data]
+    try:
+        found = np.array(data).ravel()
+    except (ValueError, RecursionError, OverflowError):
+        raise RefusedError(400, f"input {name!r}: data are no numbers in rows of one length") from None
+    wanted = np.dtype(TYPES[kind])
+    allowed = {"b": "b", "u": "iu", "i": "iu", "f": "iuf"}[wanted.kind]
+    if found.dtype.kind not in allowed or not len(found):
+        raise RefusedError(400, f"input {name!r}: data are no numbers of {kind}")
+    if wanted.kind in "ui" and (found.min() < np.iinfo(wanted).min or found.max() > np.iinfo(wanted).max):
+        raise RefusedError(400, f"input {name!r}: data lie outside {kind}")
+    with np.errstate(over="ignore"):  # infinities are refused where pixels are read
+        return found.astype(wanted)
+
+
+def _strings(name: str, raw: bytes) -> list[bytes]:
+    """Return the strings of a raw BYTES tensor: four bytes of length before each."""
+    found, place = [], 0
+    while place < len(raw):
+        length = int.from_bytes(raw[place : place + 4], "little")
+        if place + 4 + length > len(raw):
+            raise RefusedError(400, f"input {name!r}: a string is longer than its tensor")
+        found.append(raw[place + 4 : place + 4 + length])
+        place += 4 + length
+    return found

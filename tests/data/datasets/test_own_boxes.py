@@ -1,0 +1,105 @@
+"""Boxes of one's own table: read, joined to samples, refused by line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import DatasetError
+from medzoo.data.registry import load_dataset
+
+HEADER = "sample_id,label,x,y,width,height"
+
+
+def load(folder: Path, boxes: str | None) -> Dataset:
+    for number in range(6):
+        Image.fromarray(np.full((10, 12), 40 * number, np.uint8)).save(folder / f"{number}.png")
+    rows = [f"{n}.png,{n},p{n},{'mass' if n % 2 else 'clear'},{n % 3 % 2}" for n in range(6)]
+    (folder / "t.csv").write_text("\n".join(["image,name,patient,class,halo", *rows]), encoding="utf-8")
+    options: dict[str, Any] = {"id": "name", "target": "class", "group": "patient", "concepts": ["halo"], "channels": 1}
+    if boxes is not None:
+        (folder / "boxes.csv").write_text(boxes, encoding="utf-8")
+        options["boxes"] = str(folder / "boxes.csv")
+    return load_dataset("table", file=str(folder / "t.csv"), **options)
+
+
+def test_boxes_of_labels_and_concepts(tmp_path: Path) -> None:
+    dataset = load(tmp_path, f"{HEADER}\n1,mass,2,3,4,5\n1,mass,0,0,1,1\n3,halo,1.5,0,2,2\n")
+    assert dataset.regions is not None
+    assert (dataset.regions.names, dataset.regions.source) == (("mass", "halo"), "boxes.csv")
+    first, second = dataset.regions.of("1", "mass", (10, 12))
+    assert first[3:8, 2:6].all()
+    assert (first.sum(), second.sum()) == (20, 1)
+    assert np.argwhere(dataset.regions.of("3", "halo", (10, 12))[0]).tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
+    assert dataset.regions.of("2", "mass", (10, 12)) == []
+    assert load(tmp_path, None).regions is None
+
+
+@pytest.mark.parametrize(
+    ("boxes", "parts"),
+    [
+        (f"{HEADER}\n9,mass,2,3,4,5\n", ["line 2", "'sample_id' is '9'", "no sample of the dataset"]),
+        (f"{HEADER}\n1,mas,2,3,4,5\n", ["line 2", "unknown label or concept 'mas'", "did you mean 'mass'"]),
+        (f"{HEADER}\n1,mass,2,3,0,5\n", ["line 2", "'width' is '0'", "no length above 0"]),
+        (f"{HEADER}\n1,mass,-1,3,4,5\n", ["line 2", "'x' is '-1'", "left of the image"]),
+        (f"{HEADER}\n1,mass,,3,4,5\n", ["line 2", "'x'"]),
+        (f"{HEADER}\n1,mass,two,3,4,5\n", ["line 2", "'x' is 'two'"]),
+        ("sample_id,label,x,y,width\n1,mass,2,3,4\n", ["'height'"]),
+    ],
+)
+def test_bad_boxes_are_refused_by_line(boxes: str, parts: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        load(tmp_path, boxes)
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text, text
+
+
+def masked(folder: Path, rows: str) -> Dataset:
+    """Return the dataset with a table of masks: `own.png` marks 2 x 3 pixels, `twice.png` is of a copy of twice the size."""
+    marked = np.zeros((10, 12), np.uint8)
+    marked[4:6, 1:4] = 1  # not 255: a label image
+    for name, pixels in (("own", marked), ("twice", np.kron(marked, np.ones((2, 2), np.uint8))), ("other", marked[:, :7])):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return load(folder, f"sample_id,label,mask\n{rows}")
+
+
+def test_masks_of_labels_and_concepts(tmp_path: Path) -> None:
+    dataset = masked(tmp_path, "1,mass,own.png\n1,mass,twice.png\n3,halo,own.png\n5,halo,other.png\n")
+    assert dataset.regions is not None
+    assert (dataset.regions.names, dataset.regions.source) == (("mass", "halo"), "boxes.csv")
+    for mask in dataset.regions.of("1", "mass", (10, 12)):
+        assert np.argwhere(mask).tolist() == [[y, x] for y in (4, 5) for x in (1, 2, 3)]
+    assert dataset.regions.of("1", "mass", (20, 24))[0].sum() == 24
+    assert dataset.regions.of("2", "mass", (10, 12)) == []
+    with pytest.raises(DatasetError, match=r"other\.png has 10x7 pixels, its image 10x12: of other proportions"):
+        dataset.regions.of("5", "halo", (10, 12))
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        ("1,mass,gone.png\n", ["line 2", "'mask' is 'gone.png'", "no file in"]),
+        ("1,mass,\n", ["line 2", "'mask'"]),
+        ("9,mass,own.png\n", ["line 2", "no sample of the dataset"]),
+    ],
+)
+def test_bad_masks_are_refused_by_line(rows: str, parts: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        masked(tmp_path, rows)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_table_is_of_boxes_or_of_masks(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="both 'mask' and 'x'; a table is of boxes or of masks"):
+        load(tmp_path, "sample_id,label,mask,x\n1,mass,own.png,3\n")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    with pytest.raises(DatasetError, match=r"the mask broken\.png cannot be read"):
+        load(tmp_path, "sample_id,label,mask\n1,mass,broken.png\n").regions.of("1", "mass", (10, 12))  # type: ignore[union-attr]

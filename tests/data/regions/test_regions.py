@@ -1,0 +1,101 @@
+"""Regions: boxes as masks by hand; the phantom's own against what its drawing changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medzoo.data.datasets.phantom.image import CONCEPTS, PhantomReader
+from medzoo.data.datasets.phantom.regions import PhantomRegions
+from medzoo.data.errors import DatasetError
+from medzoo.data.regions.marked import BoxRegions
+from medzoo.data.registry import load_dataset
+
+BOX = {"sample_id": "a", "label": "mass", "x": 2.0, "y": 1.0, "width": 3.0, "height": 2.0}
+
+
+def test_a_box_is_the_pixels_whose_centres_lie_in_it() -> None:
+    regions = BoxRegions(pd.DataFrame([BOX, {**BOX, "label": "nodule", "x": 0.6, "width": 1.0}]))
+    (mask,) = regions.of("a", "mass", (5, 8))
+    expected = np.zeros((5, 8), bool)
+    expected[1:3, 2:5] = True
+    np.testing.assert_array_equal(mask, expected)
+    (shifted,) = regions.of("a", "nodule", (5, 8))  # 0.6 to 1.6: of the centres 0.5, 1.5, 2.5 the second
+    assert np.argwhere(shifted).tolist() == [[1, 1], [2, 1]]
+    assert regions.names == ("mass", "nodule")
+    assert regions.of("b", "mass", (5, 8)) == []
+
+
+def test_boxes_of_a_larger_original_are_scaled_and_those_of_volumes_have_depth() -> None:
+    (small,) = BoxRegions(pd.DataFrame([BOX]), (10, 16)).of("a", "mass", (5, 8))
+    assert np.argwhere(small).tolist() == [[0, 1]]  # x 1 to 2.5 and y 0.5 to 1.5: a centre on the first edge belongs to it
+    deep = BoxRegions(pd.DataFrame([{**BOX, "z": 1.0, "depth": 1.0}]))
+    (mask,) = deep.of("a", "mass", (3, 5, 8))
+    assert mask.sum() == 6
+    assert mask[1, 1:3, 2:5].all()
+
+
+def test_a_box_that_leaves_the_image_is_refused() -> None:
+    with pytest.raises(DatasetError, match="'a' spans 2 to 5 in x, the image 0 to 4"):
+        BoxRegions(pd.DataFrame([BOX])).of("a", "mass", (5, 4))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("concept", ["lesion", "dark halo", "vessel"])
+def test_a_phantoms_region_is_what_drawing_it_changes(dims: int, concept: str) -> None:
+    """Without noise and with the same random numbers, an image with a concept differs from one without it where it lies."""
+    reader = PhantomReader(seed=3, size=40, dims=dims, channels=1, noise=0.0)
+    without = 0 if concept != "dark halo" else 1
+    bits = without | 1 << CONCEPTS.index(concept)
+
+    def drawn(which: int) -> np.ndarray:
+        return reader._draw("s", "p", "north", which, 30.0)[0].astype(int)
+
+    changed = np.abs(drawn(bits) - drawn(without))
+    marked = reader.outlines("s", "p", "north", bits, 30.0)[concept]
+    if concept == "dark halo":  # the ring alone changes, the lesion within it belongs to the region
+        marked = marked & ~reader.outlines("s", "p", "north", bits, 30.0)["lesion"]
+    assert 0 < marked.mean() < 0.3
+    assert changed[marked].min() > 10
+    assert changed[~marked].mean() < 0.25 * changed[marked].mean()
+    assert concept not in reader.outlines("s", "p", "north", without, 30.0)
+
+
+def test_a_label_of_the_phantom_lies_where_its_lesion_does() -> None:
+    dataset = load_dataset("phantom", patients=10, size=32)
+    assert dataset.regions is not None
+    for row in dataset.table.to_dict("records"):
+        name = dataset.labels.names[int(row["target"])]  # type: ignore[union-attr]
+        lesion = dataset.regions.of(row["sample_id"], "lesion", (32, 32))
+        assert len(lesion) == int(row["concept.lesion"])
+        for label in ("cyst", "calcified nodule", "tumour"):
+            found = dataset.regions.of(row["sample_id"], label, (32, 32))
+            assert len(found) == int(label == name)
+            if found:
+                np.testing.assert_array_equal(found[0], lesion[0])
+    with pytest.raises(DatasetError, match=r"drawn in \[32, 32\] pixels, not \[64, 64\]"):
+        dataset.regions.of(dataset.table["sample_id"].iloc[0], "lesion", (64, 64))
+
+
+def test_what_was_drawn_of_a_lesion_is_every_pixel_that_it_changed_and_no_more() -> None:
+    dataset = load_dataset("phantom", patients=12, size=40)
+    assert isinstance(dataset.regions, PhantomRegions)
+    reader, wider = dataset.reader, {False: [], True: []}  # type: ignore[var-annotated]
+    for row in dataset.table.to_dict("records"):
+        drawn = dataset.regions.drawn(row["sample_id"])
+        if not row["drawn"] & 1:
+            assert not drawn.any()
+            continue
+        (outline,) = dataset.regions.of(row["sample_id"], "lesion", (40, 40))
+        values = [row[column] for column in reader.columns]
+        plain = [value if column != "drawn" else value & ~0b1111 for column, value in zip(reader.columns, values, strict=True)]
+        fresh = PhantomReader(reader.seed, 40, 2, 1, reader.noise)  # type: ignore[attr-defined]
+        other = PhantomReader(reader.seed, 40, 2, 1, reader.noise)  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(drawn, (fresh.read(*values) != other.read(*plain))[0])
+        rows, inner = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(outline.any(axis=1))
+        wider[bool(row["drawn"] >> CONCEPTS.index("dark halo") & 1)].append(max(inner[0] - rows[0], rows[-1] - inner[-1]))
+    assert 0 <= min(wider[False]) <= max(wider[False]) <= 1  # half of a soft edge lies outside
+    assert min(wider[True]) >= 2
+    with pytest.raises(DatasetError, match="there is no sample 'nobody'"):
+        dataset.regions.drawn("nobody")

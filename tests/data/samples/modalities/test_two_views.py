@@ -1,0 +1,56 @@
+"""Two views of an image: draws of their own, functions of the key, and only of what the modality allows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from medzoo.data.registry import load_dataset
+from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.samples.modalities.two_views import TwoViews, view_policy
+from medzoo.data.samples.policies import POLICIES
+from medzoo.data.samples.preprocess import Preprocess
+from medzoo.data.samples.sample_dataset import SampleDataset
+
+WANTED = Preprocess(size=(24, 24), channels=1, mean=(0.5,), std=(0.5,))
+
+
+def test_the_first_view_is_that_of_a_single_image_and_the_other_a_draw_of_its_own():
+    dataset = load_dataset("phantom", patients=12, size=24)
+    augment = Augment(view_policy(augment_policy("auto", dataset.info.modality), (0.2, 1.0)), WANTED)
+    single = SampleDataset(dataset, "train", WANTED, augment=augment, seed=3)
+    views = TwoViews(dataset, "train", WANTED, augment=augment, seed=3)
+    first, again, later = views[(0, 1)], views[(0, 1)], views[(1, 1)]
+    assert torch.equal(first["image"], single[(0, 1)]["image"])
+    assert first["other_view"].shape == first["image"].shape
+    assert not torch.equal(first["image"], first["other_view"])
+    assert torch.equal(first["other_view"], again["other_view"])
+    assert not torch.equal(first["other_view"], later["other_view"])
+    assert torch.equal(first["target"], single[(0, 1)]["target"])
+
+
+def test_of_several_photographs_the_first_that_is_there_is_seen_twice(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in "abcd":
+        Image.fromarray(rng.integers(0, 256, (24, 24), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "t.csv").write_text("front,side,patient,y,split\na.png,b.png,1,u,train\n,d.png,2,v,train\nc.png,,3,u,val\n")
+    dataset = load_dataset(
+        "table", file=str(tmp_path / "t.csv"), image=["front", "side"], target="y", group="patient",
+        split="split", channels=1,
+    )  # fmt: skip
+    views = TwoViews(dataset, "train", WANTED)
+    for index, name in enumerate("ad"):
+        sample = views[(0, index)]
+        assert np.array_equal(sample["image"][0], np.asarray(Image.open(tmp_path / f"{name}.png")))
+        assert torch.equal(sample["image"], sample["other_view"])  # without an augmentation
+
+
+def test_what_a_modality_leaves_out_stays_left_out():
+    for name, policy in POLICIES.items():
+        stronger = view_policy(policy, (0.3, 0.9))
+        before, after = ({one.name for one in of.transforms} for of in (policy, stronger))
+        assert after - before <= {"RandomBrightnessContrast"}, name
+        assert before - after == set(), name
+        assert stronger.scale == (0.3, 0.9)
+        assert policy.scale == POLICIES[name].scale

@@ -1,0 +1,146 @@
+"""Pre-training through the one loop: learns, resumes to the last bit, starts others, ships an encoder; what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import medzoo
+from medzoo.cli import main
+from medzoo.data.splits.learnt_from import read_record
+from medzoo.evaluation.embeddings import Embeddings
+from medzoo.export import OnnxModel
+from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
+from medzoo.store.storage import pointed_folder
+from medzoo.tasks.pretraining import SimClr
+from tests.zoo.train.test_resume import KILL_AT_STEP
+
+TINY = [
+    "data=phantom", "data.patients=20", "data.size=32", "model=ssl", "model.backbone=test_resnet", "model.ssl.hidden=32",
+    "trainer.trackers=[]", "trainer.batch_size=8", "trainer.epochs=2", "evaluation.replicates=10", "device=cpu",
+]  # fmt: skip
+VIT = ["model.family=vit", "model.backbone=test_vit", "+model.arguments.patch_size=8"]
+OBJECTIVES = {
+    "simclr": [], "dino": ["model.ssl.objective=dino", "model.ssl.outputs=64"],
+    "mae": ["model.ssl.objective=mae", "model.ssl.hidden=512", "model.ssl.decoder=[32,1]", *VIT],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ssl") / "run"
+    assert main(["train", *TINY, f"run={folder}"]) == 0
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    return error
+
+
+def test_a_run_has_embeddings_and_what_they_tell_of_labels_it_never_saw(run: Path) -> None:
+    report = json.loads((run / "metrics.json").read_text())
+    assert report["splits"] == {}
+    assert report["embeddings"]["test"]
+    found = Embeddings.read(run / "embeddings.parquet").of_split("test")
+    np.testing.assert_allclose(np.linalg.norm(found.image, axis=1), 1, atol=1e-5)
+    assert json.loads((run / "spec.json").read_text())["labels"] is None
+    assert len(read_record(run).train) > 0
+
+
+def test_the_encoder_ships_with_proof(run: Path) -> None:
+    assert main(["export", f"run={run}", "images=4"]) == 0
+    report = json.loads((run / "model.json").read_text())
+    assert report["parity"]["cosine"] > 0.9999
+    images = [np.random.default_rng(n).integers(0, 256, (40, 36), dtype=np.uint8) for n in range(3)]
+    ours = medzoo.load(run).predict(images)["image_embedding"]
+    np.testing.assert_allclose(ours, OnnxModel(run / "model.onnx").predict(images)["image_embedding"], atol=1e-5)
+
+
+def test_another_model_starts_from_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fine = ["train", *TINY[:3], "trainer.trackers=[]", "trainer.batch_size=8", "evaluate=false", f"model.backbone={run}"]
+    assert (
+        main([*fine, "trainer.epochs=1", "trainer.learning_rate=1e-12", "trainer.weight_decay=0", f"run={tmp_path / 'a'}"]) == 0
+    )
+    assert f"starts from {run}, with a new last layer" in capsys.readouterr().out
+    before = tensors_from_file(find_checkpoint(run) / "model.safetensors")
+    after = tensors_from_file(find_checkpoint(tmp_path / "a") / "model.safetensors")
+    torch.testing.assert_close(after["conv1.weight"], before["backbone.conv1.weight"], atol=1e-6, rtol=0)
+    assert main([*fine, "trainer.finetune=linear", f"run={tmp_path / 'b'}"]) == 0
+    assert main([*fine, "model.neighbours=3", f"run={tmp_path / 'c'}"]) == 0
+    # What it has seen is what those have seen that start from it.
+    for name in "abc":
+        assert set(read_record(run).train) <= set(read_record(tmp_path / name).train)
+
+
+@pytest.mark.parametrize(
+    "objective", ["dino", pytest.param("simclr", marks=pytest.mark.slow), pytest.param("mae", marks=pytest.mark.slow)]
+)
+def test_each_objective_learns_and_resumes_to_the_last_bit(objective: str, tmp_path: Path) -> None:
+    asked = [*TINY, *OBJECTIVES[objective], "evaluate=false", "trainer.save_every=1", "trainer.learning_rate=3e-3"]
+    assert main(["train", *asked, f"run={tmp_path / 'whole'}"]) == 0
+    program = [sys.executable, "-c", KILL_AT_STEP.format(step=5), "train", *asked, f"run={tmp_path / 'killed'}"]
+    assert subprocess.run(program, capture_output=True, check=False).returncode < 0
+    assert main(["train", f"resume={tmp_path / 'killed'}"]) == 0
+    states = [pointed_folder(tmp_path / name / "state", "latest") for name in ("whole", "killed")]
+    one, other = ((state / "tensors.safetensors").read_bytes() for state in states)  # type: ignore[operator]
+    assert one == other
+    held = tensors_from_file(states[0] / "tensors.safetensors")  # type: ignore[operator]
+    assert any(name.startswith("beside.teacher.") for name in held) == (objective == "dino")
+    header, *rows = ([*line.split(",")] for line in (tmp_path / "whole" / "history.csv").read_text().splitlines())
+    first, last = (dict(zip(header, row, strict=True)) for row in (rows[0], rows[-1]))
+    if objective == "dino":  # whose loss rises while the center is found
+        assert 0 <= float(last["val_agreement"]) <= 1
+    else:
+        assert float(last["train_loss"]) < float(first["train_loss"])
+
+
+def test_agreement_is_how_often_two_views_find_each_other() -> None:
+    task = SimClr.__new__(SimClr)
+    eye = np.eye(4, dtype=np.float32)
+    assert task.monitor_value("agreement", {"image": eye, "other_view": eye}, None) == 1  # type: ignore[arg-type]
+    assert task.monitor_value("agreement", {"image": eye, "other_view": eye[[0, 1, 3, 2]]}, None) == 0.5  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_volumes_learn_too(tmp_path: Path) -> None:
+    assert main([
+        "train", *TINY[:1], "data.patients=12", "data.size=16", "data.dims=3", "model=ssl", "model.family=cnn3d",
+        "model.backbone=resnet18_3d", "+model.arguments.width=0.125", "model.ssl.hidden=16", "trainer.trackers=[]",
+        "trainer.batch_size=4", "trainer.epochs=1", "evaluation.replicates=10", f"run={tmp_path / 'v'}",
+    ]) == 0  # fmt: skip
+    assert (tmp_path / "v" / "embeddings.parquet").is_file()
+
+
+def test_what_does_not_go_together_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = f"run={tmp_path / 'x'}"
+    for asked, said in {
+        ("model.ssl.objective=simclrr",): "'simclr'",
+        ("model.ssl.momentum=0.9",): "model.ssl.momentum is for dino, not for simclr",
+        ("model.ssl.temperature=0",): "model.ssl.temperature=0",
+        ("model.ssl.scale=[0.5]",): "is not two shares",
+        ("model.ssl.scale=[0.9,0.2]",): "scale",
+        ("model.ssl.objective=mae", "model.ssl.hidden=512"): "not of a ResNet",
+        ("model.family=clip",): "'clip'",
+        ("loss=focal",): "loss is of labels",
+        ("trainer.finetune=linear",): "pre-training trains the whole network",
+        ("trainer.augment=skin",): "model.ssl.augment",
+        ("trainer.monitor=auroc",): "'auroc'",
+        ("trainer.accumulate=2",): "trainer.accumulate",
+        ("trainer.mixup=0.2",): "mixup",
+        ("trainer.metrics=true",): "trainer.metrics",
+    }.items():
+        assert said in refused(capsys, "train", *TINY, *asked, new), asked
+    assert "holds no results of labels" in refused(capsys, "report", f"run={run}")
+    assert "has none: use fp32" in refused(capsys, "export", f"run={run}", "precision=int8")
+    assert "for model=ssl" in refused(capsys, "train", "data=phantom", "model=clip", "+model.ssl.objective=simclr", new)
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,90 @@
+"""Trains by several processes that share a batch, as torchrun starts them, for the price of one import of torch.
+
+Run: python -m tests.zoo.train.forked PROCESSES WORD... [-- PROCESSES WORD...]...   (1: alone; words as for `medzoo`)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+DOUBLE = "MEDZOO_TEST_DOUBLE"
+
+
+def run_together(*plan: tuple[int, Sequence[str]], double: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run medzoo commands one after the other, each in so many processes; the status is the first that is not 0."""
+    parts = [part for processes, words in plan for part in ("--", str(processes), *words)][1:]
+    command = [sys.executable, "-m", "tests.zoo.train.forked", *parts]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **({DOUBLE: "1"} if double else {})}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+
+def in_double() -> None:
+    """Let networks learn in float64: one of batch normalisation makes too much of what float32 rounds to be compared."""
+    from medzoo.tasks.task import Task
+    from medzoo.train import loop
+
+    single, place = Task.input, loop.place_model
+    Task.input = lambda self, images: single(self, images).double()  # type: ignore[method-assign]
+    loop.place_model = lambda task, device: place(task.double(), device)
+
+
+def main(words: Sequence[str]) -> int:
+    # Before the fork, so that it happens once.
+    import medzoo.commands.evaluate
+    import medzoo.commands.train
+    from medzoo.cli import main as medzoo
+
+    if os.environ.get(DOUBLE):
+        in_double()
+    for part in "\0".join(words).split("\0--\0"):
+        processes, *command = part.split("\0")
+        if status := together(medzoo, int(processes), command):
+            return status
+    return 0
+
+
+def together(medzoo: Callable[[Sequence[str]], int], processes: int, words: Sequence[str]) -> int:
+    """Run one command in so many processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(processes):
+        child = os.fork()
+        if not child:
+            if processes > 1:
+                here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+                os.environ.update({**{k: str(v) for k, v in here.items()}, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+            status = 70
+            try:
+                status = medzoo(words)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        started.append(child)
+    failed = 0
+    for _ in started:
+        _, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        if code and not failed:  # as torchrun does: one that ends ends the others
+            failed = code
+            for child in started:
+                try:
+                    os.kill(child, signal.SIGTERM)
+                except ProcessLookupError:
+                    continue
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

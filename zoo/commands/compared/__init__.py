@@ -1,0 +1,1 @@
+"""What `medzoo compare` puts side by side: runs, settings, pages."""

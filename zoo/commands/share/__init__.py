@@ -1,0 +1,1 @@
+"""The verbs of what is shared: a run's card, and bundles from elsewhere."""

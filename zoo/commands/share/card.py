@@ -1,0 +1,31 @@
+"""`medzoo card`: the model card of a run, as far as the run can write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medzoo.data.errors import ConfigError
+from medzoo.hub.card import card_summary, model_card, read_facts
+from medzoo.hub.claims import claims
+from medzoo.settings.verbs import CardConfig
+from medzoo.store.directory import RunDirectory
+from medzoo.store.storage import write_file
+
+
+def main(config: CardConfig) -> None:
+    """Run the command.
+
+    Raises:
+        ConfigError: If no run is named.
+        CheckpointError: If it cannot be read.
+    """
+    if config.run is None:
+        raise ConfigError("say which run's card to write: run=<run directory>")
+    run = RunDirectory.open(Path(config.run))
+    facts = read_facts(run)
+    path = run.path / "README.md" if config.output is None else Path(config.output)
+    write_file(path, model_card(facts, config.licence).encode("utf-8"))
+    counts = card_summary(claims(facts))
+    print(
+        f"wrote {path}: {counts['answered']} items of MI-CLAIM and MI-CLAIM-GEN answered, {counts['to be written']} to be written"
+    )

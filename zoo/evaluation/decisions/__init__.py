@@ -1,0 +1,1 @@
+"""What a model decides at a threshold, and what that is worth."""

@@ -1,0 +1,1 @@
+"""Several modalities in one network: an encoder each, and what joins what they say; any of them may be missing."""

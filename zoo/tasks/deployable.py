@@ -1,0 +1,31 @@
+"""What export asks of a graph."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from medzoo.store.spec import ModelSpec
+
+
+@runtime_checkable
+class Deployable(Protocol):
+    """One graph: raw image in, named outputs out, preprocessing inside. An `nn.Module`.
+
+    Its `forward(image)` takes (N, H, W, C), or (N, D, H, W, C) for volumes, of `spec.preprocess.dtype`, any N, H and W, and
+    returns a tuple of float32 tensors in the order of `outputs`.
+
+    Attributes:
+        spec: The model's spec.
+        outputs: Output names; the first two are `logits` and `probabilities` for whatever has labels.
+
+    A graph may also have `optional_inputs`, `extra_inputs`, and `metadata` (key → text) for the file beside what every file has.
+    """
+
+    spec: ModelSpec
+    outputs: tuple[str, ...]
+
+    def forward(self, image: Tensor, *further: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs for a batch of raw images (and what further inputs a graph declares)."""
+        ...

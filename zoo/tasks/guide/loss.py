@@ -1,0 +1,106 @@
+"""The loss of a classifier that learns from more than its labels. No checkpoint holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medzoo.data.labels import LabelSpace
+from medzoo.losses.gathered import gathered, processes
+from medzoo.losses.groups import group_loss
+from medzoo.losses.masked import Loss
+from medzoo.losses.objective import Objective
+from medzoo.tasks.guide.groups import GROUP, WEIGHT
+from medzoo.tasks.guide.teaching import Teaching, distilled, filled, matched
+from medzoo.tasks.task import STANDS_IN, Batch
+
+
+class Guide(nn.Module):
+    """The loss of a classifier that learns from more than its labels.
+
+    Args:
+        labels: What outputs mean.
+        objective: The classifier's, with `groups` where they are weighed.
+        teaching: A teacher and how much is learnt from it; None: there is none.
+        projection: From the student's pooled features to the teacher's, where these are matched.
+
+    Attributes:
+        groups: The group loss, or None.
+        projection: Learnt beside the network.
+    """
+
+    def __init__(
+        self, labels: LabelSpace, objective: Objective, teaching: Teaching | None = None, projection: nn.Linear | None = None
+    ) -> None:
+        super().__init__()
+        self.labels, self.objective, self.teaching = labels, objective, teaching
+        self.groups: Any = None if objective.groups is None else group_loss(objective.groups)
+        self.projection: Any = projection
+
+    @property
+    def wants_features(self) -> bool:
+        """Whether the student's pooled features are looked at."""
+        return self.projection is not None
+
+    def forward(self, loss: Loss, outputs: Tensor, features: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the loss, and how much it is over.
+
+        Without a teacher that is what the labels' loss is over. With one it is the samples, each of which the teacher has an
+        answer to: the labels' part is then their share of them, so that batches add up.
+
+        Args:
+            loss: Of the labels.
+            outputs: (N, K), in the labels' units.
+            features: (N, F) pooled features, where they are wanted.
+            batch: With `target`, and `group_code` and `weight` where samples have them.
+        """
+        targets, told = batch["target"], None
+        if self.teaching is not None:
+            teacher = self.teaching.held.on(outputs.device)
+            told = teacher.predict(batch)
+            if self.teaching.threshold is not None:
+                targets = filled(targets, told["probabilities"], self.labels, self.teaching.threshold)
+        mean, count = self._of_labels(loss, outputs, targets, batch)
+        if self.teaching is None or told is None:
+            return mean, count
+        rows = torch.full((), float(len(outputs)), device=outputs.device)
+        entries = self.objective.entries(self.labels)
+        weight = self.teaching.weight
+        total = (1 - weight) * mean * count / (rows * entries)
+        if weight:
+            total = total + weight * self._distance(outputs, told["logits"])
+        if self.projection is not None and features is not None:
+            aims = self.teaching.held.on(outputs.device).features(batch)
+            total = total + self.teaching.features * matched(self.projection(features), aims)
+        return total, rows
+
+    def _of_labels(self, loss: Loss, outputs: Tensor, targets: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        weights = batch.get(WEIGHT)
+        if self.groups is not None:
+            weights = torch.ones_like(outputs[:, 0]) if weights is None else weights
+            parts = outputs, targets, batch[GROUP], weights
+            if processes() == 1 or self.groups.adds_up:
+                found: tuple[Tensor, Tensor] = self.groups(loss, *parts)
+                return found
+            own = 0 if STANDS_IN in batch else len(outputs)
+            whole = gathered([part[:own] for part in parts])
+            mean, count = self.groups(loss, *whole)
+            # Of the whole batch; this process's share of what it is over, so that the shares add up.
+            return mean, count * own / len(whole[0])
+        return loss(outputs, targets) if weights is None else loss(outputs, targets, sample_weights=weights)  # type: ignore[call-arg]
+
+    def _distance(self, outputs: Tensor, aims: Tensor) -> Tensor:
+        assert self.teaching is not None
+        if self.labels.kind == "regression":
+            spread = outputs.new_tensor(self.objective.std or [1.0])
+            return (((outputs - aims) / spread) ** 2).mean()
+        return distilled(outputs, aims, self.labels, self.teaching.temperature)
+
+
+def guide_of(labels: LabelSpace, described: Mapping[str, Any]) -> Guide | None:
+    """Return the guide that an objective alone makes, without a teacher; None where it weighs no groups."""
+    objective = Objective.from_dict(described)
+    return None if objective.groups is None else Guide(labels, objective)

@@ -1,0 +1,239 @@
+"""Pre-training: a network learns of images without labels, to be another model's start."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
+from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.samples.modalities.two_views import TwoViews, view_policy
+from medzoo.data.samples.policies import Policy
+from medzoo.data.samples.preprocess import fit, normalise
+from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.losses.self_supervised import masked_pixels, nt_xent, self_distillation
+from medzoo.models.backbones.contract import pooled_features
+from medzoo.settings.schema import TrainerConfig
+from medzoo.store.spec import ModelSpec
+from medzoo.tasks.contrast import ImageTower
+from medzoo.tasks.task import Batch, Task
+
+TEACHER_TEMPERATURE, CENTER_MOMENTUM = 0.04, 0.9
+"""Of DINO (Caron et al. 2021, section 3.1 and appendix D)."""
+
+
+class Pretraining(Task):
+    """A network with an objective on images alone; a derived class writes the objective.
+
+    `spec.objective` holds what the settings `model.ssl` say; a batch holds `image` and `other_view` in training and on the
+    validation split, whose views are the same in every epoch.
+
+    Attributes:
+        spec: The model's spec, without labels.
+        model: The backbone within its projector or decoder.
+        chooses_by: What an epoch is chosen by unless another is asked for.
+        compares_views: Whether the views of the validation split are embedded, for `agreement`.
+    """
+
+    answers_in_training = False
+    no_copies = "pre-training; set it to 0"
+    alone = "pre-training holds the views of a whole batch against each other, which was not tried on several devices"
+    chooses_by = "loss"
+
+    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
+        super().__init__(spec, model)
+        self.compares_views = False
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the () objective of a batch."""
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the objective, and the number of images."""
+        return {"loss": self.loss(batch), "count": torch.full((), float(len(batch["image"])), device=batch["image"].device)}
+
+    def surely_learns(self, batch: Batch) -> bool:
+        """Whether something is observed: always."""
+        return True
+
+    @torch.no_grad()
+    def validation_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the objective, and both views' embeddings where they are compared; of a plain image its embedding."""
+        if "other_view" not in batch:
+            return self.predict(batch)
+        said = self.training_step(batch)
+        if self.compares_views:
+            said |= {name: self.predict({"image": batch[name]})["image_embedding"] for name in ("image", "other_view")}
+        return said
+
+    def samples(
+        self, dataset: Dataset, split: str, *, policy: Policy | None = None, augmenter: str = "opencv", seed: int = 0,
+        training: bool = False
+    ) -> SampleDataset:  # fmt: skip
+        """Return a split: two views of each image to learn from, plain images to embed.
+
+        Arguments are those of `Task.samples`.
+
+        Raises:
+            ConfigError: If the trainer asks for an augmentation of its own, which views do not have.
+        """
+        if not training:
+            return super().samples(dataset, split, policy=policy, augmenter=augmenter, seed=seed)
+        if policy is not None and policy != augment_policy("auto", dataset.info.modality):
+            raise ConfigError("trainer.augment: what two views differ by is model.ssl.augment; leave it out")
+        augment = Augment(self.views(dataset), self.spec.preprocess, augmenter)
+        return TwoViews(dataset, split, self.spec.preprocess, augment=augment, seed=seed)
+
+    def validation_samples(self, dataset: Dataset, augmenter: str, seed: int) -> SampleDataset:
+        """Return the validation split in two views of each image, which no epoch changes."""
+        return self.samples(dataset, "val", augmenter=augmenter, seed=seed, training=True)
+
+    def views(self, dataset: Dataset) -> Policy:
+        """Return what two views of an image differ by."""
+        asked = self.spec.objective["augment"]
+        policy = augment_policy(asked, dataset.info.modality)
+        return view_policy(policy, tuple(self.spec.objective["scale"])) if isinstance(asked, str) else policy
+
+    def require(self, samples: SampleDataset) -> None:
+        """Check that a split has two images, which need not be labelled; TrainingError if it has fewer."""
+        if len(samples) < 2:
+            raise TrainingError(f"the {samples.split} split has {len(samples)} image; without labels two are the least")
+
+    def choose_monitor(self, asked: str | None, val: SampleDataset) -> tuple[str, str | None]:
+        """Return what the epoch is chosen by: the loss, or `agreement`; and no note."""
+        if asked not in (None, "loss", "agreement"):
+            raise UnknownNameError("metric", asked, ["loss", "agreement"], where=" for pre-training, which knows no labels")
+        chosen = asked or self.chooses_by
+        self.compares_views = chosen == "agreement"
+        return chosen, None
+
+    def monitor_value(self, name: str, outputs: Mapping[str, NDArray[Any]], val: SampleDataset) -> float | None:
+        """Return the share of the validation images whose one view is nearest to their other one's, among all images'."""
+        similar = outputs["image"] @ outputs["other_view"].T
+        return float((similar.argmax(axis=1) == np.arange(len(similar))).mean())
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a larger value of a monitored metric is better."""
+        return name != "loss"
+
+    def freeze(self, config: TrainerConfig) -> None:
+        """Mark what shall not be trained: nothing; ConfigError if the trainer asks for less than the whole network."""
+        if config.finetune != "full":
+            raise ConfigError(f"trainer.finetune={config.finetune}: pre-training trains the whole network; use full")
+        fixed = {name for name, p in self.model.named_parameters() if not p.requires_grad}
+        super().freeze(config)
+        for name, parameter in self.model.named_parameters():
+            if name in fixed:
+                parameter.requires_grad_(False)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `image_embedding` (N, F): the pooled features of the backbone as unit vectors."""
+        return {"image_embedding": F.normalize(self.features(batch), dim=1)}
+
+    def deploy(self) -> nn.Module:
+        """Return the graph to export: raw image → embedding."""
+        return FeatureGraph(self.spec, self.model)
+
+
+class SimClr(Pretraining):
+    """Two views of an image are to be found among those of the whole batch (Chen et al. 2020)."""
+
+    accumulates = False  # every image is the others' negative
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the contrastive loss of a batch's two views."""
+        both = torch.cat([self.input(batch["image"]), self.input(batch["other_view"])])
+        first, second = self.model(both).float().chunk(2)
+        return nt_xent(first, second, self.spec.objective["temperature"])
+
+
+class Dino(Pretraining):
+    """A student is to say of one view what its own moving average says of the other (Caron et al. 2021).
+
+    Attributes:
+        teacher: The moving average, and `center`, that of its outputs; no checkpoint holds them, resumable states do.
+    """
+
+    accumulates = False  # each pass moves the teacher
+    chooses_by = "agreement"  # its loss rises while the center of the outputs is found, and says nothing of how good they are
+
+    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
+        super().__init__(spec, model)
+        self.teacher = copy.deepcopy(model).requires_grad_(False)
+        self.center: Tensor
+        self.register_buffer("center", torch.zeros(spec.objective["outputs"]))
+
+    def learnt_beside(self) -> dict[str, Tensor]:
+        """Return the teacher's tensors and the center, which a training goes on with."""
+        teacher = {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
+        return {**super().learnt_beside(), **teacher, "center": self.center}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean over both directions; in training the teacher has moved on before."""
+        if self.training:
+            self._follow()
+        asked = self.spec.objective
+        both = torch.cat([self.input(batch["image"]), self.input(batch["other_view"])])
+        with torch.no_grad():
+            told = self.teacher(both).float()
+            middle = self.center
+            if self.training:
+                self._recenter(told)
+        said = self.model(both)
+        one, other = said.chunk(2)
+        sure, sure_other = told.chunk(2)
+        return self_distillation((one, other), (sure, sure_other), middle, (asked["temperature"], TEACHER_TEMPERATURE))
+
+    def set_training(self, config: TrainerConfig) -> None:
+        """Put the student into training mode; the teacher, whose statistics follow the student's, stays in evaluation mode."""
+        super().set_training(config)
+        self.teacher.eval()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        kept = self.spec.objective["momentum"]
+        for own, new in zip(self.teacher.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if own.is_floating_point():
+                own.lerp_(new.detach().to(own.dtype), 1 - kept)
+            else:
+                own.copy_(new)
+
+    @torch.no_grad()
+    def _recenter(self, told: Tensor) -> None:
+        self.center.copy_(self.center * CENTER_MOMENTUM + told.mean(dim=0) * (1 - CENTER_MOMENTUM))
+
+
+class Mae(Pretraining):
+    """What most patches of an image look like is to be told from the few that are seen (He et al. 2022)."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the error of the hidden patches of one view; which are hidden on the validation split never changes."""
+        images = self.input(batch["image"])
+        patches = self.model.patches(images)
+        count = patches.shape[1]
+        seen = max(1, round(count * (1 - self.spec.objective["masked"])))
+        draws = None if self.training else torch.Generator().manual_seed(0)
+        order = torch.rand(len(images), count, generator=draws).argsort(dim=1).to(images.device)
+        kept = order[:, :seen]
+        hidden = torch.ones(len(images), count, device=images.device).scatter(1, kept, 0.0)
+        said = self.model.told(self.model.seen(images, kept), kept)
+        return masked_pixels(said, patches.float(), hidden)
+
+
+class FeatureGraph(ImageTower):
+    """The deployable form of a network without answers: raw image → `image_embedding` (N, F), unit vectors."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the embeddings of (N, [D,] H, W, C) raw images."""
+        values = normalise(fit(image.movedim(-1, 1), self.spec.preprocess), self.spec.preprocess)
+        return (F.normalize(pooled_features(self.model, values).float(), dim=1),)

@@ -1,0 +1,43 @@
+"""How often each training sample is drawn in an epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.labels import LabelSpace
+from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.splits.draws import balanced_weights, even_weights
+
+SAMPLINGS = ("shuffle", "balanced", "groups")
+
+
+def drawn_with(
+    sampling: str, samples: SampleDataset, labels: LabelSpace | None, *, several: bool = False
+) -> NDArray[np.float64] | None:
+    """Return (N,) the probability of drawing each sample, with replacement; None: every sample once.
+
+    Args:
+        sampling: One of `SAMPLINGS`.
+        samples: The training split.
+        labels: Of the dataset.
+        several: Whether it has several targets.
+
+    Raises:
+        UnknownNameError: If there is no such sampling.
+        ConfigError: If it needs what the samples lack.
+    """
+    if sampling not in SAMPLINGS:
+        raise UnknownNameError("trainer.sampling", sampling, SAMPLINGS)
+    if sampling == "shuffle":
+        return None
+    if sampling == "groups":
+        if "group_code" not in samples.further:
+            raise ConfigError("trainer.sampling=groups draws the groups of loss.group equally often; name their column there")
+        return even_weights(samples.further["group_code"])
+    if several:
+        raise ConfigError("trainer.sampling=balanced is of one target's classes, and there are several; use shuffle")
+    if labels is None or samples.targets is None:
+        raise ConfigError("trainer.sampling=balanced needs labels, and this dataset has none; use shuffle")
+    return balanced_weights(samples.targets, labels)

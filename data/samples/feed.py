@@ -24,8 +24,8 @@ from medzoo.data.samples.send import sent
 INPUTS = ("auto", "loader", "device")
 """`trainer.input`: images go through the loader, sample by sample; or are augmented on the device, in batches."""
 
-ON_HOST = ("index", "present")
-"""What of a batch the host reads: which samples, and which modalities they have."""
+ON_HOST = ("index", "present", "view_mask")
+"""What of a batch the host reads: which samples, and which modalities and views they have."""
 HELD = 0.4
 """Largest share of a device's free memory that images are held in; the rest is the network's."""
 
@@ -124,7 +124,7 @@ class Feed:
             known = _known(batch.get("target"))
             batch = to_device(batch, self.device)
             if raw:
-                batch["image"] = self._augmented(batch["image"], next(keys))
+                batch |= self._augmented(batch["image"], next(keys))
             yield {**batch, **known}
 
     def _of_held(self, keys: Sequence[Key]) -> Batch:
@@ -133,15 +133,18 @@ class Feed:
         known = _known(batch.get("target"))
         batch = to_device(batch, self.device)
         rows = sent(batch["index"], self.device)
-        return {**batch, "image": self._augmented(self.samples.held.index_select(0, rows), keys), **known}
+        return {**batch, **self._augmented(self.samples.held.index_select(0, rows), keys), **known}
 
     @torch.no_grad()
-    def _augmented(self, images: Tensor, keys: Sequence[Key]) -> Tensor:
-        augment = self.samples.augment
+    def _augmented(self, images: Tensor, keys: Sequence[Key]) -> Batch:
+        samples, augment = self.samples, self.samples.augment
         if augment is None:
-            return images
+            return dict.fromkeys(samples.made, images)
         assert augment.batched is not None
-        return augment.batched(images, [self.samples.augment_seed(key) for key in keys], self.samples.target_size)
+        return {
+            name: augment.batched(images, [samples.augment_seed((*key, *draw)) for key in keys], samples.target_size)
+            for name, draw in samples.made.items()
+        }
 
 
 def _ahead(keys: Iterator[Sequence[Key]], make: Callable[[Sequence[Key]], Batch], device: torch.device) -> Iterator[Batch]:

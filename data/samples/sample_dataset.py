@@ -6,9 +6,9 @@ and after which others, cannot be seen in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         several: Whether a sample holds several images by name, as `medzoo.data.samples.modalities` makes them.
         further: Key → (N, ...) what each sample has beside images, targets and inputs: `weight`, and what a task puts there.
         others: Key → the preprocessing of another model, to whose size a sample's one image is fitted too, not augmented.
+        made: Key → what is added to a sample's (epoch, index) for the draw by which its image becomes what stands there.
 
     Raises:
         UnknownNameError: If there is no such split.
@@ -69,6 +70,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
     """
 
     several = False
+    made: ClassVar[Mapping[str, tuple[int, ...]]] = {"image": ()}
 
     def __init__(
         self, dataset: Dataset, split: str, preprocess: Preprocess, *, augment: Augment | None = None, seed: int = 0,
@@ -193,8 +195,8 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         """Return one image of the model's channels and type, neither fitted nor augmented; of a sample without views."""
         return torch.from_numpy(self._conform(self._read(self._values(index), index), index))
 
-    def augment_seed(self, key: Key) -> int:
-        """Return the seed of a sample's augmentation."""
+    def augment_seed(self, key: tuple[int, ...]) -> int:
+        """Return the seed of a sample's augmentation: of its `Key`, with what is added for another view."""
         epoch, index, *draw = key
         return derived_seed(self.seed, "augment", int(epoch), *map(int, draw), self._ids.hash(index))
 

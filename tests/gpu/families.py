@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Family:
         steps: Those of its loop; none where nothing is learnt by steps, and then nothing in mixed precision.
         base: The family whose run its network comes from.
         towers: Whether it exports an image–text model's files.
+        teacher: The family whose run it learns from, beside its labels.
     """
 
     model: tuple[str, ...]
@@ -47,6 +49,7 @@ class Family:
     steps: tuple[str, ...] = STEPS
     base: str | None = None
     towers: bool = False
+    teacher: str | None = None
 
 
 FAMILIES = {
@@ -68,7 +71,39 @@ FAMILIES = {
     "clip": Family(("model=clip", "model.captions=labels"), steps=("trainer.epochs=12", "trainer.batch_size=32"), towers=True),
     "clip_bert": Family(("model=clip", "model.captions=labels", "BERT"), towers=True),
     "clip_image": Family(("model=clip_image", "trainer.finetune=linear"), base="clip"),
+    "clip_volumes": Family(
+        (
+            "model=clip",
+            "model.captions=labels",
+            "model.slices=attention",
+            "model.image_tower=test_resnet",
+            "model.preprocess.size=[8,32,32]",
+        ),
+        VOLUME,
+        towers=True,
+    ),
+    "recomputed": Family(("model=vit", "model.backbone=test_vit", "trainer.checkpoint_activations=true")),
+    "group_dro": Family(
+        ("model.backbone=test_resnet", "loss.group={column: stripes, cells: true}", "trainer.sampling=groups"),
+        (*PHANTOM, "data.labels=binary", "data.confounder=0.9"),
+    ),
+    "fair_scaling": Family(
+        ("model.backbone=test_resnet", "loss.group={column: stripes, how: fis}"),
+        (*PHANTOM, "data.labels=binary", "data.confounder=0.9"),
+    ),
+    "distilled": Family(("model=vit", "model.backbone=test_vit", "trainer.distill={features: 0.5}"), teacher="cnn"),
 }
+"""Families that answer of an image, or of several of one kind."""
+BESIDE = (*PHANTOM, "data.modalities=[image,second]", "data.inputs=[flag,category]", "data.texts=[note]", "data.absent=0.2")
+JOINED = {
+    "simclr": Family(("model=ssl", "model.backbone=test_resnet")),
+    "dino": Family(("model=ssl", "model.backbone=test_resnet", "model.ssl.objective=dino")),
+    "mae": Family(("model=ssl", "model.family=vit", "model.backbone=test_vit", "model.ssl.objective=mae")),
+    "fusion": Family(("model=fusion", "model.backbone=test_resnet", "model.small_stem=true"), BESIDE),
+    "bags": Family(("model.backbone=test_resnet", "model.preprocess.size=32", "model.pool=attention"), ("data=table", "CASES")),
+    "targets": Family(("model.backbone=test_resnet",), (*PHANTOM, "data.targets=[multiclass,regression,multilabel]")),
+}
+"""Families whose samples are more than an image, or that answer something else than one question (tests/gpu/test_joined.py)."""
 LEARN_BY_STEPS = tuple(name for name, family in FAMILIES.items() if family.steps)
 ONE_FILE = tuple(name for name, family in FAMILIES.items() if not family.towers)
 SMOOTH = tuple(name for name in FAMILIES if name != "neighbours")
@@ -107,13 +142,15 @@ class Trained:
             if not (run / "facts.json").is_file():
                 if run.exists():
                     pytest.fail(f"{run.name} could not be made; the first test that asked for it says why")
-                self._make(FAMILIES[family], precision, run)
+                self._make({**FAMILIES, **JOINED}[family], precision, run)
         return run
 
     def _make(self, family: Family, precision: str, run: Path) -> None:
         words = [*family.data, *family.model, *family.steps]
         if family.base is not None:
             words.append(f"model.backbone={self(family.base)}")
+        if family.teacher is not None:
+            words.append(f"trainer.teacher={self(family.teacher)}")
         if "CASES" in words:
             words[words.index("CASES")] = f"data.file={write_cases(self.folder / f'cases-{run.name}')}"
             words += ["data.image=[one,two,three]", "data.id=case", "data.target=label"]
@@ -134,6 +171,7 @@ def _allocated(device: str) -> int:
     """Return what is allocated on a device now, and measure the peak from here on."""
     if device != "cuda":
         return 0
+    gc.collect()  # of the run before: what is freed in between would hide what this one takes
     torch.cuda.reset_peak_memory_stats()
     return torch.cuda.memory_allocated()
 

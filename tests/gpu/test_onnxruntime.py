@@ -59,7 +59,7 @@ def test_a_vote_of_neighbours_runs_too(trained: Trained, cuda_provider: str) -> 
     assert (np.abs(found - reference).max(axis=1) < 1e-3).mean() > 0.5
 
 
-@pytest.mark.parametrize("family", ["clip", "clip_bert"])
+@pytest.mark.parametrize("family", ["clip", "clip_bert", "clip_volumes"])
 def test_towers_and_classifiers_of_images_and_text(trained: Trained, cuda_provider: str, family: str) -> None:
     run = trained(family)
     images = images_of(run, 12)

@@ -17,12 +17,14 @@ from medzoo.data.samples.modalities.viewed import ViewedSamples
 from medzoo.data.samples.policies import Policy
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.samples.send import sent
 from medzoo.losses.objective import Objective
 from medzoo.models.backbones.contract import classify_features
 from medzoo.models.places import NotLinearError
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import Classify, in_units, probabilities
 from medzoo.tasks.task import Batch
+from medzoo.tasks.views import those_there
 
 AT_ONCE = 256
 """Members that a network sees at once where no gradient is kept: bags of thousands do not fit otherwise."""
@@ -75,9 +77,9 @@ class Bags(Classify):
         `features` are those of `member_features`; `views` (M,) codes of what members show, None: nobody says.
         """
         device = next(self.model.parameters()).device
-        told = torch.tensor(list(counts), dtype=torch.int64, device=device)
+        told = torch.tensor(list(counts), dtype=torch.int64)
         seen = self.model.seen_as(features.to(device), None if views is None else views.to(device))
-        pooled, weights = self.model.pooled(seen, told)
+        pooled, weights = self.model.pooled(seen, sent(told, device))
         return self._outputs(pooled, weights, told)
 
     def can_cache(self, samples: SampleDataset) -> bool:
@@ -101,18 +103,17 @@ class Bags(Classify):
         raise NotLinearError(f"model.pool={self.model.pool} weighs the members of a bag by each other")
 
     def _pooled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (N, F) pooled features, (M,) weights of members, and (N,) how many each bag has."""
+        """Return (N, F) pooled features, (M,) weights of members, and on the host (N,) how many each bag has."""
         images, mask = batch["image"], batch.get("view_mask")
-        images = images if mask is None else images[mask]
+        images = images if mask is None else those_there(images, mask)
         parts = [images] if torch.is_grad_enabled() else images.split(AT_ONCE)
         features = torch.cat([self.model.member_features(self.input(part)) for part in parts])
         views = batch.get(VIEW)
-        features = self.model.seen_as(features, views if views is None or mask is None else views[mask])
+        features = self.model.seen_as(features, views if views is None or mask is None else those_there(views, mask))
         if mask is None:  # each image a bag of its own
-            alone = torch.ones(len(features), device=features.device)
-            return features, alone, alone.long()
+            return features, torch.ones(len(features), device=features.device), torch.ones(len(features), dtype=torch.int64)
         counts = mask.sum(dim=1)
-        return (*self.model.pooled(features, counts), counts)
+        return (*self.model.pooled(features, sent(counts, features.device)), counts)
 
     def _answered(self, pooled: Tensor) -> Tensor:
         return in_units(classify_features(self.model, pooled).float(), self.objective)

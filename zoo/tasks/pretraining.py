@@ -20,6 +20,7 @@ from medzoo.data.samples.modalities.two_views import TwoViews, view_policy
 from medzoo.data.samples.policies import Policy
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.data.samples.send import sent
 from medzoo.losses.self_supervised import masked_pixels, nt_xent, self_distillation
 from medzoo.models.backbones.contract import pooled_features
 from medzoo.settings.schema import TrainerConfig
@@ -223,7 +224,7 @@ class Mae(Pretraining):
         count = patches.shape[1]
         seen = max(1, round(count * (1 - self.spec.objective["masked"])))
         draws = None if self.training else torch.Generator().manual_seed(0)
-        order = torch.rand(len(images), count, generator=draws).argsort(dim=1).to(images.device)
+        order = sent(torch.rand(len(images), count, generator=draws).argsort(dim=1), images.device)
         kept = order[:, :seen]
         hidden = torch.ones(len(images), count, device=images.device).scatter(1, kept, 0.0)
         said = self.model.told(self.model.seen(images, kept), kept)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medzoo.data.samples.sample_dataset import Batch
+from medzoo.data.samples.send import sent
 
 
 def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
@@ -20,7 +21,7 @@ def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
 
     Args:
         step: (M, C, H, W) → (M, K).
-        batch: `image` (N, C, H, W); or (N, V, C, H, W) with `view_mask` (N, V).
+        batch: `image` (N, C, H, W); or (N, V, C, H, W) with `view_mask` (N, V), on the host: nobody waits for a device then.
 
     Returns:
         (N, K).
@@ -29,11 +30,17 @@ def over_views(step: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
     if "view_mask" not in batch:
         return step(images)
     mask = batch["view_mask"]
-    outputs = step(images[mask])
+    outputs = step(those_there(images, mask))
     case = torch.arange(len(mask), device=mask.device).repeat_interleave(mask.sum(dim=1))
-    total = outputs.new_zeros(len(mask), outputs.shape[1]).index_add_(0, case, outputs)
-    mean: Tensor = total / mask.sum(dim=1, keepdim=True)
+    total = outputs.new_zeros(len(mask), outputs.shape[1]).index_add_(0, sent(case, outputs.device), outputs)
+    mean: Tensor = total / sent(mask.sum(dim=1, keepdim=True), outputs.device)
     return mean
+
+
+def those_there(members: Tensor, mask: Tensor) -> Tensor:
+    """Return (M, ...) of (N, V, ...) what a mask (N, V) says is there, sample after sample."""
+    rows = mask.flatten().nonzero()[:, 0]
+    return members.flatten(0, 1).index_select(0, sent(rows, members.device))
 
 
 def case_means(values: NDArray[Any], counts: Sequence[int]) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -21,12 +22,16 @@ class TwoViews(SampleDataset):
     Arguments are those of `SampleDataset`, `augment` among them; of several photographs the first that is there is taken.
     """
 
+    # Views are draws of their own: the first has that of a single image, the other that of a second photograph.
+    made: ClassVar[Mapping[str, tuple[int, ...]]] = {"image": (), "other_view": (-1,)}
+
     def _images(self, times: tuple[int, ...], index: int) -> dict[str, Tensor]:
         values = self._values(index)
         first: Any = next(iter(self._reader.images(*values).values()), values)
         pixels = self._pixels(first, index)
-        # Views are draws of their own: the first has that of a single image, the other that of a second photograph.
-        return {"image": self._made(pixels, times, index), "other_view": self._made(pixels, (*times, -1), index)}
+        if self.raw:  # both are made of it on the device
+            return {"image": self._made(pixels, times, index)}
+        return {name: self._made(pixels, (*times, *draw), index) for name, draw in self.made.items()}
 
 
 def view_policy(policy: Policy, scale: tuple[float, float]) -> Policy:

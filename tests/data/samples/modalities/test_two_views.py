@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.samples.feed import Feed, leave_to_device
+from medzoo.data.samples.loader import EpochBatches
 from medzoo.data.samples.modalities.two_views import TwoViews, view_policy
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.samples.preprocess import Preprocess
@@ -28,6 +31,31 @@ def test_the_first_view_is_that_of_a_single_image_and_the_other_a_draw_of_its_ow
     assert torch.equal(first["other_view"], again["other_view"])
     assert not torch.equal(first["other_view"], later["other_view"])
     assert torch.equal(first["target"], single[(0, 1)]["target"])
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["held", "copied batch by batch"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_both_views_are_the_same_whichever_way_the_images_take_to_the_device(split, copied):
+    dataset = load_dataset("phantom", patients=16, size=24)
+    augment = Augment(view_policy(augment_policy("auto", dataset.info.modality), (0.2, 1.0)), WANTED)
+    plain, other = (TwoViews(dataset, split, WANTED, augment=augment, seed=3) for _ in range(2))
+    cpu = torch.device("cpu")
+    leave_to_device(other, cpu)
+    if copied:
+        other.held = None
+    found = []
+    for samples in (plain, other):
+        batches = EpochBatches(len(samples), 5, seed=4, shuffle=split == "train")
+        batches.set_epoch(2)
+        found.append(list(Feed(samples, batches, cpu, 0)))
+    assert len(found[0]) > 1
+    for one, two in zip(*found, strict=True):
+        assert set(one) == set(two)
+        assert not torch.equal(two["image"], two["other_view"])
+        for name in ("image", "other_view"):
+            levels = (one[name].float() - two[name].float()).abs()
+            assert float(levels.mean()) < 0.5
+            assert float(levels.max()) <= 8  # this light is stronger than that of a single image
 
 
 def test_of_several_photographs_the_first_that_is_there_is_seen_twice(tmp_path):

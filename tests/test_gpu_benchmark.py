@@ -10,7 +10,7 @@ import pytest
 from benchmarks import gpu
 from benchmarks.timed_loops import INPUTS, Timing
 
-SMALLEST = ["--device", "cpu", "--models", "tiny", "--size", "32", "--images", "8", "--epoch", "32", "--steps", "2"]
+SMALLEST = ["--device", "cpu", "--models", "tiny", "--size", "32", "--images", "8", "--epoch", "32", "--steps", "5"]
 SMALLEST += ["--rounds", "1", "--workers", "0", "--precision", "no"]
 
 

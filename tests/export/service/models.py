@@ -55,7 +55,7 @@ def bottleneck(path: Path, report: dict[str, Any] | None = None) -> Path:
     more = {"medzoo.operating_points": json.dumps(POINTS.to_dict()), "medzoo.report": json.dumps(report or {})}
     more["medzoo.conformal"] = json.dumps(Conformal(LABELS, 0.9, "split", (0.3, 0.3, 0.3)).to_dict())
     spec = {"concepts": {"names": list(CONCEPTS), "groups": {}}, "objective": {}}
-    return _write(path, nodes, constants, inputs, outputs, spec, LABELS, more)
+    return write_file(path, nodes, constants, inputs, outputs, spec, LABELS, more)
 
 
 def open_classes(path: Path) -> Path:
@@ -74,7 +74,7 @@ def open_classes(path: Path) -> Path:
     ]
     inputs = {"image": (TensorProto.UINT8, ["n", "h", "w", 3]), "class_embeddings": (TensorProto.FLOAT, ["k", 3])}
     outputs = {"logits": ["n", "k"], "probabilities": ["n", "k"], "image_embedding": ["n", 3]}
-    return _write(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, {}, channels=3)
+    return write_file(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, {}, channels=3)
 
 
 def text_tower(path: Path) -> Path:
@@ -86,7 +86,14 @@ def text_tower(path: Path) -> Path:
         helper.make_node("ReduceL2", ["sum", "one"], ["norm"], keepdims=1),
         helper.make_node("Div", ["sum", "norm"], ["text_embedding"]),
     ]
-    tokenizer = {
+    inputs, outputs = {"tokens": (TensorProto.INT64, ["n", 4])}, {"text_embedding": ["n", 3]}
+    constants, more = {"table": table, "one": np.array([1])}, {"medzoo.tokenizer": json.dumps(tokenizer())}
+    return write_file(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, more, channels=3)
+
+
+def tokenizer() -> dict[str, Any]:
+    """Return a tokenizer of `WORDS`: four tokens, longer texts are cut."""
+    return {
         "format": 1, "kind": "hugging_face", "context_length": 4, "cleaning": "lower", "pad_id": 0, "padding_side": "right",
         "truncation_side": "right", "split_special_tokens": False, "zeroed_id": None,
         "tokenizer": {
@@ -95,19 +102,17 @@ def text_tower(path: Path) -> Path:
             "model": {"type": "WordLevel", "vocab": WORDS, "unk_token": "[UNK]"},
         },
     }  # fmt: skip
-    inputs, outputs = {"tokens": (TensorProto.INT64, ["n", 4])}, {"text_embedding": ["n", 3]}
-    constants, more = {"table": table, "one": np.array([1])}, {"medzoo.tokenizer": json.dumps(tokenizer)}
-    return _write(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, more, channels=3)
 
 
 def _kind(output: str) -> int:
     return TensorProto.BOOL if output == "prediction_set" else TensorProto.FLOAT
 
 
-def _write(
+def write_file(
     path: Path, nodes: list[Any], constants: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Any],
     spec: dict[str, Any], labels: LabelSpace | None, more: dict[str, str], channels: int = 1,
 ) -> Path:  # fmt: skip
+    """Seal a graph of float32 outputs, and write it; constants of an input's name are what it is when it is left out."""
     graph = helper.make_graph(
         nodes,
         path.stem,

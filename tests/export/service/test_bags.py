@@ -111,7 +111,7 @@ def test_the_model_says_what_it_takes(client: httpx.Client) -> None:
         ([], {}, "no image is in the request"),
         ([png(1), png(1, side=9)], {}, "the images of a case are of 8x8 and 9x9 pixels"),
         ([png(1)] * 2, {"views": '["PA"]'}, "case 0 has 2 images and 1 views"),
-        ([png(1)], {"views": '["AP"]'}, "unknown view 'AP' of case 0; did you mean 'PA'?"),
+        ([png(1)], {"views": '["AP"]'}, "unknown view 'AP' of case 0; known: PA, lateral"),
         ([png(1)], {"views": "PA"}, "views is no JSON"),
         ([png(1)], {"views": '"PA"'}, "views is no list of words"),
         ([png(1)], {"views": "[[1]]"}, "views is no list of words"),

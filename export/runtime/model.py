@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -142,9 +143,7 @@ class OnnxModel:
             raise ImageError("predict takes a list of images, or one array of them; for an iterator use stream")
         if batch_size < 1:
             raise ConfigError(f"batch_size {batch_size} must be at least 1")
-        extra = class_vectors(self._session, class_embeddings)
-        corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
-        beside = Beside(extra, corrections, regions_of(self._session, self.concepts, len(images), regions))
+        beside = self._beside(len(images), class_embeddings, concept_values, concept_mask, regions)
         if is_tensor(images):
             return self._predict_tensor(images, batch_size, beside)
         rows = [prediction.outputs for prediction in self._stream(images, beside, batch_size=batch_size)]
@@ -195,12 +194,12 @@ class OnnxModel:
 
     def answer(
         self, pixels: NDArray[Any], *, class_embeddings: NDArray[np.float32] | None = None,
-        concept_values: Corrections | None = None, concept_mask: Corrections | None = None
+        concept_values: Corrections | None = None, concept_mask: Corrections | None = None, regions: GivenRegions | None = None
     ) -> dict[str, NDArray[Any]]:  # fmt: skip
         """Run a batch of pixels that `read` returned, all of one shape, (N, H, W, C), as `predict` runs its own; see there."""
         check_batch(pixels, self._preprocess)
-        rows = check_corrections(len(pixels), self.concepts, concept_values, concept_mask)
-        return self._answer(pixels, class_vectors(self._session, class_embeddings), rows)
+        beside = self._beside(len(pixels), class_embeddings, concept_values, concept_mask, regions)
+        return self._answer(beside, pixels, range(len(pixels)))
 
     def answer_samples(self, samples: Sequence[GivenSample]) -> dict[str, NDArray[Any]]:
         """Run a batch of samples that `modalities.read` returned, images of a view all of one shape, as `predict` does."""
@@ -247,19 +246,21 @@ class OnnxModel:
             known = {name: value for name, value in options.items() if name in ("batch_size", "on_error")}
             return stream_samples(images, self.modalities, self.answer_samples, **known)
 
-        def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
-            return beside.checked(self._answer(pixels, beside.every, beside.of(places, pixels.shape[1:-1])))
-
+        run = partial(self._answer, beside)
         return stream_batches(images, self.read, run, measure=lambda image: pixel_bytes(image, self._preprocess), **options)
 
-    def _answer(
-        self, pixels: NDArray[Any], extra: Mapping[str, Any], rows: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def _beside(self, count: int, vectors: Any, values: Any, mask: Any, regions: GivenRegions | None) -> Beside:
+        """Return what stands beside so many images, checked."""
+        every, rows = class_vectors(self._session, vectors), check_corrections(count, self.concepts, values, mask)
+        return Beside(every, rows, regions_of(self._session, self.concepts, count, regions))
+
+    def _answer(self, beside: Beside, pixels: NDArray[Any], places: Sequence[int]) -> dict[str, NDArray[Any]]:
+        rows = beside.of(places, pixels.shape[1:-1])
         if self.takes_bags:  # each image a bag of its own
-            rows = {**rows, **alone(self.inputs, len(pixels))}
-        found = self._batches.run(self.outputs, {"image": pixels, **extra, **rows}, ["image", *rows], self._piece)
+            rows |= alone(self.inputs, len(pixels))
+        found = self._batches.run(self.outputs, {"image": pixels, **beside.every, **rows}, ["image", *rows], self._piece)
         found |= {name: found[name][:, None] for name in ("attention",) if name in found}
-        return with_calls(found, self.points)
+        return beside.checked(with_calls(found, self.points))
 
     def _predict_tensor(self, images: Any, batch_size: int, beside: Beside) -> dict[str, NDArray[Any]]:
         def run(part: Any, places: range) -> dict[str, Any]:

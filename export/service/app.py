@@ -159,7 +159,9 @@ class Service:
             raise RefusedError(422, f"{served.name} has no map; export it with map=true")
         samples = served.kind.of_request(asked.given)
         corrections = served.corrections(len(samples), asked.concepts or None)
-        answers = await served.answer(samples, corrections=corrections, vectors=vectors, preview=asked.preview)
+        served.check_region(asked.region)
+        beside: dict[str, Any] = {"corrections": corrections, "vectors": vectors, "region": asked.region}
+        answers = await served.answer(samples, **beside, preview=asked.preview)
         told = {"model": served.name, "sha256": served.sha256, "notice": NOT_A_DEVICE}
         results = await asyncio.to_thread(lambda: [_said(answer, served, labels, asked) for answer in answers])
         return Response(json.dumps({**told, "results": results}, allow_nan=False), media_type="application/json")

@@ -24,6 +24,7 @@ class Asked:
         given: Name → files, or a text, or what JSON holds: what is to be answered. The kind of the model makes samples of it.
         model: Name of the model; None: the only one.
         concepts: Concept → the value it is corrected to, in all images.
+        region: What concepts lose of all images, or all that they keep; `medzoo.data.regions.evidence.GivenRegion`.
         classes: Names, for a file with open classes.
         templates: Texts with one {} for the class's name.
         map: Whether the answer shall have the map.
@@ -33,6 +34,7 @@ class Asked:
     given: Mapping[str, Any]
     model: str | None = None
     concepts: Mapping[str, float] | None = None
+    region: Mapping[str, Any] | None = None
     classes: tuple[str, ...] | None = None
     templates: tuple[str, ...] = field(default=tuple(DEFAULT_TEMPLATES))
     map: bool = False
@@ -72,8 +74,9 @@ def _worded(key: str, text: str) -> Any:
 
 
 _EXAMPLES = {
-    "model": '"model"', "concepts": '{"lesion": 1}', "classes": '["cyst", "tumour"]', "templates": '["a photo of {}"]',
-    "map": "true", "preview": "true",
+    "model": '"model"', "concepts": '{"lesion": 1}',
+    "region": '{"remove": [x, y, width, height], "only": ["lesion"]}', "classes": '["cyst", "tumour"]',
+    "templates": '["a photo of {}"]', "map": "true", "preview": "true",
 }  # fmt: skip
 
 
@@ -81,7 +84,11 @@ def _checked(key: str, value: Any) -> Any:
     if key == "model":
         right = isinstance(value, str)
     elif key == "concepts":
-        right = isinstance(value, dict) and all(_is_number(number) for number in value.values())
+        right = isinstance(value, dict) and all(
+            len(name) <= LONGEST_TEXT and _is_number(number) for name, number in value.items()
+        )  # fmt: skip
+    elif key == "region":
+        right = _is_region(value)
     elif key == "classes":
         right = _is_texts(value, 2) and len(set(value)) == len(value)
     elif key == "templates":
@@ -97,7 +104,23 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _is_region(value: Any) -> bool:
+    """Whether a value may be a region, of a box or a mask: a file of the service's own is none."""
+    if not isinstance(value, dict) or not {*value} <= {"remove", "within", "only"}:
+        return False
+    return all(isinstance(one, list) for one in value.values()) and all(
+        isinstance(name, str) and len(name) <= LONGEST_TEXT for name in value.get("only", ())
+    )
+
+
 def _is_texts(value: Any, least: int) -> bool:
     if not isinstance(value, list) or not least <= len(value) <= MOST_CLASSES:
         return False
-    return all(isinstance(text, str) and len(text.strip()) > 0 and len(text) <= LONGEST_TEXT for text in value)
+    return all(
+        isinstance(text, str) and len(text.strip()) > 0 and len(text) <= LONGEST_TEXT and _is_whole(text) for text in value
+    )
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, which JSON can say and no tokenizer reads."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -108,6 +108,17 @@ def _predict(models: Sequence[Served], limits: Limits) -> dict[str, Any]:
             "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
             "description": "concept → the value it is corrected to, of a bottleneck",
         },
+        "region": {
+            "type": "object",
+            "properties": {
+                "remove": {"type": "array"},
+                "within": {"type": "array"},
+                "only": {"type": "array", "items": {"type": "string", "maxLength": LONGEST_TEXT}},
+            },
+            "additionalProperties": False,
+            "description": "what concepts lose of each image (remove), or all that they keep (within): [x, y, width, height] in "
+            "pixels, or a mask in rows; of a bottleneck exported with map=true",
+        },
         "classes": {**texts, "minItems": 2, "uniqueItems": True, "description": "names, for a file with open classes"},
         "templates": {**texts, "minItems": 1, "description": "texts with one {} for the class's name"},
         "map": {"type": "boolean", "description": "also give the map, of a file that has one"},

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.corrections import check_corrections
 from medzoo.data.errors import MedzooError
+from medzoo.data.regions.evidence import check_regions
 from medzoo.export.files.integrity import read_metadata
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.batcher import Batcher, Job
@@ -114,6 +115,7 @@ class Served:
         *,
         corrections: Mapping[str, NDArray[np.float32]] | None = None,
         vectors: NDArray[np.float32] | None = None,
+        region: Mapping[str, Any] | None = None,
         preview: bool = False,
     ) -> list[Answer]:
         """Answer the samples of a request, all or none.
@@ -122,6 +124,7 @@ class Served:
             samples: As `kind` made them of the request.
             corrections: As `medzoo.data.corrections.check_corrections` returns them, one row a sample.
             vectors: Of the classes that a file with open classes is asked for.
+            region: What concepts lose of each image, or keep; None: they look everywhere.
             preview: Also show what the model got.
 
         Raises:
@@ -130,10 +133,10 @@ class Served:
         count = sum(map(self.kind.count, samples))
         if count > self.limits.images:
             raise too_many(count, self.limits.images)
-        rows = corrections or {}
+        rows, every = corrections or {}, {"class_embeddings": vectors} if vectors is not None else {}
         with self.room.held(count):
             work = [
-                asyncio.create_task(self._one(sample, {k: row[place] for k, row in rows.items()}, vectors, preview))
+                asyncio.create_task(self._one(sample, {k: row[place] for k, row in rows.items()}, every, region, preview))
                 for place, sample in enumerate(samples)
             ]
             try:
@@ -175,6 +178,13 @@ class Served:
             except MedzooError as error:
                 raise refused(error) from None
 
+    def check_region(self, region: Mapping[str, Any] | None) -> None:
+        """Raise RefusedError (422) if a region does not fit the model."""
+        try:
+            check_regions(1, self.model.concepts, region)
+        except MedzooError as error:
+            raise refused(error) from None
+
     def corrections(self, count: int, values: Any, mask: Any = None) -> dict[str, NDArray[np.float32]]:
         """Return corrected concepts for so many images; RefusedError (422) if they do not fit the model."""
         try:
@@ -182,18 +192,22 @@ class Served:
         except MedzooError as error:
             raise refused(error) from None
 
-    async def _one(self, sample: Any, corrections: Mapping[str, Any], vectors: Any, preview: bool) -> Answer:
+    async def _one(
+        self, sample: Any, corrections: Mapping[str, Any], every: Mapping[str, Any], region: Any, preview: bool
+    ) -> Answer:  # fmt: skip
         name = self.kind.name(sample)
         with self._memory.held() as held:
             ready = await asyncio.wrap_future(self._readers.submit(self.kind.read, sample, held, preview))
             named, shown = ready.named, ready.shown
-            key = (ready.key, bool(corrections), id(vectors))
-            answer = self.batcher.put(key, (ready.work, corrections, vectors))
+            key = (ready.key, bool(corrections), region is None, *map(id, every.values()))
+            answer = self.batcher.put(key, (ready.work, corrections, every, region))
             del ready, sample
             try:
                 outputs = await answer
             except RefusedError:
                 raise
+            except MedzooError as error:  # what was given beside it does not fit
+                raise refused(MedzooError(f"{name}: {error}")) from None
             except Exception as error:  # ONNX Runtime's errors have no common base
                 raise RefusedError(422, f"{name}: the model cannot run it ({' '.join(str(error).split())[:200]})") from None
             finally:
@@ -204,7 +218,6 @@ class Served:
         return Answer(named, outputs, shown)
 
     def _run(self, jobs: Sequence[Job]) -> list[Row]:
-        given = [job.given for job in jobs]
-        _, corrections, vectors = given[0]
-        beside = {key: np.stack([own[key] for _, own, _ in given]) for key in corrections}
-        return self.kind.run([work for work, _, _ in given], beside | ({} if vectors is None else {"class_embeddings": vectors}))
+        works, corrections, every, regions = zip(*(job.given for job in jobs), strict=True)
+        beside = {key: np.stack([own[key] for own in corrections]) for key in corrections[0]} | every[0]
+        return self.kind.run(works, beside if regions[0] is None else {**beside, "regions": list(regions)})

@@ -32,6 +32,7 @@ function buildSample(about) {
   at("sample-fields").replaceChildren(...all.map((one) => one.box));
   at("sample-form").hidden = !all.length;
   at("drop").hidden = all.length > 0;
+  at("ask-title").textContent = about.bag ? "Case" : about.modalities ? "Sample" : "Image";
   at("sample-note").textContent = about.bag ? "All images given are one case, and get one answer." : "Whatever is left empty is missing to the model.";
   document.querySelector(".skip").href = all.length ? "#part-0" : "#file";
 }

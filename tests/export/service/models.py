@@ -58,6 +58,49 @@ def bottleneck(path: Path, report: dict[str, Any] | None = None) -> Path:
     return write_file(path, nodes, constants, inputs, outputs, spec, LABELS, more)
 
 
+def concept_maps(path: Path) -> Path:
+    """Write a model of uint8 (N, H, W, 1): means of what regions leave of it → two concepts → classes."""
+    shapes: dict[str, tuple[Any, list[Any]]] = {
+        "region": (np.uint8, ["r", "rh", "rw", 1]), "region_mask": (np.float32, ["m", 2]),
+        "region_places": (np.float32, ["p", 2, 2, 2]), "concept_values": (np.float32, ["v", 2]),
+        "concept_mask": (np.float32, ["w", 2]),
+    }  # fmt: skip
+    constants: dict[str, Any] = {
+        "axes": np.array([1, 2]), "cells": np.array([2, 3]), "scale": np.float32(255), "one": np.float32(1),
+        "slope": np.array([[4.0, -3.0]], np.float32), "weight": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32),
+    }  # fmt: skip
+    constants |= {name: np.zeros([n if isinstance(n, int) else 1 for n in shape], kind) for name, (kind, shape) in shapes.items()}
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["region"], ["taken"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["pixels", "taken"], ["lost"]),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["level"], keepdims=0),
+        helper.make_node("ReduceMean", ["lost", "axes"], ["less"], keepdims=0),
+        helper.make_node("Mul", ["less", "region_mask"], ["gone"]),
+        helper.make_node("Sub", ["level", "gone"], ["rest"]),
+        helper.make_node("Div", ["rest", "scale"], ["share"]),
+        helper.make_node("Mul", ["share", "slope"], ["odds"]),
+        helper.make_node("ReduceMean", ["region_places", "cells"], ["away"], keepdims=0),
+        helper.make_node("Sub", ["one", "away"], ["stays"]),
+        helper.make_node("Mul", ["odds", "stays"], ["part"]),
+        helper.make_node("Div", ["part", "stays"], ["of"]),  # no number where every place is taken away
+        helper.make_node("Sigmoid", ["of"], ["concepts"]),
+        helper.make_node("Sub", ["one", "concept_mask"], ["left"]),
+        helper.make_node("Mul", ["concepts", "left"], ["own"]),
+        helper.make_node("Mul", ["concept_values", "concept_mask"], ["told"]),
+        helper.make_node("Add", ["own", "told"], ["used"]),
+        helper.make_node("MatMul", ["used", "weight"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    kinds = {np.uint8: TensorProto.UINT8, np.float32: TensorProto.FLOAT}
+    inputs = {"image": (TensorProto.UINT8, ["n", "h", "w", 1])} | {
+        name: (kinds[kind], shape) for name, (kind, shape) in shapes.items()
+    }
+    outputs = {"logits": ["n", 3], "probabilities": ["n", 3], "concepts": ["n", 2]}
+    spec = {"concepts": {"names": list(CONCEPTS), "groups": {}}, "objective": {}}
+    return write_file(path, nodes, constants, inputs, outputs, spec, LABELS, {})
+
+
 def open_classes(path: Path) -> Path:
     """Write a model of uint8 (N, H, W, 3) and class vectors: ten times the cosine of the mean colour with each."""
     constants = {"axes": np.array([1, 2]), "row": np.array([1]), "ten": np.float32(10), "least": np.float32(1e-6)}

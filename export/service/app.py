@@ -19,11 +19,13 @@ from starlette.routing import Route
 
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
+from medzoo.export.runtime.dicom_report import DicomReports
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.said import said_of
 from medzoo.export.service import protocol
 from medzoo.export.service.about import NOT_A_DEVICE, about
 from medzoo.export.service.asked import Asked, read_asked
+from medzoo.export.service.dicomweb import Archive, answer_named, read_named
 from medzoo.export.service.guard import Guard
 from medzoo.export.service.limits import Limits, RefusedError, Room
 from medzoo.export.service.measures import Measures
@@ -44,6 +46,8 @@ class Service:
         limits: What is taken at most.
         key: What requests must carry; None: nothing.
         hosts: Names by which it may be called; None: any.
+        archive: Where `/dicomweb` fetches images; None: there is no such path.
+        reports: Model → what makes the reports that are stored there; of one that is not named nothing is stored.
 
     Attributes:
         app: The application.
@@ -60,10 +64,13 @@ class Service:
         *,
         key: str | None = None,
         hosts: Collection[str] | None = None,
+        archive: Archive | None = None,
+        reports: Mapping[str, DicomReports] | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.measures = Measures()
-        memory = Room("bytes of memory", self.limits.memory)
+        self._archive, self._reports = archive, reports or {}
+        self._memory = memory = Room("bytes of memory", self.limits.memory)
         self._readers = ThreadPoolExecutor(self.limits.readers, thread_name_prefix="medzoo-read")
         self._all = {
             name: Served(name, path, model, self.limits, memory, self._readers, self.measures)
@@ -77,7 +84,7 @@ class Service:
             name: about(name, served.path, served.model, served.kind, classes_by_text=served.text is not None)
             for name, served in self.models.items()
         }
-        self._document = document(list(self._all.values()), self.limits, has_key=key is not None)
+        self._document = document(list(self._all.values()), self.limits, has_key=key is not None, archive=archive is not None)
         self._page = {path: files(__package__).joinpath("page").joinpath(name).read_bytes() for path, (name, _) in PAGE.items()}
         inner = Starlette(
             routes=self._routes(), lifespan=self._lifespan,
@@ -96,6 +103,7 @@ class Service:
             Route("/models", self._models),
             Route("/model", self._model),
             Route("/predict", self._predict, methods=["POST"]),
+            *([] if self._archive is None else [Route("/dicomweb", self._dicomweb, methods=["POST"])]),
             Route("/v2", self._server),
             Route("/v2/health/live", _alive),
             Route("/v2/health/ready", self._ready),
@@ -162,9 +170,15 @@ class Service:
         served.check_region(asked.region)
         beside: dict[str, Any] = {"corrections": corrections, "vectors": vectors, "region": asked.region}
         answers = await served.answer(samples, **beside, preview=asked.preview)
-        told = {"model": served.name, "sha256": served.sha256, "notice": NOT_A_DEVICE}
         results = await asyncio.to_thread(lambda: [_said(answer, served, labels, asked) for answer in answers])
-        return Response(json.dumps({**told, "results": results}, allow_nan=False), media_type="application/json")
+        return _answered(served, results)
+
+    async def _dicomweb(self, request: Request) -> Response:
+        assert self._archive is not None
+        named = read_named(await request.body())
+        served = self._chosen(named.model)
+        answer, stored = await answer_named(named, served, self._archive, self._reports.get(served.name), self._memory)
+        return _answered(served, [_said(answer, served, served.model.labels, Asked({}))], stored=stored)
 
     def _chosen(self, name: str | None) -> Served:
         if name is None and len(self.models) == 1:
@@ -218,6 +232,11 @@ def _said(answer: Answer, served: Served, labels: LabelSpace | None, asked: Aske
         names = served.model.concepts or (labels.names if labels is not None else ())
         said["map"] = {name: rows.tolist() for name, rows in zip(names, image_map, strict=True)}
     return {**answer.named, **said, **answer.shown}
+
+
+def _answered(served: Served, results: Sequence[Mapping[str, Any]], **more: Any) -> Response:
+    told = {"model": served.name, "sha256": served.sha256, "notice": NOT_A_DEVICE, "results": results, **more}
+    return Response(json.dumps(told, allow_nan=False), media_type="application/json")
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ OPEN = (
 """Paths that need no key: they tell nothing of a patient or a model."""
 DISCARD_SECONDS = 2.0
 """How long the rest of a refused request is read for."""
-ROUTES = ("predict", "model", "models", "metrics", "healthz", "readyz", "openapi.json", "v2")
+ROUTES = ("predict", "dicomweb", "model", "models", "metrics", "healthz", "readyz", "openapi.json", "v2")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "

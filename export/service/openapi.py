@@ -8,6 +8,7 @@ from typing import Any
 
 from medzoo.export.service.about import NOT_A_DEVICE
 from medzoo.export.service.asked import LONGEST_TEXT, MOST_CLASSES
+from medzoo.export.service.dicomweb import KEYS, LONGEST_UID
 from medzoo.export.service.limits import Limits
 from medzoo.export.service.sent import FORM, IMAGE, IMAGES, JSON, RAW, SAMPLE
 from medzoo.export.service.served import Served
@@ -22,19 +23,21 @@ _ERRORS = {
     "415": "not a type of content that is taken",
     "421": "the service is called by another name",
     "422": "an image or an option that cannot be used",
+    "502": "the archive answers with something else, or cannot be reached",
     "503": "busy, or going down: try again after Retry-After seconds",
     "504": "the answer took too long",
 }
 _ALWAYS = ("401", "408", "413", "415", "421", "503", "504")
 
 
-def document(models: Sequence[Served], limits: Limits, *, has_key: bool) -> dict[str, Any]:
+def document(models: Sequence[Served], limits: Limits, *, has_key: bool, archive: bool = False) -> dict[str, Any]:
     """Return the document of a service.
 
     Args:
         models: What it serves, text towers among it.
         limits: What it takes at most.
         has_key: Whether requests must carry a key.
+        archive: Whether images are fetched by DICOMweb, too.
     """
     asked = [served for served in models if not served.is_tower]
     images = [served.name for served in asked]
@@ -57,6 +60,8 @@ def document(models: Sequence[Served], limits: Limits, *, has_key: bool) -> dict
         paths[start] = {"get": _get("Open inference protocol: a model's tensors", _METADATA, parameters, ("404",))}
         paths[f"{start}/ready"] = {"get": _get("The model answers", _ANY, parameters, ("404",))}
         paths[f"{start}/infer"] = {"post": _infer(parameters)}
+    if archive:
+        paths["/dicomweb"] = {"post": _dicomweb(images)}
     metrics = _get("Counts for Prometheus", {"type": "string"})
     metrics["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     paths["/metrics"] = {"get": metrics}
@@ -162,6 +167,21 @@ def _predict(models: Sequence[Served], limits: Limits) -> dict[str, Any]:
             "content": {FORM: {"schema": form}, JSON: {"schema": asked}, **dict.fromkeys(RAW, raw)},
         },
         "responses": _responses(schema, ("400", "404", "422")),
+    }
+
+
+def _dicomweb(models: Sequence[str]) -> dict[str, Any]:
+    uid = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)*$", "maxLength": LONGEST_UID}
+    about = {
+        "model": {"enum": list(models), "description": "needed where several are served"},
+        "store": {"type": "boolean", "description": "also store a structured report (TID 1500) in the study"},
+    }
+    asked = _object({"required": list(KEYS), "properties": {**dict.fromkeys(KEYS, uid), **about}})
+    answered = {"type": "object", "required": ["model", "sha256", "notice", "results", "stored"]}
+    return {
+        "summary": "Answer an image of the archive, fetched by WADO-RS; store the report by STOW-RS",
+        "requestBody": {"required": True, "content": {JSON: {"schema": asked}}},
+        "responses": _responses(answered, ("400", "404", "422", "502")),
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float32]
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class InputSpace:
 
         Raises:
             UnknownNameError: If a name is no input, or a word no category; names the nearest.
-            ConfigError: If a quantity is no finite number, or there is no mapping.
+            ConfigError: If a quantity is no finite number of float32, or there is no mapping.
         """
         if not isinstance(values, Mapping):
             raise ConfigError(f"inputs are a {type(values).__name__}; give values by name, such as {{{self.names[0]!r}: ...}}")
@@ -131,9 +132,9 @@ class InputSpace:
             return float(value)
         try:
             number = float(value) if isinstance(value, Real | str) else math.inf
-        except ValueError:
+        except (ValueError, OverflowError):
             number = math.inf
-        if not math.isfinite(number):
+        if not abs(number) <= LARGEST:  # what float32 has no number for would become infinite
             raise ConfigError(f"input {name!r} is {value!r}, which is no number")
         return number
 
@@ -160,7 +161,8 @@ def inputs_of(
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, Real) and math.isnan(value))
+    # NaN is not itself; math.isnan cannot be asked of integers beyond float64.
+    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, Real) and value != value)
 
 
 def _check_words(what: str, words: Sequence[str]) -> None:

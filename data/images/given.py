@@ -17,6 +17,8 @@ from medzoo.data.inputs import InputSpace
 INPUTS = "inputs"
 BLANK = 8
 """Pixels a side of what stands for an image that is not given."""
+Pixels = Callable[[str, Any], NDArray[Any]]
+"""A modality and one image of it → its pixels."""
 Tokens = Callable[[Sequence[str]], NDArray[np.int64]]
 """What turns texts into token ids; `medzoo.data.text.tokenizer.Tokenizer`."""
 
@@ -83,10 +85,14 @@ class Modalities:
         """View → its modality, in the order of a graph's inputs: all images that a sample may have."""
         return {view: name for name in self.names for view in view_names(name, self.views.get(name, 1))}
 
-    def read(self, sample: Any) -> GivenSample:
+    def read(self, sample: Any, pixels: Pixels | None = None) -> GivenSample:
         """Return a sample's pixels, tokens and values; what is left out, or None, is missing.
 
         A plain image is the first modality's. A modality of several views takes one image or a list of them.
+
+        Args:
+            sample: Images, texts and values by name, or an image.
+            pixels: Reads the images; None: the method of that name.
 
         Raises:
             ImageError: If an image cannot be read, or nothing is given.
@@ -106,7 +112,8 @@ class Modalities:
         if not images and not tokens and (values is None or np.isnan(values).all()):
             raise ImageError(f"nothing is given of a sample: give some of {', '.join(known)}")
         shown = {
-            view: self._pixels(name, images[view]) if view in images else self._black(name) for view, name in self.shown.items()
+            view: _named(pixels or self.pixels, name, images[view]) if view in images else self._black(name)
+            for view, name in self.shown.items()
         }
         nothing = {name: np.zeros(getattr(tokenizer, "context_length", 0), np.int64) for name, tokenizer in self.texts.items()}
         return GivenSample(shown, frozenset([*images, *tokens]), nothing | tokens, values)
@@ -129,21 +136,26 @@ class Modalities:
             raise ConfigError(f"text {name!r}: {error}") from error
         return found
 
-    def _pixels(self, name: str, image: Any) -> NDArray[Any]:
+    def pixels(self, name: str, image: Any) -> NDArray[Any]:
+        """Return one image of a modality as the graph takes it; ImageError, or another, if it cannot be read."""
         wanted, card = self.preprocess[name], self.reading.get(name, {})
         window = card.get("window")
-        try:
-            return read_image(
-                image, channels=wanted["channels"], dtype=wanted["dtype"], dimensions=len(wanted["size"]),
-                window=None if window is None else (float(window[0]), float(window[1])), frames=card.get("frames"),
-                remedy=GIVE_A_FRAME, read_as=card.get("channels"),
-            )  # fmt: skip
-        except MedzooError as error:
-            raise ImageError(f"modality {name!r}: {error}") from error
+        return read_image(
+            image, channels=wanted["channels"], dtype=wanted["dtype"], dimensions=len(wanted["size"]),
+            window=None if window is None else (float(window[0]), float(window[1])), frames=card.get("frames"),
+            remedy=GIVE_A_FRAME, read_as=card.get("channels"),
+        )  # fmt: skip
 
     def _black(self, name: str) -> NDArray[Any]:
         wanted = self.preprocess[name]
         return np.zeros((*(BLANK for _ in wanted["size"]), wanted["channels"]), wanted["dtype"])
+
+
+def _named(pixels: Pixels, name: str, image: Any) -> NDArray[Any]:
+    try:
+        return pixels(name, image)
+    except MedzooError as error:
+        raise ImageError(f"modality {name!r}: {error}") from error
 
 
 def _blank(text: Any) -> bool:

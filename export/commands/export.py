@@ -76,7 +76,7 @@ def main(config: ExportConfig) -> None:
     if task.bag_input is not None and config.precision != "fp32":
         raise ConfigError(f"precision={config.precision} is judged on single images, and this model takes bags: use fp32")
     if config.target == TRITON and (task.bag_input is not None or task.reads_modalities):
-        raise ConfigError("target=triton is for one image a request, and this model takes several; ask OnnxModel")
+        raise ConfigError("target=triton is for one image a request, and this model takes several; use medzoo serve")
     points = _points(run, task, weights, config)
     dataset = run_dataset(run, config.data, task.spec, other_data=config.other_data)
     further: dict[str, Any] = {

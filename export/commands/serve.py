@@ -12,6 +12,7 @@ from pathlib import Path
 from medzoo.data.errors import ConfigError
 from medzoo.data.extras import needed_for
 from medzoo.export.files.integrity import read_metadata
+from medzoo.export.runtime.dicom_report import DicomReports, read_codes
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.providers import PROVIDERS
 
@@ -20,6 +21,7 @@ with needed_for("services"):
     import uvicorn
 
     from medzoo.export.service.app import Service
+    from medzoo.export.service.dicomweb import Archive
     from medzoo.export.service.guard import LOOPBACK
     from medzoo.export.service.limits import Limits
 
@@ -42,6 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--allow-host", action="append", metavar="NAME", help="a name by which the service may be called")
     parser.add_argument("--key-file", type=Path, help=f"a file whose first line requests must carry; or {KEY_VARIABLE}")
+    parser.add_argument("--dicomweb", metavar="ADDRESS", help="an archive's DICOMweb service, from which POST /dicomweb fetches")
+    parser.add_argument("--dicomweb-key-file", type=Path, metavar="FILE", help="a file whose first line the archive is sent")
+    parser.add_argument("--dicomweb-store", action="store_true", help="let requests store structured reports there")
+    parser.add_argument("--dicom-codes", type=Path, metavar="FILE", help="codes of labels in those reports: docs/serving.md")
     parser.add_argument("--provider", default="cpu", help=f"{', '.join(PROVIDERS)}; what does not run is an error")
     parser.add_argument("--device", type=int, default=0, metavar="N", help="number of the GPU, with cuda or tensorrt")
     parser.add_argument("--threads", type=int, help="CPU threads an operator may use")
@@ -61,7 +67,8 @@ def main(arguments: Sequence[str]) -> int:
         model.warm_up(batch_size=limits.batch)
     local = given.host in _HERE
     hosts = None if not local and not given.allow_host else {*LOOPBACK, *(given.allow_host or ())}
-    service = Service(models, limits, key=key, hosts=hosts)
+    archive, reports = archive_of(given, limits, models)
+    service = Service(models, limits, key=key, hosts=hosts, archive=archive, reports=reports)
     if not local and key is None:
         print(
             f"medzoo: anyone who reaches {given.host}:{given.port} can use this service; set a key with --key-file",
@@ -84,6 +91,33 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit:  # the port is taken; uvicorn has said so
         raise ConfigError(f"cannot listen on {given.host}:{given.port}; choose another --port") from None
     return 0 if server.started else 2
+
+
+def archive_of(
+    given: argparse.Namespace, limits: Limits, models: Mapping[str, tuple[Path, OnnxModel]]
+) -> tuple[Archive | None, dict[str, DicomReports]]:
+    """Return the archive that the options name, and by model what makes the reports that are stored in it.
+
+    Raises:
+        ConfigError: If an option is for an archive and there is none, or a code is of no label of a model.
+        MissingDependencyError: If pydicom, or highdicom for reports, is not installed.
+    """
+    if given.dicomweb is None:
+        for option in ("dicomweb_key_file", "dicomweb_store", "dicom_codes"):
+            if getattr(given, option):
+                raise ConfigError(f"--{option.replace('_', '-')} is for --dicomweb ADDRESS; leave it out, or give both")
+        return None, {}
+    with needed_for("DICOM"):
+        import pydicom  # noqa: F401  # said now, and not when the first image comes
+    key = None if given.dicomweb_key_file is None else read_key(given.dicomweb_key_file, {})
+    archive = Archive(given.dicomweb, limits, key)
+    if not given.dicomweb_store:
+        if given.dicom_codes is not None:
+            raise ConfigError("--dicom-codes is for --dicomweb-store; leave it out, or give both")
+        return archive, {}
+    codes = {} if given.dicom_codes is None else read_codes(given.dicom_codes)
+    asked = {name: (path, model) for name, (path, model) in models.items() if model.labels is not None}
+    return archive, {name: DicomReports(path, model, Path(), codes) for name, (path, model) in asked.items()}
 
 
 def named_files(words: Sequence[str]) -> dict[str, Path]:

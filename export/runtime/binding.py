@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ImageError, ProviderError
 
+ROWS_OF_A_BATCH = ("image", "tokens", "members", "counts", "views")
+"""Inputs that have a row for each image, text or member of a batch."""
+
 
 def is_tensor(value: Any) -> bool:
     """Whether something is a torch tensor; torch is never imported for the question."""
@@ -81,16 +84,19 @@ def check_batch(images: Any, preprocess: Mapping[str, Any]) -> None:
 
 
 def blank_feed(session: Any, batch_size: int, image: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """Return zeros for each input of a session: `batch_size` images of shape (H, W, C) or (D, H, W, C), rows of tokens, views."""
+    """Return zeros for each input of a session: `batch_size` images of shape (H, W, C) or (D, H, W, C), or other rows.
+
+    Members of bags are each a bag of its own.
+    """
     types = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(float16)": np.float16}
     feed: dict[str, NDArray[Any]] = {}
     for given in session.get_inputs():
         shape = [side if isinstance(side, int) else 2 for side in given.shape]  # 2: a few classes, where any number will do
         if given.name == "image":
             shape = [batch_size, *image]
-        elif given.name in ("tokens", "views"):
+        elif given.name in ROWS_OF_A_BATCH:
             shape[0] = batch_size
-        feed[given.name] = np.zeros(shape, types[given.type])
+        feed[given.name] = np.full(shape, given.name == "counts", types[given.type])
     return feed
 
 

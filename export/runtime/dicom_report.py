@@ -1,4 +1,4 @@
-"""What a model says of a DICOM image, as a structured report beside it: TID 1500, written by highdicom (extra `sr`).
+"""What a model says of a DICOM image, as a structured report of it: TID 1500, written by highdicom (extra `sr`).
 
 A label is coded as a file of codes says. Of one that it does not name no code is guessed: it gets a code of medzoo's own scheme
 (`99MEDZOO`, as the standard lets private schemes begin), whose value is the label's text.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class DicomReports:
     Args:
         path: The model's file.
         model: The same, opened.
-        folder: Where reports go; made if it is not there.
+        folder: Where `write` puts reports; made if it is not there.
         codes: As `read_codes` returns them.
 
     Raises:
@@ -88,8 +89,9 @@ class DicomReports:
         """
         file: Any
         file, frame = (source.source, source.number) if isinstance(source, Frame) else (source, None)
-        image = self._header(file)
-        report = self._report(image, frame, outputs)
+        if not isinstance(file, str | Path):
+            raise ImageError(f"a report stands beside a DICOM file, not beside a {type(file).__name__}")
+        report = self.report(source, outputs)
         suffix = "" if frame is None else f".{frame}"
         target = self._folder / f"{Path(file).stem}{suffix}.sr.dcm"
         if target in self._written:
@@ -102,18 +104,32 @@ class DicomReports:
         self._written.add(target)
         return target
 
+    def report(self, source: Any, outputs: Mapping[str, NDArray[Any]]) -> Any:
+        """Return the report of one image, a dataset of pydicom's.
+
+        Args:
+            source: Path or bytes of its DICOM file, or a frame of it.
+            outputs: What the model said of it.
+
+        Raises:
+            ImageError: As `write`.
+        """
+        file, frame = (source.source, source.number) if isinstance(source, Frame) else (source, None)
+        return self._report(self._header(file), frame, outputs)
+
     def _header(self, file: Any) -> Any:
         import pydicom
 
-        if not isinstance(file, str | Path):
-            raise ImageError(f"a report stands beside a DICOM file, not beside a {type(file).__name__}")
+        if not isinstance(file, str | Path | bytes):
+            raise ImageError(f"a report is of a DICOM file, not of a {type(file).__name__}")
+        name = "the image" if isinstance(file, bytes) else str(file)
         try:
-            image = pydicom.dcmread(file, stop_before_pixels=True)
+            image = pydicom.dcmread(BytesIO(file) if isinstance(file, bytes) else file, stop_before_pixels=True)
         except Exception as error:  # a parser fed with hostile bytes may raise anything
-            raise ImageError(f"{file}: a report is written of DICOM images alone ({error})") from None
+            raise ImageError(f"{name}: a report is written of DICOM images alone ({error})") from None
         for keyword in _NEEDED:
             if not image.get(keyword):
-                raise ImageError(f"{file}: has no {keyword}, to which a report would refer")
+                raise ImageError(f"{name}: has no {keyword}, to which a report would refer")
         for keyword in _MAY_BE_EMPTY:
             if keyword not in image:
                 setattr(image, keyword, "")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import OnnxFileError
+from medzoo.data.errors import ConfigError, OnnxFileError
 from medzoo.data.images.decode import pixel_count
 from medzoo.export.runtime.bags import ROWS
 
@@ -48,7 +48,18 @@ def class_vectors(session: Any, vectors: NDArray[Any] | None) -> dict[str, NDArr
     return {} if vectors is None else {"class_embeddings": check_class_embeddings(vectors, shapes["class_embeddings"][1])}
 
 
-def unit_means(groups: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return (K, E) class vectors: the unit mean of each group of (n, E) unit embeddings, n at least 1."""
+def embedded(texts: Sequence[str], batch_size: int, run: Callable[[Sequence[str]], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return (N, E) embeddings of texts, a batch at a time; ConfigError if there is no text, or the batch size is below 1."""
+    if isinstance(texts, str) or not len(texts):
+        raise ConfigError("embed_texts takes a list of at least one text")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size {batch_size} must be at least 1")
+    return np.concatenate([run(list(texts[start : start + batch_size])) for start in range(0, len(texts), batch_size)])
+
+
+def unit_means(groups: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return (K, E) class vectors: the unit mean of each group of (n, E) unit embeddings, n at least 1; ConfigError if none."""
+    if not groups:
+        raise ConfigError("class_embeddings takes at least one class with its prompts")
     means = [group.mean(axis=0) for group in groups]
     return np.stack([mean / np.linalg.norm(mean) for mean in means], dtype=np.float32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
 from medzoo.data.images.decode import GIVE_A_FRAME, read_image, require_several
-from medzoo.data.images.given import Modalities, as_samples, is_sample
+from medzoo.data.images.given import GivenSample, Modalities, as_samples, is_sample
 from medzoo.data.images.pixels import PixelType
 from medzoo.data.labels import probabilities
 from medzoo.data.operating_points import with_calls
@@ -23,12 +23,12 @@ from medzoo.export.files.integrity import check
 from medzoo.export.runtime.bags import COUNTS, alone, run_bags
 from medzoo.export.runtime.batch_session import BatchSession, images_per_piece
 from medzoo.export.runtime.beside import Beside, regions_of
-from medzoo.export.runtime.binding import blank_feed, check_batch, is_tensor, run_bound, run_parts
+from medzoo.export.runtime.binding import ROWS_OF_A_BATCH, blank_feed, check_batch, is_tensor, run_bound, run_parts
 from medzoo.export.runtime.cases import predict_means
-from medzoo.export.runtime.inputs import class_vectors, no_rows, pixel_bytes, unit_means
+from medzoo.export.runtime.inputs import class_vectors, embedded, no_rows, pixel_bytes, unit_means
 from medzoo.export.runtime.metadata import FileMetadata
 from medzoo.export.runtime.providers import PROVIDERS, SessionSettings
-from medzoo.export.runtime.samples import stream_samples
+from medzoo.export.runtime.samples import feed_of, stream_samples
 from medzoo.export.runtime.stream import MAX_BYTES, Image, OnError, Prediction, stream_batches
 
 TAKE_EACH = f"{GIVE_A_FRAME}, or medzoo predict --frames members"
@@ -63,6 +63,7 @@ class OnnxModel:
         calibrator: What `logits` and `probabilities` have passed; None of a file with the model's own.
         conformal: Coverage and thresholds of `prediction_set` or `prediction_interval`; None of a file without.
         modalities: What a model of several takes, and its inputs by name; None of a model of one image.
+        shown: What members of a bag may show, by word; empty of a model that reads nothing of it.
         settings: Where it runs.
 
     Raises:
@@ -99,6 +100,7 @@ class OnnxModel:
         self._preprocess: dict[str, Any] = self.spec["preprocess"]
         self._piece = images_per_piece(self._preprocess["size"] if "image" in self.inputs else ())
         self.modalities = Modalities.of_spec(self.spec, about.texts)
+        self.shown: tuple[str, ...] = tuple(self.spec["arguments"]["bag"].get("views", ())) if self.takes_bags else ()
 
     def predict(
         self,
@@ -141,9 +143,7 @@ class OnnxModel:
             raise ImageError("predict takes a list of images, or one array of them; for an iterator use stream")
         if batch_size < 1:
             raise ConfigError(f"batch_size {batch_size} must be at least 1")
-        extra = class_vectors(self._session, class_embeddings)
-        corrections = check_corrections(len(images), self.concepts, concept_values, concept_mask)
-        beside = Beside(extra, corrections, regions_of(self._session, self.concepts, len(images), regions))
+        beside = self._beside(len(images), class_embeddings, concept_values, concept_mask, regions)
         if is_tensor(images):
             return self._predict_tensor(images, batch_size, beside)
         rows = [prediction.outputs for prediction in self._stream(images, beside, batch_size=batch_size)]
@@ -194,12 +194,22 @@ class OnnxModel:
 
     def answer(
         self, pixels: NDArray[Any], *, class_embeddings: NDArray[np.float32] | None = None,
-        concept_values: Corrections | None = None, concept_mask: Corrections | None = None
+        concept_values: Corrections | None = None, concept_mask: Corrections | None = None, regions: GivenRegions | None = None
     ) -> dict[str, NDArray[Any]]:  # fmt: skip
         """Run a batch of pixels that `read` returned, all of one shape, (N, H, W, C), as `predict` runs its own; see there."""
         check_batch(pixels, self._preprocess)
-        rows = check_corrections(len(pixels), self.concepts, concept_values, concept_mask)
-        return self._answer(pixels, class_vectors(self._session, class_embeddings), rows)
+        beside = self._beside(len(pixels), class_embeddings, concept_values, concept_mask, regions)
+        return self._answer(beside, pixels, range(len(pixels)))
+
+    def answer_samples(self, samples: Sequence[GivenSample]) -> dict[str, NDArray[Any]]:
+        """Run a batch of samples that `modalities.read` returned, images of a view all of one shape, as `predict` does."""
+        assert self.modalities is not None
+        feed = feed_of(samples, self.modalities)
+        return with_calls(self._batches.run(self.outputs, feed, list(feed), self._piece), self.points)
+
+    def answer_bags(self, bags: Sequence[Any], batch_size: int, read: Any = np.asarray) -> dict[str, NDArray[Any]]:
+        """Run bags as `predict_cases` does, of pixels that `read` returned; see there."""
+        return with_calls(run_bags(bags, self._session, self.outputs, read, batch_size, self.shown), self.points)
 
     def run_batch(self, images: Any, *, class_embeddings: NDArray[np.float32] | None = None) -> dict[str, Any]:
         """Run one batch in place by I/O binding; outputs stay on the device.
@@ -228,29 +238,29 @@ class OnnxModel:
         if runs < 1 or batch_size < 1:
             raise ConfigError(f"warm_up takes at least 1 run of at least 1 image, not {runs} of {batch_size}")
         feed = blank_feed(self._session, batch_size, [*self._preprocess["size"], self._preprocess["channels"]])
-        rows = [name for name in ("image", "tokens") if name in feed]
         for _ in range(runs):
-            self._batches.run(self.outputs, feed, rows, self._piece)
+            self._batches.run(self.outputs, feed, [name for name in ROWS_OF_A_BATCH if name in feed], self._piece)
 
     def _stream(self, images: Iterable[Any], beside: Beside, **options: Any) -> Iterator[Prediction]:
         if self.modalities is not None:
             known = {name: value for name, value in options.items() if name in ("batch_size", "on_error")}
-            feed_to = partial(self._batches.run, self.outputs, piece=self._piece)
-            return stream_samples(images, self.modalities, lambda f: with_calls(feed_to(f, list(f)), self.points), **known)
+            return stream_samples(images, self.modalities, self.answer_samples, **known)
 
-        def run(pixels: NDArray[Any], places: list[int]) -> dict[str, NDArray[Any]]:
-            return beside.checked(self._answer(pixels, beside.every, beside.of(places, pixels.shape[1:-1])))
-
+        run = partial(self._answer, beside)
         return stream_batches(images, self.read, run, measure=lambda image: pixel_bytes(image, self._preprocess), **options)
 
-    def _answer(
-        self, pixels: NDArray[Any], extra: Mapping[str, Any], rows: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
+    def _beside(self, count: int, vectors: Any, values: Any, mask: Any, regions: GivenRegions | None) -> Beside:
+        """Return what stands beside so many images, checked."""
+        every, rows = class_vectors(self._session, vectors), check_corrections(count, self.concepts, values, mask)
+        return Beside(every, rows, regions_of(self._session, self.concepts, count, regions))
+
+    def _answer(self, beside: Beside, pixels: NDArray[Any], places: Sequence[int]) -> dict[str, NDArray[Any]]:
+        rows = beside.of(places, pixels.shape[1:-1])
         if self.takes_bags:  # each image a bag of its own
-            rows = {**rows, **alone(self.inputs, len(pixels))}
-        found = self._batches.run(self.outputs, {"image": pixels, **extra, **rows}, ["image", *rows], self._piece)
+            rows |= alone(self.inputs, len(pixels))
+        found = self._batches.run(self.outputs, {"image": pixels, **beside.every, **rows}, ["image", *rows], self._piece)
         found |= {name: found[name][:, None] for name in ("attention",) if name in found}
-        return with_calls(found, self.points)
+        return beside.checked(with_calls(found, self.points))
 
     def _predict_tensor(self, images: Any, batch_size: int, beside: Beside) -> dict[str, NDArray[Any]]:
         def run(part: Any, places: range) -> dict[str, Any]:
@@ -290,24 +300,18 @@ class OnnxModel:
         OnnxFileError if the file is no text tower; ConfigError if there is no text, one is empty, or the batch size is below 1.
         """
         tokenizer = self.tokenizer
-        if isinstance(texts, str) or not len(texts):
-            raise ConfigError("embed_texts takes a list of at least one text")
-        if batch_size < 1:
-            raise ConfigError(f"batch_size {batch_size} must be at least 1")
-        parts = []
-        for start in range(0, len(texts), batch_size):
-            feed = {"tokens": tokenizer(list(texts[start : start + batch_size]))}
-            parts.append(self._batches.run(self.outputs[:1], feed, ["tokens"], self._piece)[self.outputs[0]])
-        return np.concatenate(parts)
+
+        def run(part: Sequence[str]) -> NDArray[np.float32]:
+            return self._batches.run(self.outputs[:1], {"tokens": tokenizer(part)}, ["tokens"], self._piece)[self.outputs[0]]
+
+        return embedded(texts, batch_size, run)
 
     def class_embeddings(self, classes: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
         """Return (K, E) class vectors: the unit mean of each class's prompt embeddings, with a text tower's file.
 
         `classes` are class → its prompts, at least one each; ConfigError if there is no class, or one has no prompt.
         """
-        if not classes:
-            raise ConfigError("class_embeddings takes at least one class with its prompts")
-        return unit_means(self.embed_texts(list(prompts)) for prompts in classes.values())
+        return unit_means([self.embed_texts(list(prompts)) for prompts in classes.values()])
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -333,10 +337,7 @@ class OnnxModel:
             ImageError: If a case has no image, or an image cannot be read.
             OnnxFileError: If the model has no labels, or its classes do not follow from averages.
         """
-        if self.takes_bags:
-            known = self.spec["arguments"]["bag"].get("views", ())
-            return with_calls(run_bags(cases, self._session, self.outputs, self.read, batch_size, known), self.points)
-        return predict_means(self, cases, batch_size)
+        return self.answer_bags(cases, batch_size, self.read) if self.takes_bags else predict_means(self, cases, batch_size)
 
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,7 +19,7 @@ WINDOW = 4
 
 
 def stream_samples(
-    samples: Iterable[Any], modalities: Modalities, run: Callable[[Outputs], Outputs], *, batch_size: int = 32,
+    samples: Iterable[Any], modalities: Modalities, run: Callable[[list[GivenSample]], Outputs], *, batch_size: int = 32,
     on_error: str = "stop"
 ) -> Iterator[Prediction]:  # fmt: skip
     """Yield one prediction a sample, in the order of the input; samples whose images have the same sizes share batches.
@@ -27,7 +27,7 @@ def stream_samples(
     Args:
         samples: See `medzoo.data.images.given.Modalities.read`.
         modalities: Of the model.
-        run: What a graph takes of a batch, by name → its outputs.
+        run: Samples that can share a batch → a graph's outputs.
         batch_size: Most samples a run.
         on_error: `stop` raises at the first image that cannot be read; `skip` yields its error in its place. A name, word or
             value that the model does not know is always raised.
@@ -55,13 +55,13 @@ def stream_samples(
             except ConfigError as error:
                 raise ConfigError(f"sample {place}: {error}") from error
         for chosen in alike(read, batch_size):
-            outputs = run(feed_of([read[one] for one in chosen], modalities))
+            outputs = run([read[one] for one in chosen])
             for row, one in enumerate(chosen):
                 answers[places[one]] = Prediction(places[one], {name: np.array(v[row]) for name, v in outputs.items()})
         yield from (answers[place] for place, _ in chunk)
 
 
-def feed_of(samples: list[GivenSample], modalities: Modalities) -> Outputs:
+def feed_of(samples: Sequence[GivenSample], modalities: Modalities) -> Outputs:
     """Return what a graph takes of samples that can share a batch: the first modality's first image is its input `image`."""
     feed: Outputs = {name: np.stack([sample.tokens[name] for sample in samples]) for name in modalities.texts}
     feed |= {f"{name}_mask": _there(name, samples) for name in modalities.texts}
@@ -73,5 +73,5 @@ def feed_of(samples: list[GivenSample], modalities: Modalities) -> Outputs:
     return feed
 
 
-def _there(name: str, samples: list[GivenSample]) -> NDArray[np.float32]:
+def _there(name: str, samples: Sequence[GivenSample]) -> NDArray[np.float32]:
     return np.array([[float(name in sample.there)] for sample in samples], np.float32)

@@ -10,6 +10,7 @@ from typing import Any
 from medzoo.data.operating_points import OperatingPoints
 from medzoo.export.files.integrity import read_metadata
 from medzoo.export.runtime.model import OnnxModel
+from medzoo.export.service.kinds.kind import Kind
 
 NOT_A_DEVICE = "Research software: not a medical device. Not for diagnosis or treatment."
 METRICS = "metrics.json"
@@ -20,13 +21,14 @@ SHOWN = ("auroc", "accuracy", "kappa", "mae", "ap", "ece")
 """Figures of the report that are repeated, where it has them."""
 
 
-def about(name: str, path: Path, model: OnnxModel, *, classes_by_text: bool) -> dict[str, Any]:
+def about(name: str, path: Path, model: OnnxModel, kind: Kind, *, classes_by_text: bool) -> dict[str, Any]:
     """Return what `/model` answers.
 
     Args:
         name: What requests call it.
         path: Its file.
         model: The same, opened.
+        kind: What a sample of it is.
         classes_by_text: Whether a text tower beside it turns classes that a request names into its vectors.
     """
     report = json.loads(read_metadata(path, "medzoo.report") or "{}")
@@ -46,9 +48,9 @@ def about(name: str, path: Path, model: OnnxModel, *, classes_by_text: bool) -> 
         "concepts": model.spec.get("concepts"),
         "preprocess": preprocess,
         "window": data.get("window"),
-        "inputs": list(model.inputs),
+        "inputs": [given.name for given in kind.tensors()],
         "outputs": list(model.outputs),
-        "takes": "volumes" if model.dimensions == 3 else "images" if "image" in model.inputs else "texts",
+        **kind.described(),
         "classes_by_text": classes_by_text,
         "map_of": ("concepts" if model.concepts else "labels") if "map" in model.outputs else None,
         "calibrated_by": None if model.calibrator is None else model.calibrator.method,
@@ -113,6 +115,10 @@ def limits_in_words(told: Mapping[str, Any]) -> list[str]:
         )
     if told["operating_points"]:
         lines.append("Calls follow thresholds that were chosen on validation data.")
+    if told["takes"] == "samples":
+        lines.append("What is left out of a sample is missing to it: an answer from less is an answer of less.")
+    if told.get("bag", {}).get("attention"):
+        lines.append("Attention says which members of a case were taken into account, not that it was right.")
     if told["map_of"]:
         lines.append("A map shows what the model used, not where disease is.")
     if told["test"] is None:

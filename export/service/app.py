@@ -19,19 +19,21 @@ from starlette.routing import Route
 
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
+from medzoo.export.runtime.dicom_report import DicomReports
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.said import said_of
 from medzoo.export.service import protocol
 from medzoo.export.service.about import NOT_A_DEVICE, about
 from medzoo.export.service.asked import Asked, read_asked
+from medzoo.export.service.dicomweb import Archive, answer_named, read_named
 from medzoo.export.service.guard import Guard
-from medzoo.export.service.kinds import beyond_images
 from medzoo.export.service.limits import Limits, RefusedError, Room
 from medzoo.export.service.measures import Measures
 from medzoo.export.service.openapi import document
 from medzoo.export.service.served import Answer, Served
 
-PAGE = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
+PAGE = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css")}
+PAGE |= {f"/{name}.js": (f"{name}.js", "text/javascript") for name in ("page", "answer", "sample")}
 DRAIN = 0.05
 """Seconds between two looks whether the last request is answered."""
 
@@ -40,17 +42,19 @@ class Service:
     """Models behind one ASGI application.
 
     Args:
-        models: Name → its file and the model opened from it; at least one that takes images.
+        models: Name → its file and the model opened from it; at least one that is no text tower.
         limits: What is taken at most.
         key: What requests must carry; None: nothing.
         hosts: Names by which it may be called; None: any.
+        archive: Where `/dicomweb` fetches images; None: there is no such path.
+        reports: Model → what makes the reports that are stored there; of one that is not named nothing is stored.
 
     Attributes:
         app: The application.
-        models: Those that take images, by name.
+        models: Those that are no text towers, by name.
 
     Raises:
-        ConfigError: If no model takes images, or one takes bags or several modalities.
+        ConfigError: If all are text towers, or one belongs to no file beside it.
     """
 
     def __init__(
@@ -60,27 +64,27 @@ class Service:
         *,
         key: str | None = None,
         hosts: Collection[str] | None = None,
+        archive: Archive | None = None,
+        reports: Mapping[str, DicomReports] | None = None,
     ) -> None:
-        for path, model in models.values():
-            if kind := beyond_images(model):
-                raise ConfigError(f"{path} takes {kind}, and the service single images; ask it by medzoo predict or OnnxModel")
         self.limits = limits or Limits()
         self.measures = Measures()
-        memory = Room("bytes of memory", self.limits.memory)
+        self._archive, self._reports = archive, reports or {}
+        self._memory = memory = Room("bytes of memory", self.limits.memory)
         self._readers = ThreadPoolExecutor(self.limits.readers, thread_name_prefix="medzoo-read")
         self._all = {
             name: Served(name, path, model, self.limits, memory, self._readers, self.measures)
             for name, (path, model) in models.items()
         }
-        self.models = {name: served for name, served in self._all.items() if served.takes_images}
+        self.models = {name: served for name, served in self._all.items() if not served.is_tower}
         if not self.models:
             raise ConfigError("no file takes images; a text tower is served beside a file with open classes (zeroshot_open.onnx)")
         _pair(list(self._all.values()))
         self._about = {
-            name: about(name, served.path, served.model, classes_by_text=served.text is not None)
+            name: about(name, served.path, served.model, served.kind, classes_by_text=served.text is not None)
             for name, served in self.models.items()
         }
-        self._document = document(list(self._all.values()), self.limits, has_key=key is not None)
+        self._document = document(list(self._all.values()), self.limits, has_key=key is not None, archive=archive is not None)
         self._page = {path: files(__package__).joinpath("page").joinpath(name).read_bytes() for path, (name, _) in PAGE.items()}
         inner = Starlette(
             routes=self._routes(), lifespan=self._lifespan,
@@ -99,6 +103,7 @@ class Service:
             Route("/models", self._models),
             Route("/model", self._model),
             Route("/predict", self._predict, methods=["POST"]),
+            *([] if self._archive is None else [Route("/dicomweb", self._dicomweb, methods=["POST"])]),
             Route("/v2", self._server),
             Route("/v2/health/live", _alive),
             Route("/v2/health/ready", self._ready),
@@ -160,11 +165,20 @@ class Service:
             raise RefusedError(422, f'{served.name} is told its classes with each request: classes=["cyst", "tumour"]')
         if asked.map and "map" not in served.model.outputs:
             raise RefusedError(422, f"{served.name} has no map; export it with map=true")
-        corrections = served.corrections(len(asked.images), asked.concepts or None)
-        answers = await served.answer(asked.images, corrections=corrections, vectors=vectors, preview=asked.preview)
-        told = {"model": served.name, "sha256": served.sha256, "notice": NOT_A_DEVICE}
+        samples = served.kind.of_request(asked.given)
+        corrections = served.corrections(len(samples), asked.concepts or None)
+        served.check_region(asked.region)
+        beside: dict[str, Any] = {"corrections": corrections, "vectors": vectors, "region": asked.region}
+        answers = await served.answer(samples, **beside, preview=asked.preview)
         results = await asyncio.to_thread(lambda: [_said(answer, served, labels, asked) for answer in answers])
-        return Response(json.dumps({**told, "results": results}, allow_nan=False), media_type="application/json")
+        return _answered(served, results)
+
+    async def _dicomweb(self, request: Request) -> Response:
+        assert self._archive is not None
+        named = read_named(await request.body())
+        served = self._chosen(named.model)
+        answer, stored = await answer_named(named, served, self._archive, self._reports.get(served.name), self._memory)
+        return _answered(served, [_said(answer, served, served.model.labels, Asked({}))], stored=stored)
 
     def _chosen(self, name: str | None) -> Served:
         if name is None and len(self.models) == 1:
@@ -199,7 +213,7 @@ class Service:
 
 def _pair(models: Sequence[Served]) -> None:
     """Give each file with open classes the text tower of its own weights; ConfigError where a tower belongs to none."""
-    towers = [served for served in models if not served.takes_images]
+    towers = [served for served in models if served.is_tower]
     for tower in towers:
         same = [one for one in models if (one.weights, one.model.spec) == (tower.weights, tower.model.spec)]
         belong = [served for served in same if served.takes_classes]
@@ -217,9 +231,12 @@ def _said(answer: Answer, served: Served, labels: LabelSpace | None, asked: Aske
     if asked.map and image_map is not None:
         names = served.model.concepts or (labels.names if labels is not None else ())
         said["map"] = {name: rows.tolist() for name, rows in zip(names, image_map, strict=True)}
-    if answer.preview is not None:
-        said["preview"] = answer.preview
-    return {"image": answer.image, **said}
+    return {**answer.named, **said, **answer.shown}
+
+
+def _answered(served: Served, results: Sequence[Mapping[str, Any]], **more: Any) -> Response:
+    told = {"model": served.name, "sha256": served.sha256, "notice": NOT_A_DEVICE, "results": results, **more}
+    return Response(json.dumps(told, allow_nan=False), media_type="application/json")
 
 
 @asynccontextmanager

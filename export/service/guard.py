@@ -15,11 +15,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from medzoo.export.service.limits import Held, Limits, RefusedError, Room, full
 from medzoo.export.service.measures import Measures
 
-OPEN = ("/", "/page.css", "/page.js", "/healthz", "/readyz", "/openapi.json", "/v2/health/live", "/v2/health/ready")
+OPEN = (
+    "/", "/page.css", "/page.js", "/answer.js", "/sample.js", "/healthz", "/readyz", "/openapi.json", "/v2/health/live",
+    "/v2/health/ready",
+)  # fmt: skip
 """Paths that need no key: they tell nothing of a patient or a model."""
 DISCARD_SECONDS = 2.0
 """How long the rest of a refused request is read for."""
-ROUTES = ("predict", "model", "models", "metrics", "healthz", "readyz", "openapi.json", "v2")
+ROUTES = ("predict", "dicomweb", "model", "models", "metrics", "healthz", "readyz", "openapi.json", "v2")
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from threading import Lock
 
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, MedzooError
 
 SCALES_BY_BATCH = "int8_dynamic"
 """A precision whose activations are scaled by what runs together: its images are run alone, so that no stranger changes them."""
+LONGEST_LINE = 500
+"""Characters of a refusal that repeats what a request says."""
 RETRY_SECONDS = 1
 """What a client that found the service full is told to wait."""
 
@@ -32,6 +34,11 @@ class RefusedError(Exception):
 def full(what: str) -> RefusedError:
     """Return the refusal of a service that is full."""
     return RefusedError(503, f"busy: {what}; try again", {"Retry-After": str(RETRY_SECONDS)})
+
+
+def refused(error: MedzooError) -> RefusedError:
+    """Return the refusal of what is wrong with a request; what it repeats of the request is cut."""
+    return RefusedError(422, str(error)[:LONGEST_LINE])
 
 
 def too_many(count: int, most: int, what: str = "images") -> RefusedError:

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from medzoo.export.service.about import NOT_A_DEVICE
-from medzoo.export.service.asked import FORM, IMAGE, JSON, LONGEST_TEXT, MOST_CLASSES, RAW
+from medzoo.export.service.asked import LONGEST_TEXT, MOST_CLASSES
+from medzoo.export.service.dicomweb import KEYS, LONGEST_UID
 from medzoo.export.service.limits import Limits
+from medzoo.export.service.sent import FORM, IMAGE, IMAGES, JSON, RAW, SAMPLE
 from medzoo.export.service.served import Served
 from medzoo.export.service.tensors import LENGTH, MOST_DIMENSIONS, TYPES
 
@@ -21,28 +23,31 @@ _ERRORS = {
     "415": "not a type of content that is taken",
     "421": "the service is called by another name",
     "422": "an image or an option that cannot be used",
+    "502": "the archive answers with something else, or cannot be reached",
     "503": "busy, or going down: try again after Retry-After seconds",
     "504": "the answer took too long",
 }
 _ALWAYS = ("401", "408", "413", "415", "421", "503", "504")
 
 
-def document(models: Sequence[Served], limits: Limits, *, has_key: bool) -> dict[str, Any]:
+def document(models: Sequence[Served], limits: Limits, *, has_key: bool, archive: bool = False) -> dict[str, Any]:
     """Return the document of a service.
 
     Args:
         models: What it serves, text towers among it.
         limits: What it takes at most.
         has_key: Whether requests must carry a key.
+        archive: Whether images are fetched by DICOMweb, too.
     """
-    images = [served.name for served in models if served.takes_images]
+    asked = [served for served in models if not served.is_tower]
+    images = [served.name for served in asked]
     chosen = {"name": "model", "in": "query", "required": len(images) > 1, "schema": {"enum": images}}
     named = {"name": "name", "in": "path", "required": True, "schema": {"enum": [served.name for served in models]}}
     versioned = {"name": "version", "in": "path", "required": True, "schema": {"const": "1"}}
     paths: dict[str, Any] = {
-        "/predict": {"post": _predict(images, limits)},
+        "/predict": {"post": _predict(asked, limits)},
         "/model": {"get": _get("What a model is: card, labels, preprocessing, proof, limits", _ANY, [chosen], ("404", "422"))},
-        "/models": {"get": _get("Names of the models that take images", _names(images))},
+        "/models": {"get": _get("Names of the models that are asked", _names(images))},
         "/healthz": {"get": _get("The process is alive", {"type": "object", "required": ["live"]})},
         "/readyz": {"get": _get("Requests are taken", {"type": "object", "required": ["ready"]})},
         "/v2": {
@@ -55,6 +60,8 @@ def document(models: Sequence[Served], limits: Limits, *, has_key: bool) -> dict
         paths[start] = {"get": _get("Open inference protocol: a model's tensors", _METADATA, parameters, ("404",))}
         paths[f"{start}/ready"] = {"get": _get("The model answers", _ANY, parameters, ("404",))}
         paths[f"{start}/infer"] = {"post": _infer(parameters)}
+    if archive:
+        paths["/dicomweb"] = {"post": _dicomweb(images)}
     metrics = _get("Counts for Prometheus", {"type": "string"})
     metrics["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     paths["/metrics"] = {"get": metrics}
@@ -96,7 +103,8 @@ def _get(
     return {"summary": summary, "parameters": list(parameters), "responses": _responses(schema, errors)}
 
 
-def _predict(images: Sequence[str], limits: Limits) -> dict[str, Any]:
+def _predict(models: Sequence[Served], limits: Limits) -> dict[str, Any]:
+    images = [served.name for served in models]
     texts = {"type": "array", "maxItems": MOST_CLASSES, "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}}
     options: dict[str, Any] = {
         "model": {"enum": list(images), "description": "needed where several are served"},
@@ -104,6 +112,17 @@ def _predict(images: Sequence[str], limits: Limits) -> dict[str, Any]:
             "type": "object",
             "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
             "description": "concept → the value it is corrected to, of a bottleneck",
+        },
+        "region": {
+            "type": "object",
+            "properties": {
+                "remove": {"type": "array"},
+                "within": {"type": "array"},
+                "only": {"type": "array", "items": {"type": "string", "maxLength": LONGEST_TEXT}},
+            },
+            "additionalProperties": False,
+            "description": "what concepts lose of each image (remove), or all that they keep (within): [x, y, width, height] in "
+            "pixels, or a mask in rows; of a bottleneck exported with map=true",
         },
         "classes": {**texts, "minItems": 2, "uniqueItems": True, "description": "names, for a file with open classes"},
         "templates": {**texts, "minItems": 1, "description": "texts with one {} for the class's name"},
@@ -122,21 +141,26 @@ def _predict(images: Sequence[str], limits: Limits) -> dict[str, Any]:
         "properties": {"name": {"type": "string"}, "data": {"type": "string", "contentEncoding": "base64"}},
         "additionalProperties": False,
     }
-    asked = {
-        "type": "object",
-        "required": ["images"],
-        "properties": {"images": {"type": "array", "minItems": 1, "maxItems": limits.images, "items": entry}, **options},
-        "additionalProperties": False,
-    }
-    form = {"type": "object", "required": [IMAGE], "properties": {IMAGE: files, **worded}, "additionalProperties": False}
+    parts: dict[str, Any] = {}
+    for served in models:  # two models may know one part; either takes it as its own
+        for name, schema in served.kind.parts(files).items():
+            other = parts.get(name, schema)
+            parts[name] = schema if other == schema else {"anyOf": [*other.get("anyOf", [other]), schema]}
+    samples = [told for served in models if (told := served.kind.sample(entry)) is not None]
+    listed = {"type": "array", "minItems": 1, "maxItems": limits.images, "items": entry}
+    bodies = [_object({"required": [IMAGES], "properties": {IMAGES: listed, **options}})]
+    bodies += [_object({"required": [SAMPLE], "properties": {SAMPLE: told, **options}}) for told in samples]
+    asked = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
+    form = _object({"required": [IMAGE] if list(parts) == [IMAGE] else [], "properties": {**worded, **parts}})
     raw = {"schema": {"type": "string", "format": "binary"}}
     schema = {
         "type": "object",
         "required": ["model", "sha256", "notice", "results"],
-        "properties": {"results": {"type": "array", "items": {"type": "object", "required": ["image"]}}},
+        "properties": {"results": {"type": "array", "items": _ANY}},
     }
     return {
-        "summary": "Answer images: files of a form, base64 in JSON, or one file as the body (DICOM too)",
+        "summary": "Answer images: files of a form, base64 in JSON, or one file as the body (DICOM too); or a sample of several "
+        "modalities by name, or a case of several images",
         "parameters": [{"name": name, "in": "query", "required": False, "schema": worded[name]} for name in worded],
         "requestBody": {
             "required": True,
@@ -144,6 +168,25 @@ def _predict(images: Sequence[str], limits: Limits) -> dict[str, Any]:
         },
         "responses": _responses(schema, ("400", "404", "422")),
     }
+
+
+def _dicomweb(models: Sequence[str]) -> dict[str, Any]:
+    uid = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)*$", "maxLength": LONGEST_UID}
+    about = {
+        "model": {"enum": list(models), "description": "needed where several are served"},
+        "store": {"type": "boolean", "description": "also store a structured report (TID 1500) in the study"},
+    }
+    asked = _object({"required": list(KEYS), "properties": {**dict.fromkeys(KEYS, uid), **about}})
+    answered = {"type": "object", "required": ["model", "sha256", "notice", "results", "stored"]}
+    return {
+        "summary": "Answer an image of the archive, fetched by WADO-RS; store the report by STOW-RS",
+        "requestBody": {"required": True, "content": {JSON: {"schema": asked}}},
+        "responses": _responses(answered, ("400", "404", "422", "502")),
+    }
+
+
+def _object(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", **told, "additionalProperties": False}
 
 
 def _infer(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

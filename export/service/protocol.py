@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from medzoo.data.errors import MedzooError
 from medzoo.export.runtime.inputs import check_class_embeddings
-from medzoo.export.service.asked import safe_name
-from medzoo.export.service.limits import RefusedError, too_many
+from medzoo.export.service.kinds.kind import Tensor
+from medzoo.export.service.limits import RefusedError, refused
 from medzoo.export.service.served import Served
-from medzoo.export.service.tensors import LENGTH, read_request, read_tensor, type_name, write_response
+from medzoo.export.service.tensors import LENGTH, metadata_of, read_request, read_tensor, write_response
 
 VERSIONS = ("1",)
 """A file is what it is: there is one version of it."""
@@ -34,14 +34,12 @@ def server_metadata() -> dict[str, Any]:
 
 def model_metadata(served: Served) -> dict[str, Any]:
     """Return what `/v2/models/NAME` answers; -1 stands for any number."""
-    if not served.takes_images:
+    if served.is_tower:
         inputs = [{"name": TEXT, "datatype": "BYTES", "shape": [-1]}]
         outputs = [{"name": EMBEDDINGS, "datatype": "FP32", "shape": [-1, -1]}]
     else:
-        inputs = [_tensor(given.name, given.type, given.shape) for given in served.model.takes]
-        # An input with a default is none of ONNX Runtime's own list.
-        inputs += [_tensor(name, "tensor(float)", ["", len(served.model.concepts)]) for name in _corrected(served)]
-        outputs = [_tensor(found.name, found.type, found.shape) for found in served.model.gives]
+        inputs = [_told(given) for given in served.kind.tensors()]
+        outputs = [_told(Tensor(*metadata_of(found.name, found.type, found.shape))) for found in served.model.gives]
         if (points := served.model.points) is not None:
             outputs.append({"name": CALLS, "datatype": "FP32", "shape": [-1, len(points.rules), points.labels.width]})
     return {"name": served.name, "versions": list(VERSIONS), "platform": "medzoo_onnx", "inputs": inputs, "outputs": outputs}
@@ -51,7 +49,7 @@ async def infer(request: Request, served: Served) -> Response:
     """Answer `/v2/models/NAME/infer`."""
     body = await request.body()
     asked, inputs = await asyncio.to_thread(_read, body, request.headers.get(LENGTH))
-    found = await (_images(served, inputs) if served.takes_images else _texts(served, inputs))
+    found = await (_texts(served, inputs) if served.is_tower else _samples(served, inputs))
     parameters = asked.get("parameters") or {}
     everything_raw = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
     chosen = _chosen(asked.get("outputs"), found, everything_raw)
@@ -79,21 +77,13 @@ def _read(body: bytes, header: str | None) -> tuple[dict[str, Any], dict[str, Gi
     return asked, inputs
 
 
-async def _images(served: Served, inputs: Mapping[str, Given]) -> dict[str, NDArray[Any]]:
+async def _samples(served: Served, inputs: Mapping[str, Given]) -> dict[str, NDArray[Any]]:
     model = served.model
-    taken = [*model.inputs, *_corrected(served)]
+    taken = [given.name for given in served.kind.tensors()]
     if unknown := sorted({*inputs} - {*taken}):
         raise RefusedError(400, f"unknown input {unknown[0]!r}; {served.name} takes {', '.join(taken)}")
-    if (images := inputs.get("image")) is None:
-        raise RefusedError(400, "input 'image' is missing")
-    if len(images) > served.limits.images:
-        raise too_many(len(images), served.limits.images)
-    wanted = np.dtype(model.spec["preprocess"]["dtype"])
-    if isinstance(images, np.ndarray) and (images.dtype != wanted or images.ndim != model.dimensions + 2):
-        raise RefusedError(
-            400, f"input 'image' is no {type_name(wanted)} of {model.dimensions + 2} dimensions, nor BYTES of files"
-        )
-    corrections = served.corrections(len(images), inputs.get("concept_values"), inputs.get("concept_mask"))
+    samples = served.kind.of_tensors(inputs)
+    corrections = served.corrections(len(samples), inputs.get("concept_values"), inputs.get("concept_mask"))
     vectors = inputs.get("class_embeddings")
     if served.takes_classes:
         if not isinstance(vectors, np.ndarray):
@@ -102,10 +92,9 @@ async def _images(served: Served, inputs: Mapping[str, Given]) -> dict[str, NDAr
         try:
             vectors = check_class_embeddings(vectors, width)
         except MedzooError as error:
-            raise RefusedError(422, str(error)) from None
-    named = [(safe_name(None, place), image) for place, image in enumerate(images)]
-    answers = await served.answer(named, corrections=corrections, vectors=vectors if served.takes_classes else None)  # type: ignore[arg-type]
-    return {name: np.stack([answer.outputs[name] for answer in answers]) for name in answers[0].outputs}
+            raise refused(error) from None
+    answers = await served.answer(samples, corrections=corrections, vectors=vectors if served.takes_classes else None)  # type: ignore[arg-type]
+    return served.kind.joined([dict(answer.outputs) for answer in answers])
 
 
 async def _texts(served: Served, inputs: Mapping[str, Given]) -> dict[str, NDArray[Any]]:
@@ -134,14 +123,5 @@ def _chosen(asked: Any, found: Mapping[str, NDArray[Any]], raw: bool) -> Sequenc
     return chosen
 
 
-def _corrected(served: Served) -> tuple[str, ...]:
-    return ("concept_values", "concept_mask") if served.model.concepts else ()
-
-
-def _tensor(name: str, kind: str, shape: Sequence[Any]) -> dict[str, Any]:
-    names = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(bool)": "BOOL"}
-    return {
-        "name": name,
-        "datatype": names.get(kind, "INT64"),
-        "shape": [side if isinstance(side, int) else -1 for side in shape],
-    }
+def _told(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}

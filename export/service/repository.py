@@ -12,7 +12,6 @@ from typing import Any
 from medzoo.data.errors import ExportError, OnnxFileError
 from medzoo.export.files.integrity import files_of, read_metadata
 from medzoo.export.runtime.model import OnnxModel
-from medzoo.export.service.kinds import beyond_images
 from medzoo.export.service.limits import SCALES_BY_BATCH, Limits
 
 CONFIG, LABELS, VERSION = "config.pbtxt", "labels.txt", "1"
@@ -52,7 +51,7 @@ def write_repository(files: Sequence[Path], folder: Path, *, gpu: bool = False) 
         if "class_embeddings" in model.inputs:
             raise OnnxFileError(f"{file} takes class vectors, which Triton cannot batch; serve it with medzoo serve")
         if kind := beyond_images(model):
-            raise OnnxFileError(f"{file} takes {kind}, which Triton cannot batch; ask it by medzoo predict, or by OnnxModel")
+            raise OnnxFileError(f"{file} takes {kind}, which Triton cannot batch; serve it with medzoo serve")
         sizes = {name: None, f"{name}{FIXED}": model.spec["preprocess"]["size"]} if "image" in model.inputs else {name: None}
         for called, size in sizes.items():
             try:
@@ -61,6 +60,13 @@ def write_repository(files: Sequence[Path], folder: Path, *, gpu: bool = False) 
                 raise ExportError(f"cannot write {folder / called}: {error.strerror or error}") from error
             written.append(called)
     return written
+
+
+def beyond_images(model: OnnxModel) -> str | None:
+    """Return what a file takes in place of single images, in words; None: it takes images, or texts."""
+    if model.modalities is not None:
+        return "several modalities a sample"
+    return "bags of any number of members" if model.takes_bags else None
 
 
 def config(name: str, file: Path, model: OnnxModel, size: Sequence[int] | None, *, gpu: bool) -> str:

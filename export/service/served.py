@@ -7,62 +7,53 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.corrections import check_corrections
-from medzoo.data.errors import ImageDependencyError, ImageError, MedzooError
-from medzoo.data.images.frames import open_image
-from medzoo.data.images.pixels import MAX_PIXELS
-from medzoo.data.images.thumbnail import thumbnail
+from medzoo.data.errors import MedzooError
+from medzoo.data.regions.evidence import check_regions
 from medzoo.export.files.integrity import read_metadata
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.batcher import Batcher, Job
-from medzoo.export.service.limits import SCALES_BY_BATCH, Held, Limits, RefusedError, Room, too_many
+from medzoo.export.service.kinds.bags import Bags
+from medzoo.export.service.kinds.images import Images
+from medzoo.export.service.kinds.kind import Kind, Row
+from medzoo.export.service.kinds.samples import Samples
+from medzoo.export.service.limits import SCALES_BY_BATCH, Limits, RefusedError, Room, refused, too_many
 from medzoo.export.service.measures import Measures
 
-PREVIEW_SIDE = 512
-"""Pixels of the longer side of what is shown of an image."""
 MOST_TEXTS, KNOWN = 512, 64
 """Texts of a request; sets of classes whose vectors are kept."""
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """What one image gives to a batch: pixels as the graph takes them, its corrected concepts, the classes asked for."""
-
-    pixels: NDArray[Any]
-    corrections: Mapping[str, NDArray[np.float32]]
-    vectors: NDArray[np.float32] | None
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What those of one batch have in common."""
-        return self.pixels.shape, bool(self.corrections), id(self.vectors)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one image.
+    """What came of one sample.
 
     Attributes:
-        image: What it is called.
+        named: JSON-ready: what it is called.
         outputs: Output name → its row, as `OnnxModel.predict` names them.
-        preview: A small PNG of the image as the model got it, in base64; None where nobody asked for it.
+        shown: JSON-ready: small PNGs, in base64, of images as the model got them; empty where nobody asked.
     """
 
-    image: str
+    named: Mapping[str, Any]
     outputs: Mapping[str, NDArray[Any]]
-    preview: str | None
+    shown: Mapping[str, Any]
+
+
+def kind_of(model: OnnxModel, limits: Limits) -> Kind:
+    """Return what a sample of a model is."""
+    if model.modalities is not None:
+        return Samples(model, limits)
+    return Bags(model, limits) if model.takes_bags else Images(model, limits)
 
 
 class Served:
-    """A model of images, or a text tower, behind its queue.
+    """A model, or a text tower, behind its queue.
 
     Args:
         name: What requests call it.
@@ -74,6 +65,7 @@ class Served:
         measures: Of the service.
 
     Attributes:
+        kind: What a sample of it is.
         sha256: Of the file, as it says itself.
         weights: SHA-256 of the weights it was exported from; None where it does not say.
         room: Images of it that the service holds.
@@ -96,6 +88,7 @@ class Served:
         self.weights: str | None = report.get("weights")
         self.room = Room(f"places for images of {name}", limits.queue)
         self.text: Served | None = None
+        self.kind = kind_of(model, limits)
         self._known: dict[tuple[tuple[str, ...], tuple[str, ...]], NDArray[np.float32]] = {}
         self._memory, self._readers, self._images = memory, readers, measures.images.labels(name)
         most = 1 if report.get("precision") == SCALES_BY_BATCH else limits.batch
@@ -107,9 +100,9 @@ class Served:
         measures.model.labels(name, self.sha256, self.version).set(1)
 
     @property
-    def takes_images(self) -> bool:
-        """Whether it is no text tower."""
-        return "image" in self.model.inputs
+    def is_tower(self) -> bool:
+        """Whether it is a text tower."""
+        return "tokens" in self.model.inputs
 
     @property
     def takes_classes(self) -> bool:
@@ -118,30 +111,33 @@ class Served:
 
     async def answer(
         self,
-        images: Sequence[tuple[str, bytes | NDArray[Any]]],
+        samples: Sequence[Any],
         *,
         corrections: Mapping[str, NDArray[np.float32]] | None = None,
         vectors: NDArray[np.float32] | None = None,
+        region: Mapping[str, Any] | None = None,
         preview: bool = False,
     ) -> list[Answer]:
-        """Answer the images of a request, all or none.
+        """Answer the samples of a request, all or none.
 
         Args:
-            images: Name and encoded bytes, or an array as `OnnxModel.predict` takes it.
-            corrections: As `medzoo.data.corrections.check_corrections` returns them, one row an image.
+            samples: As `kind` made them of the request.
+            corrections: As `medzoo.data.corrections.check_corrections` returns them, one row a sample.
             vectors: Of the classes that a file with open classes is asked for.
+            region: What concepts lose of each image, or keep; None: they look everywhere.
             preview: Also show what the model got.
 
         Raises:
             RefusedError: One line that names the first image at fault; or the service is full.
         """
-        if len(images) > self.limits.images:
-            raise too_many(len(images), self.limits.images)
-        rows = corrections or {}
-        with self.room.held(len(images)):
+        count = sum(map(self.kind.count, samples))
+        if count > self.limits.images:
+            raise too_many(count, self.limits.images)
+        rows, every = corrections or {}, {"class_embeddings": vectors} if vectors is not None else {}
+        with self.room.held(count):
             work = [
-                asyncio.create_task(self._one(name, given, {k: row[place] for k, row in rows.items()}, vectors, preview))
-                for place, (name, given) in enumerate(images)
+                asyncio.create_task(self._one(sample, {k: row[place] for k, row in rows.items()}, every, region, preview))
+                for place, sample in enumerate(samples)
             ]
             try:
                 answers = await asyncio.gather(*work)
@@ -149,7 +145,7 @@ class Served:
                 for task in work:
                     task.cancel()
                 await asyncio.gather(*work, return_exceptions=True)
-        self._images.inc(len(answers))
+        self._images.inc(count)
         return answers
 
     async def vectors(self, classes: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
@@ -180,27 +176,38 @@ class Served:
             try:
                 return await self.batcher.in_thread(lambda: work(self.model))
             except MedzooError as error:
-                raise RefusedError(422, str(error)) from None
+                raise refused(error) from None
+
+    def check_region(self, region: Mapping[str, Any] | None) -> None:
+        """Raise RefusedError (422) if a region does not fit the model."""
+        try:
+            check_regions(1, self.model.concepts, region)
+        except MedzooError as error:
+            raise refused(error) from None
 
     def corrections(self, count: int, values: Any, mask: Any = None) -> dict[str, NDArray[np.float32]]:
         """Return corrected concepts for so many images; RefusedError (422) if they do not fit the model."""
         try:
             return check_corrections(count, self.model.concepts, values, mask)
         except MedzooError as error:
-            raise RefusedError(422, str(error)) from None
+            raise refused(error) from None
 
     async def _one(
-        self, name: str, given: bytes | NDArray[Any], corrections: Mapping[str, Any], vectors: Any, preview: bool
-    ) -> Answer:
+        self, sample: Any, corrections: Mapping[str, Any], every: Mapping[str, Any], region: Any, preview: bool
+    ) -> Answer:  # fmt: skip
+        name = self.kind.name(sample)
         with self._memory.held() as held:
-            pixels, shown = await asyncio.wrap_future(self._readers.submit(self._read, name, given, held, preview))
-            image = Pixels(pixels, corrections, vectors)
-            answer = self.batcher.put(image.key, image)
-            del pixels, image
+            ready = await asyncio.wrap_future(self._readers.submit(self.kind.read, sample, held, preview))
+            named, shown = ready.named, ready.shown
+            key = (ready.key, bool(corrections), region is None, *map(id, every.values()))
+            answer = self.batcher.put(key, (ready.work, corrections, every, region))
+            del ready, sample
             try:
                 outputs = await answer
             except RefusedError:
                 raise
+            except MedzooError as error:  # what was given beside it does not fit
+                raise refused(MedzooError(f"{name}: {error}")) from None
             except Exception as error:  # ONNX Runtime's errors have no common base
                 raise RefusedError(422, f"{name}: the model cannot run it ({' '.join(str(error).split())[:200]})") from None
             finally:
@@ -208,53 +215,9 @@ class Served:
         numbers = (row for key, row in outputs.items() if key != "calls" and row.dtype.kind == "f")
         if not all(np.isfinite(row).all() for row in numbers):
             raise RefusedError(422, f"{name}: the model answers with values that are no numbers; is it an image of its kind?")
-        return Answer(name, outputs, shown)
+        return Answer(named, outputs, shown)
 
-    def _read(self, name: str, given: bytes | NDArray[Any], held: Held, preview: bool) -> tuple[NDArray[Any], str | None]:
-        """Return pixels as the graph takes them, and what is shown of them; in a thread."""
-        return _told(name, given, partial(self._decode, name, given, held, preview))
-
-    def _decode(self, name: str, given: bytes | NDArray[Any], held: Held, preview: bool) -> tuple[NDArray[Any], str | None]:
-        wants = self.model.spec["preprocess"]
-        each = int(wants["channels"]) * np.dtype(wants["dtype"]).itemsize
-        flat = self.model.dimensions == 2
-        count = self.limits.pixels if isinstance(given, bytes) else int(np.prod(given.shape[: self.model.dimensions]))
-        if isinstance(given, bytes) and flat:
-            opened = open_image(given, MAX_PIXELS)
-            if opened.count > 1 and not opened.first_is_the_image:
-                raise RefusedError(422, f"{name}: holds {opened.count} {opened.what}; send one of them as a file of its own")
-            count = int(np.prod(opened.sides(0)))
-        self._check_count(name, count)
-        held.take(count * each)
-        pixels = self.model.read(given)
-        self._check_count(name, pixels.size // pixels.shape[-1])  # of a volume no header was asked
-        return pixels, thumbnail(np.moveaxis(pixels, -1, 0), PREVIEW_SIDE) if preview else None
-
-    def _check_count(self, name: str, count: int) -> None:
-        if count > self.limits.pixels:
-            raise RefusedError(
-                413, f"{name}: {count:,} pixels are more than the {self.limits.pixels:,} that are taken; shrink it"
-            )
-
-    def _run(self, jobs: Sequence[Job]) -> list[dict[str, NDArray[Any]]]:
-        given: list[Pixels] = [job.given for job in jobs]
-        corrections = {key: np.stack([one.corrections[key] for one in given]) for key in given[0].corrections}
-        pixels = np.stack([one.pixels for one in given])
-        found = self.model.answer(pixels, class_embeddings=given[0].vectors, **corrections)
-        # Copies: a view would keep the whole batch's outputs for as long as its slowest neighbour.
-        return [{name: np.array(values[row]) for name, values in found.items()} for row in range(len(jobs))]
-
-
-def _told(name: str, given: bytes | NDArray[Any], work: Callable[[], _T]) -> _T:
-    """Do work on an image; what is wrong with it is said of it by name."""
-    try:
-        return work()
-    except ImageDependencyError as error:
-        raise RefusedError(415, _renamed(name, given, error)) from None
-    except ImageError as error:
-        raise RefusedError(422, _renamed(name, given, error)) from None
-
-
-def _renamed(name: str, given: bytes | NDArray[Any], error: ImageError) -> str:
-    said = str(error).replace(f"image bytes ({len(given)} bytes)", name)
-    return said if name in said else f"{name}: {said}"
+    def _run(self, jobs: Sequence[Job]) -> list[Row]:
+        works, corrections, every, regions = zip(*(job.given for job in jobs), strict=True)
+        beside = {key: np.stack([own[key] for own in corrections]) for key in corrections[0]} | every[0]
+        return self.kind.run(works, beside if regions[0] is None else {**beside, "regions": list(regions)})

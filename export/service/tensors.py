@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.export.service.asked import from_base64, json_object
 from medzoo.export.service.limits import RefusedError
+from medzoo.export.service.sent import from_base64, json_object
 
 LENGTH = "Inference-Header-Content-Length"
 """Header: how many bytes of the body are JSON; raw tensors follow."""
@@ -23,6 +23,12 @@ MOST_DIMENSIONS = 8
 def type_name(dtype: Any) -> str:
     """Return what the protocol calls a NumPy type."""
     return next(name for name, kind in TYPES.items() if np.dtype(kind) == dtype)
+
+
+def metadata_of(name: str, kind: str, shape: Sequence[Any]) -> tuple[str, str, tuple[int, ...]]:
+    """Return name, datatype and shape, -1 for any number, of a tensor as ONNX Runtime describes it."""
+    names = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(bool)": "BOOL"}
+    return name, names.get(kind, "INT64"), tuple(side if isinstance(side, int) else -1 for side in shape)
 
 
 def read_request(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:

@@ -50,6 +50,7 @@ async function choose(name) {
   at("notice").textContent = about.notice;
   at("json").href = `model?model=${encodeURIComponent(name)}`;
   at("classes-form").hidden = !about.classes_by_text;
+  buildSample(about);
   at("answer").hidden = at("concepts").hidden = true;
   at("sliders").replaceChildren();
   at("limits").replaceChildren(...about.limits.map((line) => make("li", line)));
@@ -60,7 +61,7 @@ async function choose(name) {
   if (about.inputs.includes("class_embeddings") && !about.classes_by_text) {
     throw new Error("this file is told its classes by a text tower: serve its text.onnx beside it");
   }
-  if (state.file) await predict();
+  if (state.file && !bySample()) await predict();
 }
 
 function figure(value) {
@@ -75,7 +76,8 @@ function showCard(about) {
     ["Learnt from", about.data.title || about.data.name],
     ["Licence of the data", about.licence],
     ["Kind of image", about.data.modality],
-    ["Sees", `${size} pixels, ${about.preprocess.channels === 1 ? "gray" : "colour"} (${about.preprocess.mode})`],
+    ["Sees", about.takes === "images" || about.takes === "volumes" ? `${size} pixels, ${about.preprocess.channels === 1 ? "gray" : "colour"} (${about.preprocess.mode})` : null],
+    ["Takes", taken(about)],
     ["Labels", about.labels ? about.labels.names.join(", ") : null],
     ["Concepts", about.concepts ? about.concepts.names.join(", ") : null],
     ["Calibrated by", about.calibrated_by],
@@ -98,7 +100,7 @@ function showCard(about) {
 }
 
 async function predict() {
-  if (!state.file) return;
+  if (!state.file && !bySample()) return;
   if (state.asking) state.asking.abort();
   const asking = (state.asking = new AbortController());
   const form = new FormData();
@@ -115,7 +117,11 @@ async function predict() {
     }
     form.append("classes", JSON.stringify(classes));
   }
-  form.append("image", state.file, state.file.name);
+  if (!bySample()) form.append("image", state.file, state.file.name);
+  else if (!appendSample(form)) {
+    at("status").textContent = "Give one thing at least; what is left empty is missing.";
+    return;
+  }
   at("status").textContent = "Asking the model …";
   try {
     const told = await ask("predict", { method: "POST", body: form, signal: asking.signal });
@@ -130,149 +136,6 @@ async function predict() {
     at("answer").hidden = at("concepts").hidden = true;
     complain(error);
   }
-}
-
-async function show(answer) {
-  at("answer").hidden = false;
-  at("caption").textContent = `${answer.image}, as the model got it`;
-  const values = answer.probabilities || answer.values || {};
-  at("said").textContent = sentence(answer, values);
-  at("table").replaceChildren(...table(answer, values));
-  at("set").hidden = !answer.prediction_set;
-  if (answer.prediction_set) {
-    const coverage = Math.round(100 * state.about.prediction_sets.coverage);
-    at("set").textContent = `With ${coverage}% coverage the truth is one of: ${answer.prediction_set.join(", ") || "none of its labels"}.`;
-  }
-  at("how").textContent = state.about.calibrated_by
-    ? `Probabilities are calibrated (${state.about.calibrated_by}).`
-    : answer.probabilities ? "Probabilities are the model's own; they were not calibrated after training." : "";
-  showConcepts(answer);
-  showMaps(answer);
-  await draw();
-}
-
-function sentence(answer, values) {
-  if (answer.grade !== undefined) return `Grade ${answer.grade} (${answer.class}), expected grade ${figure(answer.expected_grade)}`;
-  if (answer.class !== undefined) return `${answer.class}: ${figure(values[answer.class])}`;
-  if (answer.values) return Object.entries(values).map(([name, value]) => `${name} ${figure(value)}`).join(", ");
-  if (!answer.probabilities) return "This file gives no labels; programs read its outputs from predict.";
-  const likely = Object.entries(values).filter(([, value]) => value > 0.5).map(([name]) => name);
-  return likely.length ? `Above one half: ${likely.join(", ")}` : "No finding above one half";
-}
-
-function table(answer, values) {
-  const rules = Object.keys(answer.calls || {});
-  const quantity = Boolean(answer.values);
-  const head = make("tr");
-  head.append(make("th", "Label", { scope: "col" }), make("th", quantity ? "Value" : "Probability", { scope: "col" }));
-  if (!quantity) head.append(make("th", "", { scope: "col", "aria-label": "as a bar" }));
-  if (answer.prediction_interval) head.append(make("th", "Interval", { scope: "col" }));
-  rules.forEach((rule) => head.append(make("th", `Called at ${rule}`, { scope: "col" })));
-  if (answer.prediction_set) head.append(make("th", "In the set", { scope: "col" }));
-  const body = make("tbody");
-  const ordered = Object.entries(values);
-  if (!quantity && answer.grade === undefined) ordered.sort((a, b) => b[1] - a[1]);
-  for (const [name, value] of ordered) {
-    const row = make("tr", null, name === answer.class ? { class: "first" } : {});
-    const unit = answer.units ? ` ${answer.units[name]}` : "";
-    row.append(make("th", name, { scope: "row" }), make("td", figure(value) + unit, { class: "number" }));
-    if (!quantity) {
-      const cell = make("td");
-      cell.append(make("progress", null, { max: 1, value, "aria-label": `probability of ${name}` }));
-      row.append(cell);
-    }
-    if (answer.prediction_interval) row.append(make("td", answer.prediction_interval[name].map(figure).join(" to "), { class: "number" }));
-    rules.forEach((rule) => {
-      const called = answer.calls[rule][name];
-      row.append(make("td", called === null ? "no threshold" : called ? "called" : "no"));
-    });
-    if (answer.prediction_set) row.append(make("td", answer.prediction_set.includes(name) ? "yes" : "no"));
-    body.append(row);
-  }
-  const top = make("thead");
-  top.append(head);
-  return [make("caption", "What the model says of its labels"), top, body];
-}
-
-function showConcepts(answer) {
-  if (!answer.concepts) return;
-  at("concepts").hidden = false;
-  at("undo").disabled = !Object.keys(state.corrections).length;
-  const have = new Map([...at("sliders").children].map((row) => [row.dataset.concept, row]));
-  Object.entries(answer.concepts).forEach(([name, value], place) => {
-    let row = have.get(name);
-    if (!row) {
-      row = make("div", null, { class: "slider", "data-concept": name });
-      const id = `concept-${place}`;
-      const slider = make("input", null, { id, type: "range", min: 0, max: 1, step: 0.01 });
-      slider.addEventListener("input", () => {
-        state.corrections[name] = Number(slider.value);
-        predict();
-      });
-      row.append(make("label", name, { for: id }), slider, make("output", "", { for: id, class: "number" }));
-      at("sliders").append(row);
-    }
-    const moved = name in state.corrections;
-    row.classList.toggle("moved", moved);
-    if (!moved) row.children[1].value = value;
-    row.children[2].textContent = figure(moved ? state.corrections[name] : value);
-  });
-}
-
-function showMaps(answer) {
-  const names = Object.keys(answer.map || {});
-  at("map-row").hidden = at("map-note").hidden = !names.length;
-  const chosen = at("map").value;
-  const options = ["nothing", ...names];
-  if ([...at("map").options].map((option) => option.value).join("\n") === options.join("\n")) return;
-  at("map").replaceChildren(...options.map((name) => make("option", name, { value: name })));
-  at("map").value = names.includes(chosen) ? chosen : names.includes(answer.class) ? answer.class : "nothing";
-}
-
-async function draw() {
-  const answer = state.answer;
-  const image = new Image();
-  image.src = `data:image/png;base64,${answer.preview}`;
-  await image.decode();
-  if (answer !== state.answer) return;
-  const canvas = at("picture");
-  const scale = Math.max(1, Math.round(320 / Math.max(image.width, image.height)));
-  [canvas.width, canvas.height] = [image.width * scale, image.height * scale];
-  const pen = canvas.getContext("2d");
-  pen.imageSmoothingEnabled = false;
-  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
-  const name = at("map").value;
-  let cells = answer.map && answer.map[name];
-  canvas.setAttribute("aria-label", `${answer.image}${cells ? `, with where the model looked for ${name}` : ""}`);
-  if (!cells) return;
-  if (Array.isArray(cells[0][0])) cells = cells[Math.floor(cells.length / 2)];  // of a volume the slice that is shown
-  const [x, y, width, height] = seen(canvas.width, canvas.height);
-  pen.imageSmoothingEnabled = true;
-  pen.drawImage(coloured(cells), x, y, width, height);
-}
-
-// The part of the image that the model saw, as its preprocessing cuts or pads it.
-function seen(width, height) {
-  const { size, mode } = state.about.preprocess;
-  const aspect = size[size.length - 1] / size[size.length - 2];
-  if (mode === "stretch") return [0, 0, width, height];
-  const wider = width / height > aspect;
-  const byHeight = mode === "crop" ? wider : !wider;
-  const [w, h] = byHeight ? [height * aspect, height] : [width, width / aspect];
-  return [(width - w) / 2, (height - h) / 2, w, h];
-}
-
-function coloured(cells) {
-  const most = Math.max(...cells.flat().map(Math.abs)) || 1;
-  const canvas = make("canvas");
-  [canvas.width, canvas.height] = [cells[0].length, cells.length];
-  const pixels = new ImageData(canvas.width, canvas.height);
-  cells.flat().forEach((value, place) => {
-    const colour = value > 0 ? [255, 140, 0] : [40, 110, 255];
-    pixels.data.set([...colour, Math.round((170 * Math.abs(value)) / most)], 4 * place);
-  });
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
-  return canvas;
 }
 
 function take(file) {
@@ -298,12 +161,23 @@ at("key-form").addEventListener("submit", (event) => {
   state.key = at("key").value;
   start();
 });
+at("sample-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  predict();
+});
+function over(zone) {
+  document.querySelectorAll(".drop").forEach((one) => one.classList.toggle("over", one === zone));
+}
 for (const kind of ["dragover", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
-    at("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files[0]);
+    const zone = bySample() ? zoneAt(event.target) : at("drop");
+    over(kind === "dragover" ? zone : null);
+    if (kind !== "drop") return;
+    if (!bySample()) take(event.dataTransfer.files[0]);
+    else if (zone) zone.put([...event.dataTransfer.files]);
+    else at("status").textContent = "Drop it on the field that it belongs to.";
   });
 }
-document.addEventListener("dragleave", () => at("drop").classList.remove("over"));
+document.addEventListener("dragleave", () => over(null));
 start();

@@ -161,7 +161,7 @@ def test_a_graph_that_differs_in_one_set_is_not_proven(fusion_run, monkeypatch):
         check_subsets(graph, Other(), images, [{**rows, "image_mask": np.ones(1, np.float32)} for _ in images])
 
 
-def test_what_takes_single_images_refuses_it(fusion_run, fusion_exported, capsys):
+def test_triton_refuses_it(fusion_run, fusion_exported, capsys):
     with pytest.raises(OnnxFileError, match="takes several modalities a sample, which Triton cannot batch"):
         write_repository([fusion_exported], fusion_exported.parent / "triton")
     assert not (fusion_exported.parent / "triton").exists()
@@ -169,8 +169,6 @@ def test_what_takes_single_images_refuses_it(fusion_run, fusion_exported, capsys
     assert main(["export", f"run={fusion_run}", "target=triton"]) == 2
     assert "target=triton is for one image a request" in capsys.readouterr().err
     assert fusion_exported.read_bytes() == before
-    assert main(["serve", str(fusion_exported)]) == 2
-    assert "takes several modalities a sample, and the service single images" in capsys.readouterr().err
 
 
 def test_what_a_gate_judges_by_has_all_modalities(fusion_run, fusion_exported):

@@ -107,9 +107,13 @@ class Browser:
 
     def choose_file(self, selector: str, path: Path) -> None:
         """Give a file to an input, as its dialogue does."""
+        self.choose_files(selector, [path])
+
+    def choose_files(self, selector: str, paths: list[Path]) -> None:
+        """Give files to an input that takes several."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=list(map(str, paths)))
 
     def press(self, key: str) -> None:
         """Press and release a key of `KEYS`."""

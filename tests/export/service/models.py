@@ -55,7 +55,50 @@ def bottleneck(path: Path, report: dict[str, Any] | None = None) -> Path:
     more = {"medzoo.operating_points": json.dumps(POINTS.to_dict()), "medzoo.report": json.dumps(report or {})}
     more["medzoo.conformal"] = json.dumps(Conformal(LABELS, 0.9, "split", (0.3, 0.3, 0.3)).to_dict())
     spec = {"concepts": {"names": list(CONCEPTS), "groups": {}}, "objective": {}}
-    return _write(path, nodes, constants, inputs, outputs, spec, LABELS, more)
+    return write_file(path, nodes, constants, inputs, outputs, spec, LABELS, more)
+
+
+def concept_maps(path: Path) -> Path:
+    """Write a model of uint8 (N, H, W, 1): means of what regions leave of it → two concepts → classes."""
+    shapes: dict[str, tuple[Any, list[Any]]] = {
+        "region": (np.uint8, ["r", "rh", "rw", 1]), "region_mask": (np.float32, ["m", 2]),
+        "region_places": (np.float32, ["p", 2, 2, 2]), "concept_values": (np.float32, ["v", 2]),
+        "concept_mask": (np.float32, ["w", 2]),
+    }  # fmt: skip
+    constants: dict[str, Any] = {
+        "axes": np.array([1, 2]), "cells": np.array([2, 3]), "scale": np.float32(255), "one": np.float32(1),
+        "slope": np.array([[4.0, -3.0]], np.float32), "weight": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32),
+    }  # fmt: skip
+    constants |= {name: np.zeros([n if isinstance(n, int) else 1 for n in shape], kind) for name, (kind, shape) in shapes.items()}
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["region"], ["taken"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["pixels", "taken"], ["lost"]),
+        helper.make_node("ReduceMean", ["pixels", "axes"], ["level"], keepdims=0),
+        helper.make_node("ReduceMean", ["lost", "axes"], ["less"], keepdims=0),
+        helper.make_node("Mul", ["less", "region_mask"], ["gone"]),
+        helper.make_node("Sub", ["level", "gone"], ["rest"]),
+        helper.make_node("Div", ["rest", "scale"], ["share"]),
+        helper.make_node("Mul", ["share", "slope"], ["odds"]),
+        helper.make_node("ReduceMean", ["region_places", "cells"], ["away"], keepdims=0),
+        helper.make_node("Sub", ["one", "away"], ["stays"]),
+        helper.make_node("Mul", ["odds", "stays"], ["part"]),
+        helper.make_node("Div", ["part", "stays"], ["of"]),  # no number where every place is taken away
+        helper.make_node("Sigmoid", ["of"], ["concepts"]),
+        helper.make_node("Sub", ["one", "concept_mask"], ["left"]),
+        helper.make_node("Mul", ["concepts", "left"], ["own"]),
+        helper.make_node("Mul", ["concept_values", "concept_mask"], ["told"]),
+        helper.make_node("Add", ["own", "told"], ["used"]),
+        helper.make_node("MatMul", ["used", "weight"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    kinds = {np.uint8: TensorProto.UINT8, np.float32: TensorProto.FLOAT}
+    inputs = {"image": (TensorProto.UINT8, ["n", "h", "w", 1])} | {
+        name: (kinds[kind], shape) for name, (kind, shape) in shapes.items()
+    }
+    outputs = {"logits": ["n", 3], "probabilities": ["n", 3], "concepts": ["n", 2]}
+    spec = {"concepts": {"names": list(CONCEPTS), "groups": {}}, "objective": {}}
+    return write_file(path, nodes, constants, inputs, outputs, spec, LABELS, {})
 
 
 def open_classes(path: Path) -> Path:
@@ -74,7 +117,7 @@ def open_classes(path: Path) -> Path:
     ]
     inputs = {"image": (TensorProto.UINT8, ["n", "h", "w", 3]), "class_embeddings": (TensorProto.FLOAT, ["k", 3])}
     outputs = {"logits": ["n", "k"], "probabilities": ["n", "k"], "image_embedding": ["n", 3]}
-    return _write(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, {}, channels=3)
+    return write_file(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, {}, channels=3)
 
 
 def text_tower(path: Path) -> Path:
@@ -86,7 +129,14 @@ def text_tower(path: Path) -> Path:
         helper.make_node("ReduceL2", ["sum", "one"], ["norm"], keepdims=1),
         helper.make_node("Div", ["sum", "norm"], ["text_embedding"]),
     ]
-    tokenizer = {
+    inputs, outputs = {"tokens": (TensorProto.INT64, ["n", 4])}, {"text_embedding": ["n", 3]}
+    constants, more = {"table": table, "one": np.array([1])}, {"medzoo.tokenizer": json.dumps(tokenizer())}
+    return write_file(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, more, channels=3)
+
+
+def tokenizer() -> dict[str, Any]:
+    """Return a tokenizer of `WORDS`: four tokens, longer texts are cut."""
+    return {
         "format": 1, "kind": "hugging_face", "context_length": 4, "cleaning": "lower", "pad_id": 0, "padding_side": "right",
         "truncation_side": "right", "split_special_tokens": False, "zeroed_id": None,
         "tokenizer": {
@@ -95,19 +145,17 @@ def text_tower(path: Path) -> Path:
             "model": {"type": "WordLevel", "vocab": WORDS, "unk_token": "[UNK]"},
         },
     }  # fmt: skip
-    inputs, outputs = {"tokens": (TensorProto.INT64, ["n", 4])}, {"text_embedding": ["n", 3]}
-    constants, more = {"table": table, "one": np.array([1])}, {"medzoo.tokenizer": json.dumps(tokenizer)}
-    return _write(path, nodes, constants, inputs, outputs, {"of": "colours"}, None, more, channels=3)
 
 
 def _kind(output: str) -> int:
     return TensorProto.BOOL if output == "prediction_set" else TensorProto.FLOAT
 
 
-def _write(
+def write_file(
     path: Path, nodes: list[Any], constants: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Any],
     spec: dict[str, Any], labels: LabelSpace | None, more: dict[str, str], channels: int = 1,
 ) -> Path:  # fmt: skip
+    """Seal a graph of float32 outputs, and write it; constants of an input's name are what it is when it is left out."""
     graph = helper.make_graph(
         nodes,
         path.stem,

@@ -19,6 +19,7 @@ from medzoo.export.service.limits import Limits
 from tests.data.images.makers import dicom
 from tests.export.service.models import bottleneck
 from tests.export.service.served import running, service
+from tests.export.service.several import bags, modalities
 from tests.export.service.test_predict import png
 
 LIMITS = Limits(body=1 << 20, images=4, pixels=500_000, seconds=20)
@@ -105,6 +106,34 @@ def test_what_is_no_image_is_refused_by_its_name_in_one_line(address: str, kind:
     assert said in found.json()["error"]
     assert "\n" not in found.json()["error"]
     assert httpx.post(f"{address}/predict", files={"image": png(9)}, timeout=60).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("several")
+    with running(service(modalities(folder / "several.onnx"), bags(folder / "films.onnx"), limits=LIMITS)) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_odd_images_are_answered_as_modalities_and_members(several: str, kind: str) -> None:
+    for model, part in (("several", "second"), ("films", "image")):
+        found = httpx.post(f"{several}/predict", files={part: TAKEN[kind]()}, data={"model": model}, timeout=60)
+        assert found.status_code == 200, found.text
+        assert np.isfinite(list(found.json()["results"][0]["logits"].values())).all()
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_no_image_is_refused_among_others_of_its_sample(several: str, kind: str) -> None:
+    make, status, said = REFUSED[kind]
+    for model, part, named in (("several", "second", "second: scan 7.png: "), ("films", "image", "scan 7.png: ")):
+        parts = [("image", ("good.png", png(9))), (part, ("scan 7.png", make()))]
+        found = httpx.post(f"{several}/predict", files=parts, data={"model": model}, timeout=60)
+        assert found.status_code == status, found.text
+        assert found.json()["error"].startswith(named)
+        assert said in found.json()["error"]
+        assert "\n" not in found.json()["error"]
+        assert httpx.post(f"{several}/predict", files={"image": png(9)}, data={"model": model}, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize(

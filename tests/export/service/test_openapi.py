@@ -15,12 +15,14 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from medzoo.export.service.limits import Limits
 from tests.export.service.models import bottleneck, open_classes, text_tower
 from tests.export.service.served import running, service
+from tests.export.service.several import bags, modalities, rows
 
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("openapi")
-    files = [make(folder / f"{make.__name__}.onnx") for make in (bottleneck, open_classes, text_tower)]
+    kinds = (bottleneck, open_classes, text_tower, modalities, bags, rows)
+    files = [make(folder / f"{make.__name__}.onnx") for make in kinds]
     with running(service(*files, limits=Limits(pixels=100_000))) as address:
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
         refused = schema.config.checks.negative_data_rejection

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ from medzoo.store.checkpoint import checkpoint_files
 from medzoo.store.storage import write_folder
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.setup.families import task_from_config
+from tests.export.service.served import running, service
 
 BAGS = 16
 SHORT = ["trainer.epochs=1", "trainer.batch_size=4", "trainer.trackers=[]", "evaluation.replicates=0", "seed=1"]
@@ -215,12 +217,26 @@ def test_verbs_that_have_no_bags_say_so(run: Path, folder: Path, capsys: pytest.
         (["export", f"run={run}", "map=true"], "weighs the members of a bag by each other"),
         (["prepare", "data=table", *data, f"output={folder / 'packed'}"], "cannot be prepared"),
         (["export", f"run={run}", "target=triton"], "target=triton is for one image a request"),
-        (["serve", str(run / "model.onnx")], "takes bags of any number of members, and the service single images"),
     ):
         assert main(words) == 2
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+@EVERY
+def test_the_file_is_served_as_it_is_asked_here(run: Path, folder: Path) -> None:
+    kind, graph = run.name.split("-")[0], OnnxModel(run / "model.onnx")
+    graph.warm_up(batch_size=4)
+    bag = members(folder, kind)[3]
+    wanted = graph.predict_cases([bag])
+    files = [folder / "3.npy"] if kind == "files" else bag
+    parts = [("members" if kind == "files" else "image", (file.name, file.read_bytes())) for file in files]
+    with running(service(run / "model.onnx")) as address:
+        found = httpx.post(f"{address}/predict", files=parts, timeout=60)
+    (answer,) = found.json()["results"]
+    assert np.array_equal(np.array(list(answer["logits"].values()), np.float32), wanted["logits"][0])
+    assert np.array_equal(np.array(answer.get("attention", []), np.float32), wanted.get("attention", np.zeros((1, 0)))[0])
 
 
 def test_rows_are_not_augmented(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

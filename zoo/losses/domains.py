@@ -1,8 +1,8 @@
-"""What is added to a loss so that groups of samples (sites, devices, skin tones) tell nothing: alike features, or one answer for all.
+"""What is added to a loss so that groups of samples (sites, devices) tell nothing: alike features, or one answer for all.
 
-A penalty takes what the loss takes, and the pooled features where it `wants_features`; it returns a number to add to the mean loss.
-Groups that a batch lacks take no part, samples without a label neither: which group those are of may not be known. A sample of
-weight 2 counts as that sample twice.
+A penalty takes what the loss takes, and the pooled features where it `wants_features`; it returns a number to add to the mean
+loss. Groups that a batch lacks take no part, samples without a label neither: which group those are of may not be known. A sample
+of weight 2 counts as that sample twice.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ FULL_AT = 10.0
 class CovarianceAlignment(nn.Module):
     """Deep CORAL (Sun and Saenko 2016, equations 1 to 3 and 6): groups' features vary alike.
 
-    The mean over pairs of groups of ‖C_a − C_b‖² / (4 d²), of covariances with n − 1; beside it, where asked for, of ‖m_a − m_b‖² / d
-    of the means, as the domain generalisation benchmark of Gulrajani and Lopez-Paz (2021) adds. A group with one sample in a batch
-    has no covariance, and takes no part.
+    The mean over pairs of groups of ‖C_a − C_b‖² / (4 d²), of covariances with n − 1; beside it, where asked for, of the means'
+    ‖m_a − m_b‖² / d, as the domain generalisation benchmark of Gulrajani and Lopez-Paz (2021) adds. A group with one sample in a
+    batch has no covariance, and takes no part.
 
     Args:
         counts: Training samples of each group.
@@ -66,8 +66,8 @@ class CovarianceAlignment(nn.Module):
 class InvariantRisk(nn.Module):
     """Invariant risk minimisation (IRMv1, Arjovsky et al. 2019, section 3.1): one last layer is best in every group at once.
 
-    The squared derivative of a group's mean loss by a factor on the logits, at 1; the mean over the groups of a batch. Of quantities
-    the factor is on the standardised ones.
+    The squared derivative of a group's mean loss by a factor on the logits, at 1; the mean over the groups of a batch. Of
+    quantities the factor is on the standardised ones.
 
     Args:
         counts: Training samples of each group.
@@ -109,7 +109,7 @@ class InvariantRisk(nn.Module):
 
 
 class GroupAdversary(nn.Module):
-    """Domain-adversarial training (Ganin et al. 2016, section 4): a head tells the group from the features, which learn to prevent it.
+    """Domain-adversarial training (Ganin et al. 2016, section 4): a head tells the group, and the features learn to prevent it.
 
     The head learns at the full gradient, the features at minus λ times it. Without `head` it must not be called: its width is the
     network's, see `medzoo.tasks.setup.adversary`.

@@ -18,6 +18,8 @@ class SslConfig:
         outputs: Of the projector; None: 128 of simclr, 1024 of dino.
         temperature: What similarities, or the student's outputs, are divided by; None: 0.2 of simclr, 0.1 of dino.
         momentum: Of dino's teacher: how much of it stays at each step.
+        crops: How many small crops of an image dino's student sees beside its two views.
+        crop_scale: Smallest and largest share of the image's area that a crop keeps.
         masked: Share of patches that mae hides.
         decoder: Width and depth of mae's decoder.
     """
@@ -29,5 +31,7 @@ class SslConfig:
     outputs: int | None = None
     temperature: float | None = None
     momentum: float = 0.99
+    crops: int = 0
+    crop_scale: list[float] = field(default_factory=lambda: [0.05, 0.4])
     masked: float = 0.75
     decoder: list[int] = field(default_factory=lambda: [128, 2])

@@ -151,8 +151,7 @@ def test_the_adversary_learns_the_groups_and_the_features_unlearn_them() -> None
     assert features.grad is not None
     assert torch.allclose(ours, -0.7 * features.grad, atol=1e-6)
     assert all(
-        torch.allclose(one, parameter.grad, atol=1e-6)
-        for one, parameter in zip(heads, adversary.head.parameters(), strict=True)
+        torch.allclose(one, parameter.grad, atol=1e-6) for one, parameter in zip(heads, adversary.head.parameters(), strict=True)
     )
 
 
@@ -162,7 +161,9 @@ def test_the_adversary_rises_as_in_the_paper() -> None:
     found = []
     for _ in range(6):
         found.append(adversary.strength().item())
-        adversary(masked.binary_cross_entropy, torch.zeros(2, 1), drawn(2, 2), torch.ones(2, 1), torch.tensor([0, 1]), torch.ones(2))
+        adversary(
+            masked.binary_cross_entropy, torch.zeros(2, 1), drawn(2, 2), torch.ones(2, 1), torch.tensor([0, 1]), torch.ones(2)
+        )
     wanted = [2 * (2 / (1 + math.exp(-10 * min(1, step / 4))) - 1) for step in range(6)]
     assert found == pytest.approx(wanted, abs=1e-6)
 

@@ -31,8 +31,8 @@ def oppose(task: Task, config: TrainerConfig, seed: int) -> Task:
     if config.finetune == "linear":
         how = task.spec.objective["groups"]["how"]
         raise ConfigError(
-            f"loss.group with how={how} changes features, and trainer.finetune=linear trains none: use full or partial, or how=dro, "
-            "fis, balanced or irm"
+            f"loss.group with how={how} changes features, and trainer.finetune=linear trains none: use full or partial, or "
+            "how=dro, fis, balanced or irm"
         )
     if isinstance(penalty, GroupAdversary):
         layer: Any = head_modules(task.model)[0]

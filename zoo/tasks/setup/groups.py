@@ -42,7 +42,9 @@ def with_groups(objective: Objective, config: LossConfig, dataset: Dataset) -> O
             f"loss.group.cells=true parts groups by class, and {dataset.labels.kind} labels have none; leave it out"
         )
     if how == "irm" and objective.loss == "corn":
-        raise ConfigError("loss.group with how=irm scales logits, and loss=corn has none of classes; use cumulative or cross_entropy")
+        raise ConfigError(
+            "loss.group with how=irm scales logits, and loss=corn has none of classes; use cumulative or cross_entropy"
+        )
     names = group_names(dataset, column, cells)[(dataset.table["split"] == "train").to_numpy()]
     labelled = ~np.isnan(target_matrix(dataset.rows("train"), dataset.labels)).all(axis=1)
     levels = sorted(set(names[labelled]))

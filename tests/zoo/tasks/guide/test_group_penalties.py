@@ -1,4 +1,4 @@
-"""Trainings in which groups shall tell nothing: weight 0 changes no bit, resuming is exact, every family learns, mistakes are one line."""
+"""Trainings in which groups shall tell nothing: weight 0 changes no bit, resuming is exact, every family learns."""
 
 from __future__ import annotations
 
@@ -206,7 +206,8 @@ def test_one_group_alone_is_refused(how: str) -> None:
 def test_irm_of_a_linear_probe_takes_steps(trained_run: Path, tmp_path: Path) -> None:
     options = [
         "data=phantom", "data.size=32", "data.patients=12", f"model.backbone={trained_run}", "trainer.finetune=linear",
-        "trainer.epochs=1", "trainer.batch_size=8", "evaluate=false", "device=cpu", "loss.group={column: site, how: irm, weight: 10}",
+        "trainer.epochs=1", "trainer.batch_size=8", "evaluate=false", "device=cpu",
+        "loss.group={column: site, how: irm, weight: 10}",
     ]  # fmt: skip
     assert main(["train", *options, f"run={tmp_path / 'run'}"]) == 0
     learnt, before = (load_file(find_checkpoint(run) / "model.safetensors") for run in (tmp_path / "run", trained_run))

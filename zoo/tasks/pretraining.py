@@ -244,6 +244,14 @@ class Mae(Pretraining):
         return masked_pixels(said, patches.float(), hidden)
 
 
+class Spark(Mae):
+    """The same of a ResNet, whose convolutions see no hidden patch (Tian et al. 2023)."""
+
+    def recompute_activations(self, config: TrainerConfig) -> None:
+        """Refuse: on the way back a block would see what was hidden from it."""
+        raise ConfigError("trainer.checkpoint_activations is not for model.ssl.objective=spark: leave it out")
+
+
 class FeatureGraph(ImageTower):
     """The deployable form of a network without answers: raw image → `image_embedding` (N, F), unit vectors."""
 

@@ -36,6 +36,7 @@ VIT = ["model.family=vit", "model.backbone=test_vit", "+model.arguments.patch_si
 OBJECTIVES = {
     "simclr": [], "dino": ["model.ssl.objective=dino", "model.ssl.outputs=64"],
     "dino with crops": ["model.ssl.objective=dino", "model.ssl.outputs=64", "model.ssl.crops=2"],
+    "spark": ["model.ssl.objective=spark", "model.ssl.hidden=512", "model.ssl.decoder=[16,1]"],
     "mae": ["model.ssl.objective=mae", "model.ssl.hidden=512", "model.ssl.decoder=[32,1]", *VIT],
 }  # fmt: skip
 
@@ -91,7 +92,7 @@ def test_another_model_starts_from_it(run: Path, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "objective", ["dino with crops", *(pytest.param(name, marks=pytest.mark.slow) for name in ("simclr", "dino", "mae"))]
+    "objective", ["dino with crops", *(pytest.param(name, marks=pytest.mark.slow) for name in ("simclr", "dino", "mae", "spark"))]
 )
 def test_each_objective_learns_and_resumes_to_the_last_bit(objective: str, tmp_path: Path) -> None:
     asked = [*TINY, *OBJECTIVES[objective], "evaluate=false", "trainer.save_every=1", "trainer.learning_rate=3e-3"]
@@ -172,6 +173,12 @@ def test_what_does_not_go_together_is_one_line(run: Path, tmp_path: Path, capsys
         ("model.ssl.scale=[0.5]",): "is not two shares",
         ("model.ssl.scale=[0.9,0.2]",): "scale",
         ("model.ssl.objective=mae", "model.ssl.hidden=512"): "not of a ResNet",
+        ("model.ssl.objective=spark", "model.ssl.hidden=512", *VIT): "not for a VisionTransformer",
+        (
+            "model.ssl.objective=spark",
+            "model.ssl.hidden=512",
+            "trainer.checkpoint_activations=true",
+        ): "is not for model.ssl.objective",
         ("model.family=clip",): "'clip'",
         ("loss=focal",): "loss is of labels",
         ("trainer.finetune=linear",): "pre-training trains the whole network",

@@ -21,7 +21,8 @@ FAMILIES = ("cnn", "vit", "zach_vit", "cnn3d", "slices")
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "simclr": {"outputs": 128, "temperature": 0.2},
     "dino": {"outputs": 1024, "temperature": 0.1},
-    "mae": {},
+    "mae": {"masked": 0.75, "decoder": [128, 2]},
+    "spark": {"masked": 0.6, "decoder": [512, 2]},
 }
 """Objective → what is taken where nothing is asked for; its names are those of the tasks."""
 
@@ -62,7 +63,7 @@ def checked(asked: SslConfig) -> dict[str, Any]:
     name, plain = asked.objective, SslConfig()
     if name not in DEFAULTS:
         raise UnknownNameError("model.ssl.objective", name, DEFAULTS)
-    of: dict[str, tuple[str, ...]] = {"momentum": ("dino",), "masked": ("mae",), "decoder": ("mae",)}
+    of: dict[str, tuple[str, ...]] = {"momentum": ("dino",), "masked": ("mae", "spark"), "decoder": ("mae", "spark")}
     of |= dict.fromkeys(("hidden", "outputs", "temperature"), ("simclr", "dino"))
     found: dict[str, Any] = {"loss": name, "augment": asked.augment, "scale": [float(value) for value in asked.scale]}
     for setting, objectives in of.items():

@@ -240,5 +240,5 @@ def _check_maps(size: tuple[int, int], maps: Sequence[tuple[int, int]], name: st
         shown = ", ".join(f"{high} x {wide}" for high, wide in maps)
         raise ConfigError(
             f"model.ssl.objective=spark hides parts as large as a place of the last map, and of {size[0]} x {size[1]} pixels "
-            f"this {name} makes maps of {shown}: let model.preprocess.size be a multiple of the network's stride, at least twice it"
+            f"this {name} makes maps of {shown}: let model.preprocess.size be a multiple of the stride, at least twice it"
         )

@@ -179,5 +179,5 @@ def test_what_could_look_at_what_is_hidden_is_refused():
     with pytest.raises(ConfigError, match="may look at what is hidden"):
         around(resnet(act_layer="gelu"))
     for size in (32, 72):
-        with pytest.raises(ConfigError, match="multiple of the network's stride"):
+        with pytest.raises(ConfigError, match="multiple of the stride"):
             around(resnet(), size=size)

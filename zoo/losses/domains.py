@@ -45,7 +45,7 @@ class CovarianceAlignment(nn.Module):
     ) -> Tensor:  # fmt: skip
         """Return the weighted () penalty on (N, F) features of samples of groups (N,) `codes`; 0 with fewer than two groups."""
         # The squared distance of two covariances is a sum over pairs of samples: none of (F, F) is held, of however many groups.
-        with torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False):  # type: ignore[no-untyped-call]
             values, counted = features.float(), weights.float() * _labelled(targets)
             members = F.one_hot(codes, self.groups).float() * counted[:, None]
             sizes = members.sum(dim=0)
@@ -60,7 +60,8 @@ class CovarianceAlignment(nn.Module):
             if self.means:
                 distances = distances + self.means * (middles[:, None] - middles[None]).square().mean(dim=2)
             pairs = torch.triu(there[:, None] * there[None, :], diagonal=1)
-            return self.weight * (pairs * distances).sum() / pairs.sum().clamp(min=1)
+            penalty = (pairs * distances).sum() / pairs.sum().clamp(min=1)
+        return self.weight * penalty
 
 
 class InvariantRisk(nn.Module):

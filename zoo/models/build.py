@@ -168,14 +168,15 @@ def _projector(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
 def _decoder(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "decoder"))
-        height, width = spec.preprocess.size
+        height, width = spec.preprocess.size[-2:]  # of volumes, too, whose networks are refused by name
         return MaskedPatches(backbone, spec.preprocess.channels, (height, width), *spec.objective["decoder"])
 
 
 def _sparse_decoder(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "decoder"))
-        return MaskedConvolutions(backbone, spec.preprocess.channels, spec.preprocess.size, *spec.objective["decoder"])
+        height, width = spec.preprocess.size[-2:]
+        return MaskedConvolutions(backbone, spec.preprocess.channels, (height, width), *spec.objective["decoder"])
 
 
 HEADS: Mapping[str, Callable[[nn.Module, ModelSpec, int], nn.Module]] = {

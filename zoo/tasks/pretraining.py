@@ -205,7 +205,7 @@ class Dino(Pretraining):
         if "crops" in batch:  # a pass of their own: batch normalisation would mix their statistics with those of the views
             crops = batch["crops"]
             small = self.model(self.input(crops.flatten(0, 1)))
-            views += small.unflatten(0, crops.shape[:2]).unbind(1)
+            views += small.view(*crops.shape[:2], -1).unbind(1)
         return self_distillation(views, told.chunk(2), middle, (asked["temperature"], TEACHER_TEMPERATURE))
 
     def set_training(self, config: TrainerConfig) -> None:

@@ -14,6 +14,7 @@ import torch
 import medzoo
 from medzoo.cli import main
 from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.sample_dataset import collate
 from medzoo.data.splits.learnt_from import read_record
@@ -157,6 +158,14 @@ def test_volumes_learn_too(tmp_path: Path) -> None:
         "trainer.batch_size=4", "trainer.epochs=1", "evaluation.replicates=10", f"run={tmp_path / 'v'}",
     ]) == 0  # fmt: skip
     assert (tmp_path / "v" / "embeddings.parquet").is_file()
+
+
+@pytest.mark.parametrize("objective", ["mae", "spark"])
+def test_networks_of_volumes_hide_nothing_and_say_so(objective: str) -> None:
+    dataset = load_dataset("phantom", patients=12, size=16, dims=3)
+    config = ModelConfig(family="cnn3d", backbone="resnet18_3d", arguments={"width": 0.125}, ssl=SslConfig(objective=objective))
+    with pytest.raises(ConfigError, match=r"not (of|for) a VolumeResNet"):
+        task_from_config(config, LossConfig(), dataset, seed=0)
 
 
 def test_what_does_not_go_together_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

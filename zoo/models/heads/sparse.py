@@ -67,7 +67,7 @@ class Visible:
         """Return (N, C, H, W) maps with the (N, C, V, 1) values at their places and 0 elsewhere."""
         places = self.places(size)[:, None].expand(-1, values.shape[1], -1)
         flat = values.new_zeros(*values.shape[:2], size[0] * size[1]).scatter(2, places, values[..., 0])
-        return flat.unflatten(2, size)
+        return flat.view(*values.shape[:2], *size)
 
     def normalised(self, norm: nn.Module, maps: Tensor) -> Tensor:
         """Return maps whose seen places are normalised by their own statistics, the others 0."""

@@ -35,6 +35,7 @@ from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.frozen import concept_source
 from medzoo.tasks.load import load_checkpoint, task_from_spec
+from medzoo.tasks.setup.adversary import oppose
 from medzoo.tasks.setup.families import task_from_config
 from medzoo.tasks.setup.probe import find_probe
 from medzoo.tasks.setup.teacher import teach, teacher_of
@@ -85,7 +86,7 @@ def main(config: DictConfig, dataset: Dataset | None = None, stops: Stops | None
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
     task, steps = find_probe(task, settings.trainer, settings.loss, dataset)
     if task.learns_by_steps:
-        task = teach(task, settings.trainer, settings.seed)
+        task = oppose(teach(task, settings.trainer, settings.seed), settings.trainer, settings.seed)
     before = learnt_before(settings, dataset)
     dataset = refuse_learnt_from(dataset, before, _looked_at(settings), own=True)
     if accelerator.is_main_process and dataset.info.populations:  # of the user's own data, what was read how
@@ -130,7 +131,7 @@ def resume(path: Path, overrides: dict[str, object], stops: Stops | None = None)
     task = task_from_spec(ModelSpec.read(run.spec), read_assets(run.path))
     if not task.learns_by_steps or task.spec.training is not None:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
-    task = teach(task, settings.trainer, settings.seed)
+    task = oppose(teach(task, settings.trainer, settings.seed), settings.trainer, settings.seed)
     dataset = run_dataset(
         run, {key.removeprefix("data."): value for key, value in overrides.items() if key.startswith("data.")}, task.spec
     )

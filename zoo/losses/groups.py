@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.losses import domains
 from medzoo.losses.masked import Loss
 
 _RANGES: dict[str, dict[str, tuple[float, str, Callable[[float], bool]]]] = {
@@ -24,13 +25,14 @@ _RANGES: dict[str, dict[str, tuple[float, str, Callable[[float], bool]]]] = {
         "share": (0.5, "in 0..1", lambda v: 0 <= v <= 1),
     },
     "balanced": {},
+    **{how: dict(arguments) for how, arguments in domains.RANGES.items()},
 }
 HOWS = tuple(_RANGES)
-"""Names of the ways to weigh groups; the first is the default."""
+"""Names of the ways to learn by groups; the first is the default. Those of `medzoo.losses.domains` are added to a loss."""
 
 
 def group_arguments(how: str, given: Mapping[str, Any]) -> dict[str, float]:
-    """Return all arguments of a way to weigh groups, defaults among them.
+    """Return all arguments of a way to learn by groups, defaults among them.
 
     Raises:
         UnknownNameError: If there is no such way, or it has no such argument.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,25 +32,25 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def self_distillation(
-    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], center: Tensor, temperatures: tuple[float, float]
-) -> Tensor:
-    """Return DINO's cross-entropy between the teacher's and the student's outputs of the other view (Caron et al. 2021, 3.1).
+    student: Sequence[Tensor], teacher: Sequence[Tensor], center: Tensor, temperatures: tuple[float, float]
+) -> Tensor:  # fmt: skip
+    """Return DINO's cross-entropy between the teacher's outputs and the student's of the other views (Caron et al. 2021, 3.1).
 
     Args:
-        student: (N, K) outputs of each of two views, with gradient.
-        teacher: (N, K) outputs of the same, without.
+        student: (N, K) outputs of each of two views, then of crops that it alone sees, with gradient (equation 3).
+        teacher: (N, K) outputs of the two views, without.
         center: (K,) the running mean of the teacher's outputs, which keeps one output from being all.
         temperatures: Of the student and of the teacher.
 
     Returns:
-        () the mean over images and both directions.
+        () the mean over images and over pairs of a view of the teacher's and another of the student's.
     """
     soft, sharp = temperatures
     targets = [((view - center) / sharp).softmax(dim=1) for view in teacher]
     said = [(view.float() / soft).log_softmax(dim=1) for view in student]
-    one = -(targets[0] * said[1]).sum(dim=1).mean()
-    other = -(targets[1] * said[0]).sum(dim=1).mean()
-    return (one + other) / 2
+    pairs = [(wanted, view) for place, wanted in enumerate(targets) for at, view in enumerate(said) if at != place]
+    first, *rest = (-(wanted * view).sum(dim=1).mean() for wanted, view in pairs)
+    return sum(rest, first) / len(pairs)
 
 
 def masked_pixels(said: Tensor, patches: Tensor, hidden: Tensor) -> Tensor:

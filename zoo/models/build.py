@@ -23,6 +23,7 @@ from medzoo.models.heads.concept_scores import with_concept_scores
 from medzoo.models.heads.neighbours import NeighbourNetwork
 from medzoo.models.heads.ordinal import CornLink, CumulativeLink, OrdinalNetwork
 from medzoo.models.heads.projection import MaskedPatches, Projected
+from medzoo.models.heads.sparse import MaskedConvolutions
 from medzoo.models.heads.targets import TargetHeads, TargetsNetwork
 from medzoo.models.registry import model_from_spec
 from medzoo.store.spec import ModelSpec
@@ -81,8 +82,8 @@ def head_of(spec: ModelSpec) -> str:
         return "targets"
     if spec.task in ("simclr", "dino"):
         return "projector"
-    if spec.task == "mae":
-        return "decoder"
+    if spec.task in ("mae", "spark"):
+        return {"mae": "decoder", "spark": "sparse decoder"}[spec.task]
     if "bag" in spec.arguments:
         return "bag"
     if spec.task == "bottleneck":
@@ -167,8 +168,15 @@ def _projector(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
 def _decoder(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "decoder"))
-        height, width = spec.preprocess.size
+        height, width = spec.preprocess.size[-2:]  # of volumes, too, whose networks are refused by name
         return MaskedPatches(backbone, spec.preprocess.channels, (height, width), *spec.objective["decoder"])
+
+
+def _sparse_decoder(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "decoder"))
+        height, width = spec.preprocess.size[-2:]
+        return MaskedConvolutions(backbone, spec.preprocess.channels, (height, width), *spec.objective["decoder"])
 
 
 HEADS: Mapping[str, Callable[[nn.Module, ModelSpec, int], nn.Module]] = {
@@ -180,6 +188,7 @@ HEADS: Mapping[str, Callable[[nn.Module, ModelSpec, int], nn.Module]] = {
     "targets": _targets,
     "projector": _projector,
     "decoder": _decoder,
+    "sparse decoder": _sparse_decoder,
 }
 """Name of a head → what puts it around a backbone, its random weights a function of the seed."""
 

@@ -164,8 +164,9 @@ class LossConfig:
         arguments: Further arguments of the loss, such as {gamma: 2.0}.
         logit_adjustment: Of classes of a long tail, how much of their log shares is added to the logits in training (Menon et al.
             2021); 1 is usual, None: nothing.
-        group: A subgroup column whose groups are weighed against each other: its name, or {column, how, cells, ...}; how is dro
-            (the default), fis or balanced, cells=true parts groups by class, too. See docs/learning.md.
+        group: A subgroup column whose groups are weighed against each other, or shall tell nothing: its name, or {column, how,
+            cells, ...}; how is dro (the default), fis or balanced, or coral, irm or adversarial, cells=true parts groups by
+            class, too. See docs/learning.md.
         targets: Of several targets (data.targets) each one's weight, or its weight and any of the settings above but group:
             {diagnosis: 1, tone: {weight: 0.3, name: corn}}; None: each weighs 1. See docs/targets.md.
     """

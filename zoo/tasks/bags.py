@@ -115,6 +115,10 @@ class Bags(Classify):
         counts = mask.sum(dim=1)
         return (*self.model.pooled(features, sent(counts, features.device)), counts)
 
+    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        pooled = self._pooled(batch)[0]
+        return self._answered(pooled), pooled.float()
+
     def _answered(self, pooled: Tensor) -> Tensor:
         return in_units(classify_features(self.model, pooled).float(), self.objective)
 

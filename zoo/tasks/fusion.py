@@ -124,6 +124,10 @@ class Fusion(Classify):
         """Return (N, K) float32 logits, or quantities in the labels' units, with gradient."""
         return in_units(self.model.answers(self.joined(batch)).float(), self.objective)
 
+    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        joined = self.joined(batch)
+        return in_units(self.model.answers(joined).float(), self.objective), joined.float()
+
     def joined(self, batch: Batch) -> Tensor:
         """Return (N, F) joined features of a batch, with gradient."""
         images, present, values = self._given(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,12 +92,20 @@ class Pretraining(Task):
             return super().samples(dataset, split, policy=policy, augmenter=augmenter, seed=seed)
         if policy is not None and policy != augment_policy("auto", dataset.info.modality):
             raise ConfigError("trainer.augment: what two views differ by is model.ssl.augment; leave it out")
-        augment = Augment(self.views(dataset), self.spec.preprocess, augmenter)
-        return TwoViews(dataset, split, self.spec.preprocess, augment=augment, seed=seed)
+        return self.seen(dataset, split, augmenter, seed, int(self.spec.objective.get("crops", 0)))
 
     def validation_samples(self, dataset: Dataset, augmenter: str, seed: int) -> SampleDataset:
-        """Return the validation split in two views of each image, which no epoch changes."""
-        return self.samples(dataset, "val", augmenter=augmenter, seed=seed, training=True)
+        """Return the validation split in two views of each image, which no epoch changes, and without crops."""
+        return self.seen(dataset, "val", augmenter, seed, 0)
+
+    def seen(self, dataset: Dataset, split: str, augmenter: str, seed: int, crops: int) -> TwoViews:
+        """Return a split in two views of each image, and as many crops of it."""
+        policy = self.views(dataset)
+        augment, cropped = Augment(policy, self.spec.preprocess, augmenter), None
+        if crops:
+            small = replace(policy, scale=tuple(self.spec.objective["crop_scale"]))
+            cropped = Augment(small, self.spec.preprocess, augmenter)
+        return TwoViews(dataset, split, self.spec.preprocess, augment=augment, seed=seed, crops=crops, cropped=cropped)
 
     def views(self, dataset: Dataset) -> Policy:
         """Return what two views of an image differ by."""
@@ -159,7 +168,9 @@ class SimClr(Pretraining):
 
 
 class Dino(Pretraining):
-    """A student is to say of one view what its own moving average says of the other (Caron et al. 2021).
+    """A student is to say of one view, and of small crops, what its own moving average says of the other (Caron et al. 2021).
+
+    Crops are drawn in training alone. They are brought to the views' size, so that networks of a fixed input size take them.
 
     Attributes:
         teacher: The moving average, and `center`, that of its outputs; no checkpoint holds them, resumable states do.
@@ -191,9 +202,12 @@ class Dino(Pretraining):
             if self.training:
                 self._recenter(told)
         said = self.model(both)
-        one, other = said.chunk(2)
-        sure, sure_other = told.chunk(2)
-        return self_distillation((one, other), (sure, sure_other), middle, (asked["temperature"], TEACHER_TEMPERATURE))
+        views = [*said.chunk(2)]
+        if "crops" in batch:  # a pass of their own: batch normalisation would mix their statistics with those of the views
+            crops = batch["crops"]
+            small = self.model(self.input(crops.flatten(0, 1)))
+            views += small.view(*crops.shape[:2], -1).unbind(1)
+        return self_distillation(views, told.chunk(2), middle, (asked["temperature"], TEACHER_TEMPERATURE))
 
     def set_training(self, config: TrainerConfig) -> None:
         """Put the student into training mode; the teacher, whose statistics follow the student's, stays in evaluation mode."""
@@ -229,6 +243,14 @@ class Mae(Pretraining):
         hidden = torch.ones(len(images), count, device=images.device).scatter(1, kept, 0.0)
         said = self.model.told(self.model.seen(images, kept), kept)
         return masked_pixels(said, patches.float(), hidden)
+
+
+class Spark(Mae):
+    """The same of a ResNet, whose convolutions see no hidden patch (Tian et al. 2023)."""
+
+    def recompute_activations(self, config: TrainerConfig) -> None:
+        """Refuse: on the way back a block would see what was hidden from it."""
+        raise ConfigError("trainer.checkpoint_activations is not for model.ssl.objective=spark: leave it out")
 
 
 class FeatureGraph(ImageTower):

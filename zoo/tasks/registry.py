@@ -29,8 +29,9 @@ _OWN = {
     "simclr": "medzoo.tasks.pretraining:SimClr",
     "dino": "medzoo.tasks.pretraining:Dino",
     "mae": "medzoo.tasks.pretraining:Mae",
+    "spark": "medzoo.tasks.pretraining:Spark",
 }
-UNLABELLED = ("contrast", "simclr", "dino", "mae")
+UNLABELLED = ("contrast", "simclr", "dino", "mae", "spark")
 """Tasks whose specs have no labels."""
 
 

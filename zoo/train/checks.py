@@ -23,7 +23,7 @@ def check_trainer(config: TrainerConfig, task: Task, processes: int) -> None:
     if config.accumulate > 1 and not task.accumulates:
         raise ConfigError(
             "trainer.accumulate does not enlarge a batch whose samples are held against each other (a contrastive one, or "
-            "loss.group with how=dro or fis), or of several targets with labels missing; raise trainer.batch_size, or use "
+            "loss.group with any how but balanced), or of several targets with labels missing; raise trainer.batch_size, or use "
             "more devices"
         )
     if processes > 1 and task.alone is not None:

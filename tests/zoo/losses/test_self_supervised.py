@@ -46,6 +46,20 @@ def test_self_distillation_by_hand():
     assert float(centered) != pytest.approx(float(loss), abs=1e-3)
 
 
+def test_crops_are_said_by_the_student_alone_as_equation_3_of_dino_counts_them():
+    generator = torch.Generator().manual_seed(3)
+    student = [torch.randn(5, 4, generator=generator) for _ in range(5)]
+    teacher = [torch.randn(5, 4, generator=generator) for _ in range(2)]
+    center, total, terms = torch.randn(4, generator=generator), 0.0, 0
+    for t, view in enumerate(teacher):
+        for s, said in enumerate(student):
+            if s != t:
+                wanted = ((view - center) / 0.04).softmax(dim=1)
+                total, terms = total + float(F.cross_entropy(said / 0.1, wanted)), terms + 1
+    assert terms == 8
+    assert float(self_distillation(student, teacher, center, (0.1, 0.04))) == pytest.approx(total / 8, rel=1e-5)
+
+
 def test_hidden_patches_alone_count_each_by_its_own_scale():
     generator = torch.Generator().manual_seed(2)
     patches = torch.rand(2, 4, 9, generator=generator)

@@ -23,6 +23,7 @@ from medzoo.export.runtime.model import OnnxModel
 from medzoo.settings.schema import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.store.checkpoint import checkpoint_files
 from medzoo.store.storage import write_folder
+from medzoo.tasks.bags import Bags
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.setup.families import task_from_config
 from tests.export.service.served import running, service
@@ -244,3 +245,14 @@ def test_rows_are_not_augmented(folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["train", "data=table", *data, "model=features", "trainer.augment=skin", *SHORT, f"run={folder / 'no'}"]) == 2
     assert "has rows of features, which no augmentation is for" in capsys.readouterr().err
     assert not (folder / "no").exists()
+
+
+def test_the_features_that_guide_a_training_are_those_that_the_answer_follows_from(folder: Path) -> None:
+    config = ModelConfig(backbone="test_resnet", pool="attention", preprocess=PreprocessConfig(size=16))
+    task = task_from_config(config, LossConfig(), load_dataset("table", **options(folder, "tiles")), seed=0).eval()
+    assert isinstance(task, Bags)
+    images = torch.randint(0, 256, (3, 3, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    batch = {"image": images, "view_mask": torch.tensor([[True] * 3, [True, True, False], [True, False, False]])}
+    logits, features = task._seen(batch)
+    assert torch.equal(logits, task.logits(batch))
+    assert torch.equal(features, task.features(batch))

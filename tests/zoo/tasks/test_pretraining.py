@@ -13,12 +13,20 @@ import torch
 
 import medzoo
 from medzoo.cli import main
+from medzoo.data.dataset import Dataset
+from medzoo.data.errors import ConfigError
+from medzoo.data.registry import load_dataset
+from medzoo.data.samples.sample_dataset import collate
 from medzoo.data.splits.learnt_from import read_record
 from medzoo.evaluation.embeddings import Embeddings
 from medzoo.export import OnnxModel
+from medzoo.losses.self_supervised import self_distillation
+from medzoo.settings.pretraining import SslConfig
+from medzoo.settings.schema import LossConfig, ModelConfig
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.store.storage import pointed_folder
-from medzoo.tasks.pretraining import SimClr
+from medzoo.tasks.pretraining import Dino, SimClr
+from medzoo.tasks.setup.families import task_from_config
 from tests.zoo.train.test_resume import KILL_AT_STEP
 
 TINY = [
@@ -28,6 +36,8 @@ TINY = [
 VIT = ["model.family=vit", "model.backbone=test_vit", "+model.arguments.patch_size=8"]
 OBJECTIVES = {
     "simclr": [], "dino": ["model.ssl.objective=dino", "model.ssl.outputs=64"],
+    "dino with crops": ["model.ssl.objective=dino", "model.ssl.outputs=64", "model.ssl.crops=2"],
+    "spark": ["model.ssl.objective=spark", "model.ssl.hidden=512", "model.ssl.decoder=[16,1]"],
     "mae": ["model.ssl.objective=mae", "model.ssl.hidden=512", "model.ssl.decoder=[32,1]", *VIT],
 }  # fmt: skip
 
@@ -83,7 +93,7 @@ def test_another_model_starts_from_it(run: Path, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    "objective", ["dino", pytest.param("simclr", marks=pytest.mark.slow), pytest.param("mae", marks=pytest.mark.slow)]
+    "objective", ["dino with crops", *(pytest.param(name, marks=pytest.mark.slow) for name in ("simclr", "dino", "mae", "spark"))]
 )
 def test_each_objective_learns_and_resumes_to_the_last_bit(objective: str, tmp_path: Path) -> None:
     asked = [*TINY, *OBJECTIVES[objective], "evaluate=false", "trainer.save_every=1", "trainer.learning_rate=3e-3"]
@@ -95,13 +105,42 @@ def test_each_objective_learns_and_resumes_to_the_last_bit(objective: str, tmp_p
     one, other = ((state / "tensors.safetensors").read_bytes() for state in states)  # type: ignore[operator]
     assert one == other
     held = tensors_from_file(states[0] / "tensors.safetensors")  # type: ignore[operator]
-    assert any(name.startswith("beside.teacher.") for name in held) == (objective == "dino")
+    assert any(name.startswith("beside.teacher.") for name in held) == objective.startswith("dino")
     header, *rows = ([*line.split(",")] for line in (tmp_path / "whole" / "history.csv").read_text().splitlines())
     first, last = (dict(zip(header, row, strict=True)) for row in (rows[0], rows[-1]))
-    if objective == "dino":  # whose loss rises while the center is found
+    if objective.startswith("dino"):  # whose loss rises while the center is found
         assert 0 <= float(last["val_agreement"]) <= 1
     else:
         assert float(last["train_loss"]) < float(first["train_loss"])
+
+
+def dino(**asked: object) -> tuple[Dino, Dataset]:
+    dataset = load_dataset("phantom", patients=12, size=24)
+    ssl = SslConfig(objective="dino", hidden=16, outputs=8, **asked)  # type: ignore[arg-type]
+    task = task_from_config(ModelConfig(backbone="test_resnet", ssl=ssl), LossConfig(), dataset, seed=0)
+    assert isinstance(task, Dino)
+    return task, dataset
+
+
+def test_the_teacher_never_sees_crops_and_none_change_nothing() -> None:
+    task, dataset = dino(crops=2)
+    samples = task.samples(dataset, "train", training=True)
+    batch = collate([samples[(0, index)] for index in range(4)])
+    assert batch["crops"].shape == (4, 2, 1, 24, 24)
+    assert "crops" not in task.validation_samples(dataset, "opencv", 0)[0]
+    shown: list[int] = []
+    task.teacher.register_forward_pre_hook(lambda module, given: shown.append(len(given[0])))
+    task.eval()
+    loss = task.loss(batch)
+    assert shown == [8]
+    with torch.no_grad():
+        both = torch.cat([task.input(batch[name]) for name in ("image", "other_view")])
+        views = [*task.model(both).chunk(2), *(task.model(task.input(batch["crops"][:, place])) for place in (0, 1))]
+        told = task.teacher(both).chunk(2)
+    assert loss.item() == pytest.approx(self_distillation(views, told, task.center, (0.1, 0.04)).item(), rel=1e-5)
+    plain, _ = dino()
+    assert plain.spec.objective.keys().isdisjoint({"crops", "crop_scale"})
+    assert "crops" not in plain.samples(dataset, "train", training=True)[0]
 
 
 def test_agreement_is_how_often_two_views_find_each_other() -> None:
@@ -121,15 +160,34 @@ def test_volumes_learn_too(tmp_path: Path) -> None:
     assert (tmp_path / "v" / "embeddings.parquet").is_file()
 
 
+@pytest.mark.parametrize("objective", ["mae", "spark"])
+def test_networks_of_volumes_hide_nothing_and_say_so(objective: str) -> None:
+    dataset = load_dataset("phantom", patients=12, size=16, dims=3)
+    config = ModelConfig(family="cnn3d", backbone="resnet18_3d", arguments={"width": 0.125}, ssl=SslConfig(objective=objective))
+    with pytest.raises(ConfigError, match=r"not (of|for) a VolumeResNet"):
+        task_from_config(config, LossConfig(), dataset, seed=0)
+
+
 def test_what_does_not_go_together_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = f"run={tmp_path / 'x'}"
     for asked, said in {
         ("model.ssl.objective=simclrr",): "'simclr'",
         ("model.ssl.momentum=0.9",): "model.ssl.momentum is for dino, not for simclr",
+        ("model.ssl.crops=2",): "model.ssl.crops and crop_scale are for dino",
+        ("model.ssl.objective=dino", "model.ssl.crop_scale=[0.1,0.3]"): "crop_scale for crops above 0",
+        ("model.ssl.objective=dino", "model.ssl.crops=-1"): "is less than 0",
+        ("model.ssl.objective=dino", "model.ssl.crops=2", "model.ssl.crop_scale=[0.4,1.2]"): "scale",
+        ("model.ssl.objective=dino", "model.ssl.crops=2", "model.ssl.crop_scale=[0.4]"): "crop_scale=[0.4] is not two shares",
         ("model.ssl.temperature=0",): "model.ssl.temperature=0",
         ("model.ssl.scale=[0.5]",): "is not two shares",
         ("model.ssl.scale=[0.9,0.2]",): "scale",
         ("model.ssl.objective=mae", "model.ssl.hidden=512"): "not of a ResNet",
+        ("model.ssl.objective=spark", "model.ssl.hidden=512", *VIT): "not for a VisionTransformer",
+        (
+            "model.ssl.objective=spark",
+            "model.ssl.hidden=512",
+            "trainer.checkpoint_activations=true",
+        ): "is not for model.ssl.objective",
         ("model.family=clip",): "'clip'",
         ("loss=focal",): "loss is of labels",
         ("trainer.finetune=linear",): "pre-training trains the whole network",

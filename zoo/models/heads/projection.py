@@ -75,7 +75,7 @@ class MaskedPatches(Around):
         if not isinstance(backbone, VisionTransformer) or backbone.pos_embed is None:
             raise ConfigError(
                 f"model.ssl.objective=mae hides patches of timm's vision transformers, not of a {type(backbone).__name__}: use a "
-                "vit_..., or simclr or dino"
+                "vit_..., spark for a ResNet, or simclr or dino"
             )
         if width % 32:
             raise ConfigError(f"model.ssl.decoder: a width of {width} is no multiple of 32, the width of an attention head")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.labels import LabelSpace
+from medzoo.losses import domains
 from medzoo.losses.gathered import gathered, processes
 from medzoo.losses.groups import group_loss
 from medzoo.losses.masked import Loss
@@ -29,6 +30,7 @@ class Guide(nn.Module):
 
     Attributes:
         groups: The group loss, or None.
+        penalty: What is added so that groups tell nothing, or None.
         projection: Learnt beside the network.
     """
 
@@ -37,13 +39,16 @@ class Guide(nn.Module):
     ) -> None:
         super().__init__()
         self.labels, self.objective, self.teaching = labels, objective, teaching
-        self.groups: Any = None if objective.groups is None else group_loss(objective.groups)
+        described = objective.groups
+        added = described is not None and described["how"] in domains.RANGES
+        self.groups: Any = None if described is None or added else group_loss(described)
+        self.penalty: Any = domains.group_penalty(described, objective.mean) if described is not None and added else None
         self.projection: Any = projection
 
     @property
     def wants_features(self) -> bool:
         """Whether the student's pooled features are looked at."""
-        return self.projection is not None
+        return self.projection is not None or (self.penalty is not None and self.penalty.wants_features)
 
     def forward(self, loss: Loss, outputs: Tensor, features: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss, and how much it is over.
@@ -64,8 +69,9 @@ class Guide(nn.Module):
             if self.teaching.threshold is not None:
                 targets = filled(targets, told["probabilities"], self.labels, self.teaching.threshold)
         mean, count = self._of_labels(loss, outputs, targets, batch)
+        added = None if self.penalty is None else self._held_alike(loss, outputs, features, batch)
         if self.teaching is None or told is None:
-            return mean, count
+            return mean if added is None else mean + added, count
         rows = torch.full((), float(len(outputs)), device=outputs.device)
         entries = self.objective.entries(self.labels)
         weight = self.teaching.weight
@@ -75,7 +81,13 @@ class Guide(nn.Module):
         if self.projection is not None and features is not None:
             aims = self.teaching.held.on(outputs.device).features(batch)
             total = total + self.teaching.features * matched(self.projection(features), aims)
-        return total, rows
+        return total if added is None else total + added, rows
+
+    def _held_alike(self, loss: Loss, outputs: Tensor, features: Tensor | None, batch: Batch) -> Tensor:
+        """Return the penalty on groups: of the batch's own labels, whatever a teacher answers in place of missing ones."""
+        weights = batch.get(WEIGHT, torch.ones_like(outputs[:, 0]))
+        found: Tensor = self.penalty(loss, outputs, features, batch["target"], batch[GROUP], weights)
+        return found
 
     def _of_labels(self, loss: Loss, outputs: Tensor, targets: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         weights = batch.get(WEIGHT)
@@ -101,6 +113,6 @@ class Guide(nn.Module):
 
 
 def guide_of(labels: LabelSpace, described: Mapping[str, Any]) -> Guide | None:
-    """Return the guide that an objective alone makes, without a teacher; None where it weighs no groups."""
+    """Return the guide that an objective alone makes, without a teacher; None where it learns by no groups."""
     objective = Objective.from_dict(described)
     return None if objective.groups is None else Guide(labels, objective)

@@ -26,6 +26,7 @@ from medzoo.store.spec import ModelSpec
 from medzoo.tasks.fusion import Fusion
 from medzoo.tasks.setup.fusion_start import fusion_from_run, is_fusion_run
 from medzoo.tasks.setup.fusion_texts import texts_from_config
+from medzoo.tasks.setup.groups import with_groups
 from medzoo.tasks.setup.source import build_source, find_source, library_versions
 from medzoo.tasks.setup.targets import objective_of_targets
 from medzoo.tasks.targets import FusionTargets
@@ -53,7 +54,8 @@ def fusion_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, 
     if dataset.targets:
         objective, outputs = objective_of_targets(loss, dataset)
     else:
-        objective = objective_from_config(loss, dataset.labels, target_matrix(dataset.rows("train"), dataset.labels))
+        train = target_matrix(dataset.rows("train"), dataset.labels)
+        objective = with_groups(objective_from_config(loss, dataset.labels, train), loss, dataset)
         outputs = objective.outputs(dataset.labels)
     arguments: dict[str, Any] = {"outputs": outputs, "join": asked.join, "width": asked.width}
     arguments |= {"dropout": float(asked.dropout), "encoders": {}}

@@ -16,6 +16,7 @@ from medzoo.settings.schema import FusionConfig, LossConfig, ModelConfig
 from medzoo.store.checkpoint import SPEC, WEIGHTS, find_checkpoint, read_assets, tensors_from_file
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.fusion import Fusion
+from medzoo.tasks.setup.groups import with_groups
 from medzoo.tasks.setup.source import OF_OTHER_MODELS, check_images, keep_preprocess, library_versions, refuse_settings
 
 LAST = ("head.", "link.")
@@ -50,7 +51,7 @@ def fusion_from_run(config: ModelConfig, loss: LossConfig, dataset: Dataset, see
     for name, reader in readers_of(dataset).items():
         check_images(encoder_spec(start, name), replace(dataset, reader=reader, modalities={}))
     target = target_matrix(dataset.rows("train"), dataset.labels)
-    objective = objective_from_config(loss, dataset.labels, target)
+    objective = with_groups(objective_from_config(loss, dataset.labels, target), loss, dataset)
     arguments = {**own, "outputs": objective.outputs(dataset.labels), "dropout": float(config.fusion.dropout)}
     for kind in ("encoders", "texts"):
         if kind in own:

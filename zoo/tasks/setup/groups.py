@@ -1,4 +1,4 @@
-"""Which groups a loss weighs against each other: the levels of a subgroup column, or these within each class."""
+"""Which groups a loss looks at: the levels of a subgroup column, or these within each class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medzoo.tasks.guide.groups import group_names
 
 
 def with_groups(objective: Objective, config: LossConfig, dataset: Dataset) -> Objective:
-    """Return an objective that weighs the groups asked for (`loss.group`) of a dataset's training split; itself where none are.
+    """Return an objective that learns by the groups asked for (`loss.group`) of a dataset's training split; itself without.
 
     A missing value is a group of its own.
 
@@ -40,6 +40,10 @@ def with_groups(objective: Objective, config: LossConfig, dataset: Dataset) -> O
     if cells and not dataset.labels.exclusive:
         raise ConfigError(
             f"loss.group.cells=true parts groups by class, and {dataset.labels.kind} labels have none; leave it out"
+        )
+    if how == "irm" and objective.loss == "corn":
+        raise ConfigError(
+            "loss.group with how=irm scales logits, and loss=corn has none of classes; use cumulative or cross_entropy"
         )
     names = group_names(dataset, column, cells)[(dataset.table["split"] == "train").to_numpy()]
     labelled = ~np.isnan(target_matrix(dataset.rows("train"), dataset.labels)).all(axis=1)

@@ -21,7 +21,8 @@ FAMILIES = ("cnn", "vit", "zach_vit", "cnn3d", "slices")
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "simclr": {"outputs": 128, "temperature": 0.2},
     "dino": {"outputs": 1024, "temperature": 0.1},
-    "mae": {},
+    "mae": {"masked": 0.75, "decoder": [128, 2]},
+    "spark": {"masked": 0.6, "decoder": [512, 2]},
 }
 """Objective → what is taken where nothing is asked for; its names are those of the tasks."""
 
@@ -42,7 +43,9 @@ def pretraining_from_config(config: ModelConfig, loss: LossConfig, dataset: Data
     if config.freeze or config.captions != "auto" or config.bottleneck is not None or config.fusion is not None:
         raise ConfigError("model.freeze, captions, bottleneck and fusion are not for model=ssl: leave them out")
     asked = checked(config.ssl)
-    view_policy(augment_policy(asked["augment"], dataset.info.modality), tuple(asked["scale"]))
+    for scale in ("scale", "crop_scale"):
+        if scale in asked:
+            view_policy(augment_policy(asked["augment"], dataset.info.modality), tuple(asked[scale]))
     source = find_source(config, dataset)
     wide = {"outputs": asked.get("hidden", 1)}
     spec, network = build_source(source, config, dataset, seed, task=config.ssl.objective, objective=asked, arguments=wide)
@@ -60,7 +63,7 @@ def checked(asked: SslConfig) -> dict[str, Any]:
     name, plain = asked.objective, SslConfig()
     if name not in DEFAULTS:
         raise UnknownNameError("model.ssl.objective", name, DEFAULTS)
-    of: dict[str, tuple[str, ...]] = {"momentum": ("dino",), "masked": ("mae",), "decoder": ("mae",)}
+    of: dict[str, tuple[str, ...]] = {"momentum": ("dino",), "masked": ("mae", "spark"), "decoder": ("mae", "spark")}
     of |= dict.fromkeys(("hidden", "outputs", "temperature"), ("simclr", "dino"))
     found: dict[str, Any] = {"loss": name, "augment": asked.augment, "scale": [float(value) for value in asked.scale]}
     for setting, objectives in of.items():
@@ -69,8 +72,15 @@ def checked(asked: SslConfig) -> dict[str, Any]:
             found[setting] = DEFAULTS[name].get(setting) if value is None else value
         elif value != getattr(plain, setting):
             raise ConfigError(f"model.ssl.{setting} is for {' and '.join(objectives)}, not for {name}: leave it out")
-    if len(found["scale"]) != 2:
-        raise ConfigError(f"model.ssl.scale={found['scale']} is not two shares, such as [0.2, 1.0]")
+    if name == "dino" and asked.crops:
+        found |= {"crops": asked.crops, "crop_scale": [float(value) for value in asked.crop_scale]}
+    elif asked.crops or asked.crop_scale != plain.crop_scale:
+        raise ConfigError("model.ssl.crops and crop_scale are for dino, and crop_scale for crops above 0: leave them out")
+    if asked.crops < 0:
+        raise ConfigError(f"model.ssl.crops={asked.crops} is less than 0")
+    for scale in ("scale", "crop_scale"):
+        if scale in found and len(found[scale]) != 2:
+            raise ConfigError(f"model.ssl.{scale}={found[scale]} is not two shares, such as {getattr(plain, scale)}")
     for setting, low, high in (("momentum", 0, 1), ("masked", 0, 1), ("temperature", 0, float("inf"))):
         if setting in found and not low < found[setting] < high:
             raise ConfigError(f"model.ssl.{setting}={found[setting]} is not between {low} and {high:g}, both left out")

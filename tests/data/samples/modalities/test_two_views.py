@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from medzoo.data.errors import ConfigError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.augment import Augment, augment_policy
-from medzoo.data.samples.feed import Feed, leave_to_device
+from medzoo.data.samples.feed import Feed, chosen_input, hindrance, leave_to_device
 from medzoo.data.samples.loader import EpochBatches
 from medzoo.data.samples.modalities.two_views import TwoViews, view_policy
 from medzoo.data.samples.policies import POLICIES
@@ -82,3 +85,33 @@ def test_what_a_modality_leaves_out_stays_left_out():
         assert before - after == set(), name
         assert stronger.scale == (0.3, 0.9)
         assert policy.scale == POLICIES[name].scale
+
+
+def test_crops_are_draws_of_their_own_that_change_no_view():
+    dataset = load_dataset("phantom", patients=12, size=24)
+    policy = view_policy(augment_policy("auto", dataset.info.modality), (0.4, 1.0))
+    augment = Augment(policy, WANTED)
+    plain = TwoViews(dataset, "train", WANTED, augment=augment, seed=3)
+    small = Augment(replace(policy, scale=(0.05, 0.05), ratio=(1.0, 1.0), transforms=()), WANTED)
+    views = TwoViews(dataset, "train", WANTED, augment=augment, seed=3, crops=3, cropped=small)
+    sample, again, later = views[(0, 1)], views[(0, 1)], views[(1, 1)]
+    assert "crops" not in plain[(0, 1)]
+    assert all(torch.equal(sample[name], plain[(0, 1)][name]) for name in ("image", "other_view"))
+    assert sample["crops"].shape == (3, 1, 24, 24)
+    assert not torch.equal(sample["crops"][0], sample["crops"][1])
+    assert torch.equal(sample["crops"], again["crops"])
+    assert not torch.equal(sample["crops"], later["crops"])
+    # A crop is a place of the image, enlarged: 5% of 24 x 24 pixels are some 5 x 5, so that neighbours are nearly equal.
+    rough = (sample["crops"].float().diff(dim=-1).abs().mean(), views.fitted(1).float().diff(dim=-1).abs().mean())
+    assert rough[0] < 0.6 * rough[1]
+
+
+def test_crops_are_not_left_for_the_device_to_make_and_views_are():
+    dataset = load_dataset("phantom", patients=12, size=24)
+    augment = Augment(view_policy(augment_policy("auto", dataset.info.modality), (0.2, 1.0)), WANTED)
+    assert chosen_input("auto", TwoViews(dataset, "train", WANTED, augment=augment), torch.device("cuda")) == "device"
+    views = TwoViews(dataset, "train", WANTED, augment=augment, crops=2, cropped=augment)
+    assert hindrance(views) == "a sample has several images"
+    assert chosen_input("auto", views, torch.device("cuda")) == "loader"
+    with pytest.raises(ConfigError, match="use loader or auto"):
+        chosen_input("device", views, torch.device("cpu"))

@@ -41,8 +41,6 @@ class Classify(Task):
         self.loss = self.objective.function(self.spec.label_space)
         self.guide = guide_of(self.spec.label_space, self.spec.objective)
         self.accumulates = self.objective.groups is None or self.objective.groups["how"] == "balanced"
-        if not self.accumulates:
-            self.alone = "loss.group with how=dro or fis weighs the groups of a whole batch"
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the masked mean loss, how many targets it is over, and the logits."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -16,9 +15,9 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.evaluation.predictions import Predictions
-from medzoo.store.checkpoint import tensors_from_file
 from medzoo.store.storage import pointed_folder
 from tests.zoo.train.forked import ROOT, run_together
+from tests.zoo.train.runs import assert_same
 
 # 5 samples a batch, 2 or 3 processes: unequal shares in each batch, and a last batch that leaves one with nothing.
 OPTIONS = [
@@ -33,25 +32,6 @@ FAMILIES = {
     "accumulated": [*RESNET, "trainer.accumulate=2"],
     "image and text": ["model=clip"],
 }
-
-
-def state(run: Path) -> dict[str, np.ndarray]:
-    """Return all that a training goes on with, by name."""
-    found = pointed_folder(run / "state", "latest")
-    assert found is not None
-    return {name: tensor.double().numpy() for name, tensor in tensors_from_file(found / "tensors.safetensors").items()}
-
-
-def assert_same(run: Path, other: Path) -> None:
-    """Compare weights, averages, the optimizer's memory and the history."""
-    ours, theirs = state(run), state(other)
-    assert ours.keys() == theirs.keys()
-    for name, values in ours.items():
-        np.testing.assert_allclose(values, theirs[name], atol=1e-6, err_msg=name)
-    for one, another in zip(*(list(csv.DictReader((path / "history.csv").open())) for path in (run, other)), strict=True):
-        assert one.keys() == another.keys()
-        for name, text in one.items():
-            assert float(text or "nan") == pytest.approx(float(another[name] or "nan"), abs=1e-6, nan_ok=True), name
 
 
 def files(run: Path) -> set[str]:

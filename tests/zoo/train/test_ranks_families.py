@@ -1,0 +1,44 @@
+"""Losses that hold samples against each other, or lack much, are of the whole batch for any number of processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.zoo.train.forked import run_together
+from tests.zoo.train.runs import assert_same, state
+
+# 27 samples, 5 a batch: three processes have 2, 2 and 1 of each, and of the last batch 1, 1 and one that only stands in.
+OPTIONS = [
+    "train", "data=phantom", "data.size=24", "data.patients=9", "device=cpu", "trainer.epochs=1", "trainer.batch_size=5",
+    "trainer.optimizer=sgd", "trainer.learning_rate=0.01", "trainer.warmup_epochs=0", "trainer.trackers=[]", "evaluate=false",
+]  # fmt: skip
+VIT = ["model=vit", "model.backbone=test_vit", "model.preprocess.size=32"]
+FAMILIES = {
+    "identities": [*VIT, "loss.group={column: sex, how: fis}", "data.missing=0.3"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_three_processes_hold_against_each_other_what_one_does(tmp_path: Path) -> None:
+    plan = [(n, [*OPTIONS, *words, f"run={tmp_path / name / str(n)}"]) for name, words in FAMILIES.items() for n in (1, 3)]
+    done = run_together(*plan)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in FAMILIES:
+        assert_same(tmp_path / name / "1", tmp_path / name / "3")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_shares_of_groups_are_those_of_one_process_saved_and_gone_on_with_as_any_number(tmp_path: Path) -> None:
+    words = [*OPTIONS, *VIT, "loss.group={column: sex, how: dro, step: 0.3}", "data.missing=0.3", "trainer.epochs=2"]
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    done = run_together(
+        (1, [*words, f"run={whole}"]), (2, [*words, f"run={parted}"]), (3, ["train", f"resume={parted}"]), stop=3
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "stopped as asked in epoch 1, after step 4" in done.stderr
+    assert abs(state(whole)["beside.groups.shares"] - 0.5).max() > 0.05  # they have moved
+    assert_same(whole, parted)

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from medzoo.cli import main
+from medzoo.data.errors import ConfigError
 from medzoo.evaluation.predictions import Predictions
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.storage import pointed_folder
+from medzoo.train.checks import check_trainer
 from tests.zoo.train.forked import ROOT, run_together
 from tests.zoo.train.runs import assert_same
 
@@ -133,18 +137,18 @@ def test_all_save_and_stop_where_one_is_asked_to(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_cannot_be_shared_is_refused_once(tmp_path: Path) -> None:
-    words = [
-        "train",
-        *OPTIONS,
-        "model=fusion",
-        "model.backbone=test_resnet",
-        "data.modalities=[image,second]",
-        f"run={tmp_path / 'run'}",
-    ]
-    done = run_together((2, words))
+    words = ["train", *OPTIONS, *VIT, "trainer.batch_size=2", f"run={tmp_path / 'run'}"]
+    done = run_together((3, words))
     assert done.returncode == 2
-    assert done.stderr.count("medzoo: this model is trained in one process (an encoder sees only") == 1, done.stderr[-3000:]
+    assert done.stderr.count("medzoo: a training batch of 2 samples cannot be shared by 3 processes") == 1, done.stderr[-3000:]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_family_that_says_why_is_trained_in_one_process() -> None:
+    task = SimpleNamespace(accumulates=True, alone="it counts what it sees")
+    check_trainer(TrainerConfig(), task, 1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"in one process \(it counts what it sees\)"):
+        check_trainer(TrainerConfig(), task, 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("verb", ["explain", "robustness", "compare", "suite", "export"])

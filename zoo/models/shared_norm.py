@@ -17,6 +17,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medzoo.data.errors import ConfigError
+from medzoo.models.backbones.recompute import InChunks
 
 
 @dataclass
@@ -37,9 +38,15 @@ def share_norms(model: nn.Module) -> Share:
         What tells them whether the samples of this process count.
 
     Raises:
-        ConfigError: If one is of a kind whose statistics cannot be shared.
+        ConfigError: If one is of a kind whose statistics cannot be shared, or is given parts of what a process holds.
     """
     share = Share()
+    for name, module in model.named_modules():
+        if isinstance(module, InChunks) and module.chunk is not None and _normalises(module.flat):
+            raise ConfigError(
+                f"{name or type(module).__name__} is given {module.chunk} slices at a time (chunk) and normalises over them, "
+                "which several processes with unequal numbers of slices cannot share: leave chunk null, or train in one process"
+            )
     for name, module in model.named_modules():
         if not isinstance(module, _BatchNorm):
             continue
@@ -67,6 +74,10 @@ def counting(part: nn.Module, counts: bool) -> None:
     for module in part.modules():
         if isinstance(module, _SharedNorm):
             module.sees = counts
+
+
+def _normalises(network: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 @cache

@@ -257,7 +257,8 @@ class Mae(Pretraining):
         patches = self.model.patches(images)
         count = patches.shape[1]
         seen = max(1, round(count * (1 - self.spec.objective["masked"])))
-        drawn = own_draws(len(images), count, batch.get(DRAWS) if self.training else 0)
+        shared = batch.get(DRAWS) if processes() > 1 else None  # alone torch's own state, which starts from the same seed
+        drawn = own_draws(len(images), count, shared if self.training else 0)
         order = drawn.argsort(dim=1).to(images.device)
         kept = order[:, :seen]
         hidden = torch.ones(len(images), count, device=images.device).scatter(1, kept, 0.0)

@@ -47,7 +47,7 @@ IN_DOUBLE = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("double", [False, True])
 def test_three_processes_hold_against_each_other_what_one_does(double: bool, tmp_path: Path) -> None:
     families = IN_DOUBLE if double else FAMILIES
@@ -64,7 +64,7 @@ def test_three_processes_hold_against_each_other_what_one_does(double: bool, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_shares_of_groups_are_those_of_one_process_saved_and_gone_on_with_as_any_number(tmp_path: Path) -> None:
     words = [*OPTIONS, *VIT, "loss.group={column: sex, how: dro, step: 0.3}", "data.missing=0.3", "trainer.epochs=2"]
     whole, parted = tmp_path / "whole", tmp_path / "parted"

@@ -14,6 +14,34 @@ def processes() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def place() -> int:
+    """Return which of the processes this one is, from 0."""
+    return distributed.get_rank() if processes() > 1 else 0
+
+
+def added(value: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, without gradient; `value` itself stays."""
+    total = value.detach().clone()
+    if processes() > 1:
+        distributed.all_reduce(total)
+    return total
+
+
+def own_draws(rows: int, width: int, seed: int | None) -> Tensor:
+    """Return (rows, width) uniform draws for this process's rows of a batch, on the CPU: what a single process draws for them.
+
+    Process r of n has every n-th row of a batch, from the r-th on. All draw as many rows as the one with the most has in all, and
+    the draws of a row do not depend on how many follow it.
+
+    Args:
+        rows: Of this process.
+        width: Draws a row.
+        seed: The same for all processes; None: torch's own state, of a single process.
+    """
+    draws = None if seed is None else torch.Generator().manual_seed(seed)
+    return torch.rand(rows * processes(), width, generator=draws)[place() :: processes()]
+
+
 def gathered(parts: Sequence[Tensor]) -> list[Tensor]:
     """Return tensors with the rows of all processes, process by process, with gradients to each one's own rows.
 

@@ -1,7 +1,8 @@
 """Batch normalisation whose statistics are of the batch of all processes together, as a single process would have them.
 
 Written out because torch's `SyncBatchNorm` refuses a CPU, where this is tested; here one path serves gloo and NCCL. Processes may
-hold unequal numbers of samples, and one whose sample only stands in counts none.
+hold unequal numbers of samples, and one whose sample only stands in counts none. A part of a network that is given some of the
+samples alone counts none on a process that has none for it (`counting`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from medzoo.data.errors import ConfigError
+from medzoo.models.backbones.recompute import InChunks
 
 
 @dataclass
@@ -36,9 +38,15 @@ def share_norms(model: nn.Module) -> Share:
         What tells them whether the samples of this process count.
 
     Raises:
-        ConfigError: If one is of a kind whose statistics cannot be shared.
+        ConfigError: If one is of a kind whose statistics cannot be shared, or is given parts of what a process holds.
     """
     share = Share()
+    for name, module in model.named_modules():
+        if isinstance(module, InChunks) and module.chunk is not None and _normalises(module.flat):
+            raise ConfigError(
+                f"{name or type(module).__name__} is given {module.chunk} slices at a time (chunk) and normalises over them, "
+                "which several processes with unequal numbers of slices cannot share: leave chunk null, or train in one process"
+            )
     for name, module in model.named_modules():
         if not isinstance(module, _BatchNorm):
             continue
@@ -53,6 +61,25 @@ def share_norms(model: nn.Module) -> Share:
     return share
 
 
+def share_of(part: nn.Module) -> Share | None:
+    """Return the share of a part of a network that normalises by what other processes hold, so that all or none go through it.
+
+    None where it does not.
+    """
+    return next((module.share for module in part.modules() if isinstance(module, _SharedNorm) and module.training), None)
+
+
+def counting(part: nn.Module, counts: bool) -> None:
+    """Say whether what a part of a network is given next counts in its statistics, as far as this process's samples do."""
+    for module in part.modules():
+        if isinstance(module, _SharedNorm):
+            module.sees = counts
+
+
+def _normalises(network: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
 @cache
 def _shared(kind: Any) -> Any:
     return type(f"Shared{kind.__name__}", (_SharedNorm, kind), {})
@@ -62,6 +89,12 @@ class _SharedNorm(_BatchNorm):
     """A batch normalisation that asks the other processes in training mode, and is its own kind otherwise."""
 
     share: Share
+    sees = True
+
+    @property
+    def counts(self) -> bool:
+        """Whether what this process holds counts."""
+        return self.share.counts and self.sees
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, values: Tensor) -> Tensor:
@@ -77,7 +110,7 @@ class _SharedNorm(_BatchNorm):
     def measured(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (C,) float64 means and variances of all processes' values, and how many a channel has; keeps running ones."""
         axes = [axis for axis in range(values.ndim) if axis != 1]
-        count = values.numel() // values.shape[1] if self.share.counts else 0
+        count = values.numel() // values.shape[1] if self.counts else 0
         spread, mean = (found.double() for found in torch.var_mean(_exact(values), axes, correction=0))
         own = torch.cat([mean, spread, mean.new_full((1,), count)])
         every = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
@@ -102,7 +135,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None, norm: _SharedNorm) -> Tensor:
         mean, variance, total = norm.measured(values.detach())
-        kind, ctx.counts = _exact(values).dtype, norm.share.counts
+        kind, ctx.counts = _exact(values).dtype, norm.counts
         mean, scale = mean.to(kind), (variance + norm.eps).rsqrt().to(kind)
         ctx.save_for_backward(values, weight, mean, scale, total.to(kind))
         made = (_exact(values) - _wide(mean, values)) * _wide(scale if weight is None else scale * weight, values)

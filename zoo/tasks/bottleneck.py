@@ -57,7 +57,6 @@ class Bottleneck(Task):
     model: BottleneckNetwork
     completes = True
     no_copies = "concept bottlenecks, whose classes must follow from one set of concepts"
-    alone = "concept bottlenecks on several processes were not compared with one"
 
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
         super().__init__(spec, model)

@@ -53,7 +53,7 @@ class Fusion(Classify):
     reads_inputs = True
     reads_modalities = True
     reads_texts = True
-    alone = "an encoder sees only the images that are there, and a process may have none of a modality"
+    uses_all = False  # an encoder sees only the images that are there, and a batch may have none of a modality
 
     def __init__(self, spec: ModelSpec, model: nn.Module, texts: Mapping[str, Tokenizer] | None = None) -> None:
         super().__init__(spec, model)

@@ -22,12 +22,13 @@ from medzoo.data.samples.policies import Policy
 from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.samples.send import sent
+from medzoo.losses.gathered import added, gathered, own_draws, processes
 from medzoo.losses.self_supervised import masked_pixels, nt_xent, self_distillation
 from medzoo.models.backbones.contract import pooled_features
 from medzoo.settings.schema import TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.contrast import ImageTower
-from medzoo.tasks.task import Batch, Task
+from medzoo.tasks.task import DRAWS, STANDS_IN, Batch, Task
 
 TEACHER_TEMPERATURE, CENTER_MOMENTUM = 0.04, 0.9
 """Of DINO (Caron et al. 2021, section 3.1 and appendix D)."""
@@ -48,7 +49,6 @@ class Pretraining(Task):
 
     answers_in_training = False
     no_copies = "pre-training; set it to 0"
-    alone = "pre-training holds the views of a whole batch against each other, which was not tried on several devices"
     chooses_by = "loss"
 
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
@@ -72,10 +72,14 @@ class Pretraining(Task):
         """Return the objective, and both views' embeddings where they are compared; of a plain image its embedding."""
         if "other_view" not in batch:
             return self.predict(batch)
-        said = self.training_step(batch)
+        said = self.views_told(batch)
         if self.compares_views:
             said |= {name: self.predict({"image": batch[name]})["image_embedding"] for name in ("image", "other_view")}
         return said
+
+    def views_told(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what of a batch's two views the loss of a split is made of: the objective, and the number of images."""
+        return self.training_step(batch)
 
     def samples(
         self, dataset: Dataset, split: str, *, policy: Policy | None = None, augmenter: str = "opencv", seed: int = 0,
@@ -161,9 +165,32 @@ class SimClr(Pretraining):
     accumulates = False  # every image is the others' negative
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the contrastive loss of a batch's two views."""
-        both = torch.cat([self.input(batch["image"]), self.input(batch["other_view"])])
-        first, second = self.model(both).float().chunk(2)
+        """Return the contrastive loss of the two views of a batch, of all processes together."""
+        own = _own(batch)
+        return self._among(*gathered([view[:own] for view in self._projected(batch)]))
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the objective of the whole batch, and this process's number of images."""
+        return {"loss": self.loss(batch), "count": torch.full((), float(_own(batch)), device=batch["image"].device)}
+
+    def views_told(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `first` and `second` (N, E), the projected views: the loss is of whole batches, see `whole_loss`."""
+        return dict(zip(("first", "second"), self._projected(batch), strict=True))
+
+    @torch.no_grad()
+    def whole_loss(self, outputs: Mapping[str, NDArray[Any]], samples: SampleDataset, batch_size: int) -> float | None:
+        """Return the mean loss of a split in batches of the table's order; None of plain images."""
+        if "first" not in outputs:
+            return None
+        first, second = (torch.from_numpy(outputs[name]) for name in ("first", "second"))
+        parts = zip(first.split(batch_size), second.split(batch_size), strict=True)  # type: ignore[no-untyped-call]
+        return sum(float(self._among(one, other)) * len(one) for one, other in parts) / len(first)
+
+    def _projected(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        first, second = self.model(torch.cat([self.input(batch["image"]), self.input(batch["other_view"])])).float().chunk(2)
+        return first, second
+
+    def _among(self, first: Tensor, second: Tensor) -> Tensor:
         return nt_xent(first, second, self.spec.objective["temperature"])
 
 
@@ -200,7 +227,7 @@ class Dino(Pretraining):
             told = self.teacher(both).float()
             middle = self.center
             if self.training:
-                self._recenter(told)
+                self._recenter(told, 2 * _own(batch))
         said = self.model(both)
         views = [*said.chunk(2)]
         if "crops" in batch:  # a pass of their own: batch normalisation would mix their statistics with those of the views
@@ -224,12 +251,20 @@ class Dino(Pretraining):
                 own.copy_(new)
 
     @torch.no_grad()
-    def _recenter(self, told: Tensor) -> None:
-        self.center.copy_(self.center * CENTER_MOMENTUM + told.mean(dim=0) * (1 - CENTER_MOMENTUM))
+    def _recenter(self, told: Tensor, counted: int) -> None:
+        """Move the center towards the mean of what the teacher says of all processes' views, of ours the first `counted`."""
+        if processes() == 1:
+            mean = told.mean(dim=0)
+        else:
+            sums = added(torch.cat([told[:counted].sum(dim=0), told.new_full((1,), counted)]))
+            mean = sums[:-1] / sums[-1]
+        self.center.copy_(self.center * CENTER_MOMENTUM + mean * (1 - CENTER_MOMENTUM))
 
 
 class Mae(Pretraining):
     """What most patches of an image look like is to be told from the few that are seen (He et al. 2022)."""
+
+    uses_all = False  # what made answers of the backbone's features is not asked
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the error of the hidden patches of one view; which are hidden on the validation split never changes."""
@@ -237,8 +272,9 @@ class Mae(Pretraining):
         patches = self.model.patches(images)
         count = patches.shape[1]
         seen = max(1, round(count * (1 - self.spec.objective["masked"])))
-        draws = None if self.training else torch.Generator().manual_seed(0)
-        order = sent(torch.rand(len(images), count, generator=draws).argsort(dim=1), images.device)
+        shared = batch.get(DRAWS) if processes() > 1 else None  # alone torch's own state, which starts from the same seed
+        drawn = own_draws(len(images), count, shared if self.training else 0)
+        order = sent(drawn.argsort(dim=1), images.device)
         kept = order[:, :seen]
         hidden = torch.ones(len(images), count, device=images.device).scatter(1, kept, 0.0)
         said = self.model.told(self.model.seen(images, kept), kept)
@@ -248,9 +284,16 @@ class Mae(Pretraining):
 class Spark(Mae):
     """The same of a ResNet, whose convolutions see no hidden patch (Tian et al. 2023)."""
 
+    alone = "model.ssl.objective=spark normalises over what is visible of a batch, which was not tried on several processes"
+
     def recompute_activations(self, config: TrainerConfig) -> None:
         """Refuse: on the way back a block would see what was hidden from it."""
         raise ConfigError("trainer.checkpoint_activations is not for model.ssl.objective=spark: leave it out")
+
+
+def _own(batch: Batch) -> int:
+    """Return how many images of a batch count: none of one that stands in for another process's."""
+    return 0 if STANDS_IN in batch else len(batch["image"])
 
 
 class FeatureGraph(ImageTower):

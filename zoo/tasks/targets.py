@@ -19,6 +19,7 @@ from medzoo.data.errors import ConfigError, TrainingError, UnknownNameError
 from medzoo.data.samples.policies import Policy
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.monitor import METRICS, higher_is_better, monitor_value, monitorable
+from medzoo.losses.gathered import gathered, processes
 from medzoo.losses.several import Part, parts_of
 from medzoo.models.heads.targets import TargetHeads
 from medzoo.models.places import NotLinearError
@@ -26,7 +27,7 @@ from medzoo.settings.schema import TrainerConfig
 from medzoo.tasks.classify import Classify, probabilities
 from medzoo.tasks.fusion import Fusion
 from medzoo.tasks.targets_graph import TargetsGraph
-from medzoo.tasks.task import Batch, monitor_or_loss
+from medzoo.tasks.task import STANDS_IN, Batch, monitor_or_loss
 
 
 class SeveralTargets(Classify):
@@ -61,8 +62,14 @@ class SeveralTargets(Classify):
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted sum of the targets' masked mean losses, and how much is observed of those that weigh anything."""
-        logits = self.logits(batch)
-        loss, count = self._loss(logits, batch["target"])
+        logits, targets = self.logits(batch), batch["target"]
+        if processes() == 1 or self.accumulates:
+            loss, count = self._loss(logits, targets)
+        else:  # means over what all processes observe of each target, and this one's share of them
+            own = 0 if STANDS_IN in batch else len(logits)
+            whole = gathered([logits[:own], targets[:own]])
+            loss, count = self._loss(*whole)
+            count = count * own / len(whole[0])
         return {"loss": loss, "count": count, "logits": logits.detach()}
 
     def surely_learns(self, batch: Batch) -> bool:
@@ -77,6 +84,18 @@ class SeveralTargets(Classify):
             return outputs
         loss, count = self._loss(outputs["logits"], batch["target"])
         return {**outputs, "loss": loss, "count": count}
+
+    @torch.no_grad()
+    def whole_loss(self, outputs: Mapping[str, NDArray[Any]], samples: SampleDataset, batch_size: int) -> float | None:
+        """Return the loss of a split in batches of the table's order where it does not add up; None where it does."""
+        if self.accumulates or samples.targets is None:
+            return None
+        logits = torch.from_numpy(outputs["logits"])
+        targets = torch.from_numpy(samples.targets).to(logits.dtype)
+        batches = zip(logits.split(batch_size), targets.split(batch_size), strict=True)  # type: ignore[no-untyped-call]
+        parts = [self._loss(*batch) for batch in batches]
+        total = sum(float(count) for _, count in parts)
+        return sum(float(loss) * float(count) for loss, count in parts) / total if total else None
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> dict[str, Tensor]:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 Batch = dict[str, Any]
 STANDS_IN = "stands_in"
 """Key that only a batch has whose sample belongs to another process, and is here so that nobody waits: it shall not count."""
+DRAWS = "draws"
+"""Key of a batch that is learnt from: the seed of what is drawn for the whole of it, the same for all processes that share it."""
 
 
 class Runner(Protocol):
@@ -75,6 +77,7 @@ class Task(nn.Module, ABC):
         learns_by_guide: Whether it can learn from weighed samples, weighed groups and a teacher.
         accumulates: Whether gradients of small batches add up to that of the larger.
         alone: Why several processes cannot train it together, in words; None where they can.
+        uses_all: Whether all that learns takes part in the loss of every batch.
         reads_inputs: Whether the tabular inputs of a batch (`tabular`) are looked at.
         reads_modalities: Whether several images a sample are, each by its name.
         reads_texts: Whether the texts of a sample are, each by its name.
@@ -93,6 +96,7 @@ class Task(nn.Module, ABC):
     learns_by_guide = False
     accumulates = True
     alone: str | None = None
+    uses_all = True
     reads_inputs = False
     reads_modalities = False
     reads_texts = False

@@ -29,14 +29,14 @@ from medzoo.settings.schema import TrainConfig
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune
 from medzoo.tasks.prepare import prepare_samples
-from medzoo.tasks.task import STANDS_IN, Batch, Task
+from medzoo.tasks.task import DRAWS, STANDS_IN, Batch, Task
 from medzoo.train.checks import check_trainer
 from medzoo.train.display import Display
 from medzoo.train.fit import write_checkpoint
 from medzoo.train.live import LiveMetrics
 from medzoo.train.mix import check_mixing, mix_batch
 from medzoo.train.optim import learning_rate, make_optimizer, set_learning_rate
-from medzoo.train.placement import place_images, place_model, slower_precision
+from medzoo.train.placement import place_images, place_model, prepared, slower_precision
 from medzoo.train.profiling import Profile
 from medzoo.train.progress import plot_history, start_trackers, write_history
 from medzoo.train.readings import Readings, Taken
@@ -120,7 +120,7 @@ class Trainer:
         self.live = self._live(task)
         average = self.average.module.model if self.average is not None else None
         self.resumable = Resumable(
-            run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash, task.learnt_beside()
+            run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash, task.learnt_beside
         )
         if resume:
             self.progress, sums = self.resumable.restore()
@@ -131,7 +131,7 @@ class Trainer:
             self._cache_features()
         if self.config.compile:
             task.compile_network()
-        self.wrapped, self.optimizer = accelerator.prepare(task, optimizer)
+        self.wrapped, self.optimizer = prepared(task, optimizer, accelerator)
 
     def fit(self, stops: Callable[[Progress], bool] | None = None) -> Progress:
         """Train to the end, or until `patience` runs out; returns the final progress.
@@ -188,6 +188,7 @@ class Trainer:
         words = (self.progress.epoch, self.progress.batch, self.accelerator.process_index)
         torch.manual_seed(derived_seed(self.seed, "forward", *words))
         batch = mix_batch(batch, self.config, generator(self.seed, "mix", *words))
+        batch = {**batch, DRAWS: derived_seed(self.seed, "forward", *words[:2], 0)}
         with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
             with self.accelerator.autocast():
                 outputs = self.wrapped(batch)

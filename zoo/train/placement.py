@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
 from medzoo.data.samples.feed import chosen_input, hindrance, leave_to_device
 from medzoo.data.samples.sample_dataset import SampleDataset
+from medzoo.tasks.task import Task
 
 _SIDE = 512
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,6 +24,14 @@ def place_model(model: nn.Module, device: torch.device) -> None:
         for parameter in model.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def prepared(task: Task, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> tuple[Any, Any]:
+    """Return a task and its optimizer as one process or several train them: what a batch leaves out has no gradient in either."""
+    if not task.uses_all:
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+    wrapped, stepping = accelerator.prepare(task, optimizer)
+    return wrapped, stepping
 
 
 def place_images(asked: str, train: SampleDataset, val: SampleDataset, device: torch.device, workers: int) -> str | None:

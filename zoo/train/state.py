@@ -6,7 +6,7 @@ There is no random state in it: every draw is a function of (seed, epoch, sample
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,8 @@ class Resumable:
         average: The network's moving average, or None.
         scaler: Of fp16, or None.
         spec_hash: Of the model: a state of another is refused.
-        beside: Tensors that are learnt beside the network, by name: weights of groups, a projection. Restored in place.
+        beside: Returns the tensors that are learnt beside the network, by name: weights of groups, a projection. Restored in
+            place. Asked each time, for what wraps a task for several processes may give it other tensors.
     """
 
     folder: Path
@@ -73,7 +74,7 @@ class Resumable:
     average: nn.Module | None
     scaler: torch.amp.GradScaler | None
     spec_hash: str
-    beside: Mapping[str, Tensor] = field(default_factory=dict)
+    beside: Callable[[], Mapping[str, Tensor]] = dict
 
     def save(self, progress: Progress, sums: Mapping[str, Tensor]) -> None:
         """Write a resumable state and point to it; the one before is removed only then.
@@ -87,7 +88,7 @@ class Resumable:
         if self.average is not None:
             tensors.update({f"average.{name}": t for name, t in self.average.state_dict().items()})
         tensors.update({f"live.{name}": t for name, t in sums.items()})
-        tensors.update({f"beside.{name}": t for name, t in self.beside.items()})
+        tensors.update({f"beside.{name}": t for name, t in self.beside().items()})
         described = self.optimizer.state_dict()
         scalars: dict[str, dict[str, Any]] = {}
         for index, values in described["state"].items():
@@ -128,10 +129,11 @@ class Resumable:
         if self.average is not None:
             load_weights(self.average, _under(tensors, "average."), state)
         saved = _under(tensors, "beside.")
-        if set(saved) != set(self.beside):
+        beside = self.beside()
+        if set(saved) != set(beside):
             raise CheckpointError(f"the state in {state} is of a training with other groups or another teacher; start anew")
         for name, tensor in saved.items():
-            self.beside[name].copy_(tensor)
+            beside[name].copy_(tensor)
         values: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in content["optimizer"]["scalars"].items()}
         for name, tensor in _under(tensors, "optimizer.").items():
             index, _, key = name.partition(".")

@@ -12,16 +12,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[3]
-DOUBLE = "MEDZOO_TEST_DOUBLE"
+DOUBLE, STOP = "MEDZOO_TEST_DOUBLE", "MEDZOO_TEST_STOP"
+STOPPED = 75
 
 
-def run_together(*plan: tuple[int, Sequence[str]], double: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run medzoo commands one after the other, each in so many processes; the status is the first that is not 0."""
+def run_together(
+    *plan: tuple[int, Sequence[str]], double: bool = False, stop: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run medzoo commands one after the other, each in so many processes; the status is the first that is not 0.
+
+    Trainings that several processes begin are asked to stop after step `stop`, which is no failure: the next command goes on.
+    """
     parts = [part for processes, words in plan for part in ("--", str(processes), *words)][1:]
     command = [sys.executable, "-m", "tests.zoo.train.forked", *parts]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **({DOUBLE: "1"} if double else {})}
+    environment |= {} if stop is None else {STOP: str(stop)}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )  # fmt: skip
@@ -29,12 +37,39 @@ def run_together(*plan: tuple[int, Sequence[str]], double: bool = False) -> subp
 
 def in_double() -> None:
     """Let networks learn in float64: one of batch normalisation makes too much of what float32 rounds to be compared."""
+    import torch
+
+    from medzoo.data.samples import feed
+    from medzoo.tasks import fusion
     from medzoo.tasks.task import Task
     from medzoo.train import loop
 
-    single, place = Task.input, loop.place_model
+    def doubled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: doubled(part) for name, part in value.items()}
+        return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    single, place, prepared, sent = Task.input, loop.place_model, fusion.normalise, feed.to_device
     Task.input = lambda self, images: single(self, images).double()  # type: ignore[method-assign]
+    fusion.normalise = lambda images, own: prepared(images, own).double()  # type: ignore[attr-defined]
+    feed.to_device = lambda batch, device: doubled(sent(batch, device))
     loop.place_model = lambda task, device: place(task.double(), device)
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[assignment]
+
+
+def stopping(step: int) -> None:
+    """Ask each training that several processes begin to stop after a step."""
+    from medzoo.train.loop import Trainer
+
+    take = Trainer._step
+
+    def taken(self: Trainer, *given: Any) -> float:
+        if self.progress.step == step and not self.resumed and self.accelerator.num_processes > 1:
+            self.asked.by = signal.SIGTERM
+            given[0][2] = 1.0
+        return take(self, *given)
+
+    Trainer._step = taken  # type: ignore[method-assign]
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,9 +80,12 @@ def main(words: Sequence[str]) -> int:
 
     if os.environ.get(DOUBLE):
         in_double()
+    if step := os.environ.get(STOP):
+        stopping(int(step))
     for part in "\0".join(words).split("\0--\0"):
         processes, *command = part.split("\0")
-        if status := together(medzoo, int(processes), command):
+        status = together(medzoo, int(processes), command)
+        if status and not (STOP in os.environ and status == STOPPED):
             return status
     return 0
 

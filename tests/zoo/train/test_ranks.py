@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -10,15 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from medzoo.cli import main
+from medzoo.data.errors import ConfigError
 from medzoo.evaluation.predictions import Predictions
-from medzoo.store.checkpoint import tensors_from_file
+from medzoo.settings.schema import TrainerConfig
 from medzoo.store.storage import pointed_folder
+from medzoo.train.checks import check_trainer
 from tests.zoo.train.forked import ROOT, run_together
+from tests.zoo.train.runs import assert_same
 
 # 5 samples a batch, 2 or 3 processes: unequal shares in each batch, and a last batch that leaves one with nothing.
 OPTIONS = [
@@ -33,25 +36,6 @@ FAMILIES = {
     "accumulated": [*RESNET, "trainer.accumulate=2"],
     "image and text": ["model=clip"],
 }
-
-
-def state(run: Path) -> dict[str, np.ndarray]:
-    """Return all that a training goes on with, by name."""
-    found = pointed_folder(run / "state", "latest")
-    assert found is not None
-    return {name: tensor.double().numpy() for name, tensor in tensors_from_file(found / "tensors.safetensors").items()}
-
-
-def assert_same(run: Path, other: Path) -> None:
-    """Compare weights, averages, the optimizer's memory and the history."""
-    ours, theirs = state(run), state(other)
-    assert ours.keys() == theirs.keys()
-    for name, values in ours.items():
-        np.testing.assert_allclose(values, theirs[name], atol=1e-6, err_msg=name)
-    for one, another in zip(*(list(csv.DictReader((path / "history.csv").open())) for path in (run, other)), strict=True):
-        assert one.keys() == another.keys()
-        for name, text in one.items():
-            assert float(text or "nan") == pytest.approx(float(another[name] or "nan"), abs=1e-6, nan_ok=True), name
 
 
 def files(run: Path) -> set[str]:
@@ -153,18 +137,18 @@ def test_all_save_and_stop_where_one_is_asked_to(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_cannot_be_shared_is_refused_once(tmp_path: Path) -> None:
-    words = [
-        "train",
-        *OPTIONS,
-        "model=fusion",
-        "model.backbone=test_resnet",
-        "data.modalities=[image,second]",
-        f"run={tmp_path / 'run'}",
-    ]
-    done = run_together((2, words))
+    words = ["train", *OPTIONS, *VIT, "trainer.batch_size=2", f"run={tmp_path / 'run'}"]
+    done = run_together((3, words))
     assert done.returncode == 2
-    assert done.stderr.count("medzoo: this model is trained in one process (an encoder sees only") == 1, done.stderr[-3000:]
+    assert done.stderr.count("medzoo: a training batch of 2 samples cannot be shared by 3 processes") == 1, done.stderr[-3000:]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_family_that_says_why_is_trained_in_one_process() -> None:
+    task = SimpleNamespace(accumulates=True, alone="it counts what it sees")
+    check_trainer(TrainerConfig(), task, 1)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"in one process \(it counts what it sees\)"):
+        check_trainer(TrainerConfig(), task, 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("verb", ["explain", "robustness", "compare", "suite", "export"])

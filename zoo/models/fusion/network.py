@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medzoo.losses.gathered import added, processes
 from medzoo.models.fusion.inputs import InputEncoder
 from medzoo.models.fusion.join import JOINS
 from medzoo.models.heads.targets import TargetHeads
+from medzoo.models.shared_norm import counting, share_of
 
 INPUTS = "inputs"
 
@@ -70,8 +72,13 @@ class FusionNetwork(nn.Module):
     def encoded(
         self, images: Mapping[str, Tensor], present: Mapping[str, Tensor], prepare: Callable[[str, Tensor], Tensor]
     ) -> dict[str, Tensor]:
-        """Return image modality → (N, D) what its encoder says, 0 where it is missing; arguments as for `features`."""
-        return {name: self._encoded(name, images.get(name), present[name], prepare) for name in self.encoders}
+        """Return image modality → (N, D) what its encoder says, 0 where it is missing; arguments as for `features`.
+
+        Of several processes that learn together all go through an encoder, or none: one without images for it looks at a blank
+        one, of which nothing is kept.
+        """
+        every = self._shared_counts(present) if self.training and processes() > 1 else {}
+        return {name: self._encoded(name, images.get(name), present[name], prepare, every.get(name)) for name in self.encoders}
 
     def combined(self, encoded: Mapping[str, Tensor], present: Mapping[str, Tensor], values: Tensor | None = None) -> Tensor:
         """Return (N, F) joined features of what the encoders said; `present` and `values` as for `features`."""
@@ -105,19 +112,37 @@ class FusionNetwork(nn.Module):
         """Return the last linear layer."""
         return self.head
 
-    def _encoded(self, name: str, images: Tensor | None, mask: Tensor, prepare: Callable[[str, Tensor], Tensor]) -> Tensor:
-        """Return (N, D): what an encoder says of the images that are there, 0 elsewhere; of several views the mean."""
+    def _shared_counts(self, present: Mapping[str, Tensor]) -> dict[str, int]:
+        """Return how many images all processes have for each encoder that normalises by what all of them hold."""
+        shares = {name: share for name, encoder in self.encoders.items() if (share := share_of(encoder)) is not None}
+        if not shares:
+            return {}
+        own = [int(present[name].sum()) * share.counts for name, share in shares.items()]
+        return dict(zip(shares, added(torch.tensor(own, device=self.head.weight.device)).tolist(), strict=True))
+
+    def _encoded(
+        self, name: str, images: Tensor | None, mask: Tensor, prepare: Callable[[str, Tensor], Tensor], every: int | None
+    ) -> Tensor:  # fmt: skip
+        """Return (N, D): what an encoder says of the images that are there, 0 elsewhere; of several views the mean.
+
+        `every` is how many all processes have, where it normalises by what all of them hold.
+        """
         views = 1 if mask.ndim == 1 else mask.shape[1]
         rows = mask.flatten().nonzero()[:, 0]
         width = self.head.in_features
-        if images is None or not len(rows):
+        encoder: Any = self.encoders[name]
+        kept = len(rows)
+        if every is not None:
+            counting(encoder, kept > 0)
+        if images is None or not (kept or every):
             return torch.zeros(len(mask), width, device=self.head.weight.device)
-        if self.training and len(rows) == 1:  # batch normalisation needs two: the one twice has its own statistics
-            rows = rows.repeat(2)
+        if self.training and kept == 1 and every in (None, 1):  # batch normalisation needs two, the one twice has its statistics
+            kept, rows = 2, rows.repeat(2)
         given = images if mask.ndim == 1 else images.flatten(0, 1)
         there = rows.to(images.device, non_blocking=True)
-        encoder: Any = self.encoders[name]
-        seen: Tensor = encoder(prepare(name, given.index_select(0, there))).float()
+        # Without images of its own a process looks at a blank one, in company of those who have some.
+        shown = given.index_select(0, there) if kept else given[:1]
+        seen: Tensor = encoder(prepare(name, shown)).float()[:kept]
         total = seen.new_zeros(len(mask), width).index_add(0, there // views, seen)
         counts = torch.bincount(rows // views, minlength=len(mask)).clamp(min=1)
         return total / counts[:, None].to(images.device, non_blocking=True)

@@ -49,7 +49,13 @@ def concept_weights(task: Bottleneck, predictions: Predictions) -> pd.DataFrame:
     """
     absent, effects = predictions.absent_logits, predictions.concept_effects
     if absent is not None and effects is not None:
-        return _own_weights(task, absent.mean(axis=0), effects.mean(axis=0))
+        mean = 0.0 if task.objective.mean is None else np.array(task.objective.mean)
+        spread = 1.0 if task.objective.std is None else np.array(task.objective.std)
+        own = pd.DataFrame(
+            effects.mean(axis=0) / spread, index=list(task.concept_labels.names), columns=list(task.spec.label_space.names)
+        )
+        own.loc[ABSENT] = (absent.mean(axis=0) - mean) / spread
+        return own
     weight, bias = task.model.head.weight.detach().numpy(), task.model.head.bias.detach().numpy()
     rows = pd.DataFrame(weight.T, index=list(task.concept_labels.names), columns=list(task.spec.label_space.names))
     rows.loc[BIAS] = bias
@@ -70,9 +76,7 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
     given = torch.from_numpy(logits[[place]])
     with torch.no_grad():
         shown = task.model.eval().shown(given)[0].numpy()
-    absent, effects = predictions.absent_logits, predictions.concept_effects
-    own = absent is not None and effects is not None
-    weights = _own_weights(task, absent[place], effects[place]) if own else concept_weights(task, predictions)
+    weights = concept_weights(task, predictions.take(np.arange(len(predictions)) == place))
     rows = weights.loc[names].mul(shown, axis=0)
     if predictions.residual_logits is not None:
         spread = np.ones(len(classes)) if task.objective.std is None else np.array(task.objective.std)
@@ -82,17 +86,6 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
     rows.insert(0, TRUTH, [*truth, *[np.nan] * (len(rows) - len(names))])
     rows.insert(0, PROBABILITY, [*probability, *[np.nan] * (len(rows) - len(names))])
     return Explanation(sample_id, rows, {name: float(rows[name].sum()) for name in classes})
-
-
-def _own_weights(task: Bottleneck, absent: NDArray[np.float32], effects: NDArray[np.float32]) -> pd.DataFrame:
-    """Return (M, K) effects and (K,) class outputs, in the labels' units, as the class layer has them, standardised."""
-    mean, spread = (np.array(given if given is not None else standard) for given, standard in
-                    ((task.objective.mean, 0.0), (task.objective.std, 1.0)))  # fmt: skip
-    rows = pd.DataFrame(
-        effects / spread, index=list(task.concept_labels.names), columns=list(task.spec.label_space.names)
-    )
-    rows.loc[ABSENT] = (absent - mean) / spread
-    return rows
 
 
 def plot_explanation(explanation: Explanation, image: NDArray[Any] | None = None) -> bytes:

@@ -68,8 +68,8 @@ def correction_order(
         task: For its class layer.
         predictions: With `concept_logits` and `concept_targets`.
         policy: `random`; `uncertainty` (concept nearest 0.5 first); `effect` (the largest expected change of a class
-            output first: |weight|, or a sample's own effect, times the distance the correction moves the concept, expected under the model's own
-            probability).
+            output first: |weight|, or of embeddings the sample's own effect, times the distance the correction moves the
+            concept, expected under the model's own probability).
         seed: Of `random`.
         groups: Correct the concepts of a group together, ordered by the best place of those that are known; a group of which
             none is known comes last.

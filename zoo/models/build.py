@@ -157,7 +157,8 @@ def _bottleneck(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
             rate = asked["class_layer_rate"]
             return EmbeddingNetwork(backbone, concepts=concepts, outputs=outputs, width=asked["width"], class_layer_rate=rate)
         return BottleneckNetwork(
-            backbone, concepts=concepts, outputs=outputs, kind=asked["kind"], features=_feature_width(backbone, spec) if asked["residual"] else None,
+            backbone, concepts=concepts, outputs=outputs, kind=asked["kind"],
+            features=_feature_width(backbone, spec) if asked["residual"] else None,
             class_layer_rate=asked.get("class_layer_rate", 1.0),
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Concept embedding models: classes follow from two embeddings a concept, mixed by its probability (Zarlenga et al. 2022).
+"""Concept embedding models: classes follow from two embeddings a concept, mixed by its probability.
 
-Section 4 of "Concept Embedding Models: Beyond the Accuracy-Explainability Trade-Off" (NeurIPS 2022, arXiv 2209.09056). In training
-some of the concepts that are known are shown to the class layer as they are, not as they are predicted (RandInt, section 4.2),
+Zarlenga et al. 2022, "Concept Embedding Models: Beyond the Accuracy-Explainability Trade-Off" (NeurIPS, arXiv 2209.09056). In
+training some of the concepts that are known are shown to the class layer as they are, not as they are predicted (their RandInt),
 so that it learns to heed a person's corrections.
 """
 

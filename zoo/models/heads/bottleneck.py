@@ -2,9 +2,9 @@
 
 Koh et al. 2020 (ICML, arXiv 2007.04612). What stands between concepts and classes is the `kind` of bottleneck: the concepts'
 probabilities (`soft`), their hard 0 or 1 (`hard`), their logits (`logit`), or standardised scores that are no logits (`score`,
-such as image–text similarities); a mixture of two embeddings a concept (`embedding`) is a network of its own,
-`medzoo.models.heads.concept_embeddings`. A person may correct a concept: its probability 0..1 is put on the bottleneck's own scale, for
-logits and scores between the 5th and 95th percentile of those of the training images (their section 5).
+such as image–text similarities); two embeddings a concept, mixed (`embedding`), are a network of their own, in
+`medzoo.models.heads.concept_embeddings`. A person may correct a concept: its probability 0..1 is put on the bottleneck's own
+scale, for logits and scores between the 5th and 95th percentile of those of the training images (their section 5).
 """
 
 from __future__ import annotations

@@ -137,7 +137,9 @@ def _check_embeddings(asked: BottleneckConfig) -> None:
     if asked.kind != "embedding":
         for name in ("width", "random_corrections"):
             if getattr(asked, name) != getattr(plain, name):
-                raise ConfigError(f"model.bottleneck.{name} is of model.bottleneck.kind=embedding, not of {asked.kind}; leave it out")
+                raise ConfigError(
+                    f"model.bottleneck.{name} is of model.bottleneck.kind=embedding, not of {asked.kind}; leave it out"
+                )
         return
     if asked.width < 1:
         raise ConfigError(f"model.bottleneck.width={asked.width} must be at least 1")

@@ -1,4 +1,4 @@
-"""Two embeddings a concept: the mixture by hand, what corrections leave of it, where gradients go, what takes the answer apart."""
+"""Two embeddings a concept: the mixture by hand, what corrections leave of it, where gradients go, the answer taken apart."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_embeddings_that_are_alike_leave_a_correction_nothing_to_change() -> Non
     both = embeddings.reshape(4, 3, 2, 4).clone()
     both[:, 1, 1] = both[:, 1, 0]  # what the second concept looks like is the same, there or not
     same = both.flatten(1)
-    absent, effects = made.parts(same)
+    _, effects = made.parts(same)
     assert torch.equal(effects[:, 1], torch.zeros(4, 2))
     assert (effects[:, [0, 2]].abs() > 0).all()
     mask = torch.tensor([[0.0, 1.0, 0.0]])

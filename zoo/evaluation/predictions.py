@@ -148,7 +148,7 @@ class Predictions:
         if self.attention is not None:
             columns["attention"] = [weights[~np.isnan(weights)].tolist() for weights in self.attention]
         if self.concept_effects is not None:
-            columns["concept_effects"] = list(self.concept_effects.reshape(len(self), -1))
+            columns["concept_effects"] = [effects.ravel() for effects in self.concept_effects]
         columns |= self.further_columns()
         about = {
             "format": FORMAT,

@@ -1,9 +1,9 @@
 """Concept embeddings: two vectors a concept, mixed by its probability.
 
-Zarlenga et al. 2022 (NeurIPS, arXiv 2209.09056, figure 2). Of pooled features h a concept i has c⁺ = LeakyReLU(W⁺ᵢ h + b⁺ᵢ), what it
-looks like where it is there, and c⁻ likewise, where it is not. One layer for all concepts, s, makes its logit of both, so that
-p = σ(s([c⁺; c⁻])). The classes are linear on all concepts' p c⁺ + (1 − p) c⁻ side by side. What a concept says beside its
-probability thus reaches the classes, and a person still corrects it: p becomes 1 and the classes see c⁺ alone, or 0 and they see c⁻.
+Zarlenga et al. 2022 (NeurIPS, arXiv 2209.09056, figure 2). Of pooled features h a concept i has c⁺ = LeakyReLU(W⁺ᵢ h + b⁺ᵢ),
+what it looks like where it is there, and c⁻ likewise, where it is not. One layer for all concepts, s, makes its logit of both, so
+that p = σ(s([c⁺; c⁻])). The classes are linear on all concepts' p c⁺ + (1 − p) c⁻ side by side. What a concept says beside its
+probability thus reaches the classes, and a person still corrects it: p becomes 1 and the classes see c⁺ alone, or 0 and c⁻.
 """
 
 from __future__ import annotations

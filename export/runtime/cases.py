@@ -42,7 +42,13 @@ def predict_means(model: OnnxModel, cases: Sequence[Sequence[Image]], batch_size
     if 0 in lengths:
         raise ImageError(f"case {lengths.index(0)} has no image")
     outputs = model.predict([image for case in cases for image in case], batch_size=batch_size)
-    if model.spec["objective"].get("kind") in ("soft", "hard") and max(lengths, default=1) > 1:
+    kind = model.spec["objective"].get("kind")
+    if kind == "embedding" and max(lengths, default=1) > 1:
+        # Classes are linear in the embeddings, so that the mean of what they say under the same concepts is what their mean says.
+        values = np.repeat(mean_of_concepts(outputs["concepts"], lengths), lengths, axis=0)
+        images = [image for case in cases for image in case]
+        outputs = model.predict(images, batch_size=batch_size, concept_values=values, concept_mask=np.ones_like(values))
+    if kind in ("soft", "hard") and max(lengths, default=1) > 1:
         if model.spec["objective"]["residual"]:
             raise OnnxFileError("a case's photographs cannot be averaged behind this bottleneck's residual path; use medzoo.load")
         values = mean_of_concepts(outputs["concepts"], lengths)

@@ -64,6 +64,7 @@ FAMILIES = {
     "views": Family(("model.backbone=test_resnet", "model.preprocess.size=32"), ("data=table", "CASES")),
     "cbm": Family(("model=cbm", "model.backbone=test_resnet")),
     "cbm_sequential": Family(("model=cbm", "model.backbone=test_resnet", "model.bottleneck.regime=sequential")),
+    "cbm_embedding": Family(("model=cbm", "model.backbone=test_resnet", "model.bottleneck.kind=embedding")),
     "cbm_posthoc": Family(("model=cbm_posthoc",), steps=(), base="cnn"),
     "cbm_language": Family(("model=cbm_language", *UNFILTERED), steps=(), base="clip"),
     "probe": Family(("model.backbone=test_resnet", "trainer.finetune=linear"), steps=()),

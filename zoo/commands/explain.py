@@ -133,7 +133,7 @@ def _contributions(config: ExplainConfig) -> None:
     assert config.run is not None
     run, task, predictions = open_bottleneck(config.run)
     if config.sample is None:
-        weights = concept_weights(task)
+        weights = concept_weights(task, predictions)
         print(weights.round(3).to_string())
         write_file(run.path / "concept_weights.csv", weights.to_csv().encode("utf-8"))
         write_file(run.plots / "concept_weights.png", plot_weights(weights))

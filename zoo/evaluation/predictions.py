@@ -3,8 +3,9 @@
 One row a sample: `sample_id, split, group`, then `target.<name>, logit.<name>, prob.<name>` for every label, then subgroup
 columns as `subgroup.<name>` and kept ones, by which rows answer together, as `kept.<name>`. Where the target is a later visit's,
 `carried.<name>` is what it is at this one. A concept bottleneck adds
-`concept.<name>` (the true one), `concept_logit.<name>` and, with a residual path, `residual_logit.<class>`; attention over bags a
-list `attention`, a weight a member. The schema's metadata
+`concept.<name>` (the true one), `concept_logit.<name>` and, with a residual path, `residual_logit.<class>`; one of
+embeddings `absent_logit.<class>` and a list `concept_effects`, concept by concept a number a class; attention over bags a list
+`attention`, a weight a member. The schema's metadata
 under `medzoo` holds the label space, the split unit, notes and the spec's hash. Logits are kept because saturated probabilities
 tie and cannot be recalibrated.
 """
@@ -36,10 +37,11 @@ _MATRICES = (
     ("concept", "concept_targets", "concepts"),
     ("concept_logit", "concept_logits", "concepts"),
     ("residual_logit", "residual_logits", "labels"),
+    ("absent_logit", "absent_logits", "labels"),
     ("carried", "carried", "labels"),
 )
 """Prefix of the columns, field, and the field that names the columns; in the file's order."""
-_OPTIONAL = ("residual_logit", "carried")
+_OPTIONAL = ("residual_logit", "absent_logit", "carried")
 """Those that a file with labels may lack."""
 
 
@@ -61,6 +63,9 @@ class Predictions:
         concept_logits: (N, M) float32.
         concept_scale: `logit`, or `score` where concepts rank samples and their sigmoid means nothing.
         residual_logits: (N, K) what the path beside the concepts adds to `logits`.
+        absent_logits: (N, K) class outputs where every concept is absent, of a bottleneck of embeddings.
+        concept_effects: (N, M, K) what each concept adds to them where it is there: `logits` are the former and, times the
+            concepts' probabilities, the latter.
         carried: (N, K) what the target is at this visit, where it is a later one's; NaN where missing.
         attention: (N, V) weights of the members of a bag, NaN where a bag has no such member; None: nothing weighs them.
         kept: (N rows) further columns, as text, by which rows may answer together; None: there are none.
@@ -83,6 +88,8 @@ class Predictions:
     concept_logits: NDArray[np.float32] | None = None
     concept_scale: str = "logit"
     residual_logits: NDArray[np.float32] | None = None
+    absent_logits: NDArray[np.float32] | None = None
+    concept_effects: NDArray[np.float32] | None = None
     carried: NDArray[np.float32] | None = None
     attention: NDArray[np.float32] | None = None
     kept: pd.DataFrame | None = None
@@ -103,7 +110,7 @@ class Predictions:
 
     def take(self, keep: NDArray[np.bool_]) -> Predictions:
         """Return the rows where `keep` holds."""
-        names = ("sample_id", "split", "group", "attention", *(field_name for _, field_name, _ in _MATRICES))
+        names = ("sample_id", "split", "group", "attention", "concept_effects", *(field_name for _, field_name, _ in _MATRICES))
         chosen: dict[str, Any] = {name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in names}
         kept = None if self.kept is None else self.kept[keep].reset_index(drop=True)
         return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True), kept=kept)
@@ -122,7 +129,7 @@ class Predictions:
         return replace(
             self, labels=LabelSpace("multilabel", self.concepts.names), targets=self.concept_targets, logits=self.concept_logits,
             probabilities=sigmoid(self.concept_logits.astype(np.float64)).astype(np.float32), concepts=None, concept_targets=None,
-            concept_logits=None, residual_logits=None, carried=None,
+            concept_logits=None, residual_logits=None, absent_logits=None, concept_effects=None, carried=None,
         )  # fmt: skip
 
     def further_columns(self) -> dict[str, Any]:
@@ -140,6 +147,8 @@ class Predictions:
                 columns |= {f"{prefix}.{name}": values[:, place] for place, name in enumerate(named.names)}
         if self.attention is not None:
             columns["attention"] = [weights[~np.isnan(weights)].tolist() for weights in self.attention]
+        if self.concept_effects is not None:
+            columns["concept_effects"] = [effects.ravel() for effects in self.concept_effects]
         columns |= self.further_columns()
         about = {
             "format": FORMAT,
@@ -176,6 +185,9 @@ class Predictions:
                     read[field_name] = frame[names].to_numpy(dtype=np.float32)
             if "attention" in frame.columns:
                 read["attention"] = joined([np.asarray(row, np.float32)[None] for row in frame["attention"]])
+            if "concept_effects" in frame.columns and concepts is not None:
+                effects = np.array(frame["concept_effects"].tolist(), dtype=np.float32)
+                read["concept_effects"] = effects.reshape(len(frame), concepts.width, labels.width)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise EvaluationError(f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}") from error
         subgroups, kept = (

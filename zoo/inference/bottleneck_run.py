@@ -57,4 +57,6 @@ def concept_outputs(task: Bottleneck, predictions: Predictions) -> tuple[Concept
     concepts, logits, truth = predictions.concepts, predictions.concept_logits, predictions.concept_targets
     if concepts is None or logits is None or truth is None or predictions.spec_hash != task.spec.hash:
         raise EvaluationError("the predictions are not of this concept bottleneck; make them with medzoo evaluate run=...")
+    if task.model.kind == "embedding" and (predictions.absent_logits is None or predictions.concept_effects is None):
+        raise EvaluationError("the predictions lack what each concept does to its sample; make them with medzoo evaluate run=...")
     return concepts, logits, truth

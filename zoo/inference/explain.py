@@ -17,13 +17,16 @@ from medzoo.store.figures import figure_png
 from medzoo.tasks.bottleneck import Bottleneck
 
 # In brackets, so that concepts and classes may have these words for names.
-BIAS, RESIDUAL = "(bias)", "(residual)"
+BIAS, RESIDUAL, ABSENT = "(bias)", "(residual)", "(all absent)"
 PROBABILITY, TRUTH = "(probability)", "(truth)"
 
 
 @dataclass(frozen=True)
 class Explanation:
     """One sample's classes, taken apart.
+
+    Of a bottleneck of embeddings what a concept adds is against its absence in that sample, and in place of the bias stands
+    `(all absent)`, what the embeddings say where every concept is.
 
     Attributes:
         sample_id: Which sample.
@@ -38,8 +41,21 @@ class Explanation:
     outputs: dict[str, float]
 
 
-def concept_weights(task: Bottleneck) -> pd.DataFrame:
-    """Return the class layer: one row a concept and `(bias)`, one column a class."""
+def concept_weights(task: Bottleneck, predictions: Predictions) -> pd.DataFrame:
+    """Return the class layer: one row a concept and `(bias)`, one column a class.
+
+    Of a bottleneck of embeddings, whose concepts do something else in each sample, the mean over those predicted of what a
+    concept adds where it is there, and of `(all absent)`.
+    """
+    absent, effects = predictions.absent_logits, predictions.concept_effects
+    if absent is not None and effects is not None:
+        mean = 0.0 if task.objective.mean is None else np.array(task.objective.mean)
+        spread = 1.0 if task.objective.std is None else np.array(task.objective.std)
+        own = pd.DataFrame(
+            effects.mean(axis=0) / spread, index=list(task.concept_labels.names), columns=list(task.spec.label_space.names)
+        )
+        own.loc[ABSENT] = (absent.mean(axis=0) - mean) / spread
+        return own
     weight, bias = task.model.head.weight.detach().numpy(), task.model.head.bias.detach().numpy()
     rows = pd.DataFrame(weight.T, index=list(task.concept_labels.names), columns=list(task.spec.label_space.names))
     rows.loc[BIAS] = bias
@@ -60,12 +76,12 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
     given = torch.from_numpy(logits[[place]])
     with torch.no_grad():
         shown = task.model.eval().shown(given)[0].numpy()
-    weights = concept_weights(task)
+    weights = concept_weights(task, predictions.take(np.arange(len(predictions)) == place))
     rows = weights.loc[names].mul(shown, axis=0)
     if predictions.residual_logits is not None:
         spread = np.ones(len(classes)) if task.objective.std is None else np.array(task.objective.std)
         rows.loc[RESIDUAL] = predictions.residual_logits[place] / spread
-    rows.loc[BIAS] = weights.loc[BIAS]
+    rows.loc[weights.index[-1]] = weights.iloc[-1]
     probability, truth = task.model.values(given)[0].numpy(), known[place]
     rows.insert(0, TRUTH, [*truth, *[np.nan] * (len(rows) - len(names))])
     rows.insert(0, PROBABILITY, [*probability, *[np.nan] * (len(rows) - len(names))])
@@ -95,12 +111,12 @@ def plot_weights(weights: pd.DataFrame) -> bytes:
     """Draw a class-by-concept table as a heat map; PNG."""
     from matplotlib.figure import Figure
 
-    concepts = weights.drop(index=BIAS)
+    concepts = weights.iloc[:-1]
     figure = Figure(figsize=(1.2 * concepts.shape[1] + 2, 0.35 * len(concepts) + 1.5), layout="constrained")
     axes = figure.subplots()
     limit = float(np.abs(concepts.to_numpy()).max()) or 1.0
     shown = axes.imshow(concepts.to_numpy(), cmap="RdYlGn", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(concepts.shape[1]), [str(c) for c in concepts.columns], rotation=30, ha="right")
     axes.set_yticks(range(len(concepts)), [str(c) for c in concepts.index])
-    figure.colorbar(shown, label="weight")
+    figure.colorbar(shown, label="mean effect" if weights.index[-1] == ABSENT else "weight")
     return figure_png(figure)

@@ -50,6 +50,10 @@ def class_logits(
     with torch.no_grad():
         corrected = None if values is None else torch.from_numpy(np.nan_to_num(values).astype(np.float32))
         chosen = None if mask is None else torch.from_numpy(np.asarray(mask, dtype=np.float32))
+        if predictions.absent_logits is not None and predictions.concept_effects is not None:
+            shown = task.model.eval().corrected(torch.tensor(concept_logits), corrected, chosen).numpy()
+            found: NDArray[np.float32] = predictions.absent_logits + np.einsum("nm,nmk->nk", shown, predictions.concept_effects)
+            return found
         outputs = task.model.eval().classes(torch.tensor(concept_logits), None, corrected, chosen)
         logits: NDArray[np.float32] = in_units(outputs, task.objective).numpy()
     return logits if predictions.residual_logits is None else logits + predictions.residual_logits
@@ -64,8 +68,8 @@ def correction_order(
         task: For its class layer.
         predictions: With `concept_logits` and `concept_targets`.
         policy: `random`; `uncertainty` (concept nearest 0.5 first); `effect` (the largest expected change of a class
-            output first: |weight| times the distance the correction moves the concept, expected under the model's own
-            probability).
+            output first: |weight|, or of embeddings the sample's own effect, times the distance the correction moves the
+            concept, expected under the model's own probability).
         seed: Of `random`.
         groups: Correct the concepts of a group together, ordered by the best place of those that are known; a group of which
             none is known comes last.
@@ -81,7 +85,7 @@ def correction_order(
         with torch.no_grad():
             score = -np.abs(task.model.values(torch.tensor(logits)).double().numpy() - 0.5)
     elif policy == "effect":
-        score = _expected_effect(task, logits)
+        score = _expected_effect(task, predictions, logits)
     else:
         raise UnknownNameError("policy", policy, POLICIES)
     # What cannot be corrected must not use up a step.
@@ -157,7 +161,7 @@ def parse_concepts(concepts: ConceptSpace, given: Mapping[str, Any] | Sequence[s
     return found
 
 
-def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:
+def _expected_effect(task: Bottleneck, predictions: Predictions, logits: NDArray[np.float32]) -> Floats:
     model = task.model.eval()
     with torch.no_grad():
         given = torch.tensor(logits)
@@ -165,7 +169,9 @@ def _expected_effect(task: Bottleneck, logits: NDArray[np.float32]) -> Floats:
         absent, present = (model.on_scale(torch.full_like(given, value)) for value in (0.0, 1.0))
         p = model.values(given)
         moved = p * (present - shown).abs() + (1 - p) * (absent - shown).abs()
-        effect: Floats = (moved * model.head.weight.abs().amax(dim=0)).double().numpy()
+        own = predictions.concept_effects
+        weights = model.head.weight.abs().amax(dim=0) if own is None else torch.tensor(own).abs().amax(dim=2)
+        effect: Floats = (moved * weights).double().numpy()
     return effect
 
 

@@ -19,6 +19,7 @@ from medzoo.models.fusion.inputs import InputEncoder
 from medzoo.models.fusion.network import FusionNetwork
 from medzoo.models.heads.bag import BagNetwork
 from medzoo.models.heads.bottleneck import BottleneckNetwork
+from medzoo.models.heads.concept_embeddings import EmbeddingNetwork
 from medzoo.models.heads.concept_scores import with_concept_scores
 from medzoo.models.heads.neighbours import NeighbourNetwork
 from medzoo.models.heads.ordinal import CornLink, CumulativeLink, OrdinalNetwork
@@ -152,9 +153,13 @@ def _bottleneck(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
         backbone = with_concept_scores(backbone, len(asked["concepts"]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "class layer"))
+        concepts, outputs = len(asked["concepts"]), Objective.from_dict(asked["classes"]).outputs(spec.label_space)
+        if asked["kind"] == "embedding":
+            rate = asked["class_layer_rate"]
+            return EmbeddingNetwork(backbone, concepts=concepts, outputs=outputs, width=asked["width"], class_layer_rate=rate)
         return BottleneckNetwork(
-            backbone, concepts=len(asked["concepts"]), outputs=Objective.from_dict(asked["classes"]).outputs(spec.label_space),
-            kind=asked["kind"], features=_feature_width(backbone, spec) if asked["residual"] else None,
+            backbone, concepts=concepts, outputs=outputs, kind=asked["kind"],
+            features=_feature_width(backbone, spec) if asked["residual"] else None,
             class_layer_rate=asked.get("class_layer_rate", 1.0),
         )  # fmt: skip
 

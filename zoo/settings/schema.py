@@ -53,7 +53,11 @@ class BottleneckConfig:
     """How a concept bottleneck is built and trained.
 
     Attributes:
-        kind: What classes see of the concepts: soft (probabilities), hard (0 or 1), logit, score (of a language bottleneck).
+        kind: What classes see of the concepts: soft (probabilities), hard (0 or 1), logit, embedding (two vectors a concept,
+            mixed by its probability), score (of a language bottleneck).
+        width: Numbers in each of a concept's two embeddings; embedding.
+        random_corrections: Chance in training of each known concept to be shown to the classes as its truth (RandInt);
+            embedding.
         regime: joint, sequential or independent training of `backbone`; posthoc: concept directions in the features of a trained
             run (`backbone`); language: an image–text model's scores for a list of texts. The latter two train no network.
         concepts: Names of the data's concepts to use; for language a list file or a packaged list's name; None: all, the
@@ -71,6 +75,8 @@ class BottleneckConfig:
     """
 
     kind: str = "soft"
+    width: int = 16
+    random_corrections: float = 0.25
     regime: str = "joint"
     concepts: Any = None
     concept_data: dict[str, Any] | None = None

@@ -84,11 +84,15 @@ class Bottleneck(Task):
         mean, count = binary_cross_entropy(concept_logits, batch["concepts"])
         loss = self.concept_weight * mean * count / (rows * concept_logits.shape[1])
         if self.regime == "joint":
-            outputs = in_units(self.model.classes(concept_logits, features).float(), self.objective)
+            outputs = in_units(self.model.classes(concept_logits, features, *self.corrections(batch)).float(), self.objective)
             mean, count = self.loss(outputs, batch["target"])
             loss = loss + mean * count / rows
             return {"loss": loss, "count": rows, "logits": outputs.detach()}
         return {"loss": loss, "count": rows}
+
+    def corrections(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        """Return values and mask (N, M) of the concepts of a training batch that are corrected: none are."""
+        return None, None
 
     def compile_network(self) -> None:
         """Compile the backbone's features: neither it nor the network around it is called as a whole."""
@@ -139,9 +143,13 @@ class Bottleneck(Task):
         """Return the graph to export: raw image and optional corrections → logits, probabilities, concepts."""
         return BottleneckGraph(self.spec, self.model)
 
+    def concept_head(self) -> tuple[Tensor, Tensor]:
+        """Return (M, F) weights and (M,) bias from pooled features to concept logits; NotLinearError where that is no line."""
+        return linear_head(self.model.backbone)
+
     def concept_evidence(self) -> PlacedHead:
         """Return what each place says of each concept; NotLinearError where concepts do not read the mean over places."""
-        return PlacedHead(self.model, linear_head(self.model.backbone), self.blank())
+        return PlacedHead(self.model, self.concept_head(), self.blank())
 
     def deploy_map(self) -> nn.Module:
         """Return the graph with `map` (N, M, h, w), or (N, M, d, h, w): of concepts, whose logits are its mean and the bias."""
@@ -289,8 +297,7 @@ class Bottleneck(Task):
 
     def _concepts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         both = over_views(lambda images: torch.cat(self.model.concepts_and_features(self.input(images)), dim=1), batch)
-        width = self.model.head.in_features
-        return both[:, :width], both[:, width:]
+        return both[:, : self.model.concepts], both[:, self.model.concepts :]
 
 
 def known_concepts(samples: SampleDataset) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ _OWN = {
     "targets": "medzoo.tasks.targets:Targets",
     "fusion targets": "medzoo.tasks.targets:FusionTargets",
     "bottleneck": "medzoo.tasks.bottleneck:Bottleneck",
+    "embedding bottleneck": "medzoo.tasks.concept_embeddings:EmbeddingBottleneck",
     "bags": "medzoo.tasks.bags:Bags",
     "frozen bottleneck": "medzoo.tasks.frozen:FrozenBottleneck",
     "ensemble": "medzoo.tasks.ensemble:Ensemble",
@@ -50,6 +51,8 @@ def task_class(spec: ModelSpec) -> type[Task]:
         kind = "bags"
     elif head_of(spec) == "bottleneck" and spec.objective["regime"] in FROZEN:
         kind = "frozen bottleneck"
+    elif head_of(spec) == "bottleneck" and spec.objective["kind"] == "embedding":
+        kind = "embedding bottleneck"
     own: type[Task] = metadata.EntryPoint(kind, _OWN[kind], ENTRY_POINTS).load()
     return own
 

@@ -41,6 +41,7 @@ FAMILIES = {
     "neighbours": ["model.backbone=test_resnet", "model.neighbours=5", "trainer.epochs=20"],
     "bottleneck": ["model=cbm", "model.bottleneck.regime=sequential", "model.bottleneck.penalty=0.01"],
     "residual": ["model=cbm", "model.bottleneck.regime=sequential", "model.bottleneck.residual=true"],
+    "embedding": ["model=cbm", "model.bottleneck.kind=embedding"],
     "posthoc": ["model=cbm_posthoc"],
     "language": ["model=cbm_language", "model.bottleneck.filter.class_similarity=1.01"],
     "clip": ["model=clip", "model.captions=labels", "trainer.epochs=15"],
@@ -48,7 +49,7 @@ FAMILIES = {
 }
 FROZEN = {"posthoc": "cnn", "language": "clip"}
 """Bottlenecks on another family's trained run."""
-WARM = ("ordinal", "multilabel", "regression", "bottleneck", "residual")
+WARM = ("ordinal", "multilabel", "regression", "bottleneck", "residual", "embedding")
 """Those that go on from the classifier's network: two epochs teach them what six from nothing would."""
 CONCEPT_KINDS = ("soft", "hard", "logit")
 EXPORT = ["images=8", "gate.replicates=50"]
@@ -105,7 +106,7 @@ def test_every_family_passes_its_gate(trained: Callable[[str], Path], family: st
             shape = (24, 40, 40) if model.spec["preprocess"]["size"][2:] else (40, 40)
             images = np.random.default_rng(0).integers(0, 256, (3, *shape, model.spec["preprocess"]["channels"]), dtype=np.uint8)
             assert all(np.isfinite(values).all() for values in model.predict(list(images)).values())
-    if family in ("bottleneck", "residual", "posthoc"):
+    if family in ("bottleneck", "residual", "embedding", "posthoc"):
         assert {"logits", "concepts"} == set(report["gate"])
     if family.startswith("clip"):
         both = {"zero-shot of both towers"} if len(names) > 1 else set()

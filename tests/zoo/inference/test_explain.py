@@ -46,7 +46,7 @@ def test_names_may_be_words_of_the_table(run: Path) -> None:
     _, task, predictions = open_bottleneck(run)
     head = task.model.head
     assert predictions.labels.names == CLASSES
-    weights = concept_weights(task)
+    weights = concept_weights(task, predictions)
     assert list(weights.index) == [*CONCEPTS, "(bias)"]
     np.testing.assert_array_equal(weights.loc[list(CONCEPTS)].to_numpy().T, head.weight.detach().numpy())
     np.testing.assert_array_equal(weights.loc["(bias)"].to_numpy(), head.bias.detach().numpy())

@@ -76,7 +76,7 @@ def test_the_independent_head_equals_scikit_learn_on_the_true_concepts(tmp_path:
     run = trained(tmp_path / "run", "model.bottleneck.regime=independent")
     _, concepts, targets = split_of(run, "train")
     theirs = LogisticRegression(C=1.0, tol=1e-9, max_iter=20_000).fit(concepts.astype(np.float64), targets.argmax(1))
-    weights = concept_weights(load(run))
+    weights = concept_weights(load(run), Predictions.read(run / "predictions.parquet"))
     ours = weights.loc[list(load(run).spec.concepts.names)].to_numpy().T
     # Softmax outputs may all be shifted alike: differences between classes are what counts.
     np.testing.assert_allclose(ours - ours.mean(0), theirs.coef_ - theirs.coef_.mean(0), atol=1e-3)

@@ -50,7 +50,9 @@ def pool(parts: Mapping[str, Predictions]) -> tuple[Predictions, NDArray[np.int6
         for field in ("sample_id", "split", "group", "targets", "logits", "probabilities")
     }
     shared = [name for name in first.subgroups.columns if all(name in part.subgroups.columns for part in found)]
-    columns |= dict.fromkeys(("concepts", "concept_targets", "concept_logits", "residual_logits"))
+    columns |= dict.fromkeys(
+        ("concepts", "concept_targets", "concept_logits", "residual_logits", "absent_logits", "concept_effects")
+    )
     subgroups = pd.concat([part.subgroups[shared] for part in found], ignore_index=True)
     fold = np.repeat(np.arange(len(found)), [len(part) for part in found])
     return replace(first, **columns, subgroups=subgroups), fold.astype(np.int64)

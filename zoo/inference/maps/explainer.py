@@ -18,7 +18,7 @@ from torch import Tensor
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.images.laid import onto_image
-from medzoo.models.places import Evidence, Layer, NotLinearError, applied, find_evidence, last_layer, linear_head
+from medzoo.models.places import Evidence, Layer, NotLinearError, applied, find_evidence, last_layer
 from medzoo.tasks.task import Task
 
 METHODS = ("auto", "cam", "gradcam", "gradient_x_activation")
@@ -178,4 +178,4 @@ def concept_explainer(task: Task, method: str = "auto") -> Explainer:
     def scores(inputs: Tensor) -> Tensor:
         return network.concepts_and_features(inputs)[0]
 
-    return Explainer(task, bottleneck.concept_labels.names, scores, lambda: linear_head(network.backbone), method)
+    return Explainer(task, bottleneck.concept_labels.names, scores, bottleneck.concept_head, method)

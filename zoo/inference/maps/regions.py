@@ -22,6 +22,7 @@ from medzoo.data.regions.evidence import Look, regions_feed, require_something_l
 from medzoo.data.regions.masks import Mask
 from medzoo.data.regions.masks import box_mask as box_mask
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.classify import in_units
 
 PAINT_RADIUS = 3
 """Pixels around a pixel that it is filled from."""
@@ -83,16 +84,14 @@ def look_past(task: Bottleneck, pixels: NDArray[Any], region: Mask, concepts: Se
     names = _named(task, concepts)
     painted = painted_over(pixels, region)
     images = torch.from_numpy(np.stack([pixels, painted])).movedim(-1, 1).contiguous()
-    found = task.predict({"image": images.to(next(task.model.parameters()).device)})
-    chosen = torch.tensor([concepts is None or name in concepts for name in names]).to(found["logits"].device)
-    concept_logits = torch.where(chosen, found["concept_logits"], found["concept_logits"][:1])
-    beside = found["logits"] - found["bottleneck_logits"]
+    device = next(task.model.parameters()).device
+    chosen = torch.tensor([concepts is None or name in concepts for name in names]).to(device)
     with torch.no_grad():
-        logits = task.class_logits(concept_logits) + beside
-        values = task.model.values(concept_logits)
-    told = {
-        "concepts": values, "concept_logits": concept_logits, "logits": torch.cat([found["logits"][:1], logits[1:]]),
-    }  # fmt: skip
+        concept_logits, beside = task.model.kept_but(chosen, *task.model.concepts_and_features(task.input(images.to(device))))
+        told = {
+            "concepts": task.model.values(concept_logits), "concept_logits": concept_logits,
+            "logits": in_units(task.model.classes(concept_logits, beside).float(), task.objective),
+        }  # fmt: skip
     return _second_look(told)
 
 

@@ -12,6 +12,7 @@ from medzoo.losses.objective import objective_from_config
 from medzoo.models.heads.bottleneck import FROZEN, Regime
 from medzoo.settings.schema import BottleneckConfig, ConceptFilterConfig, LossConfig, ModelConfig
 from medzoo.tasks.bottleneck import Bottleneck
+from medzoo.tasks.concept_embeddings import EmbeddingBottleneck
 from medzoo.tasks.setup.source import build_source, find_source
 
 PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_error")
@@ -30,11 +31,13 @@ def bottleneck_from_config(config: ModelConfig, loss: LossConfig, dataset: Datas
     source = find_source(config, dataset)
     classes = objective_from_config(loss, dataset.labels, target_matrix(dataset.rows("train"), dataset.labels))
     objective = bottleneck_objective(config, dataset, classes.to_dict())
+    embedded = asked.kind == "embedding"
+    outputs = len(objective["concepts"]) * (2 * asked.width if embedded else 1)
     spec, network = build_source(
-        source, config, dataset, seed, task="bottleneck", objective=objective, arguments={"outputs": len(objective["concepts"])},
+        source, config, dataset, seed, task="bottleneck", objective=objective, arguments={"outputs": outputs},
         concepts=chosen_concepts(asked, dataset),
     )  # fmt: skip
-    return Bottleneck(spec, network)
+    return EmbeddingBottleneck(spec, network) if embedded else Bottleneck(spec, network)
 
 
 def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,6 +55,8 @@ def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping
     }  # fmt: skip
     if asked.regime not in FROZEN:
         objective |= {"concept_weight": asked.concept_weight, "class_layer_rate": asked.class_layer_rate}
+    if asked.kind == "embedding":
+        objective |= {"width": asked.width, "random_corrections": asked.random_corrections}
     return objective
 
 
@@ -112,14 +117,41 @@ def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
     weighted = any(classes.get(name) for name in ("label_smoothing", "class_weights", "positive_weights", "arguments", "offsets"))
     if asked.regime != "joint" and (weighted or classes["loss"] not in PLAIN_LOSSES):
         raise ConfigError(f"loss.* has no effect on the fitted class layer of a {asked.regime} bottleneck; use loss=default")
+    _check_embeddings(asked)
     own = {"posthoc": "logit", "language": "score"}.get(asked.regime)
     if own is not None and asked.kind != own:
         raise ConfigError(f"a {asked.regime} bottleneck has model.bottleneck.kind={own}, not {asked.kind}")
     if own is None and asked.kind == "score":
-        raise ConfigError("model.bottleneck.kind=score is for model=cbm_language; choose soft, hard or logit")
+        raise ConfigError("model.bottleneck.kind=score is for model=cbm_language; choose soft, hard, logit or embedding")
     if asked.concept_data and asked.regime != "posthoc":
         raise ConfigError("model.bottleneck.concept_data is for model=cbm_posthoc")
     if asked.filter != ConceptFilterConfig() and asked.regime != "language":
         raise ConfigError("model.bottleneck.filter is for model=cbm_language")
     if asked.shuffle_concepts and asked.regime == "language":
         raise ConfigError("model.bottleneck.shuffle_concepts would change nothing: a language bottleneck learns no concept")
+
+
+def _check_embeddings(asked: BottleneckConfig) -> None:
+    """Raise ConfigError unless the settings of concept embeddings suit one, or are left as they are where there are none."""
+    plain = BottleneckConfig()
+    if asked.kind != "embedding":
+        for name in ("width", "random_corrections"):
+            if getattr(asked, name) != getattr(plain, name):
+                raise ConfigError(
+                    f"model.bottleneck.{name} is of model.bottleneck.kind=embedding, not of {asked.kind}; leave it out"
+                )
+        return
+    if asked.width < 1:
+        raise ConfigError(f"model.bottleneck.width={asked.width} must be at least 1")
+    if not 0 <= asked.random_corrections <= 1:
+        raise ConfigError(f"model.bottleneck.random_corrections={asked.random_corrections:g} is not between 0 and 1")
+    if asked.regime in ("sequential", "independent"):
+        raise ConfigError(
+            f"model.bottleneck.regime={asked.regime} fits classes to concepts, and embeddings are learnt with the classes: use "
+            "regime=joint, or another model.bottleneck.kind"
+        )
+    if asked.residual:
+        raise ConfigError(
+            "model.bottleneck.residual=true is a path beside the concepts, which embeddings are already; leave it out, or use "
+            "another model.bottleneck.kind"
+        )

@@ -271,13 +271,10 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         return self._conform(self._read(values, index), index)
 
     def _made(self, pixels: NDArray[Any], times: tuple[int, ...], index: int) -> Tensor:
-        if self.raw:
-            return torch.from_numpy(pixels)
-        if self.augment is not None:
+        if self.augment is not None and not self.raw:
             seed = derived_seed(self.seed, "augment", *map(int, times), self._ids.hash(index))
             return self.augment(torch.from_numpy(pixels), seed, self.target_size)
-        image = torch.from_numpy(pixels)
-        return image if self.native else fit(image[None], self.preprocess)[0]
+        return torch.from_numpy(pixels) if self.raw or self.native else fit(torch.from_numpy(pixels)[None], self.preprocess)[0]
 
     def _values(self, index: int) -> list[Any]:
         return [column[index] for column in self._arguments]

@@ -136,5 +136,5 @@ class CorrectedSamples(SampleDataset):
         return {**super()._beside(times, index), DRAWN: self._corrected(times, index)}
 
     def _corrected(self, times: tuple[int, ...], index: int) -> Tensor:
-        words = ("random corrections", *map(int, times), self._ids.hash(index))
+        words: tuple[int | str, ...] = ("random corrections", *map(int, times), self._ids.hash(index))
         return torch.tensor([Draws(derived_seed(self.seed, *words, name)).random() < self.chance for name in self.names])

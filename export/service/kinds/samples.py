@@ -78,8 +78,8 @@ class Samples:
             for row in np.flatnonzero(there[name]):
                 samples[row][name] = _text(name, inputs[name][row])
         if INPUTS in inputs:
-            for sample, row in zip(samples, self._rows(inputs[INPUTS]), strict=True):
-                sample[INPUTS] = row
+            for sample, values in zip(samples, self._rows(inputs[INPUTS]), strict=True):
+                sample[INPUTS] = values
         return samples
 
     def count(self, sample: Mapping[str, Any]) -> int:
@@ -209,7 +209,8 @@ class Samples:
             raise RefusedError(
                 400, f"input {name!r} is no FP32 of shape [{count}, 1] that is 1 where it is there and 0 elsewhere"
             )
-        return values.reshape(count) == 1
+        there: NDArray[np.bool_] = values.reshape(count) == 1
+        return there
 
     def _rows(self, values: Any) -> list[dict[str, Any]]:
         """Return values by name and word of rows of the graph's input."""
@@ -219,9 +220,11 @@ class Samples:
             raise RefusedError(400, f"input {INPUTS!r} is no FP32 of shape [rows, {space.width}], NaN where missing")
         rows = []
         for row in values:
-            told = {name: float(value) for name, value in zip(space.names, row, strict=True) if not np.isnan(value)}
+            told: dict[str, float | str] = {
+                name: float(value) for name, value in zip(space.names, row, strict=True) if not np.isnan(value)
+            }
             for name in told.keys() & space.categories.keys():
-                words, code = space.categories[name], told[name]
+                words, code = space.categories[name], float(told[name])
                 if code not in range(len(words)):
                     raise RefusedError(422, f"input {name!r} is {code:g}, the place of none of its words (0 to {len(words) - 1})")
                 told[name] = words[int(code)]

@@ -44,7 +44,7 @@ class EmbeddingNetwork(BottleneckNetwork):
     def concepts_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, M) concept logits of pooled features, and (N, M · 2 · m) embeddings."""
         embeddings = F.leaky_relu(classify_features(self.backbone, features))
-        return self.scorer(embeddings.unflatten(1, (self.concepts, 2 * self.width))).squeeze(-1), embeddings
+        return self.scorer(embeddings.reshape(-1, self.concepts, 2 * self.width)).squeeze(-1), embeddings
 
     def kept_but(self, chosen: Tensor, concept_logits: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and embeddings, where those of concepts that are not `chosen` (M,) are the first row's."""
@@ -74,10 +74,10 @@ class EmbeddingNetwork(BottleneckNetwork):
             (N, K) class outputs where every concept is absent; (N, M, K) what each adds where it is there.
         """
         present, absent = self._both(features)
-        weight = self.head.weight.unflatten(1, (self.concepts, self.width))
+        weight = self.head.weight.reshape(-1, self.concepts, self.width)
         return self.head(absent.flatten(1)), torch.einsum("nmw,kmw->nmk", present - absent, weight)
 
     def _both(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return c⁺ and c⁻, each (N, M, m)."""
-        both = features.unflatten(1, (self.concepts, 2, self.width))
+        both = features.reshape(-1, self.concepts, 2, self.width)
         return both[:, :, 0], both[:, :, 1]

@@ -28,16 +28,23 @@ class Asked:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Remember a SIGTERM or SIGUSR1, which batch systems send more than once; one that nobody acted on counts afterwards."""
+        """Remember a SIGTERM or SIGUSR1, which batch systems send more than once; one that nobody acted on counts afterwards.
+
+        After an error with several processes they go on being remembered: a launcher ends the others of a job at once, and the
+        line that says why is to come first.
+        """
         if threading.current_thread() is not threading.main_thread():  # only the main thread may say what a signal does
             yield
             return
         before = {one: signal.signal(one, self._heard) for one in SIGNALS}
+        failed = True
         try:
             yield
+            failed = False
         finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            if not failed or processes() == 1:
+                for one, handler in before.items():
+                    signal.signal(one, handler)
         if self.by is not None:  # training came to its end first; what follows is not for long work
             signal.raise_signal(self.by)
 

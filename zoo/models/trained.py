@@ -152,7 +152,10 @@ def has_same_outputs(one: ModelSpec, other: ModelSpec) -> bool:
     if one.task != other.task or "neighbours" in (head_of(one), head_of(other)):
         return False
     if head_of(one) == "bottleneck":
-        if "embedding" in (one.objective["kind"], other.objective["kind"]):  # whose last layer makes no concept of its own
+        if "embedding" in (
+            one.objective.get("kind"),
+            other.objective.get("kind"),
+        ):  # whose last layer makes no concept of its own
             return False
         trained = not {one.objective["regime"], other.objective["regime"]} & set(FROZEN)
         return trained and one.objective["concepts"] == other.objective["concepts"]

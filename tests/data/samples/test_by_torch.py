@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -48,8 +49,10 @@ def test_the_same_seed_gives_the_same_image(policy: str, kind: str) -> None:
     assert together.dtype == images.dtype
     assert together.shape == alone.shape
     levels = (together.float() - alone.float()).abs() * (255 if preprocess.dtype == "float32" else 1)
-    if preprocess.dtype == "float32":  # nothing is rounded on either path
-        assert float(levels.max()) < 0.05
+    if preprocess.dtype == "float32":  # nothing is rounded on either path, but that OpenCV before 5 places a pixel to 1/32
+        exact = int(cv2.__version__.partition(".")[0]) >= 5
+        assert float(levels.max()) < (0.05 if exact else 8)
+        assert float(levels.mean()) < 0.5
     else:
         assert float(levels.mean()) < 0.8
         assert float(levels.flatten(1).mean(1).max()) < 1.1

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"medzoo {version('medzoo')}")
         return 0
-    from medzoo.data.errors import ConfigError, MedzooError, UnknownNameError
+    from medzoo.data.errors import ConfigError, MedzooError, StoppedError, UnknownNameError
     from medzoo.ranks import first_to_say, world
 
     try:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MedzooError as error:
         if "debug=true" in [word.lower() for word in given]:
             raise
-        if first_to_say(str(error)):
+        if first_to_say(str(error), by_all=isinstance(error, StoppedError)):
             print(f"medzoo: {error}", file=sys.stderr)
         return error.status
     except ModuleNotFoundError as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -91,17 +90,19 @@ def main(words: Sequence[str]) -> int:
 
 
 def together(medzoo: Callable[[Sequence[str]], int], processes: int, words: Sequence[str]) -> int:
-    """Run one command in so many processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Run one command in so many processes, which find one another by a store of this one's, as torchrun's do."""
+    from torch.distributed import TCPStore
+
     started = []
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if processes > 1 else None
     for rank in range(processes):
         child = os.fork()
         if not child:
             if processes > 1:
                 here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-                os.environ.update({**{k: str(v) for k, v in here.items()}, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+                assert store is not None
+                where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+                os.environ.update({**{name: str(value) for name, value in here.items()}, **where})
             status = 70
             try:
                 status = medzoo(words)

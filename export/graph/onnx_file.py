@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -214,14 +215,9 @@ def _to_onnx(graph: Any, extras: Sequence[ExtraInput]) -> onnx.ModelProto:
 
 def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tuple[str | None, ...]]) -> onnx.ModelProto:
     """Trace a graph; `named` are its inputs, each with a name for every dynamic dimension and None for a fixed one."""
-    dynamic: tuple[Any, ...] = tuple(
-        {place: torch.export.Dim.DYNAMIC for place, name in enumerate(dims) if name} for dims in named.values()
-    )
-    varied = any(given.kind is given.VAR_POSITIONAL for given in inspect.signature(graph.forward).parameters.values())
-    if varied and len(dynamic) > 1:
-        dynamic = (dynamic[0], dynamic[1:])  # torch.export takes what follows the image as one argument then
+    dynamic = tuple({place: torch.export.Dim.DYNAMIC for place, name in enumerate(dims) if name} for dims in named.values())
     try:
-        with quiet_library(output=True):
+        with quiet_library(output=True), _taking(graph, list(named)):
             program = torch.onnx.export(
                 graph, inputs, dynamo=True, opset_version=OPSET, input_names=list(named), output_names=list(graph.outputs),
                 dynamic_shapes=dynamic, external_data=False, verbose=False,
@@ -239,6 +235,26 @@ def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tup
         reason = " ".join(str(cause).split())[:300]
         raise ExportError(f"cannot export {graph.spec.architecture}: {type(cause).__name__}: {reason}") from error
     return model
+
+
+@contextmanager
+def _taking(graph: Any, names: Sequence[str]) -> Iterator[None]:
+    """Let a graph that takes `*further` inputs have a name for each: torch 2.9 does not find again what it has noted of others."""
+    signature = inspect.signature(graph.forward)
+    if not any(given.kind is given.VAR_POSITIONAL for given in signature.parameters.values()):
+        yield
+        return
+
+    def forward(*given: torch.Tensor) -> Any:
+        return type(graph).forward(graph, *given)
+
+    each = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    forward.__signature__ = signature.replace(parameters=each)  # type: ignore[attr-defined]
+    graph.forward = forward
+    try:
+        yield
+    finally:
+        del graph.forward
 
 
 def _forget_sources(graph: onnx.GraphProto) -> None:

@@ -68,7 +68,7 @@ def test_images_of_any_dataset(options: dict[str, object]) -> None:
     rows = dataset.rows("test")
     labels = LabelSpace("multiclass", ("a", "b"))
     predictions = given(labels, [[1, 0]] * len(rows), [[0.3, 0.7]] * len(rows))
-    predictions = replace(predictions, sample_id=rows["sample_id"].to_numpy(dtype=object))
+    predictions = replace(predictions, sample_id=rows["sample_id"].to_numpy(dtype=object, copy=True))
     predictions.sample_id[0] = "gone"
     blocks = [block for block in cases(predictions, dataset, len(rows)).blocks if isinstance(block, Cases)]
     images = {case.name: case for case in blocks[0].cases}

@@ -71,7 +71,7 @@ class Classify(Task):
         outputs = self.predict(batch)
         if "target" not in batch:
             return outputs
-        loss, count = self.loss(outputs["logits"], batch["target"])
+        loss, count = self._loss(outputs["logits"], batch["target"])
         return {**outputs, "loss": loss, "count": count}
 
     @torch.no_grad()
@@ -110,6 +110,10 @@ class Classify(Task):
         else:
             outputs = over_views(lambda images: self.model(self.input(images)), batch)
         return in_units(outputs.float(), self.objective)
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of labels alone, and how many it is over."""
+        return self.loss(logits, targets)
 
     def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return `logits`, and the (N, F) pooled features that they follow from, with gradient."""

@@ -41,8 +41,6 @@ class Classify(Task):
         self.loss = self.objective.function(self.spec.label_space)
         self.guide = guide_of(self.spec.label_space, self.spec.objective)
         self.accumulates = self.objective.groups is None or self.objective.groups["how"] == "balanced"
-        if self.objective.groups is not None and self.objective.groups["how"] in ("coral", "irm", "adversarial"):
-            self.alone = f"loss.group with how={self.objective.groups['how']} was not compared with one process yet"
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the masked mean loss, how many targets it is over, and the logits."""

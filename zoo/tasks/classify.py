@@ -41,8 +41,6 @@ class Classify(Task):
         self.loss = self.objective.function(self.spec.label_space)
         self.guide = guide_of(self.spec.label_space, self.spec.objective)
         self.accumulates = self.objective.groups is None or self.objective.groups["how"] == "balanced"
-        if self.objective.groups is not None and self.objective.groups["how"] in ("coral", "irm", "adversarial"):
-            self.alone = f"loss.group with how={self.objective.groups['how']} was not compared with one process yet"
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the masked mean loss, how many targets it is over, and the logits."""
@@ -71,7 +69,7 @@ class Classify(Task):
         outputs = self.predict(batch)
         if "target" not in batch:
             return outputs
-        loss, count = self.loss(outputs["logits"], batch["target"])
+        loss, count = self._loss(outputs["logits"], batch["target"])
         return {**outputs, "loss": loss, "count": count}
 
     @torch.no_grad()
@@ -110,6 +108,10 @@ class Classify(Task):
         else:
             outputs = over_views(lambda images: self.model(self.input(images)), batch)
         return in_units(outputs.float(), self.objective)
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of labels alone, and how many it is over."""
+        return self.loss(logits, targets)
 
     def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return `logits`, and the (N, F) pooled features that they follow from, with gradient."""

@@ -284,8 +284,6 @@ class Mae(Pretraining):
 class Spark(Mae):
     """The same of a ResNet, whose convolutions see no hidden patch (Tian et al. 2023)."""
 
-    alone = "model.ssl.objective=spark normalises over what is visible of a batch, which was not tried on several processes"
-
     def recompute_activations(self, config: TrainerConfig) -> None:
         """Refuse: on the way back a block would see what was hidden from it."""
         raise ConfigError("trainer.checkpoint_activations is not for model.ssl.objective=spark: leave it out")

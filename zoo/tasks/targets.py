@@ -77,15 +77,6 @@ class SeveralTargets(Classify):
         return all(part.weight for part in self.parts) and super().surely_learns(batch)
 
     @torch.no_grad()
-    def validation_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the outputs of `predict`, with `loss` and `count` where the batch has targets."""
-        outputs = self.predict(batch)
-        if "target" not in batch:
-            return outputs
-        loss, count = self._loss(outputs["logits"], batch["target"])
-        return {**outputs, "loss": loss, "count": count}
-
-    @torch.no_grad()
     def whole_loss(self, outputs: Mapping[str, NDArray[Any]], samples: SampleDataset, batch_size: int) -> float | None:
         """Return the loss of a split in batches of the table's order where it does not add up; None where it does."""
         if self.accumulates or samples.targets is None:
@@ -187,6 +178,7 @@ class SeveralTargets(Classify):
         return by_name[target], metric
 
     def _loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the targets' losses, and how much is observed of those that weigh anything."""
         total = count = None
         for part in self.parts:
             if part.weight:

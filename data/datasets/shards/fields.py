@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -17,6 +17,7 @@ from medzoo.data.dataset import UnknownColumnError
 from medzoo.data.errors import DatasetError
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.excel import cell_text
+from medzoo.data.tables.json_record import json_fields
 from medzoo.data.tables.words import clean, unify
 from medzoo.data.tars.index import ShardIndex
 from medzoo.data.tars.names import JSON, TEXT, last_part
@@ -115,7 +116,7 @@ def _of_json(shards: Shards, names: Sequence[str]) -> dict[str, pd.Series]:
     for start, texts in _json_texts(shards):
         found: dict[str, list[str]] = {name: [] for name in names}
         for place, text in enumerate(texts, start=start):
-            record = {} if text is None else _record(shards, place, text)
+            record = {} if text is None else json_fields(text, partial(_named, shards, place))
             seen |= dict.fromkeys(record)
             for name in names:
                 value = record.get(name)
@@ -131,6 +132,10 @@ def _of_json(shards: Shards, names: Sequence[str]) -> dict[str, pd.Series]:
     return {name: _series(parts[name]) for name in names}
 
 
+def _named(shards: Shards, position: int) -> str:
+    return f"{shards.where(position)}: its .json"
+
+
 def _json_texts(shards: Shards) -> Iterator[tuple[int, list[str | None]]]:
     """Yield the JSON of the samples in pieces, each with the position of its first."""
     for index, start in zip(shards.indexes, shards.starts, strict=True):
@@ -138,16 +143,6 @@ def _json_texts(shards: Shards) -> Iterator[tuple[int, list[str | None]]]:
         texts = index.texts(endings[0] if endings else JSON[0])
         for row in range(0, len(index), _STEP):
             yield start + row, texts.slice(row, _STEP).to_pylist()
-
-
-def _record(shards: Shards, position: int, text: str) -> dict[str, Any]:
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{shards.where(position)}: its JSON is none ({error})") from None
-    if not isinstance(record, dict):
-        raise DatasetError(f"{shards.where(position)}: its JSON is no object of fields")
-    return record
 
 
 def _series(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pd.Series:

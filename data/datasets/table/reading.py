@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +16,7 @@ from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.tables import TextTable, as_text
 from medzoo.data.tables.excel import SUFFIXES as EXCEL
 from medzoo.data.tables.excel import cell_text, read_workbook
+from medzoo.data.tables.json_record import json_fields
 from medzoo.data.tables.text_file import UNREADABLE, TextFile, kind_of
 from medzoo.data.tables.words import Merged, clean, unify
 
@@ -124,12 +125,7 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DatasetError(f"{path.name} line {number}: is not JSON ({error})") from None
-            if not isinstance(record, dict):
-                raise DatasetError(f"{path.name} line {number}: is not a JSON object")
-            records[number] = {str(name): cell_text(value) for name, value in record.items()}
+            record = json_fields(line, partial("{} line {}:".format, path.name, number))
+            records[number] = {name: cell_text(value) for name, value in record.items()}
     frame = pd.DataFrame.from_records(list(records.values()), index=list(records))
     return frame.astype(object).where(frame.notna(), "")

@@ -139,8 +139,8 @@ def one(tmp_path: Path, *samples: Options, name: str = "train-0.tar") -> Path:
 def test_samples_that_are_wrong_are_named(tmp_path: Path) -> None:
     png = picture(0)
     cases: list[tuple[list[Options], Options, str]] = [
-        ([{"png": png, "json": b"{"}], {"target": "y"}, "train-0.tar: sample 'k0': its JSON is none"),
-        ([{"png": png, "json": b"[1]"}], {"target": "y"}, "its JSON is no object"),
+        ([{"png": png, "json": b"{"}], {"target": "y"}, "train-0.tar: sample 'k0': its .json is not JSON"),
+        ([{"png": png, "json": b"[1]"}], {"target": "y"}, "its .json is not a JSON object"),
         ([{"png": png, "json": b'{"y": {"a": 1}}'}], {"target": "y"}, "field 'y' is an object"),
         ([{"png": png}, {"txt": "no image"}], {}, "sample 'k1' has no image (1 such samples)"),
         ([{"left.png": png, "right.png": png}], {}, "has several images (.left.png, .right.png); name the one"),

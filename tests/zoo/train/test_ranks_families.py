@@ -20,6 +20,10 @@ RESNET = ["model.backbone=test_resnet", "model.preprocess.size=32"]
 VIT = ["model=vit", "model.backbone=test_vit", "model.preprocess.size=32"]
 FAMILIES = {
     "identities": [*VIT, "loss.group={column: sex, how: fis}", "data.missing=0.3"],
+    # Weights at which the penalty has its say: without it the networks would be the same, too.
+    "features of groups alike": [*VIT, "loss.group={column: sex, how: coral, weight: 100, means: 1}", "data.missing=0.3"],
+    "one layer for all groups": [*VIT, "loss.group={column: sex, how: irm, weight: 3, after: 2}", "data.missing=0.3"],
+    "groups not told": [*VIT, "loss.group={column: sex, how: adversarial, rise: 4, hidden: 8}", "data.missing=0.3"],
     "concepts and classes": [*VIT[1:], "model=cbm", "data.missing=0.3"],
     "concepts alone": [*VIT[1:], "model=cbm", "model.bottleneck.regime=sequential", "data.missing=0.3"],
     "several targets": [*VIT, "data.targets=[multiclass,regression]", "data.missing=0.4"],
@@ -35,6 +39,10 @@ FAMILIES = {
 IN_DOUBLE = {
     "views": [*RESNET, "model=ssl", "model.ssl.hidden=32"],
     "own average": [*RESNET, "model=ssl", "model.ssl.hidden=32", "model.ssl.objective=dino", "model.ssl.outputs=64"],
+    # Batch normalisation of the visible places of all images of the batch.
+    "hidden parts": [
+        *RESNET, "model=ssl", "model.preprocess.size=64", "model.ssl.objective=spark", "model.ssl.decoder=[16,1]",
+    ],
     # A batch's share has 1 or 2 of 5 samples, and of those 2 in 5 of the images: often none of a modality.
     "modalities": [
         *RESNET, "model=fusion", "data.modalities=[image,second]", "data.inputs=[flag,value]", "data.texts=[note]",

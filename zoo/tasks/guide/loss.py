@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,9 +84,16 @@ class Guide(nn.Module):
         return total if added is None else total + added, rows
 
     def _held_alike(self, loss: Loss, outputs: Tensor, features: Tensor | None, batch: Batch) -> Tensor:
-        """Return the penalty on groups: of the batch's own labels, whatever a teacher answers in place of missing ones."""
+        """Return the penalty on groups: of the batch's own labels, whatever a teacher answers in place of missing ones.
+
+        Of the whole batch on each process: times what their losses are over, their shares add up to it once.
+        """
         weights = batch.get(WEIGHT, torch.ones_like(outputs[:, 0]))
-        found: Tensor = self.penalty(loss, outputs, features, batch["target"], batch[GROUP], weights)
+        parts = [outputs, batch["target"], batch[GROUP], weights]
+        if features is not None:
+            parts.append(features)
+        outputs, targets, codes, weights, *seen = _of_all(parts, batch)
+        found: Tensor = self.penalty(loss, outputs, seen[0] if seen else None, targets, codes, weights)
         return found
 
     def _of_labels(self, loss: Loss, outputs: Tensor, targets: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -97,11 +104,10 @@ class Guide(nn.Module):
             if processes() == 1 or self.groups.adds_up:
                 found: tuple[Tensor, Tensor] = self.groups(loss, *parts)
                 return found
-            own = 0 if STANDS_IN in batch else len(outputs)
-            whole = gathered([part[:own] for part in parts])
+            whole = _of_all(parts, batch)
             mean, count = self.groups(loss, *whole)
             # Of the whole batch; this process's share of what it is over, so that the shares add up.
-            return mean, count * own / len(whole[0])
+            return mean, count * _own(outputs, batch) / len(whole[0])
         return loss(outputs, targets) if weights is None else loss(outputs, targets, sample_weights=weights)  # type: ignore[call-arg]
 
     def _distance(self, outputs: Tensor, aims: Tensor) -> Tensor:
@@ -110,6 +116,17 @@ class Guide(nn.Module):
             spread = outputs.new_tensor(self.objective.std or [1.0])
             return (((outputs - aims) / spread) ** 2).mean()
         return distilled(outputs, aims, self.labels, self.teaching.temperature)
+
+
+def _own(outputs: Tensor, batch: Batch) -> int:
+    """Return how many rows of a batch count: none of one that stands in for another process's."""
+    return 0 if STANDS_IN in batch else len(outputs)
+
+
+def _of_all(parts: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+    """Return tensors of a batch with the rows of all processes that count, with gradients to each one's own."""
+    own = _own(parts[0], batch)
+    return gathered([part[:own] for part in parts])
 
 
 def guide_of(labels: LabelSpace, described: Mapping[str, Any]) -> Guide | None:

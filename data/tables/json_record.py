@@ -1,0 +1,28 @@
+"""One record of JSON: an object of fields, be it a line of a table or what stands beside an image in a shard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from medzoo.data.errors import DatasetError
+
+
+def json_fields(text: str, where: Callable[[], str]) -> dict[str, Any]:
+    """Return the fields of one object of JSON.
+
+    Args:
+        text: The object.
+        where: Says what to call it in a message, which goes on after it; asked only then.
+
+    Raises:
+        DatasetError: If it is not JSON, or no object.
+    """
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{where()} is not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise DatasetError(f"{where()} is not a JSON object")
+    return record

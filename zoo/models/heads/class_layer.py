@@ -19,7 +19,7 @@ class ConceptData:
     """What the class layer is fitted on, of one split.
 
     Attributes:
-        concept_logits: (N, M) predicted.
+        concept_logits: (N, M) predicted; of prototypes, (N, M · P) scores.
         concepts: (N, M) true, NaN where missing.
         targets: (N, K) true classes, NaN where missing; quantities standardised for `fit_class_layer`.
         features: (N, F) pooled features; for the residual path.
@@ -33,7 +33,10 @@ class ConceptData:
 
 @torch.no_grad()
 def set_intervention_scale(network: BottleneckNetwork, concept_logits: Tensor) -> None:
-    """Set the concept logits that stand for absent and present, from (N, M) of the training images."""
+    """Set the concept logits that stand for absent and present, from (N, M) of the training images.
+
+    Of prototypes, from (N, M · P) scores.
+    """
     low, high = (torch.quantile(concept_logits.float(), share, dim=0) for share in PERCENTILES)
     network.low.copy_(low)
     network.high.copy_(torch.maximum(high, low + 1e-3))

@@ -184,7 +184,7 @@ class Bottleneck(Task):
         `train` is not augmented; by `val` the penalty is chosen if the spec names none. Returns the penalty of the class layer,
         None for a joint bottleneck; ConfigError if nothing is labelled, or a penalty is out of range.
         """
-        set_intervention_scale(self.model.eval(), train.concept_logits)
+        self.set_scale(train)
         if self.regime == "joint":
             return None
         train, val = self._standardised(train), None if val is None else self._standardised(val)
@@ -192,6 +192,10 @@ class Bottleneck(Task):
             self.model, train, val, kind=self.spec.label_space.kind, on_truth=self.regime == "independent",
             penalty=self.spec.objective["penalty"], l1_ratio=float(self.spec.objective.get("l1_ratio", 0.0)),
         )  # fmt: skip
+
+    def set_scale(self, train: ConceptData) -> None:
+        """Set what of the bottleneck's own scale stands for a concept that is corrected to 0 and to 1."""
+        set_intervention_scale(self.model.eval(), train.concept_logits)
 
     def _standardised(self, data: ConceptData) -> ConceptData:
         if self.objective.mean is None or self.objective.std is None:

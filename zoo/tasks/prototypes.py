@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medzoo.data.dataset import Dataset
+from medzoo.data.errors import TrainingError
+from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.losses.masked import binary_cross_entropy
 from medzoo.losses.prototypes import prototype_contrast
+from medzoo.models.heads.class_layer import ConceptData, set_intervention_means
 from medzoo.models.heads.prototypes import NOWHERE, PrototypeNetwork
 from medzoo.settings.schema import ModelConfig
 from medzoo.store.directory import PROTOTYPES
@@ -91,6 +94,23 @@ class PrototypeBottleneck(Bottleneck):
         """Return (N, M, P, *grid): the cosine of each prototype with each place of images (N, C, ...), not of views."""
         return self.model.similarities(self.model.concepts_and_places(self.input(batch["image"]))[1])
 
+    def set_scale(self, train: ConceptData) -> None:
+        """Set the scores that stand for a concept corrected to 0 and to 1: the means where it is not there, and where it is."""
+        set_intervention_means(self.model.eval(), train.concept_logits, train.concepts)
+
+    def require(self, samples: SampleDataset) -> None:
+        """Check that a split has labels and concepts; of training also each concept in some samples, and others without it."""
+        super().require(samples)
+        if samples.split != "train" or samples.concepts is None:
+            return
+        for name, column in zip(self.concept_labels.names, samples.concepts.T, strict=True):
+            if not (column > 0.5).any() or not (column <= 0.5).any():
+                lacks = "has" if (column > 0.5).any() else "lacks"
+                raise TrainingError(
+                    f"every sample of the train split {lacks} concept {name!r}, as far as is known: prototypes learn from both; "
+                    "leave it out (model.bottleneck.concepts=[...]), or train on more samples"
+                )
+
     def complete(self, dataset: Dataset, config: ModelConfig, runner: Runner) -> None:
         """Do what any bottleneck does when the loop is done, and look for the training images that look like each prototype."""
         super().complete(dataset, config, runner)
@@ -155,7 +175,7 @@ def nearest_places(
 
     Args:
         found: `similarity`, `place` and `view`, (N, M · P) each: of each image the nearest place of each prototype.
-        concepts: (N, M) truth, NaN where missing.
+        concepts: (N, M) truth, NaN where missing; each concept is there in some image.
         names: Of the M concepts.
         samples: Of the N images.
         grid: Places along each axis, (h, w) or (d, h, w).
@@ -163,25 +183,17 @@ def nearest_places(
 
     Returns:
         One row a prototype: `concept`, `prototype` (from 0), `sample`, `view` (of several, from 0), `slice` (of volumes), `row`,
-        `column` (places, from 0), `rows` and `columns` (places there are), `similarity`; empty where no image has the concept.
+        `column` (places, from 0), `rows` and `columns` (places there are), `similarity`.
     """
     each = found["similarity"].shape[1] // len(names)
     rows: list[dict[str, Any]] = []
-    for number, name in enumerate(names):
-        has = np.flatnonzero(concepts[:, number] > 0.5)
-        for prototype in range(each):
-            column = number * each + prototype
-            row: dict[str, Any] = {"concept": name, "prototype": prototype, "rows": grid[-2], "columns": grid[-1]}
-            if len(has):
-                best = int(has[found["similarity"][has, column].argmax()])
-                at = np.unravel_index(int(found["place"][best, column]), grid)
-                axes = dict(zip(("slice", "row", "column")[-len(grid) :], map(int, at), strict=True))
-                row |= {"sample": samples[best], "view": int(found["view"][best, column]), **axes}
-                row["similarity"] = float(found["similarity"][best, column])
-            rows.append(row)
-    wanted = ["concept", "prototype", "sample", "view", "slice", "row", "column", "rows", "columns", "similarity"]
-    left_out = {"view"} if not several else set()
-    left_out |= {"slice"} if len(grid) == 2 else set()
-    table = pd.DataFrame(rows, columns=[name for name in wanted if name not in left_out])
-    whole = [name for name in ("view", "slice", "row", "column") if name in table.columns]
-    return table.astype(dict.fromkeys(whole, "Int64"))
+    for column in range(each * len(names)):
+        concept, prototype = divmod(column, each)
+        has = np.flatnonzero(concepts[:, concept] > 0.5)
+        best = int(has[found["similarity"][has, column].argmax()])
+        row: dict[str, Any] = {"concept": names[concept], "prototype": prototype, "sample": samples[best]}
+        row |= {"view": int(found["view"][best, column])} if several else {}
+        at = np.unravel_index(int(found["place"][best, column]), grid)
+        row |= dict(zip(("slice", "row", "column")[-len(grid) :], map(int, at), strict=True))
+        rows.append({**row, "rows": grid[-2], "columns": grid[-1], "similarity": float(found["similarity"][best, column])})
+    return pd.DataFrame(rows)

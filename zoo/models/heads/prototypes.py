@@ -43,7 +43,8 @@ class PrototypeNetwork(BottleneckNetwork):
         head: (K, M · P) linear layer from scores to classes.
         projector: From the features of a place, (F,), to (D,).
         prototypes: (M, P, D), of any length: only their direction counts.
-        low: (M · P,) score of each prototype where its concept is corrected to 0.
+        low: (M · P,) score of each prototype where its concept is corrected to 0; not always below `high`, and equal to it until
+            the last step of training.
         high: (M · P,) the same where it is corrected to 1.
     """
 
@@ -58,6 +59,11 @@ class PrototypeNetwork(BottleneckNetwork):
         self.projector = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
         self.prototypes = nn.Parameter(torch.randn(concepts, prototypes, width))
         self.low, self.high = torch.zeros(concepts * prototypes), torch.zeros(concepts * prototypes)
+
+    @property
+    def unfinished(self) -> str | None:  # type: ignore[override]
+        """What the last step of training would still do."""
+        return None if bool((self.high != self.low).any()) else "fits the class layer to the prototypes"
 
     def concepts_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, M) concept logits of normalised images, and (N, M · P) scores."""

@@ -22,6 +22,16 @@ FAMILIES = {
     "identities": [*VIT, "loss.group={column: sex, how: fis}", "data.missing=0.3"],
     "concepts and classes": [*VIT[1:], "model=cbm", "data.missing=0.3"],
     "concepts alone": [*VIT[1:], "model=cbm", "model.bottleneck.regime=sequential", "data.missing=0.3"],
+    "prototypes": [
+        "model=cbm",
+        "model.backbone=zach_vit",
+        "model.preprocess.size=32",
+        "+model.arguments.head=[]",
+        "data.missing=0.3",
+        "model.bottleneck.kind=prototype",
+        "model.bottleneck.prototypes.count=2",
+        "model.bottleneck.prototypes.width=8",
+    ],
     "several targets": [*VIT, "data.targets=[multiclass,regression]", "data.missing=0.4"],
     "hidden patches": [
         *VIT[1:],

@@ -27,6 +27,7 @@ FAMILIES = {
         "model.backbone=zach_vit",
         "model.preprocess.size=32",
         "+model.arguments.head=[]",
+        "+model.arguments.drop_rate=0",
         "data.missing=0.3",
         "model.bottleneck.kind=prototype",
         "model.bottleneck.prototypes.count=2",

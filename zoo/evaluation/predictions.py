@@ -4,7 +4,8 @@ One row a sample: `sample_id, split, group`, then `target.<name>, logit.<name>, 
 columns as `subgroup.<name>` and kept ones, by which rows answer together, as `kept.<name>`. Where the target is a later visit's,
 `carried.<name>` is what it is at this one. A concept bottleneck adds
 `concept.<name>` (the true one), `concept_logit.<name>` and, with a residual path, `residual_logit.<class>`; one of
-embeddings `absent_logit.<class>` and a list `concept_effects`, concept by concept a number a class; attention over bags a list
+embeddings `absent_logit.<class>` and a list `concept_effects`, concept by concept a number a class; one of prototypes a list
+`prototype_scores`, concept by concept; attention over bags a list
 `attention`, a weight a member. The schema's metadata
 under `medzoo` holds the label space, the split unit, notes and the spec's hash. Logits are kept because saturated probabilities
 tie and cannot be recalibrated.
@@ -66,6 +67,7 @@ class Predictions:
         absent_logits: (N, K) class outputs where every concept is absent, of a bottleneck of embeddings.
         concept_effects: (N, M, K) what each concept adds to them where it is there: `logits` are the former and, times the
             concepts' probabilities, the latter.
+        prototype_scores: (N, M · P) scores of each concept's prototypes, of a bottleneck of prototypes.
         carried: (N, K) what the target is at this visit, where it is a later one's; NaN where missing.
         attention: (N, V) weights of the members of a bag, NaN where a bag has no such member; None: nothing weighs them.
         kept: (N rows) further columns, as text, by which rows may answer together; None: there are none.
@@ -90,6 +92,7 @@ class Predictions:
     residual_logits: NDArray[np.float32] | None = None
     absent_logits: NDArray[np.float32] | None = None
     concept_effects: NDArray[np.float32] | None = None
+    prototype_scores: NDArray[np.float32] | None = None
     carried: NDArray[np.float32] | None = None
     attention: NDArray[np.float32] | None = None
     kept: pd.DataFrame | None = None
@@ -110,7 +113,8 @@ class Predictions:
 
     def take(self, keep: NDArray[np.bool_]) -> Predictions:
         """Return the rows where `keep` holds."""
-        names = ("sample_id", "split", "group", "attention", "concept_effects", *(field_name for _, field_name, _ in _MATRICES))
+        beside = ("attention", "concept_effects", "prototype_scores")
+        names = ("sample_id", "split", "group", *beside, *(field_name for _, field_name, _ in _MATRICES))
         chosen: dict[str, Any] = {name: None if getattr(self, name) is None else getattr(self, name)[keep] for name in names}
         kept = None if self.kept is None else self.kept[keep].reset_index(drop=True)
         return replace(self, **chosen, subgroups=self.subgroups[keep].reset_index(drop=True), kept=kept)
@@ -129,7 +133,8 @@ class Predictions:
         return replace(
             self, labels=LabelSpace("multilabel", self.concepts.names), targets=self.concept_targets, logits=self.concept_logits,
             probabilities=sigmoid(self.concept_logits.astype(np.float64)).astype(np.float32), concepts=None, concept_targets=None,
-            concept_logits=None, residual_logits=None, absent_logits=None, concept_effects=None, carried=None,
+            concept_logits=None, residual_logits=None, absent_logits=None, concept_effects=None, prototype_scores=None,
+            carried=None,
         )  # fmt: skip
 
     def further_columns(self) -> dict[str, Any]:
@@ -149,6 +154,8 @@ class Predictions:
             columns["attention"] = [weights[~np.isnan(weights)].tolist() for weights in self.attention]
         if self.concept_effects is not None:
             columns["concept_effects"] = [effects.ravel() for effects in self.concept_effects]
+        if self.prototype_scores is not None:
+            columns["prototype_scores"] = list(self.prototype_scores)
         columns |= self.further_columns()
         about = {
             "format": FORMAT,
@@ -188,6 +195,8 @@ class Predictions:
             if "concept_effects" in frame.columns and concepts is not None:
                 effects = np.array(frame["concept_effects"].tolist(), dtype=np.float32)
                 read["concept_effects"] = effects.reshape(len(frame), concepts.width, labels.width)
+            if "prototype_scores" in frame.columns:
+                read["prototype_scores"] = np.array(frame["prototype_scores"].tolist(), dtype=np.float32)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise EvaluationError(f"{path} is damaged or not a medzoo predictions file: {type(error).__name__}") from error
         subgroups, kept = (

@@ -59,4 +59,13 @@ def concept_outputs(task: Bottleneck, predictions: Predictions) -> tuple[Concept
         raise EvaluationError("the predictions are not of this concept bottleneck; make them with medzoo evaluate run=...")
     if task.model.kind == "embedding" and (predictions.absent_logits is None or predictions.concept_effects is None):
         raise EvaluationError("the predictions lack what each concept does to its sample; make them with medzoo evaluate run=...")
+    if task.model.kind == "prototype" and predictions.prototype_scores is None:
+        raise EvaluationError("the predictions lack the scores of the prototypes; make them with medzoo evaluate run=...")
     return concepts, logits, truth
+
+
+def read_by_classes(predictions: Predictions) -> Floats:
+    """Return what the class layer reads of predictions that `concept_outputs` took: (N, M) logits, or (N, M · P) scores."""
+    read = predictions.concept_logits if predictions.prototype_scores is None else predictions.prototype_scores
+    assert read is not None
+    return read

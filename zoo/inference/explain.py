@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import UnknownNameError
 from medzoo.evaluation.predictions import Predictions
-from medzoo.inference.bottleneck_run import concept_outputs
+from medzoo.inference.bottleneck_run import concept_outputs, read_by_classes
 from medzoo.store.figures import figure_png
 from medzoo.tasks.bottleneck import Bottleneck
 
@@ -45,7 +45,7 @@ def concept_weights(task: Bottleneck, predictions: Predictions) -> pd.DataFrame:
     """Return the class layer: one row a concept and `(bias)`, one column a class.
 
     Of a bottleneck of embeddings, whose concepts do something else in each sample, the mean over those predicted of what a
-    concept adds where it is there, and of `(all absent)`.
+    concept adds where it is there, and of `(all absent)`. Of one of prototypes one row a prototype, `<concept> 0` and so on.
     """
     absent, effects = predictions.absent_logits, predictions.concept_effects
     if absent is not None and effects is not None:
@@ -57,7 +57,10 @@ def concept_weights(task: Bottleneck, predictions: Predictions) -> pd.DataFrame:
         own.loc[ABSENT] = (absent.mean(axis=0) - mean) / spread
         return own
     weight, bias = task.model.head.weight.detach().numpy(), task.model.head.bias.detach().numpy()
-    rows = pd.DataFrame(weight.T, index=list(task.concept_labels.names), columns=list(task.spec.label_space.names))
+    names = list(task.concept_labels.names)
+    if predictions.prototype_scores is not None:
+        names = [f"{name} {number}" for name in names for number in range(weight.shape[1] // len(names))]
+    rows = pd.DataFrame(weight.T, index=names, columns=list(task.spec.label_space.names))
     rows.loc[BIAS] = bias
     return rows
 
@@ -75,9 +78,13 @@ def explain_sample(task: Bottleneck, predictions: Predictions, sample_id: str) -
     classes, names = list(task.spec.label_space.names), list(concepts.names)
     given = torch.from_numpy(logits[[place]])
     with torch.no_grad():
-        shown = task.model.eval().shown(given)[0].numpy()
+        shown = task.model.eval().shown(torch.from_numpy(read_by_classes(predictions)[[place]]))[0].numpy()
     weights = concept_weights(task, predictions.take(np.arange(len(predictions)) == place))
-    rows = weights.loc[names].mul(shown, axis=0)
+    if predictions.prototype_scores is None:
+        rows = weights.loc[names].mul(shown, axis=0)
+    else:
+        added = weights.iloc[:-1].mul(shown, axis=0).to_numpy().reshape(len(names), -1, len(classes)).sum(axis=1)
+        rows = pd.DataFrame(added, index=names, columns=classes)
     if predictions.residual_logits is not None:
         spread = np.ones(len(classes)) if task.objective.std is None else np.array(task.objective.std)
         rows.loc[RESIDUAL] = predictions.residual_logits[place] / spread

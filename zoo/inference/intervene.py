@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
@@ -21,6 +22,7 @@ from medzoo.evaluation.metrics import scored
 from medzoo.evaluation.monitor import METRICS
 from medzoo.evaluation.predictions import Predictions
 from medzoo.inference.bottleneck_run import concept_outputs
+from medzoo.models.heads.prototypes import PrototypeNetwork
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.classify import in_units
 
@@ -54,7 +56,8 @@ def class_logits(
             shown = task.model.eval().corrected(torch.tensor(concept_logits), corrected, chosen).numpy()
             found: NDArray[np.float32] = predictions.absent_logits + np.einsum("nm,nmk->nk", shown, predictions.concept_effects)
             return found
-        outputs = task.model.eval().classes(torch.tensor(concept_logits), None, corrected, chosen)
+        scores = None if predictions.prototype_scores is None else torch.tensor(predictions.prototype_scores)
+        outputs = task.model.eval().classes(torch.tensor(concept_logits), scores, corrected, chosen)
         logits: NDArray[np.float32] = in_units(outputs, task.objective).numpy()
     return logits if predictions.residual_logits is None else logits + predictions.residual_logits
 
@@ -69,7 +72,7 @@ def correction_order(
         predictions: With `concept_logits` and `concept_targets`.
         policy: `random`; `uncertainty` (concept nearest 0.5 first); `effect` (the largest expected change of a class
             output first: |weight|, or of embeddings the sample's own effect, times the distance the correction moves the
-            concept, expected under the model's own probability).
+            concept, of prototypes the distance their scores move the class, expected under the model's own probability).
         seed: Of `random`.
         groups: Correct the concepts of a group together, ordered by the best place of those that are known; a group of which
             none is known comes last.
@@ -165,6 +168,8 @@ def _expected_effect(task: Bottleneck, predictions: Predictions, logits: NDArray
     model = task.model.eval()
     with torch.no_grad():
         given = torch.tensor(logits)
+        if predictions.prototype_scores is not None:
+            return _effect_of_scores(model, given, torch.tensor(predictions.prototype_scores))
         shown = model.shown(given)
         absent, present = (model.on_scale(torch.full_like(given, value)) for value in (0.0, 1.0))
         p = model.values(given)
@@ -172,6 +177,15 @@ def _expected_effect(task: Bottleneck, predictions: Predictions, logits: NDArray
         own = predictions.concept_effects
         weights = model.head.weight.abs().amax(dim=0) if own is None else torch.tensor(own).abs().amax(dim=2)
         effect: Floats = (moved * weights).double().numpy()
+    return effect
+
+
+def _effect_of_scores(model: PrototypeNetwork, concept_logits: Tensor, scores: Tensor) -> Floats:
+    """Return (N, M) how far correcting a concept, and so the scores of its prototypes, is expected to move a class."""
+    own, p = model.parts(scores), model.values(concept_logits)[:, :, None]
+    absent, present = (model.parts(model.on_scale(torch.full_like(concept_logits, value))) for value in (0.0, 1.0))
+    moved = p * (present - own).abs() + (1 - p) * (absent - own).abs()
+    effect: Floats = moved.amax(dim=2).double().numpy()
     return effect
 
 

@@ -24,6 +24,7 @@ from medzoo.models.heads.concept_scores import with_concept_scores
 from medzoo.models.heads.neighbours import NeighbourNetwork
 from medzoo.models.heads.ordinal import CornLink, CumulativeLink, OrdinalNetwork
 from medzoo.models.heads.projection import MaskedPatches, Projected
+from medzoo.models.heads.prototypes import PrototypeNetwork, require_places
 from medzoo.models.heads.sparse import MaskedConvolutions
 from medzoo.models.heads.targets import TargetHeads, TargetsNetwork
 from medzoo.models.registry import model_from_spec
@@ -157,6 +158,13 @@ def _bottleneck(backbone: nn.Module, spec: ModelSpec, seed: int) -> nn.Module:
         if asked["kind"] == "embedding":
             rate = asked["class_layer_rate"]
             return EmbeddingNetwork(backbone, concepts=concepts, outputs=outputs, width=asked["width"], class_layer_rate=rate)
+        if asked["kind"] == "prototype":
+            blank = torch.zeros(1, spec.preprocess.channels, *spec.preprocess.size)
+            return PrototypeNetwork(
+                backbone, require_places(backbone, blank), concepts=concepts, outputs=outputs,
+                features=_feature_width(backbone, spec), prototypes=asked["prototypes"]["count"],
+                width=asked["prototypes"]["width"], class_layer_rate=asked["class_layer_rate"],
+            )  # fmt: skip
         return BottleneckNetwork(
             backbone, concepts=concepts, outputs=outputs, kind=asked["kind"],
             features=_feature_width(backbone, spec) if asked["residual"] else None,

@@ -66,9 +66,13 @@ class Evidence:
     def features(self, inputs: Tensor) -> Tensor:
         """Return (N, F, *grid) features of normalised images; their mean over places is what the head reads."""
         given = inputs if self.slices is None else self.slices.cut(inputs)
-        found: Tensor = self.layout.placed(self.network.forward_features(given))
-        found = found.relu() if self.rectified else found
+        found = self.placed(self.network.forward_features(given))
         return found if self.slices is None else found.reshape(-1, inputs.shape[2], *found.shape[1:]).transpose(1, 2)
+
+    def placed(self, features: Tensor) -> Tensor:
+        """Return (N, F, *grid) of what the network's `forward_features` gives."""
+        found = self.layout.placed(features)
+        return found.relu() if self.rectified else found
 
 
 def applied(weight: Tensor, features: Tensor) -> Tensor:

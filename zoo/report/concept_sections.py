@@ -1,4 +1,4 @@
-"""Sections of concept bottlenecks: how well each concept is said, and what correcting concepts does to the classes."""
+"""Sections of concept bottlenecks: how well concepts are said, what correcting them does, and what prototypes look like."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from medzoo.data.errors import EvaluationError
 from medzoo.evaluation.bootstrap import value_text
 from medzoo.report.blocks import Block, Cell, Drawing, Note, Section, Table, count, measured, pointer
 from medzoo.report.drawings import Line, forest, panels
 from medzoo.report.metric_sections import titled
+from medzoo.store.directory import PROTOTYPES
 
 FILE = "interventions.json"
 LINES = 40
@@ -103,3 +105,33 @@ def interventions(run: Path, metrics: Mapping[str, Any]) -> Section:
         Drawing(drawing, caption, "; ".join(said), FILE),
         Table(f"Correcting concepts, {split}", ["order", "corrected", name], rows, folded=True),
     ])  # fmt: skip
+
+
+def prototypes(run: Path) -> Section:
+    """Return which place of which training image lies nearest to each prototype, of a bottleneck of prototypes.
+
+    Args:
+        run: The run directory; without prototypes.csv the section is empty.
+
+    Raises:
+        EvaluationError: If the file is damaged.
+    """
+    path, section = run / PROTOTYPES, "Prototypes"
+    if not path.is_file():
+        return Section("prototypes", section)
+    try:
+        found = pd.read_csv(path, dtype={"concept": str, "sample": str}, keep_default_na=False, na_values=[""])
+        axes = [name for name in ("view", "slice", "row", "column") if name in found.columns]
+        rows = []
+        for row in found.to_dict("records"):
+            at = ", ".join(f"{name} {int(row[name])}" for name in axes)
+            cosine = float(row["similarity"])
+            rows.append([
+                Cell(row["concept"]), Cell(str(row["prototype"]), number=float(row["prototype"])), Cell(row["sample"]),
+                Cell(f"{at} of {row['rows']}x{row['columns']}"), Cell(f"{cosine:.3f}", number=cosine),
+            ])  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(f"{path} is damaged ({type(error).__name__}); medzoo train resume={run} writes it again") from error
+    caption = f"The place of a training image nearest to each prototype of the best checkpoint, from {PROTOTYPES}; counted from 0"
+    header = ["concept", "prototype", "training image", "place", "cosine"]
+    return Section("prototypes", section, [Table(caption, header, rows, folded=len(rows) > LINES)])

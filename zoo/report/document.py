@@ -78,6 +78,7 @@ def report_page(
         group_sections.hierarchy(report, split),
         concept_sections.concepts(report, split),
         concept_sections.interventions(run.path, report),
+        concept_sections.prototypes(run.path),
         visit_sections.carried(report, split),
         modality_sections.modalities(report),
         embedding_sections.embeddings(report, split),

@@ -7,6 +7,7 @@ from typing import Any
 
 from medzoo.settings.evaluation import EvaluationConfig as EvaluationConfig
 from medzoo.settings.pretraining import SslConfig as SslConfig
+from medzoo.settings.prototypes import PrototypesConfig
 
 
 @dataclass
@@ -54,10 +55,12 @@ class BottleneckConfig:
 
     Attributes:
         kind: What classes see of the concepts: soft (probabilities), hard (0 or 1), logit, embedding (two vectors a concept,
-            mixed by its probability), score (of a language bottleneck).
+            mixed by its probability), prototype (how near places of the image lie to each of several a concept), score (of a
+            language bottleneck).
         width: Numbers in each of a concept's two embeddings; embedding.
         random_corrections: Chance in training of each known concept to be shown to the classes as its truth (RandInt);
             embedding.
+        prototypes: How many a concept, and how they are learnt; prototype.
         regime: joint, sequential or independent training of `backbone`; posthoc: concept directions in the features of a trained
             run (`backbone`); language: an image–text model's scores for a list of texts. The latter two train no network.
         concepts: Names of the data's concepts to use; for language a list file or a packaged list's name; None: all, the
@@ -77,6 +80,7 @@ class BottleneckConfig:
     kind: str = "soft"
     width: int = 16
     random_corrections: float = 0.25
+    prototypes: PrototypesConfig = field(default_factory=PrototypesConfig)
     regime: str = "joint"
     concepts: Any = None
     concept_data: dict[str, Any] | None = None

@@ -21,6 +21,8 @@ BY = "by"
 TARGETS = "targets"
 """Folder in a run of several targets of the results of each, a folder each."""
 
+PROTOTYPES = "prototypes.csv"
+
 
 @dataclass(frozen=True)
 class _Inside:
@@ -51,6 +53,7 @@ class RunDirectory:
         calibration: What maps the model's logits to calibrated ones, where one was fitted.
         conformal: Thresholds of prediction sets, where they were fitted.
         robustness: What corruption does to a metric, where that was tried.
+        prototypes: Of a bottleneck of prototypes: the training image and place nearest to each, of the best checkpoint.
         plots: Learning curves, calibration and ROC curves, PNG.
         trace: Of the steps that `trainer.profile` followed.
         onnx: Where `medzoo export` writes unless told otherwise.
@@ -72,6 +75,7 @@ class RunDirectory:
     calibration = _Inside("calibration.json")
     conformal = _Inside("conformal.json")
     robustness = _Inside("robustness.json")
+    prototypes = _Inside(PROTOTYPES)
     plots = _Inside("plots")
     trace = _Inside("profile.json")
     onnx = _Inside("model.onnx")

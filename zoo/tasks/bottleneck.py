@@ -49,6 +49,7 @@ class Bottleneck(Task):
     Attributes:
         spec: The model's spec, with `labels` and `concepts`.
         model: The network.
+        classes_read: Output of `predict` that the class layer reads.
         objective: The class loss and what decodes the outputs.
         regime: How it is trained.
         concept_weight: Of the concept loss; 0 where no concept is trained.
@@ -56,6 +57,7 @@ class Bottleneck(Task):
 
     model: BottleneckNetwork
     completes = True
+    classes_read = "concept_logits"
     no_copies = "concept bottlenecks, whose classes must follow from one set of concepts"
 
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
@@ -110,9 +112,12 @@ class Bottleneck(Task):
         The latter are the class outputs without the residual path. `concept_values` and `concept_mask` (N, M) in the batch
         correct concepts.
         """
-        concept_logits, features = self._concepts(batch)
+        return self.said(*self._concepts(batch), batch)
+
+    def said(self, concept_logits: Tensor, beside: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return what `predict` does, of (N, M) concept logits and (N, F) what `classes` reads beside them."""
         values, mask = batch.get("concept_values"), batch.get("concept_mask")
-        outputs = in_units(self.model.classes(concept_logits, features, values, mask).float(), self.objective)
+        outputs = in_units(self.model.classes(concept_logits, beside, values, mask).float(), self.objective)
         without = self.class_logits(concept_logits, values, mask)
         return {
             "logits": outputs,
@@ -171,15 +176,7 @@ class Bottleneck(Task):
         left = PlacesLeft(self.spec.preprocess, evidence.grid).to(features.device)
         counts = left(batch[REGION], batch[CHOSEN], batch[PLACES])
         concept_logits = evidence.said_of(evidence.maps(features), counts.to(features))
-        values, mask = batch.get("concept_values"), batch.get("concept_mask")
-        pooled = features.flatten(2).mean(dim=2)
-        outputs = in_units(self.model.classes(concept_logits, pooled, values, mask).float(), self.objective)
-        return {
-            "logits": outputs,
-            "probabilities": probabilities(outputs, self.spec.label_space),
-            "concept_logits": concept_logits.float(),
-            "bottleneck_logits": self.class_logits(concept_logits, values, mask),
-        }
+        return self.said(concept_logits, self.model.beside(features, counts), batch)
 
     def finish(self, train: ConceptData, val: ConceptData | None = None) -> float | None:
         """Set what only the whole training split tells: the scale of interventions, and the class layer unless joint.
@@ -187,7 +184,7 @@ class Bottleneck(Task):
         `train` is not augmented; by `val` the penalty is chosen if the spec names none. Returns the penalty of the class layer,
         None for a joint bottleneck; ConfigError if nothing is labelled, or a penalty is out of range.
         """
-        set_intervention_scale(self.model.eval(), train.concept_logits)
+        self.set_scale(train)
         if self.regime == "joint":
             return None
         train, val = self._standardised(train), None if val is None else self._standardised(val)
@@ -195,6 +192,10 @@ class Bottleneck(Task):
             self.model, train, val, kind=self.spec.label_space.kind, on_truth=self.regime == "independent",
             penalty=self.spec.objective["penalty"], l1_ratio=float(self.spec.objective.get("l1_ratio", 0.0)),
         )  # fmt: skip
+
+    def set_scale(self, train: ConceptData) -> None:
+        """Set what of the bottleneck's own scale stands for a concept that is corrected to 0 and to 1."""
+        set_intervention_scale(self.model.eval(), train.concept_logits)
 
     def _standardised(self, data: ConceptData) -> ConceptData:
         if self.objective.mean is None or self.objective.std is None:
@@ -221,7 +222,7 @@ class Bottleneck(Task):
         assert samples.targets is not None
         # Copies: pandas' own memory cannot be written, of which torch warns.
         concepts, targets = torch.from_numpy(samples.concepts.copy()), torch.from_numpy(samples.targets.copy())
-        self.finish(ConceptData(torch.from_numpy(outputs["concept_logits"]), concepts, targets, features))
+        self.finish(ConceptData(torch.from_numpy(outputs[self.classes_read]), concepts, targets, features))
 
     def require(self, samples: SampleDataset) -> None:
         """Check that a split has labels and concepts; TrainingError if it lacks either."""

@@ -63,11 +63,14 @@ class BottleneckGraph(nn.Module):
         else:
             places = self.evidence.features(values)
             maps = (self.evidence.maps(places),)
-            features, concept_logits = places.flatten(2).mean(dim=2), maps[0].flatten(2).mean(dim=2) + self.evidence.bias
+            counts = None
+            concept_logits = maps[0].flatten(2).mean(dim=2) + self.evidence.bias
             if self.left is not None:
                 assert region is not None
                 assert region_mask is not None
                 assert region_places is not None
-                concept_logits = self.evidence.said_of(maps[0], self.left(region, region_mask, region_places))
+                counts = self.left(region, region_mask, region_places)
+                concept_logits = self.evidence.said_of(maps[0], counts)
+            features = self.model.beside(places, counts)
         outputs = in_units(self.model.classes(concept_logits, features, concept_values, concept_mask), self.objective)
         return outputs, probabilities(outputs, self.spec.label_space), self.model.values(concept_logits), *maps

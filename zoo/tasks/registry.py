@@ -24,6 +24,7 @@ _OWN = {
     "fusion targets": "medzoo.tasks.targets:FusionTargets",
     "bottleneck": "medzoo.tasks.bottleneck:Bottleneck",
     "embedding bottleneck": "medzoo.tasks.concept_embeddings:EmbeddingBottleneck",
+    "prototype bottleneck": "medzoo.tasks.prototypes:PrototypeBottleneck",
     "bags": "medzoo.tasks.bags:Bags",
     "frozen bottleneck": "medzoo.tasks.frozen:FrozenBottleneck",
     "ensemble": "medzoo.tasks.ensemble:Ensemble",
@@ -53,6 +54,8 @@ def task_class(spec: ModelSpec) -> type[Task]:
         kind = "frozen bottleneck"
     elif head_of(spec) == "bottleneck" and spec.objective["kind"] == "embedding":
         kind = "embedding bottleneck"
+    elif head_of(spec) == "bottleneck" and spec.objective["kind"] == "prototype":
+        kind = "prototype bottleneck"
     own: type[Task] = metadata.EntryPoint(kind, _OWN[kind], ENTRY_POINTS).load()
     return own
 

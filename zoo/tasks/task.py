@@ -260,6 +260,10 @@ class Task(nn.Module, ABC):
         """Do what only the whole training split allows, when the loop is done; arguments as for `fit`. Ends on the CPU."""
         raise TypeError(f"{type(self).__name__} says completes = True and has no complete")
 
+    def record(self) -> dict[str, bytes]:
+        """Return files for the run directory that say what `complete` found in the training split, by name: none."""
+        return {}
+
     # Answering
 
     @abstractmethod

@@ -9,14 +9,19 @@ from medzoo.inference.run import Runner
 from medzoo.settings.schema import ModelConfig
 from medzoo.store.checkpoint import checkpoint_files, find_checkpoint
 from medzoo.store.directory import RunDirectory
-from medzoo.store.storage import prune, write_folder
+from medzoo.store.storage import prune, write_file, write_folder
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
 from medzoo.train.progress import write_history
 
 
 def write_checkpoint(run: RunDirectory, task: Task, yaml: str, name: str, pointer: str) -> None:
-    """Write a checkpoint folder of a run, and let a pointer name it; see `medzoo.store.storage.write_folder`."""
+    """Write a checkpoint folder of a run, and let a pointer name it; see `medzoo.store.storage.write_folder`.
+
+    Of `best` also what its last step found in the training split, into the run directory.
+    """
+    for file, content in task.record().items() if pointer == "best" else ():
+        write_file(run.path / file, content)
     write_folder(run.checkpoints, name, checkpoint_files(task.spec, task.model.state_dict(), yaml, task.assets()), pointer)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from medzoo.data.errors import EvaluationError
 from medzoo.data.labels import ConceptSpace
-from medzoo.report.concept_sections import interventions
+from medzoo.report.concept_sections import interventions, prototypes
 from medzoo.report.document import report_page
 from medzoo.store.directory import RunDirectory
 from tests.zoo.report.evaluated_run import drawn, evaluated
@@ -77,4 +77,21 @@ def test_curves_of_other_weights_are_not_shown(run: RunDirectory) -> None:
 def test_a_damaged_file_is_named(run: RunDirectory, content: str) -> None:
     (run.path / "interventions.json").write_text(content)
     with pytest.raises(EvaluationError, match=r"interventions\.json is damaged"):
+        page_of(run)
+
+
+def test_the_training_images_nearest_to_prototypes_stand_on_the_page(run: RunDirectory) -> None:
+    assert "prototypes" not in page_of(run).names
+    (run.path / "prototypes.csv").write_text(
+        "concept,prototype,sample,slice,row,column,rows,columns,similarity\n"
+        '"halo <dark>",0,007,2,1,0,3,4,0.912345\n"halo <dark>",1,NA,0,0,2,3,4,-0.5\n'
+    )
+    (table,) = prototypes(run.path).blocks
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["halo <dark>", "0", "007", "slice 2, row 1, column 0 of 3x4", "0.912"],
+        ["halo <dark>", "1", "NA", "slice 0, row 0, column 2 of 3x4", "-0.500"],
+    ]
+    assert "prototypes" in page_of(run).names
+    (run.path / "prototypes.csv").write_text("concept,prototype\na,b\n")
+    with pytest.raises(EvaluationError, match=r"prototypes\.csv is damaged"):
         page_of(run)

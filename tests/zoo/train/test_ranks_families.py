@@ -26,6 +26,17 @@ FAMILIES = {
     "groups not told": [*VIT, "loss.group={column: sex, how: adversarial, rise: 4, hidden: 8}", "data.missing=0.3"],
     "concepts and classes": [*VIT[1:], "model=cbm", "data.missing=0.3"],
     "concepts alone": [*VIT[1:], "model=cbm", "model.bottleneck.regime=sequential", "data.missing=0.3"],
+    "prototypes": [
+        "model=cbm",
+        "model.backbone=zach_vit",
+        "model.preprocess.size=32",
+        "+model.arguments.head=[]",
+        "+model.arguments.drop_rate=0",
+        "data.missing=0.3",
+        "model.bottleneck.kind=prototype",
+        "model.bottleneck.prototypes.count=2",
+        "model.bottleneck.prototypes.width=8",
+    ],
     "several targets": [*VIT, "data.targets=[multiclass,regression]", "data.missing=0.4"],
     "hidden patches": [
         *VIT[1:],

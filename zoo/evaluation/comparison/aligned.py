@@ -80,7 +80,8 @@ def _index(name: str, predictions: Predictions) -> dict[str, int]:
 def _reordered(predictions: Predictions, places: NDArray[np.int64]) -> Predictions:
     parts = ("sample_id", "split", "group", "targets", "logits", "probabilities")
     further = (
-        "concept_targets", "concept_logits", "residual_logits", "absent_logits", "concept_effects", "kept", "attention"
+        "concept_targets", "concept_logits", "residual_logits", "absent_logits", "concept_effects",
+        "prototype_scores", "kept", "attention",
     )  # fmt: skip
     chosen: dict[str, Any] = {part: getattr(predictions, part)[places] for part in parts}
     chosen |= dict.fromkeys(further)  # not compared

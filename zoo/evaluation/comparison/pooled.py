@@ -51,7 +51,15 @@ def pool(parts: Mapping[str, Predictions]) -> tuple[Predictions, NDArray[np.int6
     }
     shared = [name for name in first.subgroups.columns if all(name in part.subgroups.columns for part in found)]
     columns |= dict.fromkeys(
-        ("concepts", "concept_targets", "concept_logits", "residual_logits", "absent_logits", "concept_effects")
+        (
+            "concepts",
+            "concept_targets",
+            "concept_logits",
+            "residual_logits",
+            "absent_logits",
+            "concept_effects",
+            "prototype_scores",
+        )
     )
     subgroups = pd.concat([part.subgroups[shared] for part in found], ignore_index=True)
     fold = np.repeat(np.arange(len(found)), [len(part) for part in found])

@@ -64,7 +64,8 @@ def group_predictions(rows: Predictions, columns: Sequence[str], vote: str) -> P
     return replace(
         rows, sample_id=names[first], split=rows.split[first], group=group, targets=targets,
         logits=logits_of(shares, rows.labels), probabilities=shares.astype(np.float32), concepts=None, concept_targets=None,
-        concept_logits=None, residual_logits=None, absent_logits=None, concept_effects=None, carried=None, attention=None,
+        concept_logits=None, residual_logits=None, absent_logits=None, concept_effects=None,
+        prototype_scores=None, carried=None, attention=None,
         subgroups=pd.DataFrame({name: column for name, column in single.items() if column is not None}, index=range(len(first))),
         kept=None, split_unit=unit, notes=(*(note for note in rows.notes), *notes), details={**rows.details, "by": told},
     )  # fmt: skip

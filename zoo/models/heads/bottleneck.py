@@ -2,9 +2,10 @@
 
 Koh et al. 2020 (ICML, arXiv 2007.04612). What stands between concepts and classes is the `kind` of bottleneck: the concepts'
 probabilities (`soft`), their hard 0 or 1 (`hard`), their logits (`logit`), or standardised scores that are no logits (`score`,
-such as image–text similarities); two embeddings a concept, mixed (`embedding`), are a network of their own, in
-`medzoo.models.heads.concept_embeddings`. A person may correct a concept: its probability 0..1 is put on the bottleneck's own
-scale, for logits and scores between the 5th and 95th percentile of those of the training images (their section 5).
+such as image–text similarities); two embeddings a concept, mixed (`embedding`), and prototypes that places of an image are held
+against (`prototype`) are networks of their own, in `medzoo.models.heads.concept_embeddings` and `medzoo.models.heads.prototypes`.
+A person may correct a concept: its probability 0..1 is put on the bottleneck's own scale, for logits and scores between the 5th
+and 95th percentile of those of the training images (their section 5).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from medzoo.data.errors import UnknownNameError
 from medzoo.models.backbones.contract import Around, Parted, classify_features, pooled_features
 
-BottleneckKind = Literal["soft", "hard", "logit", "score", "embedding"]
+BottleneckKind = Literal["soft", "hard", "logit", "score", "embedding", "prototype"]
 Regime = Literal["joint", "sequential", "independent", "posthoc", "language"]
 FROZEN = ("posthoc", "language")
 """Regimes whose network stays as it is."""
@@ -79,6 +80,13 @@ class BottleneckNetwork(Parted, Around):
     def concepts_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, M) concept logits of pooled features, and (N, F) what `classes` reads beside them: these features."""
         return classify_features(self.backbone, features), features
+
+    def beside(self, places: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Return (N, F) what `classes` reads beside concept logits, of the (N, F, *grid) features of places: their mean.
+
+        `counts` (N, M, *grid), 1 where a place counts for a concept, changes nothing: the path beside the concepts sees all.
+        """
+        return places.flatten(2).mean(dim=2)
 
     def kept_but(self, chosen: Tensor, concept_logits: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `concepts_of` gave, where concepts that are not `chosen` (M,) are those of the first row."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medzoo.models.heads.bottleneck import BottleneckNetwork
 from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_sparse_linear, for_raw_inputs, set_layer
+from medzoo.models.heads.prototypes import PrototypeNetwork
 
 PERCENTILES = (0.05, 0.95)
 """Of the training images' concept logits: what stands for "absent" and "present" (Koh et al. 2020, section 5)."""
@@ -19,7 +20,7 @@ class ConceptData:
     """What the class layer is fitted on, of one split.
 
     Attributes:
-        concept_logits: (N, M) predicted.
+        concept_logits: (N, M) predicted; of prototypes (N, M · P) scores.
         concepts: (N, M) true, NaN where missing.
         targets: (N, K) true classes, NaN where missing; quantities standardised for `fit_class_layer`.
         features: (N, F) pooled features; for the residual path.
@@ -37,6 +38,23 @@ def set_intervention_scale(network: BottleneckNetwork, concept_logits: Tensor) -
     low, high = (torch.quantile(concept_logits.float(), share, dim=0) for share in PERCENTILES)
     network.low.copy_(low)
     network.high.copy_(torch.maximum(high, low + 1e-3))
+
+
+@torch.no_grad()
+def set_intervention_means(network: PrototypeNetwork, scores: Tensor, concepts: Tensor) -> None:
+    """Set the scores of prototypes that stand for absent and present: their means over training images known as such.
+
+    A prototype is learnt by contrast with other concepts' and not with images that lack its own, so that nothing makes its score
+    higher where the concept is: percentiles over all images would say nothing of it.
+
+    Args:
+        network: Of M concepts with P prototypes each.
+        scores: (N, M · P) of the training images.
+        concepts: (N, M) truth, NaN where missing; each concept is known to be there in some and not in others.
+    """
+    known = concepts.repeat_interleave(network.each, dim=1)
+    for end, there in ((network.low, known <= 0.5), (network.high, known > 0.5)):  # NaN is neither
+        end.copy_((scores.double() * there).sum(dim=0) / there.sum(dim=0))
 
 
 @torch.no_grad()

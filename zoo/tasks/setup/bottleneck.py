@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, get_args
 
 from medzoo.data.dataset import Dataset, target_matrix
@@ -10,9 +11,11 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.heads.bottleneck import FROZEN, Regime
+from medzoo.settings.prototypes import PrototypesConfig
 from medzoo.settings.schema import BottleneckConfig, ConceptFilterConfig, LossConfig, ModelConfig
 from medzoo.tasks.bottleneck import Bottleneck
 from medzoo.tasks.concept_embeddings import EmbeddingBottleneck
+from medzoo.tasks.prototypes import PrototypeBottleneck
 from medzoo.tasks.setup.source import build_source, find_source
 
 PLAIN_LOSSES = ("cross_entropy", "binary_cross_entropy", "smooth_l1", "squared_error")
@@ -37,7 +40,8 @@ def bottleneck_from_config(config: ModelConfig, loss: LossConfig, dataset: Datas
         source, config, dataset, seed, task="bottleneck", objective=objective, arguments={"outputs": outputs},
         concepts=chosen_concepts(asked, dataset),
     )  # fmt: skip
-    return EmbeddingBottleneck(spec, network) if embedded else Bottleneck(spec, network)
+    own = {"embedding": EmbeddingBottleneck, "prototype": PrototypeBottleneck}
+    return own.get(asked.kind, Bottleneck)(spec, network)
 
 
 def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +59,10 @@ def bottleneck_objective(config: ModelConfig, dataset: Dataset, classes: Mapping
     }  # fmt: skip
     if asked.regime not in FROZEN:
         objective |= {"concept_weight": asked.concept_weight, "class_layer_rate": asked.class_layer_rate}
+    if asked.kind == "prototype":
+        if len(chosen.names) < 2:
+            raise ConfigError("prototypes are learnt by contrast between concepts, and here is one alone; use two or more")
+        objective["prototypes"] = asdict(asked.prototypes)
     if asked.kind == "embedding":
         objective |= {"width": asked.width, "random_corrections": asked.random_corrections}
     return objective
@@ -118,11 +126,14 @@ def check_bottleneck(config: ModelConfig, classes: Mapping[str, Any]) -> None:
     if asked.regime != "joint" and (weighted or classes["loss"] not in PLAIN_LOSSES):
         raise ConfigError(f"loss.* has no effect on the fitted class layer of a {asked.regime} bottleneck; use loss=default")
     _check_embeddings(asked)
+    _check_prototypes(asked)
     own = {"posthoc": "logit", "language": "score"}.get(asked.regime)
     if own is not None and asked.kind != own:
         raise ConfigError(f"a {asked.regime} bottleneck has model.bottleneck.kind={own}, not {asked.kind}")
     if own is None and asked.kind == "score":
-        raise ConfigError("model.bottleneck.kind=score is for model=cbm_language; choose soft, hard, logit or embedding")
+        raise ConfigError(
+            "model.bottleneck.kind=score is for model=cbm_language; choose soft, hard, logit, embedding or prototype"
+        )
     if asked.concept_data and asked.regime != "posthoc":
         raise ConfigError("model.bottleneck.concept_data is for model=cbm_posthoc")
     if asked.filter != ConceptFilterConfig() and asked.regime != "language":
@@ -154,4 +165,33 @@ def _check_embeddings(asked: BottleneckConfig) -> None:
         raise ConfigError(
             "model.bottleneck.residual=true is a path beside the concepts, which embeddings are already; leave it out, or use "
             "another model.bottleneck.kind"
+        )
+
+
+def _check_prototypes(asked: BottleneckConfig) -> None:
+    """Raise ConfigError unless the settings of prototypes suit some, or are left as they are where there are none."""
+    given = asked.prototypes
+    if asked.kind != "prototype":
+        if given != PrototypesConfig():
+            raise ConfigError(
+                f"model.bottleneck.prototypes is of model.bottleneck.kind=prototype, not of {asked.kind}; leave it out"
+            )
+        return
+    for name in ("count", "width"):
+        if getattr(given, name) < 1:
+            raise ConfigError(f"model.bottleneck.prototypes.{name}={getattr(given, name)} must be at least 1")
+    for name in ("weight", "temperature", "assignment"):
+        if getattr(given, name) <= 0:
+            raise ConfigError(f"model.bottleneck.prototypes.{name}={getattr(given, name):g} must be positive")
+    if given.margin < 0:
+        raise ConfigError(f"model.bottleneck.prototypes.margin={given.margin:g} must be at least 0")
+    if asked.regime == "independent":
+        raise ConfigError(
+            "model.bottleneck.regime=independent fits classes to true concepts, and no truth says a prototype's score: use "
+            "regime=joint or sequential, or another model.bottleneck.kind"
+        )
+    if asked.residual:
+        raise ConfigError(
+            "model.bottleneck.residual=true is a path beside the concepts, and classes read the scores of prototypes alone; "
+            "leave it out, or use another model.bottleneck.kind"
         )

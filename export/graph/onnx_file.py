@@ -239,7 +239,7 @@ def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tup
 
 @contextmanager
 def _taking(graph: Any, names: Sequence[str]) -> Iterator[None]:
-    """Let a graph that takes `*further` inputs have a name for each: torch 2.9 does not find again what it has noted of others."""
+    """Let a graph that takes `*further` inputs have a name for each: torch 2.9 loses what it has noted of those without."""
     signature = inspect.signature(graph.forward)
     if not any(given.kind is given.VAR_POSITIONAL for given in signature.parameters.values()):
         yield

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
-from medzoo.data.images.decode import GIVE_A_FRAME, read_image, require_several
+from medzoo.data.images.decode import GIVE_A_FRAME, read_as_trained, require_several
 from medzoo.data.images.given import GivenSample, Modalities, as_samples, is_sample
-from medzoo.data.images.pixels import PixelType
 from medzoo.data.labels import probabilities
 from medzoo.data.operating_points import with_calls
 from medzoo.data.regions.evidence import GivenRegions
@@ -341,10 +340,8 @@ class OnnxModel:
 
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""
-        channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
-        window = self.spec["data"].get("window")
-        given = None if window is None else (float(window[0]), float(window[1]))
-        return read_image(
-            image, channels=channels, dtype=dtype, dimensions=self.dimensions, window=given, frames=self.frames, remedy=TAKE_EACH,
-            read_as=self.spec["data"].get("channels"),
+        wanted = self._preprocess
+        return read_as_trained(
+            image, self.spec["data"], channels=wanted["channels"], dtype=wanted["dtype"], dimensions=self.dimensions,
+            remedy=TAKE_EACH,
         )  # fmt: skip

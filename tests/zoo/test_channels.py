@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,11 +14,14 @@ from PIL import Image
 import medzoo
 from medzoo.cli import main
 from medzoo.export import OnnxModel
+from tests.data.images.series_files import write
+from tests.export.service.served import running, service
 
 nibabel = pytest.importorskip("nibabel")
 tifffile = pytest.importorskip("tifffile")
 
 FILES = 18
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 WORDS = ["trainer.epochs=1", "evaluation.replicates=10", "evaluation.splits=[val]", "trainer.trackers=[]", "data.target=y"]
 WORDS += ["data.group=patient", "data.val_fraction=0.3", "device=cpu"]
 SEQUENCES = ["t1", "t1ce", "t2", "flair"]
@@ -93,6 +97,14 @@ def test_five_planes_of_a_file_are_trained_exported_and_predicted(tmp_path: Path
     exponents = np.exp(wanted - wanted.max(axis=1, keepdims=True))
     expected = (exponents / exponents.sum(axis=1, keepdims=True))[:, 0]
     np.testing.assert_allclose([line["probabilities"]["a"] for line in printed], expected, atol=1e-4)
+    with running(service(model_file)) as address:
+        for file, logits in zip(files[:2], wanted, strict=False):
+            answer = httpx.post(f"{address}/predict", files=[("image", (file.name, file.read_bytes()))])
+            assert answer.status_code == 200, answer.text
+            np.testing.assert_allclose(list(answer.json()["results"][0]["logits"].values()), logits, atol=1e-4)
+        refused = httpx.post(f"{address}/predict", files=[("image", ("x.png", PNG))])
+        assert refused.status_code == 422
+        assert "x.png: is PNG; 5 channels (data.channels) are read from TIFF" in refused.text
     tifffile.imwrite(tmp_path / "four.tif", np.zeros((4, 24, 20), np.uint8), photometric="minisblack")
     assert main(["predict", str(model_file), str(tmp_path / "four.tif")]) == 2
     assert "four.tif: holds 4 channels (4 pages), and 5 are asked for" in capsys.readouterr().err
@@ -157,3 +169,24 @@ def test_four_sequences_are_channels_of_a_volume(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.stack(voxels, axis=-1), np.eye(4)), tmp_path / "four.nii.gz")
     found = OnnxModel(tmp_path / "run" / "model.onnx").predict([tmp_path / "four.nii.gz"])["logits"]
     np.testing.assert_allclose(found, wanted[:1], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_directory_of_slices_is_a_volume_through_every_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["series,patient,y"]
+    for number in range(FILES):
+        write(tmp_path / f"s{number}", [number + 2.5 * place for place in range(5)], RescaleIntercept=-1024 + 40 * number)
+        lines.append(f"s{number},p{number},{'ab'[number % 2]}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    data = ["data=table", f"data.file={tmp_path / 't.csv'}", "data.image=series", "data.channels=1", "data.window=[-1000,1000]"]
+    model = ["model=cnn3d", "model.preprocess.size=[8,16,16]", "+model.arguments.width=0.125"]
+    rows, wanted = scored(tmp_path / "run", data, model)
+    folders = [tmp_path / name for name in rows["sample_id"]]
+    for reader in (medzoo.load(tmp_path / "run"), OnnxModel(tmp_path / "run" / "model.onnx")):
+        np.testing.assert_allclose(reader.predict(folders)["logits"], wanted, atol=1e-4)
+    printed = said(capsys, [str(tmp_path / "run" / "model.onnx"), str(tmp_path)])  # all directories below
+    assert {line["image"] for line in printed} == {str(tmp_path / f"s{number}") for number in range(FILES)}
+    write(folders[0], names="vwxyz", SeriesInstanceUID="1.2.4")
+    assert main(["predict", str(tmp_path / "run" / "model.onnx"), str(folders[0])]) == 2
+    assert "holds 2 series" in capsys.readouterr().err
+    assert len(said(capsys, [str(tmp_path / "run" / "model.onnx"), str(folders[0]), "--series", "1.2.3"])) == 1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ImageError
-from medzoo.data.images.frames import open_image, read_bytes
+from medzoo.data.images.frames import read_bytes
 from medzoo.data.images.kinds import HEAD, described, kind_of
 from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
 from medzoo.data.images.pixels import MAX_PIXELS, PixelType, as_dtype, check_size, no_range, scale_window
@@ -71,12 +71,12 @@ def plane_pixels(data: bytes) -> int | None:
     """Return height × width of a file's first plane as its header says, undecoded; None where it does not tell.
 
     Raises:
-        ImageError: If it is no file of planes, or damaged at its start.
+        ImageError: If it is damaged at its start.
     """
     name, kind = f"image bytes ({len(data)} bytes)", kind_of(data[:HEAD])
     if kind == "npy":
         return int(np.prod(_shape(data, name)[0][-2:]))
-    return None if is_nifti(data, data[:HEAD]) else int(np.prod(open_image(data, MAX_PIXELS).sides(0)))
+    return int(np.prod(TiffFile(data, name, MAX_PIXELS).sides(0))) if kind == "TIFF" else None
 
 
 def _tiff(opened: TiffFile, data: bytes, channels: int, dtype: PixelType, window: tuple[float, float] | None) -> NDArray[Any]:
@@ -166,6 +166,6 @@ def _shape(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape, _, kind = read(stream)
     except Exception as error:
         raise ImageError(f"{name}: a damaged array ({error or type(error).__name__})") from None
-    if kind.hasobject or int(np.prod(shape, dtype=object)) * kind.itemsize > len(data):
+    if kind.hasobject or stream.tell() + int(np.prod(shape, dtype=object)) * kind.itemsize > len(data):
         raise ImageError(f"{name}: an array cut short, or of no numbers ({kind} {list(shape)})")
     return tuple(int(side) for side in shape), kind

@@ -83,7 +83,8 @@ class TrainedModel:
         Args:
             images: Paths, encoded bytes, frames of them (`medzoo.data.images.frames.frames_of`), Pillow images, or arrays
                 channels last, uint8 in 0..255 or float32 in 0..1; of any sizes. Of a model of several modalities a sample by
-                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing.
+                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing;
+                of one trained with `data.channel_columns` the images of the channels by name, or one that holds them all.
             batch_size: Images a forward pass.
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
                 one row for all; see `concepts`.

@@ -118,7 +118,8 @@ class OnnxModel:
                 in training, or of files of several frames where it was trained with `data.frames=volume`),
                 or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or float32 in 0..1; or one array
                 of them; or a torch tensor as `run_batch` takes. Nothing is rescaled. Of a model of several modalities a sample by
-                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing.
+                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing;
+                of one trained with `data.channel_columns` the images of the channels by name, or one that holds them all.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or

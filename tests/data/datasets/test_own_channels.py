@@ -128,7 +128,7 @@ def test_three_planes_may_be_said_to_be_channels(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,y,split\n0.tif,a,train\n1.tif,b,val\n")
     dataset = load_dataset("table", file=tmp_path / "t.csv", target="y", frames="channels")
     np.testing.assert_array_equal(pixels(dataset, 0), planes)
-    with pytest.raises(ConfigError, match=r"model\.preprocess\.channels=1, and t has 3"):
+    with pytest.raises(ConfigError, match=r"model\.preprocess\.channels=1, and table/t has 3"):
         choose_preprocess(ModelConfig(backbone="resnet18", preprocess=PreprocessConfig(channels=1)), dataset)
 
 

@@ -282,6 +282,7 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         "views": len(dataset.reader.columns) if dataset.reader.views else 1,
         # As with the window; not written where nobody said it: cards from before there was an option have the same hash.
         **({} if dataset.reader.frames is None else {"frames": dataset.reader.frames}),
+        **({} if dataset.reader.stack is None else {"stack": dataset.reader.stack.to_dict()}),
         # Rows of features instead of images, each of so many numbers.
         **({} if dataset.reader.row_width is None else {"row_width": dataset.reader.row_width}),
         # Colour files that were read as gray, for a network of three channels too.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from medzoo.data.errors import ConfigError, UnknownNameError
+
+Frames = Literal["members", "volume", "channels"]
 
 
 def choice(option: str, value: object, known: object) -> None:
@@ -32,6 +34,27 @@ def choices(**options: tuple[object, object]) -> None:
         choice(option, value, known)
 
 
+def image_channels(channels: object, frames: Frames | None) -> tuple[int, Frames | None]:
+    """Return the options `channels` and `frames`: of other than 1 (gray) and 3 (RGB) channels, these are a file's planes.
+
+    Args:
+        channels: What the user gave.
+        frames: As `frames_option` returns it.
+
+    Raises:
+        ConfigError: If it is no number of channels, or frames are to be something else than the channels they must be.
+    """
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise ConfigError(f"data.channels={_shown(channels)} is no number of channels: 1 (gray), 3 (RGB) or the planes of a file")
+    if frames == "channels" and channels == 1:
+        raise ConfigError("data.frames=channels makes channels of a file's planes: say how many, data.channels=<2 or more>")
+    if channels in (1, 3):
+        return channels, frames
+    if frames not in (None, "channels"):
+        raise ConfigError(f"data.channels={channels} are the planes of a file: leave data.frames={frames} out")
+    return channels, "channels"
+
+
 def gray_or_colour(channels: object) -> Literal[1, 3]:
     """Return the option `channels`; raises ConfigError if it is neither 1 nor 3."""
     if channels not in (1, 3):
@@ -39,7 +62,7 @@ def gray_or_colour(channels: object) -> Literal[1, 3]:
     return 1 if channels == 1 else 3
 
 
-def frames_option(value: object, rule: int) -> Literal["members", "volume"] | None:
+def frames_option(value: object, rule: int) -> Frames | None:
     """Return the option `frames`.
 
     Args:
@@ -51,10 +74,10 @@ def frames_option(value: object, rule: int) -> Literal["members", "volume"] | No
     """
     if value is None:
         return None
-    choice("frames", value, ("members", "volume"))
+    choice("frames", value, Frames)
     if rule == 1:
         raise ConfigError("data.frames needs data.split_rule=2: rule 1 reads a folder or table as a medzoo without frames did")
-    return "members" if value == "members" else "volume"
+    return cast(Frames, value)
 
 
 def text_list(value: Any, option: str) -> list[str] | None:

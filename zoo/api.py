@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.errors import ConfigError, ImageError
-from medzoo.data.images.decode import GIVE_A_FRAME, ImageInput, read_image, require_several, same_shape_batches
+from medzoo.data.images.decode import GIVE_A_FRAME, ImageInput, read_as_trained, require_several, same_shape_batches
 from medzoo.data.images.given import Modalities, alike, as_samples, is_sample, view_names, with_views
 from medzoo.data.images.rows import case_rows
 from medzoo.data.labels import LabelSpace
@@ -83,7 +83,8 @@ class TrainedModel:
         Args:
             images: Paths, encoded bytes, frames of them (`medzoo.data.images.frames.frames_of`), Pillow images, or arrays
                 channels last, uint8 in 0..255 or float32 in 0..1; of any sizes. Of a model of several modalities a sample by
-                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing.
+                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing;
+                of one trained with `data.channel_columns` the images of the channels by name, or one that holds them all.
             batch_size: Images a forward pass.
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
                 one row for all; see `concepts`.
@@ -172,15 +173,9 @@ class TrainedModel:
     ) -> dict[str, NDArray[Any]]:  # fmt: skip
         if self.modalities is not None:
             return self._run_samples(list(images), self.modalities, batch_size, step)
-        wanted, window = self.task.spec.preprocess, self.task.spec.data.get("window")
-        given = None if window is None else (float(window[0]), float(window[1]))
-        pixels = [
-            read_image(
-                image, channels=wanted.channels, dtype=wanted.dtype, dimensions=len(wanted.size), window=given,
-                frames=self.frames, remedy=TAKE_EACH, read_as=self.task.spec.data.get("channels"),
-            )
-            for image in images
-        ]  # fmt: skip
+        wanted, card = self.task.spec.preprocess, self.task.spec.data
+        about = {"channels": wanted.channels, "dtype": wanted.dtype, "dimensions": len(wanted.size)}
+        pixels = [read_as_trained(image, card, **about, remedy=TAKE_EACH) for image in images]  # type: ignore[arg-type]
         if not pixels:
             raise ImageError("no image given")
 

@@ -14,11 +14,12 @@ from medzoo.data.images.reader import Reader
 
 if TYPE_CHECKING:
     from medzoo.data.images.frames import Frames
+    from medzoo.data.images.planes.stack import Stack
     from medzoo.data.samples.preprocess import Preprocess
 
 VIEW = "member_view"
 """The table's column with what each member of a bag shows (the view of a film), a tuple of words, None where nobody says."""
-TOLD_BY = ("columns", "channels", "window", "frames", "prepared", "row_width")
+TOLD_BY = ("columns", "channels", "window", "frames", "stack", "prepared", "row_width")
 
 
 @dataclass
@@ -38,6 +39,7 @@ class BagReader(Reader):
     channels: int | None = field(init=False)
     window: tuple[float, float] | None = field(init=False)
     frames: Frames | None = field(init=False)
+    stack: Stack | None = field(init=False)
     prepared: Preprocess | None = field(init=False)
     row_width: int | None = field(init=False)
 
@@ -62,6 +64,10 @@ class BagReader(Reader):
     def assumed(self, *values: Any) -> str | None:
         """Return that of the other reader."""
         return self.inner.assumed(*values)
+
+    def sorted_by(self, *values: Any) -> str | None:
+        """Return that of the other reader."""
+        return self.inner.sorted_by(*values)
 
     def held(self, *values: Any) -> int:
         """Return that of the other reader."""

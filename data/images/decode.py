@@ -9,28 +9,33 @@ channel, and gray beside an alpha in PNG, are read as their upper 8 bits.
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.errors import ImageError
-from medzoo.data.images.frames import VOLUME, Frame, close, open_frame, open_image, read_bytes
+from medzoo.data.images.dicom.series import Series, read_series
+from medzoo.data.images.frames import CHANNELS, VOLUME, Frame, close, open_frame, open_image, read_bytes
 from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES
 from medzoo.data.images.kinds import SUFFIXES as SUFFIXES
 from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
 from medzoo.data.images.pillow import FORMATS, opened_pixels
 from medzoo.data.images.pixels import MAX_PIXELS as MAX_PIXELS
 from medzoo.data.images.pixels import PixelType, SeveralFramesError, as_channels, as_dtype, check_pixels
+from medzoo.data.images.planes.read import read_planes
+from medzoo.data.images.planes.stack import Stack
 
 Source = str | Path | bytes
-ImageInput = Source | Frame | NDArray[Any] | Image.Image
-"""What a user may give for an image: a path, encoded bytes, a frame of them, pixels, or a Pillow image."""
+ImageInput = Source | Frame | Series | NDArray[Any] | Image.Image
+"""What a user may give for an image: a path, encoded bytes, a frame of them, a DICOM series, pixels, or a Pillow image."""
 GIVE_A_FRAME = "take each as an image of its own with frames_of(file), of medzoo.data.images.frames"
 """What Python does about a file of several frames."""
 
@@ -38,7 +43,7 @@ GIVE_A_FRAME = "take each as an image of its own with frames_of(file), of medzoo
 def decode_image(
     source: Source | Frame,
     *,
-    channels: Literal[1, 3],
+    channels: int,
     dtype: PixelType,
     window: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -138,21 +143,23 @@ def decode_frames(
 
 def read_image(
     image: ImageInput, *, channels: int, dtype: PixelType, dimensions: int = 2, window: tuple[float, float] | None = None,
-    frames: str | None = None, remedy: str = GIVE_A_FRAME, read_as: int | None = None,
+    frames: str | None = None, remedy: str = GIVE_A_FRAME, read_as: int | None = None, stack: Stack | None = None,
 ) -> NDArray[Any]:  # fmt: skip
     """Return what a user gives as an image, in the form a model takes.
 
     Args:
-        image: A path, encoded bytes (of volumes NIfTI), a frame of them, an array (H, W) or (H, W, C), for volumes (D, H, W) or
-            (D, H, W, C), uint8 in 0..255 or float32 in 0..1 (nothing is rescaled), or a Pillow image, which is treated as its
-            file would be.
-        channels: 1 or 3.
+        image: A path (of volumes also of a directory of DICOM slices), encoded bytes (of volumes NIfTI), a frame of them, a
+            series, an array (H, W) or (H, W, C), for volumes (D, H, W) or (D, H, W, C), uint8 in 0..255 or float32 in 0..1
+            (nothing is rescaled), or a Pillow image, which is treated as its file would be.
+        channels: 1, 3, or as many as the image has.
         dtype: `uint8` or `float32`.
         dimensions: 2 for images, 3 for volumes.
         window: For files and Pillow images, as `decode_image`: the one the model was trained with.
-        frames: `volume`: a model of volumes takes files of several frames, too, as it did in training.
+        frames: `volume`: a model of volumes takes files of several frames, too, as it did in training; `channels`: the planes of
+            a file are the channels.
         remedy: As for `decode_image`.
         read_as: 1 or 3: the channels that images had in training before they were brought to the model's; None: the model's.
+        stack: Images that are the channels of one are given by these names; a file is then one that holds them all.
 
     Returns:
         (H, W, channels) or (D, H, W, channels), contiguous.
@@ -165,15 +172,25 @@ def read_image(
             image, channels=read_as, dtype=dtype, dimensions=dimensions, window=window, frames=frames, remedy=remedy
         )  # fmt: skip
         return as_channels(pixels, channels)
+    if stack is not None and isinstance(image, Mapping):
+        plane = partial(read_image, channels=1, dtype=dtype, dimensions=dimensions, window=window, frames=frames, remedy=remedy)
+        return stack.read(image, plane)
     if not isinstance(image, np.ndarray):
-        if not isinstance(image, str | Path | bytes | Frame | Image.Image):
+        if not isinstance(image, str | Path | bytes | Frame | Series | Image.Image):
             raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes, a NumPy array or a Pillow image")
+        if isinstance(image, Series) or (isinstance(image, str | Path) and os.path.isdir(image)):  # noqa: PTH112  # no for a name too long
+            series = image if isinstance(image, Series) else Series(image)
+            if dimensions != 3 or frames == CHANNELS:
+                raise ImageError(f"{series}: a directory is a volume, and this model takes other images; give its files")
+            return read_series(series, channels=channels, dtype=dtype, window=window)
+        if (frames == CHANNELS or stack is not None) and isinstance(image, str | Path | bytes):
+            return _read_planes(image, channels, dtype, dimensions, window)
         if dimensions == 3:
             return _read_volume(image, channels, dtype, window, frames)
         if isinstance(image, Image.Image):
             name = f"Pillow image ({image.mode}, {image.width} x {image.height})"
             return as_dtype(as_channels(opened_pixels(image, name, window, MAX_PIXELS), channels), dtype)
-        return decode_image(image, channels=1 if channels == 1 else 3, dtype=dtype, window=window, remedy=remedy)
+        return decode_image(image, channels=channels, dtype=dtype, window=window, remedy=remedy)
     if image.ndim == dimensions:
         image = image[..., None]
     if image.ndim != dimensions + 1 or 0 in image.shape:
@@ -184,16 +201,53 @@ def read_image(
     return np.ascontiguousarray(flat.reshape(*image.shape[:-1], channels))
 
 
+def read_as_trained(
+    image: Any, card: Mapping[str, Any], *, channels: int, dtype: str, dimensions: int, remedy: str = GIVE_A_FRAME
+) -> NDArray[Any]:
+    """Return what a user gives as an image, read as the files of a model's training were.
+
+    Args:
+        image: As for `read_image`.
+        card: How they were read: of the model's data, or of one of its modalities (`medzoo.data.dataset.data_card`).
+        channels: That the model takes.
+        dtype: That the model takes.
+        dimensions: 2 for images, 3 for volumes.
+        remedy: As for `decode_image`.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    window = card.get("window")
+    return read_image(
+        image, channels=channels, dtype=cast(PixelType, dtype), dimensions=dimensions,
+        window=None if window is None else (float(window[0]), float(window[1])), frames=card.get("frames"), remedy=remedy,
+        read_as=card.get("channels"), stack=Stack.of_card(card),
+    )  # fmt: skip
+
+
 def _check_window(window: tuple[float, float] | None) -> None:
     if window is not None and not window[0] < window[1]:
         raise ImageError(f"window {list(window)} is not [low, high] with low < high")
+
+
+def _read_planes(
+    image: Source, channels: int, dtype: PixelType, dimensions: int, window: tuple[float, float] | None
+) -> NDArray[Any]:
+    """Return (H, W, channels) or (D, H, W, channels) of a file of as many planes."""
+    pixels = read_planes(image, channels=channels, dtype=dtype, window=window)
+    if pixels.ndim != dimensions + 1:
+        name = f"image bytes ({len(image)} bytes)" if isinstance(image, bytes) else str(image)
+        kinds = {3: "an image", 4: "a volume"}
+        raise ImageError(f"{name}: is {kinds[pixels.ndim]}, and this model takes {kinds[dimensions + 1]}")
+    return pixels
 
 
 def _read_volume(
     image: Source | Frame | Image.Image, channels: int, dtype: PixelType, window: tuple[float, float] | None, frames: str | None
 ) -> NDArray[Any]:
     """Return (D, H, W, channels) of a NIfTI file or its bytes, turned as in training, or of a file of several frames."""
-    takes = "give NIfTI files or arrays (D, H, W)" if frames != VOLUME else "give files of several frames, or arrays (D, H, W)"
+    files = "files of several frames, or" if frames == VOLUME else "NIfTI files, directories of DICOM slices or"
+    takes = f"give {files} arrays (D, H, W)"
     if isinstance(image, Image.Image | Frame):
         raise ImageError(f"this model takes volumes; {takes}, not images of one plane")
     path = None if isinstance(image, bytes) else Path(image)
@@ -223,7 +277,7 @@ def require_several(images: Any, dimensions: int) -> None:
     Raises:
         ImageError: If it is one.
     """
-    if isinstance(images, str | Path | bytes | Frame | Image.Image):
+    if isinstance(images, str | Path | bytes | Frame | Series | Image.Image):
         raise ImageError("this is one image, not several; put it into a list")
     if not isinstance(images, np.ndarray):
         return

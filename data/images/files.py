@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from medzoo.data.errors import DatasetError, ImageError, UnknownNameError
 from medzoo.data.images.decode import decode_frames, decode_image
 from medzoo.data.images.dicom.decode import range_of, unpixelled
-from medzoo.data.images.frames import MEMBERS, VOLUME, Frame, Frames, count_frames, frame_name
+from medzoo.data.images.dicom.series import NUMBER, Series, read_series, slice_files, sorted_by_number
+from medzoo.data.images.frames import CHANNELS, MEMBERS, VOLUME, Frame, Frames, count_frames, frame_name
 from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
 from medzoo.data.images.listing import list_files as list_files
 from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
+from medzoo.data.images.planes.read import read_planes
 from medzoo.data.images.reader import Reader, is_missing
 
 Missing = Literal["error", "skip", "ignore"]
@@ -35,6 +37,8 @@ NAMED = 3
 SAVE_EACH = "save each as a file of its own"
 SAY_FRAMES = "data.frames=members makes each an image, data.frames=volume all of them one volume"
 """What is to be done about a file of several frames: where a dataset has no option for it, and where it has."""
+SERIES = "series_uid"
+"""The table's column with which series of a directory a row is, where a table says it."""
 FRAME = "frame"
 """The table's column with the number of the frame, from 0, where frames are members."""
 
@@ -46,33 +50,42 @@ class FileReader(Reader):
     Attributes:
         root: Folder that the paths of the table are relative to.
         columns: Table columns that hold paths: one, or with `views` several photographs of one case.
-        channels: 1 for gray sources, 3 for colour.
+        channels: 1 for gray sources, 3 for colour; with `frames=channels` the planes of a file.
         dtype: `uint8`, or `float32` (0..1) for sources of more than 8 bits; the dataset's `value_type`.
         window: (low, high) that become 0 and 1, for sources of more than 8 bits; see `medzoo.data.images.decode.decode_image`.
         views: Whether the columns are views of one case: `read` is then called for each that is not missing.
         frames: What becomes of files of several frames: `members`, the frame's number then stands in a second column; `volume`;
-            None: they are refused.
+            `channels`; None: they are refused.
         remedy: What to do about a refused one; ends the message.
+        series: Whether a second column says which series of a directory is read.
     """
 
     root: Path
     columns: tuple[str, ...] = ("path",)
-    channels: Literal[1, 3] = 3
+    channels: int = 3
     dtype: PixelType = "uint8"
     window: tuple[float, float] | None = None
     views: bool = False
     frames: Frames | None = None
     remedy: str = SAVE_EACH
+    series: bool = False
 
     def read(self, *values: Any) -> NDArray[Any]:
         """Return (C, H, W) pixels of the file at one relative path, of its frame of a number that follows it; or a volume.
 
-        That is (1, D, H, W) voxels of a NIfTI file, or (C, D, H, W) of the frames of another.
+        That is (1, D, H, W) voxels of a NIfTI file, or (C, D, H, W) of the frames of another, of a file of channels, or of a
+        directory of DICOM slices, of the series that follows it.
 
         Raises:
             ImageError: If it is missing or cannot be decoded; names the file.
         """
         path = self.root / str(values[0])
+        if path.is_dir():
+            series = self.series_of(*values)
+            volume = read_series(series, channels=self.channels, dtype=self.dtype, window=self.window)
+            return np.ascontiguousarray(np.moveaxis(volume, -1, 0))
+        if self.frames == CHANNELS:
+            return np.moveaxis(read_planes(path, channels=self.channels, dtype=self.dtype, window=self.window), -1, 0)
         if path.name.lower().endswith(VOLUME_SUFFIXES):
             return decode_nifti(path, dtype=self.dtype, window=self.window)[None]
         if self.frames == VOLUME:
@@ -87,20 +100,36 @@ class FileReader(Reader):
         return super().images(*values) if self.views or not is_missing(values[0]) else {}
 
     def files(self, *values: Any) -> list[Path]:
-        """Return the file at one relative path; the files of several joined by `|`."""
-        return [self.root / path for joined in values if isinstance(joined, str) for path in joined.split("|")]
+        """Return the file at one relative path; the files of several joined by `|`, the slices of a directory."""
+        return [file for path in self._paths(*values) for file in (slice_files(path) if path.is_dir() else [path])]
+
+    def _paths(self, *values: Any) -> list[Path]:
+        given = values[:1] if self.series else values
+        return [self.root / path for joined in given if isinstance(joined, str) for path in joined.split("|")]
+
+    def sorted_by(self, *values: Any) -> str | None:
+        """Return what a directory's slices are sorted by where they have no positions; what is wrong with it, reading says."""
+        is_series = (self.root / str(values[0])).is_dir()
+        return NUMBER if is_series and sorted_by_number(self.series_of(*values)) else None
+
+    def series_of(self, *values: Any) -> Series:
+        """Return which series of a directory the values name."""
+        uid = values[1] if self.series and len(values) > 1 and not is_missing(values[1]) else None
+        return Series(self.root / str(values[0]), uid)
 
     def assumed(self, *values: Any) -> str | None:
         """Return what range was taken for a DICOM file that says none, where no window was declared."""
-        if self.window is not None:
+        if self.window is not None or self.frames == CHANNELS:
             return None
         frame = None if self.frames == VOLUME else int(values[1]) if self.frames == MEMBERS and len(values) > 1 else 0
-        ranges = {range_taken(path, frame) for path in self.files(*values)} - {None}
+        paths = [file for path in self._paths(*values) for file in (slice_files(path)[:PEEKED] if path.is_dir() else [path])]
+        ranges = {range_taken(path, frame) for path in paths} - {None}
         return " and ".join(sorted(str(one) for one in ranges)) or None
 
     def held(self, *values: Any) -> int:
-        """Return how many frames the file holds, by its header; of several files the most."""
-        return max((count_frames(path) for path in self.files(*values)), default=1)
+        """Return how many frames the file holds, by its header; of several files the most. Channels are no frames."""
+        paths = [] if self.frames == CHANNELS else self._paths(*values)
+        return max((count_frames(path) for path in paths if not path.is_dir()), default=1)
 
     def identity(self, *values: Any) -> str | None:
         """Return where the file lies, links to the root followed; None where the path is missing.
@@ -122,7 +151,7 @@ class StackReader(FileReader):
     """
 
     columns: tuple[str, ...] = ("paths",)
-    channels: Literal[1, 3] = 1
+    channels: int = 1
 
     def read(self, *values: Any) -> NDArray[Any]:
         """Return (C, D, H, W) pixels of the slices at relative paths joined by `|`.
@@ -188,17 +217,35 @@ def _header_of(path: Path, changed: int, size: int) -> Any:
         return unpixelled(head + file.read(), str(path)) if kind_of(head) == "DICOM" else None
 
 
-def range_notes(reader: FileReader, paths: Iterable[str]) -> tuple[str, ...]:
-    """Return a note for the results if one of the first files says no range, and none was declared; `medzoo verify` reads all.
+def range_notes(reader: Reader, paths: Iterable[str]) -> tuple[str, ...]:
+    """Return notes for the results if one of the first files says no range, and none was declared; `medzoo verify` reads all.
+
+    Likewise where slices of a directory have no positions to be sorted by.
 
     Args:
         reader: What reads them.
         paths: Relative to its root, in the table's order.
     """
+    ranges: list[str] = []
+    orders: list[str] = []
     for path in islice(paths, PEEKED):
-        if (taken := reader.assumed(path)) is not None:
-            return (f"images have no window, such as {path}: range {taken} was taken; say it with data.window=[low,high]",)
-    return ()
+        if not ranges and (taken := reader.assumed(path)) is not None:
+            ranges.append(f"images have no window, such as {path}: range {taken} was taken; say it with data.window=[low,high]")
+        if not orders and (by := reader.sorted_by(path)) is not None:
+            orders.append(f"slices have no positions, such as those of {path}: they are sorted by {by}")
+    return (*ranges, *orders)
+
+
+def with_folders(paths: Sequence[str]) -> list[str]:
+    """Return the paths of files and, behind them, of the directories that may be series, as the names in them have it."""
+    split = (path.rpartition("/") for path in paths)
+    return [*paths, *sorted({folder for folder, _, name in split if folder and _may_be_slice(name)})]
+
+
+def _may_be_slice(name: str) -> bool:
+    """Whether a name is one of those that DICOM files have: with an ending of theirs, or none, or a UID."""
+    _, dot, ending = name.lower().rpartition(".")
+    return not dot or ending in ("dcm", "dicom", "ima") or ending.isdigit()
 
 
 def paths_by_name(paths: Iterable[str], wanted: set[str], dataset: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Files of several frames: opened by what they are, counted, their frames named `file[0]`, `file[1]`, ...
 
 What becomes of such a file is said by an option of whoever reads it: it is refused, or its frames are images of their own
-(*members*), or the planes of one volume (*volume*), in the order in which the file holds them, turned nowhere.
+(*members*), the planes of one volume (*volume*) or the channels of one image (*channels*), in the order in which the file holds
+them, turned nowhere.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from medzoo.data.images.pixels import MAX_PIXELS
 from medzoo.data.images.tiff.header import read_pages
 from medzoo.data.images.tiff.read import TiffFile
 
-Frames = Literal["members", "volume"]
+Frames = Literal["members", "volume", "channels"]
 """What becomes of a file of several frames, where somebody said so."""
-MEMBERS, VOLUME = "members", "volume"
+MEMBERS, VOLUME, CHANNELS = "members", "volume", "channels"
 _SEVERAL = ("DICOM", "TIFF", "GIF", "WEBP", "PNG")
 """Kinds of which a file may hold several frames."""
 

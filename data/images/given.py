@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, ImageError, MedzooError, UnknownNameError
 from medzoo.data.images.bags import view_codes
-from medzoo.data.images.decode import GIVE_A_FRAME, read_image
+from medzoo.data.images.decode import read_as_trained
 from medzoo.data.inputs import InputSpace
 
 INPUTS = "inputs"
@@ -139,11 +139,8 @@ class Modalities:
     def pixels(self, name: str, image: Any) -> NDArray[Any]:
         """Return one image of a modality as the graph takes it; ImageError, or another, if it cannot be read."""
         wanted, card = self.preprocess[name], self.reading.get(name, {})
-        window = card.get("window")
-        return read_image(
-            image, channels=wanted["channels"], dtype=wanted["dtype"], dimensions=len(wanted["size"]),
-            window=None if window is None else (float(window[0]), float(window[1])), frames=card.get("frames"),
-            remedy=GIVE_A_FRAME, read_as=card.get("channels"),
+        return read_as_trained(
+            image, card, channels=wanted["channels"], dtype=wanted["dtype"], dimensions=len(wanted["size"])
         )  # fmt: skip
 
     def _black(self, name: str) -> NDArray[Any]:

@@ -64,12 +64,12 @@ def blended(pixels: NDArray[Any], image_map: NDArray[np.float32]) -> NDArray[np.
     Warmer where more speaks for the output, darker where the network saw nothing.
 
     Args:
-        pixels: (H, W, C) or (D, H, W, C), uint8 or float32 in 0..1.
+        pixels: (H, W, C) or (D, H, W, C), uint8 or float32 in 0..1; of other than 1 or 3 channels the first is drawn.
         image_map: (H, W) or (D, H, W); what is below 0 is not drawn, what is NaN darkened.
     """
     pixels, image_map = most_telling(pixels, image_map)
     levels = pixels.astype(np.float64) / (255 if pixels.dtype == np.uint8 else 1)
-    background = np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else levels
+    background = np.repeat(levels[..., :1], 3, axis=2) if levels.shape[2] != 3 else levels
     strength = np.clip(np.nan_to_num(image_map.astype(np.float64)), 0, None)
     strength /= strength.max() or 1.0
     alpha = OPACITY * strength[..., None]

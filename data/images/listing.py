@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
-from medzoo.data.images.frames import MEMBERS, Frame, count_frames
+from medzoo.data.images.frames import CHANNELS, MEMBERS, Frame, count_frames
 from medzoo.data.images.frames import VOLUME as VOLUME_OF_FRAMES
 from medzoo.data.images.kinds import PLANE, READ, SUFFIXES, VOLUME, VOLUME_SUFFIXES, file_kind, summary
+from medzoo.data.images.planes.read import SUFFIX as ARRAY
 
+VOLUMES = "NIfTI, and directories of DICOM slices, which this model of volumes takes"
 LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"))
 """What file managers leave beside images, in lower case; names that begin with a dot are left out before."""
 
@@ -76,26 +78,30 @@ def list_files(root: Path, suffixes: Sequence[str] = ()) -> list[str]:
     return [path for path in walk(root) if not suffixes or path.lower().endswith(tuple(suffixes))]
 
 
-def images_below(root: Path, dimensions: int = 2) -> tuple[list[str], list[str]]:
+def images_below(root: Path, dimensions: int = 2, *, planes: bool = False) -> tuple[list[str], list[str]]:
     """Return the images below a folder, relative to it and sorted, and the kinds of the files that are none.
 
     Args:
         root: The folder.
-        dimensions: 2 for images of one plane, 3 for volumes (NIfTI).
+        dimensions: 2 for images of one plane, 3 for volumes (NIfTI, and directories of DICOM slices).
+        planes: Whether arrays of planes (.npy) are images, too.
     """
-    found, left_out = [], []
+    found, left_out, series = [], [], set[str]()
     suffixes, others = (SUFFIXES, VOLUME_SUFFIXES) if dimensions == 2 else (VOLUME_SUFFIXES, SUFFIXES)
+    suffixes += (ARRAY,) if planes else ()
     for path in walk(root):
         lowered = path.lower()
         if lowered.endswith(suffixes):
             found.append(path)
             continue
         kind = None if lowered.endswith(others) else file_kind(root / path)
-        if kind in (PLANE if dimensions == 2 else VOLUME):
+        if dimensions == 3 and not planes and (kind == "DICOM" or lowered.endswith((".dcm", ".dicom"))):
+            series.add(path.rpartition("/")[0] or ".")
+        elif kind in (PLANE if dimensions == 2 else VOLUME):
             found.append(path)
         else:
             left_out.append(_kind_by_name(lowered, kind) if kind in (None, "text", "zip", "gzip", "video") else str(kind))
-    return found, left_out
+    return [*found, *sorted(series)], left_out
 
 
 def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int = 2, frames: str | None = None) -> Listing:
@@ -104,7 +110,7 @@ def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int =
     Args:
         paths: In the order they were given; a folder's images are sorted. A file is taken whatever its name.
         key: The array of an `.npz` file.
-        dimensions: 2 for a model of images, 3 of volumes: what is looked for in folders.
+        dimensions: 2 for a model of images, 3 of volumes: what is looked for in folders, a directory of DICOM slices then one.
         frames: What becomes of files of several frames: `members`, each is an image `path[0]`, `path[1]`, ...; `volume`, a
             model of volumes takes them, and they are looked for in folders; None: their reader says.
 
@@ -118,10 +124,10 @@ def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int =
         raise ConfigError(f"--key {key} names an array of an .npz file, and none is given; leave it out")
     for path in paths:
         if path.is_dir():
-            inside, others = images_below(path, 2 if frames == VOLUME_OF_FRAMES else dimensions)
+            inside, others = images_below(path, 2 if frames == VOLUME_OF_FRAMES else dimensions, planes=frames == CHANNELS)
             if not inside:
                 beside = f"; it holds {summary(others)}" if others else ""
-                known = READ if dimensions == 2 or frames == VOLUME_OF_FRAMES else "NIfTI, which this model of volumes takes"
+                known = READ if dimensions == 2 or frames == VOLUME_OF_FRAMES else VOLUMES
                 raise ImageError(f"no image in folder {path} (known: {known}){beside}")
             found += [named for file in inside for named in _members(path / file, frames)]
             left_out += others

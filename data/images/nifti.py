@@ -23,8 +23,9 @@ _BEST_PACKING = 1032
 
 
 def decode_nifti(
-    source: Path | bytes, *, dtype: PixelType, window: tuple[float, float] | None = None, max_voxels: int = MAX_VOXELS
-) -> NDArray[Any]:
+    source: Path | bytes, *, dtype: PixelType, window: tuple[float, float] | None = None, max_voxels: int = MAX_VOXELS,
+    channels: int | None = None
+) -> NDArray[Any]:  # fmt: skip
     """Read one volume.
 
     The axes are brought to the closest canonical orientation (nibabel's RAS+) and returned as depth (towards the head), height
@@ -37,9 +38,10 @@ def decode_nifti(
         window: (low, high), the scaled values that become 0 and 1; what lies outside is clipped. Needed unless the file
             stores unscaled 8-bit values.
         max_voxels: Number of voxels above which nothing is read.
+        channels: How many volumes the file's fourth dimension holds, or its fifth, as channels; None: it has none.
 
     Returns:
-        (D, H, W) of the type asked for, contiguous.
+        (D, H, W) of the type asked for, contiguous; with `channels` (D, H, W, channels).
 
     Raises:
         ImageError: If the file is missing, damaged, not three-dimensional or too large, or needs a window.
@@ -54,8 +56,11 @@ def decode_nifti(
         image: Any = _from_bytes(source) if isinstance(source, bytes) else nibabel.load(source)
         shape = tuple(image.shape)
         stored = image.get_data_dtype()
-        if len(shape) < 3 or 0 in shape or set(shape[3:]) - {1}:
+        held = int(np.prod(shape[3:]))
+        if len(shape) < 3 or 0 in shape or (channels is None and held != 1):
             raise ImageError(f"{name}: has {list(shape)} voxels; a volume of three dimensions is needed")
+        if channels is not None and (held != channels or len(shape) - shape[3:].count(1) > 4):
+            raise ImageError(f"{name}: has {list(shape)} voxels, {held} channels, and {channels} are asked for (data.channels)")
         if stored.kind not in "biuf":
             raise ImageError(f"{name}: holds {stored} values, not gray ones; save one channel of it")
         if int(np.prod(shape)) > max_voxels:
@@ -67,10 +72,11 @@ def decode_nifti(
                 f"{name}: holds {stored} values, not plain 8-bit ones; say which become black and white "
                 "with data.window=[low,high] when training (a model keeps it)"
             )
-        if len(shape) > 3:
+        if len(shape) > 3 and channels is None:
             image = image.slicer[(..., *[0] * (len(shape) - 3))]
         canonical: Any = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
         values = np.asarray(canonical.dataobj)
+        values = values if channels is None else values.reshape(*values.shape[:3], channels)
     except ImageError:
         raise
     except FileNotFoundError:
@@ -78,7 +84,7 @@ def decode_nifti(
     except Exception as error:  # nibabel's readers raise many things on damaged bytes
         raise ImageError(f"{name}: cannot be read as NIfTI ({error or type(error).__name__})") from None
     # RAS+ runs to the right, the front and up; slices are shown with the front on top and the patient's right on the left.
-    turned = np.ascontiguousarray(values.transpose(2, 1, 0)[:, ::-1, ::-1])
+    turned = np.ascontiguousarray(np.swapaxes(values, 0, 2)[:, ::-1, ::-1])
     if window is None:
         return as_dtype(turned, dtype)
     low, high = window

@@ -12,14 +12,16 @@ from medzoo.data.errors import ImageError
 PixelType = Literal["uint8", "float32"]
 MAX_PIXELS = 89_478_485
 """Pillow's own limit, 256 MiB of RGB: 9,459 pixels square."""
+MAX_CHANNELS = 32
+"""Most channels of an image."""
 
 
 def as_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
-    """Bring pixels to 1 or 3 channels.
+    """Bring pixels to 1 or 3 channels; any other number they must have already.
 
     Args:
         image: (..., C), C in 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha); uint8, or float32 in 0..1.
-        channels: 1 or 3.
+        channels: 1, 3, or the C that the image has: planes that mean no colour, and that nothing is made of or dropped from.
 
     Returns:
         (..., channels), same type: gray is repeated; RGB becomes gray by ITU-R BT.601 luma, in uint8 with Pillow's whole-number
@@ -29,7 +31,11 @@ def as_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
         ImageError: On any other number of channels.
     """
     have = image.shape[-1]
-    if have not in (1, 2, 3, 4) or channels not in (1, 3):
+    if channels not in (1, 3):
+        if have == channels:
+            return np.ascontiguousarray(image)
+        raise ImageError(f"has {have} channels (shape {list(image.shape)}), and {channels} are asked for: no channel is made up")
+    if have not in (1, 2, 3, 4):
         raise ImageError(f"cannot bring {have} channels (shape {list(image.shape)}) to {channels}; use 1, 2, 3 or 4 channels")
     if have in (2, 4):
         image = image[..., : have - 1]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from medzoo.data.images.frames import Frames
+    from medzoo.data.images.planes.stack import Stack
     from medzoo.data.samples.preprocess import Preprocess
 
 NAS = ("NAType", "NaTType")
@@ -33,7 +34,8 @@ class Reader(ABC):
         row_width: Numbers a row has where `read` gives rows of features, (1, n, F), each a member; None: it gives images.
         channels: What `read` gives, where it is the same for every image; None: not known before reading.
         window: (low, high) of the source that become black and white, where it was declared; None: it was not.
-        frames: What becomes of files of several frames: `members`, `volume`; None: nobody said.
+        frames: What becomes of files of several frames: `members`, `volume`, `channels`; None: nobody said.
+        stack: Which images are its channels, where an image is stacked of several; None: it is not.
         prepared: How the images were made where they are prepared already: the model's own preprocessing must be the same.
             None: they are as their source has them.
     """
@@ -46,6 +48,7 @@ class Reader(ABC):
     channels: int | None = None
     window: tuple[float, float] | None = None
     frames: Frames | None = None
+    stack: Stack | None = None
     prepared: Preprocess | None = None
 
     @property
@@ -78,6 +81,10 @@ class Reader(ABC):
 
     def assumed(self, *values: Any) -> str | None:
         """Return in words the range that was taken for an image whose file says none; None where it says one, or has none."""
+        return None
+
+    def sorted_by(self, *values: Any) -> str | None:
+        """Return what slices in files of their own are sorted by where they have no positions; None where they have some."""
         return None
 
     def held(self, *values: Any) -> int:

@@ -33,7 +33,7 @@ _LIBRARIES = {"albumentations": by_albumentations, "torchvision": by_torchvision
 _APPLIES: dict[str, Callable[[Sequence[Transform], NDArray[Any]], Callable[..., NDArray[Any]]]] = {
     "albumentations": by_albumentations.Albumentations, "torchvision": by_torchvision.Torchvision,
 }  # fmt: skip
-# What asks for three channels, or says nothing about one.
+# What asks for red, green and blue, or says nothing about one channel.
 _COLOUR_ONLY = frozenset(
     ("ChannelDropout", "ChannelShuffle", "ChromaticAberration", "FancyPCA", "HEStain", "HueSaturationValue", "ISONoise",
      "PlanckianJitter", "RGBShift", "ToGray", "ToRGB", "ToSepia")
@@ -87,7 +87,8 @@ class Augment:
 
     Args:
         policy: What may happen.
-        preprocess: The model's; its size and mode, its channels decide whether colour can change.
+        preprocess: The model's; its size and mode, its channels decide whether colour can change: of other than three it
+            cannot.
         augmenter: What runs medzoo's own policies, of `AUGMENTERS`; a list's transforms run in their library.
 
     Attributes:
@@ -105,7 +106,7 @@ class Augment:
         self.policy = policy
         self.preprocess = preprocess
         transforms = list(policy.transforms)
-        if preprocess.channels == 1:
+        if preprocess.channels != 3:
             transforms = [_without_colour(t) for t in transforms if t.name not in _COLOUR_ONLY]
         self._own: OpenCv | None = None
         self.batched: BatchAugment | None = None

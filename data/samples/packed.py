@@ -29,6 +29,7 @@ from medzoo.data.download import file_checksum
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import FRAME
 from medzoo.data.images.frames import Frames
+from medzoo.data.images.planes.stack import Stack
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
 
@@ -51,6 +52,7 @@ class PackedReader(Reader):
         views: Whether the columns are views of one case.
         window: (low, high) that became black and white when the files were read, or None.
         frames: What became of files of several frames when they were read.
+        stack: Which images were their channels, where they were stacked of several.
     """
 
     root: Path
@@ -60,6 +62,7 @@ class PackedReader(Reader):
     views: bool = False
     window: tuple[float, float] | None = None
     frames: Frames | None = None
+    stack: Stack | None = None
     _shards: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -207,8 +210,9 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
     if not views:
         table[columns[0]] = table[columns[0]].astype(np.int64)
     reader = PackedReader(
-        folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window, dataset.reader.frames
-    )
+        folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window,
+        dataset.reader.frames, dataset.reader.stack,
+    )  # fmt: skip
     return replace(dataset, table=table, reader=reader, info=replace(dataset.info, notes=notes))
 
 
@@ -243,6 +247,7 @@ def _reader_card(dataset: Dataset) -> dict[str, Any]:
         "type": dataset.info.value_type,
         "window": None if window is None else [float(v) for v in window],
         **({} if dataset.reader.frames is None else {"frames": dataset.reader.frames}),
+        **({} if dataset.reader.stack is None else {"stack": dataset.reader.stack.to_dict()}),
     }
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from medzoo.data.errors import ConfigError, ImageError, UnknownNameError
 from medzoo.data.images.laid import frame_of
+from medzoo.data.images.pixels import MAX_CHANNELS
 
 FitMode = Literal["stretch", "pad", "crop"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
@@ -41,7 +42,7 @@ class Preprocess:
         mode: `stretch` resizes to `size`; `pad` first adds borders (`fill`) to reach its aspect ratio; `crop` first cuts the
             centre to that ratio. Volumes pad and crop in plane; their depth is always stretched.
         interpolation: `bilinear` or `bicubic`, both antialiased; `nearest` takes the pixel under the centre.
-        channels: 1 or 3; images are brought to it when decoded.
+        channels: 1 (gray) or 3 (RGB), to which images are brought when decoded; or 2 to 32 that they have.
         dtype: What the model takes: `uint8` (0..255), or `float32` (0..1) for sources of more than 8 bits.
         mean: One value a channel, on the 0..1 scale.
         std: One positive value a channel, on the 0..1 scale.
@@ -72,8 +73,8 @@ class Preprocess:
                 raise UnknownNameError(name, value, get_args(kinds))
         if len(self.size) not in (2, 3) or min(self.size) < 1:
             raise ConfigError(f"preprocess size {list(self.size)} is not [height, width] or [depth, height, width]")
-        if self.channels not in (1, 3):
-            raise ConfigError(f"preprocess channels must be 1 or 3, got {self.channels}")
+        if not isinstance(self.channels, int) or not 1 <= self.channels <= MAX_CHANNELS:
+            raise ConfigError(f"preprocess channels must be 1 to {MAX_CHANNELS}, got {self.channels}")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ConfigError(f"preprocess mean and std need {self.channels} values, one a channel")
         if min(self.std) <= 0:

@@ -23,7 +23,7 @@ from medzoo.data.images.bags import VIEW, drawn_members, most_members
 from medzoo.data.images.pixels import as_channels, as_dtype
 from medzoo.data.samples.augment import Augment
 from medzoo.data.samples.policies import POLICIES
-from medzoo.data.samples.prepared import require_prepared
+from medzoo.data.samples.prepared import require_channels, require_prepared
 from medzoo.data.samples.preprocess import Preprocess, fit
 from medzoo.data.samples.text_column import TextColumn
 from medzoo.data.seeding import derived_seed, stable_hash
@@ -96,6 +96,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             raise ConfigError(f"{self._name}: {_kind(len(shape))} of shape {list(shape)} do not suit a model of size "
                               f"{list(preprocess.size)}; choose a model for {_kind(len(shape))}")  # fmt: skip
         require_prepared(dataset.reader.prepared, preprocess)
+        require_channels(self._name, dataset.reader, preprocess.channels)
         if dataset.reader.row_width is not None and augment is not None and augment.policy != POLICIES["none"]:
             raise ConfigError(f"{self._name} has rows of features, which no augmentation is for; use trainer.augment=none")
         self.native = shape is not None and int(np.prod(shape[1:])) <= int(np.prod(preprocess.size))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, ExportError, MedzooError, UnknownNameError
+from medzoo.data.images.planes.stack import takes_planes
 from medzoo.data.operating_points import OperatingPoints
 from medzoo.data.registry import PLACES
 from medzoo.data.samples.sample_dataset import SampleDataset
@@ -130,7 +131,9 @@ def main(config: ExportConfig) -> None:
     write_file(path.with_suffix(".json"), json.dumps(report, indent=2, allow_nan=False).encode("utf-8"))
     (run.path / "samples").mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(images[:SAMPLES]):
-        if image.dtype == np.uint8 and image.ndim == 3:
+        if takes_planes(task.spec.data) and image.ndim == 3:
+            np.save(run.path / "samples" / f"val-{index}.npy", np.moveaxis(image, -1, 0), allow_pickle=False)
+        elif image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] in (1, 3):
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(run.path / "samples" / f"val-{index}.png")
     print("\n".join([f"wrote {path} ({report['megabytes']} MB)", *lines, *format_proof(report), *format_answers(report, run)]))
     if any(run.of_target(name).operating_points.is_file() for name in task.spec.targets):

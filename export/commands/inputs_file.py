@@ -9,34 +9,41 @@ from typing import Any
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.images.given import Modalities
+from medzoo.data.images.planes.stack import Stack
 
 IMAGE = "image"
 
 
-def with_inputs(found: Sequence[tuple[str, Any]], table: Path, modalities: Modalities | None) -> list[tuple[str, dict[str, Any]]]:
+def with_inputs(
+    found: Sequence[tuple[str, Any]], table: Path, modalities: Modalities | None, stack: Stack | None = None
+) -> list[tuple[str, dict[str, Any]]]:
     """Return name and sample of each image, with the values and further images that a file's row for it has.
 
     The file's column `image`, or of the first modality's name, names the image as it was given, relative to the file's folder, or
     by its file name alone. Other columns are inputs and texts, by name, and other modalities and further views of one
-    (`image_2`), their paths relative to the file's folder; an empty cell is missing.
+    (`image_2`), their paths relative to the file's folder; an empty cell is missing. Of images that are the channels of one, the
+    first channel's are given and the columns are the others.
 
     Args:
         found: Name and source of each image.
         table: The file.
-        modalities: Of the model; None: it takes images alone.
+        modalities: Of the model; None: it takes single images.
+        stack: Which images are the channels of one, of a model that takes such; None: it takes others.
 
     Raises:
         ConfigError: If the model takes images alone, the file cannot be read, an image has no row or two, or a column is missing.
         UnknownNameError: If a column is none of the model's.
     """
-    if modalities is None:
+    if modalities is None and stack is None:
         raise ConfigError(f"--inputs {table}: this model takes images alone; leave it out")
-    first, rows = modalities.names[0], rows_of(table, "--inputs")
+    names = stack.names if stack is not None else modalities.names if modalities is not None else ()
+    first, rows = names[0], rows_of(table, "--inputs")
     own = next((column for column in (first, IMAGE) if column in rows[0]), None)
     if own is None:
         raise ConfigError(f"{table} has no column {first!r} that names the image")
-    values = () if modalities.inputs is None else modalities.inputs.names
-    others, texts = [view for view in modalities.shown if view != first], list(modalities.texts)
+    values = () if modalities is None or modalities.inputs is None else modalities.inputs.names
+    others = [view for view in (names if modalities is None else modalities.shown) if view != first]
+    texts = [] if modalities is None else list(modalities.texts)
     for column in rows[0]:
         if column not in (own, first, *others, *texts, *values):
             raise UnknownNameError("column", column, [own, *others, *texts, *values], where=f" in {table}")

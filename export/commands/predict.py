@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError
+from medzoo.data.images.dicom.series import NUMBER, Series, sorted_by_number
 from medzoo.data.images.listing import find_images
+from medzoo.data.images.planes.stack import Stack
 from medzoo.data.labels import LabelSpace
 from medzoo.data.operating_points import OperatingPoints
 from medzoo.data.text.prompts import DEFAULT_TEMPLATES
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         "--frames", choices=["members"],
         help="members: each frame or page of a file of several is an image, FILE[0], FILE[1], ...; without it as in training",
     )  # fmt: skip
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID of the volume, of a directory of several DICOM series")
     parser.add_argument("--bags", action="store_true", help="each folder is one sample of as many images (of a file of bags)")
     parser.add_argument("--limit", type=int, help="predict the first so many images")
     parser.add_argument("--batch-size", type=int, default=32)
@@ -58,7 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--inputs", type=Path, metavar="CSV",
-        help="values and further images of a model of several modalities: a row an image, named in the column image",
+        help="values and further images of a model of several modalities, or the other channels of an image: a row an image, "
+        "named in the column image",
     )  # fmt: skip
     parser.add_argument(
         "--regions", metavar="REGION|CSV",
@@ -93,9 +97,9 @@ def main(arguments: Sequence[str]) -> int:
     listing = find_images(given.images, given.key, model.dimensions, given.frames or model.frames)
     if listing.note is not None:
         print(f"medzoo: {listing.note}", file=sys.stderr)
-    found: list[tuple[str, Any]] = list(listing.found[: given.limit])
+    found: list[tuple[str, Any]] = _of_series(list(listing.found[: given.limit]), given.series)
     if given.inputs is not None:
-        found = list(with_inputs(found, given.inputs, model.modalities))
+        found = list(with_inputs(found, given.inputs, model.modalities, Stack.of_card(model.spec["data"])))
     width, skipped = max((len(name) for name, _ in found), default=0), 0
     sources = (source for _, source in found)
     predictions = model.stream(
@@ -121,6 +125,17 @@ def main(arguments: Sequence[str]) -> int:
     if skipped:
         print(f"medzoo: {skipped} of {len(found)} images skipped", file=sys.stderr)
     return 0
+
+
+def _of_series(found: list[tuple[str, Any]], uid: str | None) -> list[tuple[str, Any]]:
+    """Return what was found, directories as the series of a UID, and say which are sorted by their slices' numbers."""
+    folders = [source for _, source in found if isinstance(source, Path) and source.is_dir()]
+    if uid is not None and not folders:
+        raise ConfigError(f"--series {uid} chooses of a directory of DICOM slices, and none is given; leave it out")
+    for folder in folders:
+        if sorted_by_number(Series(folder, uid)):
+            print(f"medzoo: note: {folder}: slices have no positions: sorted by {NUMBER}", file=sys.stderr)
+    return [(name, Series(source, uid) if source in folders else source) for name, source in found] if folders else found
 
 
 def _reports(given: argparse.Namespace, model: OnnxModel) -> DicomReports | None:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.corrections import Corrections, check_corrections
 from medzoo.data.errors import ConfigError, ImageError, OnnxFileError
-from medzoo.data.images.decode import GIVE_A_FRAME, read_image, require_several
+from medzoo.data.images.decode import GIVE_A_FRAME, read_as_trained, require_several
 from medzoo.data.images.given import GivenSample, Modalities, as_samples, is_sample
-from medzoo.data.images.pixels import PixelType
 from medzoo.data.labels import probabilities
 from medzoo.data.operating_points import with_calls
 from medzoo.data.regions.evidence import GivenRegions
@@ -119,7 +118,8 @@ class OnnxModel:
                 in training, or of files of several frames where it was trained with `data.frames=volume`),
                 or arrays (H, W), (H, W, C) (volumes: (D, H, W), (D, H, W, C)), uint8 in 0..255 or float32 in 0..1; or one array
                 of them; or a torch tensor as `run_batch` takes. Nothing is rescaled. Of a model of several modalities a sample by
-                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing.
+                name, or a list of them: `{"image": ..., "report": "...", "inputs": {...}}`, where what is left out is missing;
+                of one trained with `data.channel_columns` the images of the channels by name, or one that holds them all.
             batch_size: Images a run.
             class_embeddings: (K, E) unit vectors, for a file that takes them (`zeroshot_open.onnx`).
             concept_values: Corrected concepts of a bottleneck, in 0..1: by name (`{"lesion": 1}`) for all images, or (N, M), or
@@ -341,10 +341,8 @@ class OnnxModel:
 
     def read(self, image: Image) -> NDArray[Any]:
         """Return one image as the graph takes it: (H, W, C) or (D, H, W, C) of the model's channels and type."""
-        channels, dtype = self._preprocess["channels"], cast(PixelType, self._preprocess["dtype"])
-        window = self.spec["data"].get("window")
-        given = None if window is None else (float(window[0]), float(window[1]))
-        return read_image(
-            image, channels=channels, dtype=dtype, dimensions=self.dimensions, window=given, frames=self.frames, remedy=TAKE_EACH,
-            read_as=self.spec["data"].get("channels"),
+        wanted = self._preprocess
+        return read_as_trained(
+            image, self.spec["data"], channels=wanted["channels"], dtype=wanted["dtype"], dimensions=self.dimensions,
+            remedy=TAKE_EACH,
         )  # fmt: skip

@@ -91,6 +91,7 @@ CHOICES: dict[str, list[Options]] = {
          "inputs": ["size", "sex"], "categories": ["sex"]},
         {"target": "size", "kind": "regression", "units": ["mm"]},
         {"target": "grade", "group": "patient", "time": "day", "horizon": "next", "visit_inputs": ["now"]},
+        {"target": "grade", "channel_columns": ["image", "second"], "missing_channels": "zeros"},
         {"target": "sex", "bag": "exam", "max_members": 1},
         {"target": "findings", "kind": "multilabel", "separator": "|", "names": ["Mass", "Nodule"], "empty_words": ["none"]},
         {"targets": {"what": "diagnosis", "grade": {"target": "grade", "kind": "ordinal"}}},
@@ -262,7 +263,7 @@ def test_a_sample_is_an_image_of_the_kind_its_card_says(name, choice, loaded):
     values = list(next(iter(reader.images(*values).values())))  # of several views or members the first
     image = reader.read(*values)
     assert image.ndim in (3, 4)
-    assert image.shape[0] in (1, 3)
+    assert image.shape[0] in ((1, 3) if reader.stack is None else (len(reader.columns),))
     assert str(image.dtype) == dataset.info.value_type
     assert image.dtype == np.uint8 or 0 <= image.min() <= image.max() <= 1
     assert reader.shape in (None, image.shape)

@@ -11,6 +11,7 @@ from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.samples.corruptions import choose_corruptions
 from medzoo.data.samples.corruptions.amounts import REFERENCE_SIDE, amounts_of
 from medzoo.data.samples.corruptions.apply import SEVERITIES
+from medzoo.data.samples.prepared import has_planes
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
 from medzoo.evaluation.bootstrap import Interval
 from medzoo.evaluation.fairness.disparity import headline
@@ -57,7 +58,7 @@ def main(config: RobustnessConfig) -> dict[str, Any]:
     dataset = refuse_learnt_from(run_dataset(run, config.data, task.spec), read_record(run.path), [config.split])
     modality = dataset.info.modality
     shown = first_image(dataset, config.split)
-    colours = shown.shape[0] - (shown.shape[0] in (2, 4))
+    colours = shown.shape[0] - (not has_planes(dataset.reader) and shown.shape[0] in (2, 4))
     names, left_out = choose_corruptions(config.corruptions, modality, colours, volume=shown.ndim == 4)
     if (labels := task.spec.labels or dataset.labels) is None:  # an image–text model is scored by its prompts for the dataset's
         raise ConfigError(f"{dataset.info.name} has no labels, so that there is nothing to score")

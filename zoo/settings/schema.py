@@ -19,9 +19,10 @@ class PreprocessConfig:
             backbone's where it is fixed, else an in-memory dataset's native, else 224.
         mode: stretch, pad or crop.
         interpolation: bilinear, bicubic or nearest.
-        channels: 1 or 3; default: the dataset's, 3 for pretrained weights.
-        mean: One value a channel on the 0..1 scale; default: the weights' own, else 0.5.
-        std: One value a channel on the 0..1 scale; default: the weights' own, else 0.5.
+        channels: 1 or 3, or as many as planes are (2 to 32); default: the dataset's, 3 for pretrained weights and no planes.
+        mean: One value a channel on the 0..1 scale, or one for all; default: the weights' own (their mean for gray and planes),
+            else 0.5.
+        std: One value a channel on the 0..1 scale, or one for all; default: as of `mean`.
     """
 
     size: Any = None

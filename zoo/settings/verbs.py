@@ -239,7 +239,7 @@ class PrepareConfig:
         size: Pixels a side, [H, W] or [D, H, W]; None: 224, or in format=webdataset as the images are.
         mode: stretch, pad or crop.
         interpolation: bilinear, bicubic or nearest.
-        channels: 1 or 3; None: the dataset's.
+        channels: 1 or 3, or as many as planes are; None: the dataset's.
         images: In format=webdataset decoded, pixels without loss, or original, the files' own bytes.
         shard_size: In format=webdataset the most samples a tar file.
         output: Folder to fill; None: prepared/<data>-<size>.

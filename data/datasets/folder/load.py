@@ -14,12 +14,12 @@ from medzoo.data.dataset import SPLIT_WORDS, Dataset
 from medzoo.data.datasets.folder.layout import Layout, check_alike, check_class_folders, merged_folders, read_layout
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.images.files import FRAME, SAY_FRAMES, FileReader, list_files, range_notes, with_frames
-from medzoo.data.images.frames import MEMBERS, Frames
+from medzoo.data.images.frames import CHANNELS, MEMBERS, Frames
 from medzoo.data.images.kinds import READ, summary
 from medzoo.data.images.listing import images_below
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
-from medzoo.data.options import choices, frames_option, gray_or_colour, local_path, low_high, require_numbers, text_list
+from medzoo.data.options import choices, frames_option, image_channels, local_path, low_high, require_numbers, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.patterns import groups_by_pattern
@@ -71,10 +71,10 @@ def load(
         seed: Seed of that split.
         split_rule: 2: by group and seed, of fewer than 500 groups by class too. 1: as medzoo read and split folders at first.
         modality: What the images are, for the default augmentation: a policy such as xray, skin, fundus, oct, or none.
-        channels: 1 (gray) or 3 (RGB).
+        channels: 1 (gray) or 3 (RGB); any other number, to 32: the planes that each file holds (TIFF, .npy).
         window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
         frames: What becomes of files of several frames: members, each frame an image of its own with its file's class, the
-            frames of a file one group; volume, all of a file one volume; None: they are refused.
+            frames of a file one group; volume, all of a file one volume; channels, those of an image; None: they are refused.
         licence: The data's licence, kept in the model's spec.
 
     Raises:
@@ -85,13 +85,13 @@ def load(
         raise ConfigError("data=folder needs data.root=<folder with a subfolder for each class>")
     choices(modality=(modality, POLICIES), split=(split, Split))
     require_numbers({"seed": seed}, {"test_fraction": test_fraction})
-    channels, rule = gray_or_colour(channels), check_rule(split_rule)
-    frames = frames_option(frames, rule)
+    rule = check_rule(split_rule)
+    channels, frames = image_channels(channels, frames_option(frames, rule))
     names = text_list(names, "names")
     folder = local_path(root, "root")
     if not folder.is_dir():
         raise DatasetError(f"no folder at {folder}; set data.root to where the dataset lies")
-    paths, left_out = (list_files(folder, FIRST_SUFFIXES), []) if rule == 1 else images_below(folder)
+    paths, left_out = (list_files(folder, FIRST_SUFFIXES), []) if rule == 1 else images_below(folder, planes=frames == CHANNELS)
     if not paths:
         beside = f"; it holds {summary(left_out)}" if left_out else ""
         raise DatasetError(f"no image below {folder} (known: {READ}){beside}")

@@ -35,7 +35,7 @@ from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import Missing
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace, LabelSpace
-from medzoo.data.options import choices, gray_or_colour, local_path, low_high, one_text, require_numbers, text_list
+from medzoo.data.options import choices, image_channels, local_path, low_high, one_text, require_numbers, text_list
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.populations import population_keys
 from medzoo.data.splits.stratified import split_by_group
@@ -210,7 +210,8 @@ def _reader(shards: Shards, asked: Mapping[str, Any]) -> tuple[ShardReader, Any]
     found, there = image_endings(shards, endings)
     window, dtype = low_high(asked["window"], "window"), "float32" if asked["deep"] else "uint8"
     paths = tuple(index.path for index in shards.indexes)
-    reader = ShardReader(paths, found, gray_or_colour(asked["channels"]), dtype, window)  # type: ignore[arg-type]  # one of two
+    channels, frames = image_channels(asked["channels"], None)
+    reader = ShardReader(paths, found, channels, dtype, window, frames=frames)  # type: ignore[arg-type]  # one of two types
     reader._opened.append(shards)
     return reader, there
 

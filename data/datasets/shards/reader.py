@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from medzoo.data.datasets.shards.fields import Shards
 from medzoo.data.errors import DatasetError, ImageDependencyError, ImageError
 from medzoo.data.images.decode import decode_image
 from medzoo.data.images.files import SAVE_EACH
+from medzoo.data.images.frames import CHANNELS, Frames
 from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES
 from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
+from medzoo.data.images.planes.read import read_planes
 from medzoo.data.images.reader import Reader
 from medzoo.data.tars.index import open_index
 from medzoo.data.tars.names import last_part
@@ -37,18 +39,20 @@ class ShardReader(Reader):
     Attributes:
         paths: The tar files.
         endings: Of members that are images; a sample has one of them.
-        channels: 1 or 3.
+        channels: 1 or 3; with `frames=channels` the planes of a member.
         dtype: `uint8` or `float32`.
         window: (low, high) that become 0 and 1, for sources of more than 8 bits.
         columns: The table's column with positions.
+        frames: `channels`: the planes of a member are its channels; None: gray or colour.
     """
 
     paths: tuple[Path, ...]
     endings: tuple[str, ...]
-    channels: Literal[1, 3] = 3
+    channels: int = 3
     dtype: PixelType = "uint8"
     window: tuple[float, float] | None = None
     columns: tuple[str, ...] = ("position",)
+    frames: Frames | None = None
     _opened: list[Shards] = field(default_factory=list, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -97,7 +101,9 @@ class ShardReader(Reader):
 
     def _decoded(self, data: bytes, ending: str) -> NDArray[Any]:
         if last_part(ending) == ARRAY:
-            return _array(data, self.dtype)
+            return _array(data, self.dtype, self.channels if self.frames == CHANNELS else None)
+        if self.frames == CHANNELS:
+            return np.moveaxis(read_planes(data, channels=self.channels, dtype=self.dtype, window=self.window), -1, 0)
         if ending.endswith(("nii", "nii.gz")):
             return decode_nifti(data, dtype=self.dtype, window=self.window)[None]
         pixels = decode_image(data, channels=self.channels, dtype=self.dtype, window=self.window, remedy=SAVE_EACH)
@@ -138,15 +144,17 @@ def image_endings(shards: Shards, asked: Sequence[str] | None) -> tuple[tuple[st
     return endings, np.concatenate(parts)
 
 
-def _array(data: bytes, dtype: str) -> NDArray[Any]:
+def _array(data: bytes, dtype: str, channels: int | None) -> NDArray[Any]:
     """Return an array of pixels from the bytes of a .npy file; no pickle is read."""
     name = f"image bytes ({len(data)} bytes)"
     try:
         found = np.load(BytesIO(data), allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise ImageError(f"{name}: is no array of numbers ({error})") from None
-    if not isinstance(found, np.ndarray) or found.ndim not in (3, 4) or found.shape[0] not in (1, 3) or 0 in found.shape:
-        raise ImageError(f"{name}: has shape {list(getattr(found, 'shape', ()))}, not [1 or 3, height, width] or with a depth")
+    known = (1, 3) if channels is None else (channels,)
+    if not isinstance(found, np.ndarray) or found.ndim not in (3, 4) or found.shape[0] not in known or 0 in found.shape:
+        wanted = " or ".join(map(str, known))
+        raise ImageError(f"{name}: has shape {list(getattr(found, 'shape', ()))}, not [{wanted}, height, width] or with a depth")
     if found.dtype != dtype:
         raise ImageError(f"{name}: holds {found.dtype}, and the images are {dtype} (data.deep)")
     if found.dtype == np.float32 and not (np.isfinite(found).all() and 0 <= found.min() <= found.max() <= 1):

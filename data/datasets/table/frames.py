@@ -10,10 +10,11 @@ import pandas as pd
 
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import Missing, with_frames
+from medzoo.data.images.frames import CHANNELS
 from medzoo.data.tables import TextTable
 
 
-def check_frames(frames: str | None, frame: str | None, images: int, rule: int) -> None:
+def check_frames(frames: str | None, frame: str | None, images: int, rule: int, series: str | None = None) -> None:
     """Refuse options of frames that contradict each other, or the others.
 
     Args:
@@ -21,6 +22,7 @@ def check_frames(frames: str | None, frame: str | None, images: int, rule: int) 
         frame: The column with the number of a row's frame.
         images: Columns with images.
         rule: The split rule.
+        series: The column with which series of a directory a row is.
 
     Raises:
         ConfigError: If they do.
@@ -29,14 +31,18 @@ def check_frames(frames: str | None, frame: str | None, images: int, rule: int) 
         raise ConfigError(f"data.frame_number={frame} says which frame a row is: leave data.frames={frames} out")
     if frame is not None and rule == 1:
         raise ConfigError("data.frame_number needs data.split_rule=2: rule 1 reads a table as a medzoo without frames did")
+    if series is not None and (frames is not None or frame is not None or images > 1):
+        raise ConfigError(f"data.series_uid={series} is of one image column of directories: leave frames and further columns out")
     if images > 1 and (frame is not None or frames == "members"):
         raise ConfigError("views of one case are files of one frame each: data.image is one column where rows are frames")
 
 
 def check_volumes(volume: bool, channels: int, frames: str | None, frame: str | None) -> None:
     """Refuse colours and frames of NIfTI volumes, where a table has some; ConfigError."""
+    if frames == CHANNELS:
+        return
     if volume and channels != 1:
-        raise ConfigError("NIfTI volumes have one channel: set data.channels=1")
+        raise ConfigError("NIfTI volumes have one channel: set data.channels=1, or to the number that the files hold")
     if volume and (frames is not None or frame is not None):
         raise ConfigError("NIfTI files are volumes already, turned alike: leave data.frames and data.frame_number out")
 

@@ -17,35 +17,26 @@ from medzoo.data.datasets.table.bags import BAG, bag_names, bag_rows, check_bags
 from medzoo.data.datasets.table.beside import columns_beside
 from medzoo.data.datasets.table.boxes import read_boxes
 from medzoo.data.datasets.table.card import table_info
+from medzoo.data.datasets.table.channels import MissingChannels, channels_option, check_channels, planes_or_frames, whole_stacks
 from medzoo.data.datasets.table.frames import check_frames, check_volumes, frame_numbers, frame_rows
 from medzoo.data.datasets.table.groups import Ungrouped, group_names, sample_names, split_words
 from medzoo.data.datasets.table.joined import join_option, join_tables, take_where, where_option
 from medzoo.data.datasets.table.modalities import modalities_option, texts_option
-from medzoo.data.datasets.table.paths import Places, image_paths, refuse_absent
+from medzoo.data.datasets.table.paths import image_paths, places_of, refuse_absent
 from medzoo.data.datasets.table.readers import Readers, settle
 from medzoo.data.datasets.table.reading import read_table
 from medzoo.data.datasets.table.several import read_targets, targets_option
 from medzoo.data.datasets.table.visits import visit_columns, visits_option
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.bags import VIEW, BagReader
-from medzoo.data.images.files import FRAME, SAY_FRAMES, FileReader, Missing, list_files, range_notes, with_files
+from medzoo.data.images.files import FRAME, SAY_FRAMES, SERIES, FileReader, Missing, range_notes, with_files
 from medzoo.data.images.frames import MEMBERS, Frames
 from medzoo.data.images.kinds import VOLUME_SUFFIXES
 from medzoo.data.images.reader import Reader
 from medzoo.data.images.rows import SUFFIXES as ROWS
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import ConceptSpace
-from medzoo.data.options import (
-    choices,
-    frames_option,
-    gray_or_colour,
-    local_path,
-    low_high,
-    one_text,
-    require_numbers,
-    text_list,
-    text_mapping,
-)  # fmt: skip
+from medzoo.data.options import choices, frames_option, local_path, low_high, one_text, require_numbers, text_list, text_mapping
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.populations import population_keys
@@ -70,6 +61,8 @@ def load(
     join: list[dict[str, Any]] | None = None,
     where: Mapping[str, Sequence[str | float]] | None = None,
     image: str | list[str] = "image",
+    channel_columns: list[str] | None = None,
+    missing_channels: MissingChannels = "error",
     features: str | None = None,
     bag: str | None = None,
     max_members: int | None = None,
@@ -113,6 +106,7 @@ def load(
     deep: bool = False,
     frames: Frames | None = None,
     frame_number: str | None = None,
+    series_uid: str | None = None,
     boxes: str | Path | None = None,
     licence: str = "your own",
     missing: Missing = "error",
@@ -129,6 +123,9 @@ def load(
             columns `by` say which row belongs to which, and a row that has none there is empty there.
         where: Column → words; the rows that hold one of them are taken.
         image: Column with the image's path, of another machine too; several columns are views of one case, any of them empty.
+        channel_columns: Columns with the images that are the channels of one, in that order ([t1, t1ce, t2, flair]), each file
+            read as gray; in place of `image`.
+        missing_channels: error: every sample has a file for each; zeros: a channel that is missing is filled with zeros.
         features: Column with the path of a file of feature rows (.npy, .safetensors, .parquet), each a member, instead of images.
         bag: Column with the name of a row's bag: the rows of one are one sample of as many members.
         max_members: Most members of a bag in a step of training, drawn anew each time; evaluation takes all. None: all.
@@ -172,11 +169,13 @@ def load(
             channels: 1, window: [low, high], frames: volume}`; in place of `image`.
         texts: Columns of free text beside the images (report, history): a list, or name → column.
         modality: What the images are, for the default augmentation: a policy such as xray, skin, fundus, oct, ct, or none.
-        channels: 1 (gray) or 3 (RGB).
+        channels: 1 (gray) or 3 (RGB); any other number, to 32: the planes that each file holds (TIFF, .npy, NIfTI).
         window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
         deep: Keep more than 8 bits: images are then float32 in 0..1.
-        frames: Of files of several frames: members, each a sample with its row's labels; volume, all one; None: refused.
+        frames: Of files of several frames: members, each a sample with its row's labels; volume, all one; channels, those of an
+            image; None: refused.
         frame_number: Column with the number of the frame, from 0, where a row is one frame of a file; instead of `frames`.
+        series_uid: Column with the SeriesInstanceUID of a row's series, where its directory of DICOM slices holds several.
         boxes: A second table, one row a region, which maps are held against; see `medzoo.data.datasets.table.boxes`.
         licence: The data's licence, kept in the model's spec.
         missing: error, skip or ignore image files that are not there.
@@ -191,10 +190,9 @@ def load(
         raise ConfigError("data=table needs data.file=<your table>.csv (or .xlsx, .parquet, .jsonl) and data.target=<column>")
     choices(modality=(modality, POLICIES), missing=(missing, Missing), ungrouped=(ungrouped, Ungrouped))
     joins, taken_words = join_option(join), where_option(where)
-    if readers is not None:
-        choices(readers=(readers, Readers))
+    choices(**({} if readers is None else {"readers": (readers, Readers)}))
     require_numbers({"seed": seed}, {"test_fraction": test_fraction})
-    channels, rule = gray_or_colour(channels), check_rule(split_rule)
+    rule = check_rule(split_rule)
     empty_words = text_list(empty_words, "empty_words")
     concepts, subgroups, inputs = text_list(concepts, "concepts"), text_list(subgroups, "subgroups"), text_list(inputs, "inputs")
     id, caption, weight = one_text(id, "id"), one_text(caption, "caption"), one_text(weight, "weight")  # noqa: A001
@@ -208,15 +206,19 @@ def load(
     folder = source.parent if root is None else local_path(root, "root")
     if features is not None and image != "image":
         raise ConfigError(f"data.features={features} are read instead of images: leave data.image={image} out")
+    others = {"image": image != "image", "features": features, "bag": bag, "modalities": modalities, "frame_number": frame_number}
+    stack = channels_option(channel_columns, missing_channels, channels, others)
     kinds = modalities_option(modalities, image, channels, window)
     reports = texts_option(texts, [one.name for one in kinds])
     if (kinds or reports) and (bag is not None or features is not None):
         raise ConfigError("data.modalities and data.texts are one sample a row: leave data.bag and data.features out")
-    columns = [one.column for one in kinds] or ([features or image] if isinstance(image, str) else text_list(image, "image"))
+    columns = [one.column for one in kinds] or list(stack.columns if stack is not None else ())
+    columns = columns or ([features or image] if isinstance(image, str) else text_list(image, "image") or [])
     if not columns:
         raise ConfigError("data.image names no column; give the one with the image's path, or a list for views of one case")
-    frames, frame = frames_option(frames, rule), one_text(frame_number, "frame_number")
-    check_frames(frames, frame, len(columns), rule)
+    frames, frame, uid = frames_option(frames, rule), one_text(frame_number, "frame_number"), one_text(series_uid, "series_uid")
+    channels, frames = planes_or_frames(stack, channels, frames) if not kinds else (channels, frames)
+    check_frames(frames, frame, len(columns), rule, uid)
     if kinds and (frames is not None or frame is not None or rule == 1):
         raise ConfigError("data.modalities: say frames of each (oct: {column: oct_path, frames: volume}), with data.split_rule=2")
     alone: dict[str, object] = {"boxes": boxes, "id": bag and id}
@@ -225,8 +227,8 @@ def load(
         alone["modality"] = modality if modality != "none" else None
     max_members = check_bags(bag, features, max_members, view, alone, len(columns))
     if rule != 1:  # as the table's header is read
-        id, group, split, caption, frame, bag, weight, view = (  # noqa: A001
-            None if one is None else clean(one) for one in (id, group, split, caption, frame, bag, weight, view)
+        id, group, split, caption, frame, uid, bag, weight, view = (  # noqa: A001
+            None if one is None else clean(one) for one in (id, group, split, caption, frame, uid, bag, weight, view)
         )
         concepts, subgroups, inputs = (None if some is None else list(map(clean, some)) for some in (concepts, subgroups, inputs))
         columns, keep, when = list(map(clean, columns)), list(map(clean, keep)), list(map(clean, when))
@@ -240,7 +242,7 @@ def load(
     merged = {**merged, **of_others}
     said = [column for one in asked.values() for column in one.columns]
     alike = [*(concepts or []), *(subgroups or []), *(inputs or []), *when, *reports.values()]
-    for column in (*columns, id, group, split, caption, frame, bag, weight, view, *said, *alike, *keep):
+    for column in (*columns, id, group, split, caption, frame, uid, bag, weight, view, *said, *alike, *keep):
         if column is not None:
             _ = rows[column]  # a column that is not there is named before a file is looked for
     notes = [found.note(repr(column)) for column, found in merged.items() if column in (group, split, *said, *(subgroups or []))]
@@ -254,10 +256,11 @@ def load(
     if meanings and changed:
         rows, unused = replace_values(rows, changed, meanings)
         notes += unused
-    views = len(columns) > 1 and not kinds
-    paths = [one.path for one in kinds] or ([f"path_{i + 1}" for i in range(len(columns))] if views else ["path"])
-    present = [] if missing == "ignore" else list_files(folder, () if features is None else ROWS)
-    places = Places(folder, source.parent, None if missing == "ignore" else present)
+    views = len(columns) > 1 and not kinds and stack is None
+    paths = [one.path for one in kinds] or ([f"path_{i + 1}" for i in range(len(columns))] if len(columns) > 1 else ["path"])
+    check_channels(stack, rows, columns)
+    places = places_of(folder, source.parent, missing, () if features is None else ROWS)
+    present = places.files or []
     found, more = image_paths(rows, columns, places, path)
     notes += more
     spaces, labelled, told = read_targets(rows, asked, empty, rule, meanings)
@@ -276,23 +279,17 @@ def load(
         table[BAG] = bag_names(rows, bag)
         if group is None and group_pattern is None:
             table["group"] = table[BAG]
+    if uid is not None:
+        table[SERIES] = rows[uid].where(rows[uid] != "", None)
     if view is not None:
         table[VIEW] = member_views(rows, view, empty)
     own = {"sample_id", "split", "group", "target", "caption", "sample_weight", *paths, *labelled.columns}
-    own |= {*([] if bag is None else [BAG]), *([] if frames is None and frame is None else [FRAME])}
+    own |= {*([] if bag is None else [BAG]), *([] if frames is None and frame is None else [FRAME]), SERIES}
     refuse_own_names(own, [*(subgroups or []), *keep], source.name)
     extra, coded, told = columns_beside(
-        rows,
-        concepts or [],
-        inputs or [],
-        subgroups or [],
-        keep,
-        words=words,
-        weight=weight,
-        graded=graded,
-        empty=empty,
+        rows, concepts or [], inputs or [], subgroups or [], keep, words=words, weight=weight, graded=graded, empty=empty,
         rule=rule,
-    )
+    )  # fmt: skip
     notes += told
     visits, of_visits = visit_columns(rows, when, time_as)
     prose = {f"text.{name}": column for name, column in reports.items()} | ({"caption": caption} if caption else {})
@@ -313,12 +310,16 @@ def load(
     if missing != "ignore":
         refuse_absent(table, present, paths, missing, source.stem)
     table, lacking = with_files(table, present, paths, missing, source.stem)
+    table, more = whole_stacks(stack, table, paths)
+    lacking += more
     value_type: Literal["uint8", "float32"] = "float32" if deep else "uint8"
-    check_volumes(volume, channels, frames, frame)
+    check_volumes(volume, channels if stack is None else 1, frames, frame)
     frames = "members" if frame is not None else frames
-    taken = (*paths, FRAME) if frames == MEMBERS else tuple(paths)
+    taken = (*paths, *([FRAME] if frames == MEMBERS else []), *([SERIES] if uid is not None else []))
     by_name = {one.name: one.reader(folder, table[one.path], value_type) for one in kinds}
-    one = FileReader(folder, taken, channels, value_type, low_high(window, "window"), views, frames, SAY_FRAMES)
+    shown = low_high(window, "window")
+    one: Reader = FileReader(folder, taken, channels, value_type, shown, views, frames, SAY_FRAMES, uid is not None)
+    one = one if stack is None else stack.reader(folder, paths, value_type, shown, frames)
     for each in () if features is not None else by_name.values() or [one]:
         lacking += range_notes(each, table[each.columns[0]].dropna())
     reader: Reader = next(iter(by_name.values()), one)

@@ -11,10 +11,10 @@ import pandas as pd
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.images.files import SAY_FRAMES, FileReader
-from medzoo.data.images.frames import VOLUME, Frames
+from medzoo.data.images.frames import CHANNELS, VOLUME, Frames
 from medzoo.data.images.kinds import VOLUME_SUFFIXES
 from medzoo.data.images.modalities import ONE, RESERVED, is_name
-from medzoo.data.options import choice, gray_or_colour, low_high, one_text, text_list
+from medzoo.data.options import choice, image_channels, low_high, one_text, text_list
 from medzoo.data.tables.words import clean
 
 KEYS = ("column", "channels", "window", "frames")
@@ -27,14 +27,14 @@ class Modality:
     Attributes:
         name: What it is called.
         column: The column with its path.
-        channels: 1 (gray) or 3 (RGB).
+        channels: 1 (gray) or 3 (RGB); with `channels` as frames the planes of a file.
         window: (low, high) that become black and white.
-        frames: `volume`: all frames of a file are one volume; None: files of several are refused.
+        frames: `volume`: all frames of a file are one volume; `channels`; None: files of several are refused.
     """
 
     name: str
     column: str
-    channels: Literal[1, 3]
+    channels: int
     window: tuple[float, float] | None
     frames: Frames | None
 
@@ -46,7 +46,7 @@ class Modality:
     def reader(self, folder: Path, paths: pd.Series, dtype: Literal["uint8", "float32"]) -> FileReader:
         """Return what reads it below a folder; ConfigError if its files are volumes and it has colours or frames."""
         volumes = paths.dropna().astype(str).str.lower().str.endswith(VOLUME_SUFFIXES)
-        if volumes.any() and (self.channels != 1 or self.frames is not None):
+        if volumes.any() and self.frames != CHANNELS and (self.channels != 1 or self.frames is not None):
             raise ConfigError(
                 f"data.modalities: {self.name!r} has NIfTI volumes, of one channel and no frames: "
                 f"{self.name}: {{column: {self.column}, channels: 1}}"
@@ -54,7 +54,7 @@ class Modality:
         return FileReader(folder, (self.path,), self.channels, dtype, self.window, False, self.frames, SAY_FRAMES)
 
 
-def modalities_option(given: Any, image: Any, channels: Literal[1, 3], window: Any) -> list[Modality]:
+def modalities_option(given: Any, image: Any, channels: int, window: Any) -> list[Modality]:
     """Return the option `modalities`: name → the column with paths, or {column, channels, window, frames}; empty without.
 
     Args:
@@ -90,9 +90,10 @@ def modalities_option(given: Any, image: Any, channels: Literal[1, 3], window: A
             raise ConfigError(f"data.modalities.{name} names no column; give {name}: <column with paths>")
         frames = about.get("frames")
         if frames is not None:
-            choice(f"modalities.{name}.frames", frames, (VOLUME,))
+            choice(f"modalities.{name}.frames", frames, (VOLUME, CHANNELS))
         own = low_high(about.get("window", window), f"modalities.{name}.window")
-        found.append(Modality(name, clean(column), gray_or_colour(about.get("channels", channels)), own, frames))
+        planes, frames = image_channels(about.get("channels", channels), frames)
+        found.append(Modality(name, clean(column), planes, own, frames))
     columns = [one.column for one in found]
     if len(set(columns)) < len(columns):
         raise ConfigError(f"data.modalities names column {next(c for c in columns if columns.count(c) > 1)!r} twice")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.errors import ConfigError, DatasetError
-from medzoo.data.images.files import NAMED, Missing, list_files
+from medzoo.data.images.files import NAMED, Missing, list_files, with_folders
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.words import identifier
 
@@ -33,12 +33,27 @@ class Places:
     Attributes:
         folder: That paths are relative to.
         table: The folder of the table.
-        files: Relative paths that are there; None: nobody looked.
+        files: Relative paths of files that are there, and of the directories that they lie in; None: nobody looked.
     """
 
     folder: Path
     table: Path
     files: Sequence[str] | None
+
+
+def places_of(folder: Path, table: Path, missing: Missing, suffixes: Sequence[str] = ()) -> Places:
+    """Return where the files of a table lie.
+
+    Args:
+        folder: That paths are relative to.
+        table: The folder of the table.
+        missing: `ignore`: nobody looks.
+        suffixes: Endings of the files that count; () for all.
+
+    Raises:
+        DatasetError: If there is no such folder.
+    """
+    return Places(folder, table, None if missing == "ignore" else with_folders(list_files(folder, suffixes)))
 
 
 def image_paths(

@@ -48,11 +48,15 @@ class TiffFile(Opened):
         """Return a page's height and width."""
         return self._pages.pages[frame][2:]
 
+    def header(self, frame: int) -> TiffHeader:
+        """Return what a page says of its pixels; ImageError if it is damaged."""
+        return self._pages.header(self._data, frame, self.called(frame))
+
     def pixels(self, frame: int, window: tuple[float, float] | None) -> NDArray[Any]:
         """Decode a page, by the library that reads its kind."""
         name = self.called(frame)
         check_size(*self.sides(frame), self.max_pixels, name)
-        header = self._pages.header(self._data, frame, name)
+        header = self.header(frame)
         if not header.by_pillow:
             return read_tiff(self._data, header, window, name)
         if self._opened is None:
@@ -88,11 +92,11 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
         raise ImageError(f"{name}: a TIFF of {header.bits} bits in sample formats {header.sample_format} is not read")
     if header.photometric in (0, 1) and header.samples > 2:
         raise ImageError(f"{name}: a TIFF of {header.samples} channels, of which none is said to be the image; save one as gray")
-    values = _samples(data, header, name)
+    values = stored_samples(data, header, name)
     if not np.isfinite(values).all():
         raise ImageError(f"{name}: holds NaN or infinite values")
     if header.photometric == PALETTE:
-        return _turned(_palette(data, header.place, values[..., 0], name), header.orientation)
+        return upright(_palette(data, header.place, values[..., 0], name), header.orientation)
     image, extra = values[..., :meant], header.extra
     plain = header.kind == 1 and header.depth < 32
     if not plain and window is None:
@@ -118,11 +122,11 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
         if pixels.dtype != np.uint8:
             raise ImageError(f"{name}: a TIFF of CMYK in floats is not read; save it as RGB")
         pixels = np.asarray(Image.fromarray(np.ascontiguousarray(pixels), "CMYK").convert("RGB"))
-    return _turned(pixels, header.orientation)
+    return upright(pixels, header.orientation)
 
 
-def _samples(data: bytes, header: TiffHeader, name: str) -> NDArray[Any]:
-    """Return (H, W, samples) as stored."""
+def stored_samples(data: bytes, header: TiffHeader, name: str) -> NDArray[Any]:
+    """Return (H, W, samples) as stored; raises what `read_tiff` raises of a damaged page."""
     tifffile = _library(name)
     needed = (header.height * header.width * sum(header.bits) + 7) // 8
     if len(header.segments) == 0 or any(count == 0 or offset == 0 for offset, count in header.segments):
@@ -176,7 +180,7 @@ def _divided(image: NDArray[Any], alpha: NDArray[Any], top: int) -> NDArray[Any]
     return np.clip(np.floor(image / share), 0, top).astype(image.dtype)
 
 
-def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return pixels upright, by EXIF's and TIFF's orientation (1 to 8)."""
     if orientation in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)

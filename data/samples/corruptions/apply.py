@@ -24,10 +24,12 @@ class Corruption:
     Attributes:
         run: (C, D, H, W) float32 in 0..1, an amount and a generator → the same shape, of any range.
         needs: What it is not defined without: three colour channels, or a volume.
+        gray: Whether it is of gray and colours alone: of other numbers of channels each is changed as a gray image.
     """
 
     run: Callable[[Any, Any, np.random.Generator], NDArray[Any]]
     needs: Literal["", "colour", "volume"] = ""
+    gray: bool = False
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {
@@ -36,13 +38,13 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "speckle_noise": Corruption(noise.speckle_noise),
     "gaussian_blur": Corruption(blur.gaussian_blur),
     "motion_blur": Corruption(blur.motion_blur),
-    "brightness_up": Corruption(tone.brightness),
-    "brightness_down": Corruption(tone.brightness),
-    "contrast_up": Corruption(tone.contrast),
-    "contrast_down": Corruption(tone.contrast),
-    "gamma_up": Corruption(tone.gamma),
-    "gamma_down": Corruption(tone.gamma),
-    "jpeg": Corruption(digital.jpeg),
+    "brightness_up": Corruption(tone.brightness, gray=True),
+    "brightness_down": Corruption(tone.brightness, gray=True),
+    "contrast_up": Corruption(tone.contrast, gray=True),
+    "contrast_down": Corruption(tone.contrast, gray=True),
+    "gamma_up": Corruption(tone.gamma, gray=True),
+    "gamma_down": Corruption(tone.gamma, gray=True),
+    "jpeg": Corruption(digital.jpeg, gray=True),
     "pixelate": Corruption(digital.pixelate),
     "black_corner": Corruption(artefacts.black_corner),
     "vignette": Corruption(artefacts.vignette),
@@ -56,17 +58,20 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 }
 
 
-def corrupt(pixels: NDArray[Any], name: str, severity: int, *, modality: str, seed: int, sample: str) -> NDArray[Any]:
+def corrupt(
+    pixels: NDArray[Any], name: str, severity: int, *, modality: str, seed: int, sample: str, planes: bool = False
+) -> NDArray[Any]:
     """Return an image with something wrong with it; of severity 0 the image itself.
 
     Args:
-        pixels: (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1, C of 1 to 4; alpha stays as it is.
+        pixels: (C, H, W) or (C, D, H, W), uint8 or float32 in 0..1; alpha, the last of two or four channels, stays as it is.
         name: One of `CORRUPTIONS`.
         severity: 0 to 5.
         modality: What the images are, which says how much a severity is.
         seed: Of what is drawn.
         sample: What the image is called: with the seed and the name, and with nothing else, it says what is drawn. The same is
             drawn for every severity.
+        planes: The channels are planes of which none is alpha.
 
     Raises:
         ConfigError: If the severity is none.
@@ -77,14 +82,16 @@ def corrupt(pixels: NDArray[Any], name: str, severity: int, *, modality: str, se
     if severity == 0:
         return pixels
     kind = CORRUPTIONS[name]
-    colours = pixels.shape[0] - (pixels.shape[0] in (2, 4))
+    colours = pixels.shape[0] - (not planes and pixels.shape[0] in (2, 4))
     if lacking := why_not(name, colours, pixels.ndim == 4):
         raise ImageError(f"{sample}: {lacking}")
     whole = pixels if pixels.ndim == 4 else pixels[:, None]
     levels = whole[:colours].astype(np.float32)
     levels = levels / np.float32(255) if pixels.dtype == np.uint8 else levels
     amount = amounts_of(name, modality)[0][severity - 1]
-    changed = np.clip(kind.run(levels, amount, generator(seed, "corruption", name, sample)), 0, 1)
+    parts = np.split(levels, colours) if kind.gray and colours not in (1, 3) else [levels]
+    changed = np.concatenate([kind.run(part, amount, generator(seed, "corruption", name, sample)) for part in parts])
+    changed = np.clip(changed, 0, 1)
     of_type = np.floor(changed * 255 + 0.5) if pixels.dtype == np.uint8 else changed
     found = np.concatenate([of_type.astype(pixels.dtype), whole[colours:]])
     return found.reshape(pixels.shape)

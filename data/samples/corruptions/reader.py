@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from medzoo.data.dataset import Dataset, readers_of
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.bags import BagReader
+from medzoo.data.images.frames import CHANNELS
 from medzoo.data.images.reader import Reader, is_missing
 from medzoo.data.samples.corruptions.apply import corrupt
 
 if TYPE_CHECKING:
     from medzoo.data.images.frames import Frames
+    from medzoo.data.images.planes.stack import Stack
     from medzoo.data.samples.preprocess import Preprocess
 
 COLUMN = "corrupted."
@@ -45,11 +47,12 @@ class CorruptedReader(Reader):
     channels: int | None = field(init=False)
     window: tuple[float, float] | None = field(init=False)
     frames: Frames | None = field(init=False)
+    stack: Stack | None = field(init=False)
     prepared: Preprocess | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.columns = tuple(COLUMN + column for column in self.inner.columns)
-        for name in ("views", "channels", "window", "frames", "prepared"):
+        for name in ("views", "channels", "window", "frames", "stack", "prepared"):
             setattr(self, name, getattr(self.inner, name))
 
     @property
@@ -59,16 +62,20 @@ class CorruptedReader(Reader):
 
     def read(self, *values: Any) -> NDArray[Any]:
         """Return the image with something wrong with it, of the other reader's shape and type."""
-        pixels = self.inner.read(*(value for value, _ in values))
-        return corrupt(pixels, self.name, self.severity, modality=self.modality, seed=self.seed, sample=values[0][1])
+        pixels = self.inner.read(*(None if is_missing(value) else value[0] for value in values))
+        sample = next(value[1] for value in values if not is_missing(value))
+        planes = self.frames == CHANNELS or self.stack is not None
+        return corrupt(
+            pixels, self.name, self.severity, modality=self.modality, seed=self.seed, sample=sample, planes=planes
+        )  # fmt: skip
 
     def files(self, *values: Any) -> list[Path]:
         """Return those of the other reader."""
-        return self.inner.files(*(value for value, _ in values))
+        return self.inner.files(*(None if is_missing(value) else value[0] for value in values))
 
     def identity(self, *values: Any) -> str | None:
         """Return that of the other reader."""
-        return self.inner.identity(*(value for value, _ in values))
+        return self.inner.identity(*(None if is_missing(value) else value[0] for value in values))
 
 
 def corrupted(dataset: Dataset, name: str, severity: int, seed: int) -> Dataset:

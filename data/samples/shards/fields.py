@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset, target_matrix
-from medzoo.data.errors import DatasetError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.samples.preprocess import Preprocess
 
@@ -98,10 +97,7 @@ def shard_options(dataset: Dataset, preprocess: Preprocess | None, *, named: boo
 
 def _channels(dataset: Dataset) -> int:
     values = [dataset.table[column].iloc[0] for column in dataset.reader.columns]
-    channels = int(dataset.reader.read(*values).shape[0])
-    if channels not in (1, 3):
-        raise DatasetError(f"{dataset.info.name} has images of {channels} channels; shards hold 1 or 3")
-    return channels
+    return int(dataset.reader.read(*values).shape[0])
 
 
 def _has_shares(table: pd.DataFrame, labels: LabelSpace) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import MedzooError
 from medzoo.data.images.given import with_views
+from medzoo.data.images.planes.stack import takes_planes
 from medzoo.data.images.rows import case_rows
 from medzoo.export.runtime.bags import COUNTS, ROWS, VIEWS
 from medzoo.export.runtime.model import OnnxModel
@@ -102,7 +103,8 @@ class Bags:
                 return Ready(rows.shape[1:], {"images": rows, **views}, {ROWS: names})
             with_views([{"images": sample.files, **views}], self._model.shown)  # a word that is none is said before decoding
             wants = self._model.spec["preprocess"]
-            pixels = [decoded(upload, wants, self._model.read, self._limits, held) for upload in sample.files]
+            planes = takes_planes(self._model.spec["data"])
+            pixels = [decoded(upload, wants, self._model.read, self._limits, held, planes) for upload in sample.files]
         except MedzooError as error:
             raise refused(error) from None
         shapes = {image.shape for image in pixels}

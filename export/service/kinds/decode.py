@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.frames import open_image
 from medzoo.data.images.pixels import MAX_PIXELS
+from medzoo.data.images.planes.read import plane_pixels
 from medzoo.data.images.thumbnail import thumbnail
 from medzoo.export.service.limits import Held, Limits, RefusedError
 from medzoo.export.service.sent import Upload
@@ -20,8 +21,9 @@ PREVIEW_SIDE = 512
 
 
 def decoded(
-    upload: Upload, preprocess: Mapping[str, Any], read: Callable[[Any], NDArray[Any]], limits: Limits, held: Held
-) -> NDArray[Any]:
+    upload: Upload, preprocess: Mapping[str, Any], read: Callable[[Any], NDArray[Any]], limits: Limits, held: Held,
+    planes: bool = False
+) -> NDArray[Any]:  # fmt: skip
     """Return the pixels of a file.
 
     Args:
@@ -30,6 +32,7 @@ def decoded(
         read: Turns its bytes into pixels as the graph takes them.
         limits: Of the service.
         held: What the request holds of the memory; the pixels are taken from it before they are decoded.
+        planes: The model reads a file's planes as the channels of one image.
 
     Raises:
         RefusedError: One line that names the file.
@@ -39,7 +42,9 @@ def decoded(
     dimensions = len(preprocess["size"])
     try:
         count = limits.pixels if isinstance(given, bytes) else int(np.prod(given.shape[:dimensions]))
-        if isinstance(given, bytes) and dimensions == 2:
+        if isinstance(given, bytes) and planes and dimensions == 2:
+            count = plane_pixels(given) or count
+        elif isinstance(given, bytes) and dimensions == 2:
             opened = open_image(given, MAX_PIXELS)
             if opened.count > 1 and not opened.first_is_the_image:
                 raise RefusedError(422, f"{name}: holds {opened.count} {opened.what}; send one of them as a file of its own")

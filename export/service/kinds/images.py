@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from medzoo.data.images.planes.stack import takes_planes
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.asked import OPTIONS
 from medzoo.export.service.kinds.decode import decoded, preview_of
@@ -71,7 +72,8 @@ class Images:
 
     def read(self, sample: Upload, held: Held, preview: bool) -> Ready:
         """Decode one image."""
-        pixels = decoded(sample, self._model.spec["preprocess"], self._model.read, self._limits, held)
+        planes = takes_planes(self._model.spec["data"])
+        pixels = decoded(sample, self._model.spec["preprocess"], self._model.read, self._limits, held, planes)
         return Ready(pixels.shape, pixels, {"image": sample.name}, {"preview": preview_of(pixels)} if preview else {})
 
     def run(self, works: Sequence[Any], beside: Mapping[str, Any]) -> list[Row]:

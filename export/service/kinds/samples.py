@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import MedzooError, UnknownNameError
 from medzoo.data.images.given import INPUTS, GivenSample, Modalities
+from medzoo.data.images.planes.stack import takes_planes
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.kinds.decode import decoded, preview_of
 from medzoo.export.service.kinds.images import check_pixels
@@ -96,7 +98,8 @@ class Samples:
 
         def pixels(name: str, upload: Upload) -> NDArray[Any]:
             own = Upload(f"{name}: {upload.name}", upload.data)
-            found = decoded(own, self._takes.preprocess[name], lambda data: self._takes.pixels(name, data), self._limits, held)
+            read, planes = partial(self._takes.pixels, name), takes_planes(self._takes.reading.get(name, {}))
+            found = decoded(own, self._takes.preprocess[name], read, self._limits, held, planes)
             if preview:
                 previews.setdefault(name, []).append(preview_of(found))
             return found

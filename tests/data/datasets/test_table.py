@@ -356,7 +356,7 @@ def test_class_folders_named_by_numbers(tmp_path: Path) -> None:
         ({"group_pattern": r"^\d+"}, "no group in parentheses"),
         ({"group_pattern": "("}, "not a regular expression"),
         ({"group_pattern": "^(x)"}, "finds no patient"),
-        ({"channels": 2}, "neither 1"),
+        ({"channels": 0}, "no number of channels"),
     ],
 )
 def test_mistakes_in_folders_are_one_line(options: dict, message: str, folders: Path) -> None:

@@ -195,3 +195,20 @@ def test_large_images_are_warped_as_small_ones_are(side: int) -> None:
     pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
     planes: Callable[[int], NDArray[Any]] = lambda c: step.apply(np.ascontiguousarray(pixels[..., c]), (20.0, 0.03, -0.04))  # noqa: E731
     np.testing.assert_array_equal(step.apply(pixels, (20.0, 0.03, -0.04)), np.stack([planes(c) for c in range(3)], -1))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("size", [(28, 28), (6, 20, 24)], ids=["images", "volumes"])
+def test_each_of_many_planes_is_augmented_as_a_gray_image(policy: str, dtype: str, size: tuple[int, ...]) -> None:
+    planes = 9
+    shape = (planes, *(9, 40, 36)[3 - len(size) :])
+    image = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    image = image if dtype == "uint8" else image.float() / 255
+    many = Preprocess(size, channels=planes, dtype=dtype, mean=(0.5,) * planes, std=(0.5,) * planes)  # type: ignore[arg-type]
+    gray = Preprocess(size, channels=1, dtype=dtype, mean=(0.5,), std=(0.5,))  # type: ignore[arg-type]
+    together, alone = Augment(POLICIES[policy], many), Augment(POLICIES[policy], gray)
+    for seed in range(6):
+        wanted = torch.cat([alone(image[plane : plane + 1], seed) for plane in range(planes)])
+        difference = (together(image, seed).float() - wanted.float()).abs() * (1 if dtype == "uint8" else 255)
+        assert float(difference.max()) <= 1  # OpenCV's kernels for one channel and for several round by turns

@@ -26,6 +26,10 @@ KINDS = {
     "float": (Preprocess((28, 28), dtype="float32"), (3, 28, 28)),
     "gray": (Preprocess((28, 28), **GRAY), (1, 28, 28)),
     "volume": (Preprocess((6, 24, 24), **GRAY), (1, 9, 28, 28)),
+    "two planes": (Preprocess((28, 28), channels=2, mean=(0.5,) * 2, std=(0.5,) * 2), (2, 28, 28)),
+    "planes": (Preprocess((28, 28), channels=9, mean=(0.5,) * 9, std=(0.5,) * 9), (9, 28, 28)),
+    "float planes": (Preprocess((40, 40), channels=5, dtype="float32", mean=(0.5,) * 5, std=(0.5,) * 5), (5, 80, 72)),
+    "planes of a volume": (Preprocess((6, 24, 24), channels=5, mean=(0.5,) * 5, std=(0.5,) * 5), (5, 9, 28, 28)),
 }
 SEEDS = [derived_seed(0, "image", n) for n in range(12)]
 

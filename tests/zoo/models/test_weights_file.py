@@ -81,6 +81,15 @@ def test_the_head_is_never_taken_even_where_it_fits(tmp_path: Path) -> None:
     assert not torch.equal(network.fc.weight, weights["fc.weight"])
 
 
+def test_a_first_layer_for_colours_is_repeated_over_more_channels_and_scaled(tmp_path: Path) -> None:
+    weights = pretrained()
+    network = create_model(NAME, outputs=7, channels=5, size=SIZE, checkpoint_path=saved(tmp_path / "w.pth", weights))
+    first = next(key for key, tensor in weights.items() if tensor.ndim == 4 and tensor.shape[1] == 3)
+    own, colours = network.state_dict()[first], weights[first]
+    wanted = torch.cat([colours, colours[:, :2]], dim=1) * 3 / 5  # red, green, blue, red, green
+    torch.testing.assert_close(own, wanted)
+
+
 def test_gray_networks_and_other_sizes_are_fitted_as_timm_fits_them(tmp_path: Path) -> None:
     weights = pretrained()
     gray = create_model(NAME, outputs=2, channels=1, size=SIZE, checkpoint_path=saved(tmp_path / "w.pth", weights))

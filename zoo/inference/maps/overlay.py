@@ -18,7 +18,7 @@ def plot_map(pixels: NDArray[Any], image_map: NDArray[np.float32], title: str) -
     flat, _ = most_telling(pixels, image_map)
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.imshow(flat[..., 0] if flat.shape[2] == 1 else flat, cmap="gray")
+    left.imshow(flat if flat.shape[2] == 3 else flat[..., 0], cmap="gray")
     right.imshow(blended(pixels, image_map))
     for axes in (left, right):
         axes.set_axis_off()

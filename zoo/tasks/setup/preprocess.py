@@ -7,7 +7,7 @@ from typing import Any
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.samples.prepared import require_prepared
+from medzoo.data.samples.prepared import has_planes, require_prepared
 from medzoo.data.samples.preprocess import Preprocess, sides
 from medzoo.models.backbones import timm_backbone
 from medzoo.models.clip.model import RESIZE_MODES, ClipSource
@@ -47,6 +47,10 @@ def choose_preprocess(config: ModelConfig, dataset: Dataset, own: Mapping[str, A
             raise ConfigError(f"model={config.family} takes volumes: give model.preprocess.size=[depth,height,width]")
         size = (shape[1], *size)
     channels = asked.channels
+    if has_planes(dataset.reader):
+        channels = dataset.reader.channels if shape is None else shape[0]
+        if asked.channels not in (None, channels):
+            raise ConfigError(f"model.preprocess.channels={asked.channels}, and {dataset.info.name} has {channels}: leave it out")
     if channels is None:
         # A 2.5D network makes its own channels of neighbouring slices.
         given = shape[0] if shape is not None else dataset.reader.channels
@@ -74,8 +78,8 @@ def _per_channel(given: list[float] | None, weights: tuple[float, ...] | None, c
         return tuple(float(v) for v in values)
     if len(values) == 1:
         return (float(values[0]),) * channels
-    if given is None and channels == 1:
-        return (float(sum(values) / len(values)),)
+    if given is None:  # of weights for colours, which gray and other planes are not
+        return (float(sum(values) / len(values)),) * channels
     raise ConfigError(f"preprocess mean and std need {channels} values, got {len(values)}")
 
 

@@ -87,7 +87,8 @@ def images_below(root: Path, dimensions: int = 2, *, planes: bool = False) -> tu
         planes: Whether arrays of planes (.npy) are images, too.
     """
     found, left_out, series = [], [], set[str]()
-    suffixes, others = (SUFFIXES, VOLUME_SUFFIXES) if dimensions == 2 else (VOLUME_SUFFIXES, SUFFIXES)
+    suffixes: tuple[str, ...] = SUFFIXES if dimensions == 2 else VOLUME_SUFFIXES
+    others: tuple[str, ...] = VOLUME_SUFFIXES if dimensions == 2 else SUFFIXES
     suffixes += (ARRAY,) if planes else ()
     for path in walk(root):
         lowered = path.lower()

@@ -168,7 +168,7 @@ def _expected_effect(task: Bottleneck, predictions: Predictions, logits: NDArray
     model = task.model.eval()
     with torch.no_grad():
         given = torch.tensor(logits)
-        if predictions.prototype_scores is not None:
+        if isinstance(model, PrototypeNetwork) and predictions.prototype_scores is not None:
             return _effect_of_scores(model, given, torch.tensor(predictions.prototype_scores))
         shown = model.shown(given)
         absent, present = (model.on_scale(torch.full_like(given, value)) for value in (0.0, 1.0))

@@ -137,6 +137,11 @@ def _classes(words: pd.Series, kind: str, column: str, file: str) -> tuple[str, 
         raise ConfigError(
             f"{column!r} of {file} has {len(found)} different values: is it a label? Give data.names, or data.kind=regression"
         )
+    if len(found) == 1:
+        raise ConfigError(
+            f"{column!r} of {file} holds one class alone, {found[0]!r}: give all classes of the task, it among them, as "
+            "data.names=[...]"
+        )
     return tuple(found)
 
 

@@ -20,9 +20,9 @@ def with_inputs(
     """Return name and sample of each image, with the values and further images that a file's row for it has.
 
     The file's column `image`, or of the first modality's name, names the image as it was given, relative to the file's folder, or
-    by its file name alone. Other columns are inputs and texts, by name, and other modalities and further views of one
-    (`image_2`), their paths relative to the file's folder; an empty cell is missing. Of images that are the channels of one, the
-    first channel's are given and the columns are the others.
+    by its file name alone where the cell has no folder. Other columns are inputs and texts, by name, and other modalities and
+    further views of one (`image_2`), their paths relative to the file's folder; an empty cell is missing. Of images that are the
+    channels of one, the first channel's are given and the columns are the others.
 
     Args:
         found: Name and source of each image.
@@ -47,9 +47,8 @@ def with_inputs(
     for column in rows[0]:
         if column not in (own, first, *others, *texts, *values):
             raise UnknownNameError("column", column, [own, *others, *texts, *values], where=f" in {table}")
-    indexed, samples = by_image(rows, own), []
-    for name, source in found:
-        row = row_of(indexed, own, name, source, table)
+    samples = []
+    for (name, source), row in zip(found, rows_for(found, rows, own, table), strict=True):
         sample: dict[str, Any] = {first: source}
         sample |= {other: table.parent / row[other] for other in others if row.get(other)}
         sample |= {text: row[text] for text in texts if row.get(text)}
@@ -59,26 +58,38 @@ def with_inputs(
     return samples
 
 
-def by_image(rows: Sequence[dict[str, str]], own: str) -> dict[str, list[dict[str, str]]]:
-    """Return rows by what their column `own` says of the image: as it stands there, and its file name."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        for key in {row[own], Path(row[own]).name}:
-            found.setdefault(key, []).append(row)
-    return found
+def rows_for(
+    found: Sequence[tuple[str, Any]], rows: Sequence[dict[str, str]], own: str, table: Path
+) -> list[dict[str, str]]:  # fmt: skip
+    """Return the row of each image: its cell `own` is how the image was given, or its path from the table's folder.
 
+    A cell without a folder is the file name of an image in whatever folder.
 
-def row_of(rows: dict[str, list[dict[str, str]]], own: str, name: str, source: Any, table: Path) -> dict[str, str]:
-    """Return the row of an image, named as it was given, relative to the table's folder, or by its file name.
+    Args:
+        found: Name and source of each image.
+        rows: As `rows_of` returns them.
+        own: Column that names the image.
+        table: The file, for messages.
 
     Raises:
-        ConfigError: If it has none, or two.
+        ConfigError: If an image has no row or two, or a file name is that of two images.
     """
-    matching = next((rows[key] for key in _keys(name, source, table) if key in rows), [])
-    if len(matching) != 1:
-        what = "no row" if not matching else f"{len(matching)} rows"
-        raise ConfigError(f"{table} has {what} for {name} in its column {own!r}; each image needs one")
-    return matching[0]
+    indexed: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        indexed.setdefault(row[own], []).append(row)
+    taken: dict[str, str] = {}
+    chosen = []
+    for name, source in found:
+        key = next((key for key in _keys(name, source, table) if key in indexed), None)
+        matching = [] if key is None else indexed[key]
+        if key is None or len(matching) != 1:
+            what = "no row" if not matching else f"{len(matching)} rows"
+            raise ConfigError(f"{table} has {what} for {name} in its column {own!r}; each image needs one")
+        other = taken.setdefault(key, str(source))
+        if other != str(source):
+            raise ConfigError(f"{table}: {key} in column {own!r} may be {other} or {source}; write it with its folder")
+        chosen.append(matching[0])
+    return chosen
 
 
 def _keys(name: str, source: Any, table: Path) -> list[str]:
@@ -93,13 +104,36 @@ def _keys(name: str, source: Any, table: Path) -> list[str]:
 
 
 def rows_of(table: Path, option: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV file, column → cell; ConfigError, which names the option, if it cannot be read or is empty."""
+    """Return the rows of a CSV file, column → cell, without blank ones.
+
+    Args:
+        table: The file: UTF-8, commas between cells; a last column that is empty, name and all, is left out.
+        option: What it was given for; begins messages.
+
+    Raises:
+        ConfigError: If it cannot be read, has no row, a column twice or without a name, or a row of more or fewer cells than the
+            header; names the line.
+    """
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            rows = [{key.strip(): (cell or "").strip() for key, cell in row.items() if key is not None} for row in reader]
+            reader = csv.reader(stream, strict=True)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{option} {table} cannot be read ({error})") from None
-    if not rows:
+    filled = [(line, cells) for line, cells in lines if any(cells)]
+    if len(filled) < 2:
         raise ConfigError(f"{option} {table} has no row")
-    return rows
+    width = max(len(cells) if cells[-1] else len(cells) - 1 for _, cells in filled)  # a comma may end each line
+    header = filled[0][1][:width]
+    rows = []
+    for line, cells in filled:
+        if len(cells[:width]) != len(header):
+            raise ConfigError(
+                f"{option} {table}, line {line}: {len(cells)} cells, and the header has {len(header)}; quote a comma"
+            )
+        rows.append(dict(zip(header, cells, strict=False)))
+    for column in header:
+        if not column or header.count(column) > 1:
+            what = f"has the column {column!r} {header.count(column)} times" if column else "has a column without a name"
+            raise ConfigError(f"{option} {table} {what}; rename one")
+    return rows[1:]

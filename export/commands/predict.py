@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError
+from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.images.dicom.series import NUMBER, Series, sorted_by_number
 from medzoo.data.images.listing import find_images
 from medzoo.data.images.planes.stack import Stack
@@ -163,19 +163,34 @@ def _predict_bags(model: OnnxModel, given: argparse.Namespace) -> int:
     """Predict bags: each path a folder of images, or of a model of feature rows a file of them."""
     if not model.takes_bags:
         raise ConfigError("--bags is for a file of bags, and this one takes single images; leave it out")
-    if given.regions is not None:
-        raise ConfigError("--regions is for the concepts of single images, and this file answers for bags of them; leave it out")
-    if given.dicom_sr is not None:
-        raise ConfigError("--dicom-sr writes a report of one image, and this file answers for bags of them; leave it out")
+    for option, value in (
+        ("--regions", given.regions), ("--dicom-sr", given.dicom_sr), ("--set", given.corrections), ("--inputs", given.inputs),
+        ("--series", given.series),
+    ):  # fmt: skip
+        if value is not None:
+            raise ConfigError(f"{option} is for single images, and this file answers for bags of them; leave it out")
     bags: list[Any] = given.images
     if ROWS not in model.inputs:
         found = [find_images([path], given.key, model.dimensions, given.frames or model.frames).found for path in given.images]
         bags = [[source for _, source in images] for images in found]
-    outputs = model.predict_cases(bags[: given.limit], batch_size=given.batch_size)
-    width = max(len(str(path)) for path in given.images)
-    for place, path in enumerate(given.images[: given.limit]):
-        row = {name: values[place] for name, values in outputs.items()}
-        print(format_prediction(str(path), row, model.labels, points=model.points, as_json=given.json, width=width))
+    names, bags = given.images[: given.limit], bags[: given.limit]
+    width, skipped = max(len(str(path)) for path in given.images), 0
+    # One by one where a bag may be skipped: what cannot be read must not take others with it.
+    parts = [[place] for place in range(len(bags))] if given.on_error == "skip" else [list(range(len(bags)))]
+    for part in parts:
+        try:
+            outputs = model.predict_cases([bags[place] for place in part], batch_size=given.batch_size)
+        except ImageError as error:
+            if given.on_error == "stop":
+                raise
+            skipped += 1
+            print(f"medzoo: skipped: {names[part[0]]}: {error}", file=sys.stderr)
+            continue
+        for row, place in enumerate(part):
+            said = {name: values[row] for name, values in outputs.items()}
+            print(format_prediction(str(names[place]), said, model.labels, points=model.points, as_json=given.json, width=width))
+    if skipped:
+        print(f"medzoo: {skipped} of {len(bags)} bags skipped", file=sys.stderr)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.regions.evidence import GivenRegion, GivenRegions
-from medzoo.export.commands.inputs_file import IMAGE, by_image, row_of, rows_of
+from medzoo.export.commands.inputs_file import IMAGE, rows_for, rows_of
 
 KINDS, ONLY = ("remove", "within"), "only"
 
@@ -43,8 +43,7 @@ def regions_of(found: Sequence[tuple[str, Any]], given: str | None, only: Sequen
             raise UnknownNameError("column", column, (IMAGE, *KINDS, ONLY), where=f" in {table}")
     if IMAGE not in rows[0]:
         raise ConfigError(f"{table} has no column {IMAGE!r} that names the image")
-    indexed = by_image(rows, IMAGE)
-    return [_region(row_of(indexed, IMAGE, name, source, table), table, only) for name, source in found]
+    return [_region(row, table, only) for row in rows_for(found, rows, IMAGE, table)]
 
 
 def _region(row: dict[str, str], table: Path, only: Sequence[str] | None) -> GivenRegion | None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from medzoo.data.audit.between import images_learnt_from
 from medzoo.data.dataset import SPLITS, Dataset
-from medzoo.data.errors import CheckpointError, ConfigError, EvaluationError, UnknownNameError
+from medzoo.data.errors import CheckpointError, ConfigError, EvaluationError, MedzooError, UnknownNameError
 from medzoo.data.operating_points import OperatingPoints
 from medzoo.data.registry import PLACES, load_dataset
 from medzoo.data.splits.learnt_from import read_record, refuse_learnt_from
@@ -30,7 +27,8 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.run_report import report_run
 from medzoo.evaluation.several import report_groups_of_targets, report_targets, settings_of, targets_of
 from medzoo.inference.devices import SMALLER_BATCH, enough_memory, make_accelerator
-from medzoo.inference.external import in_terms_of
+from medzoo.inference.external import in_terms_of, names_of
+from medzoo.inference.name_map import read_name_map
 from medzoo.inference.predict import evaluated_data, predict_run, run_dataset
 from medzoo.inference.run import Runner
 from medzoo.ranks import world
@@ -55,7 +53,7 @@ def main(config: EvaluateConfig) -> None:
         raise ConfigError("say which run to evaluate: run=<run directory>")
     check_evaluation(config.evaluation)
     run = RunDirectory.open(Path(config.run))
-    result, evaluation, points = run, config.evaluation, None
+    result, evaluation, points, renamed = run, config.evaluation, None, dict[str, str | None]()
     _check_elsewhere(config)
     if config.predict:
         checkpoint = find_checkpoint(run.path, config.checkpoint)
@@ -72,7 +70,7 @@ def main(config: EvaluateConfig) -> None:
         if config.on and evaluation.conformal is not None:
             FittedSets.read(run.conformal)
         if config.on:
-            dataset, result = _elsewhere(run, task, config)
+            dataset, result, renamed = _elsewhere(run, task, config)
             points = _own_points(run, task, weights_checksum(checkpoint), evaluation)
             evaluation = replace(evaluation, splits=["test"], audit=False)
         else:
@@ -89,7 +87,7 @@ def main(config: EvaluateConfig) -> None:
                 details["learnt_images"] = images_learnt_from(own, dataset, max(1, config.workers))
             else:
                 dataset = replace(dataset, info=replace(dataset.info, notes=(*dataset.info.notes, NOT_COMPARED)))
-            details["external"] = {"run": run.path.resolve().name, "map": _renamed(config), "splits": config.on_splits or "all"}
+            details["external"] = {"run": run.path.resolve().name, "map": renamed, "splits": config.on_splits or "all"}
         if left := training_left(run):
             details["training"] = left
         runner = Runner(make_accelerator(config.device), config.evaluation.batch_size or 64, config.workers)
@@ -153,29 +151,11 @@ def _own_points(run: RunDirectory, task: Task, weights: str, settings: Evaluatio
     points = read_points(run.path, task.spec.labels)
     calibration = None if settings.calibration == "none" else Fitted.read(run.calibration).calibrator.identity
     if points is not None and (other := points.not_of(task.spec.hash, weights, settings.tta, calibration)):
-        print(f"note: {run.operating_points} is not applied: {other}")
+        method = run.calibration.is_file() and Fitted.read(run.calibration).calibrator.method
+        remedy = f"; give evaluation.calibration={method} here, too" if calibration is None and method else ""
+        print(f"note: {run.operating_points} is not applied: {other}{remedy}")
         return None
     return points
-
-
-def _renamed(config: EvaluateConfig) -> dict[str, str | None]:
-    """Return the names that are called otherwise, from `map` or the file that it names."""
-    given, place = config.map, "map"
-    if isinstance(given, str):
-        place = f"map={given}"
-        try:
-            given = yaml.safe_load(_map_file(given).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"{place} is not YAML: {' '.join(str(error).split())}") from error
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise ConfigError(f"{place} is a {type(given).__name__}, not names and what they are called here: {{theirs: ours}}")
-    given = {_text(name): _text(to) for name, to in given.items()}
-    for name, to in given.items():
-        if not isinstance(name, str) or not (to is None or isinstance(to, str)):
-            raise ConfigError(f"{place}: {name!r}: {to!r} are not two names, or a name and null; quote numbers and yes or no")
-    return given
 
 
 def _tested(result: RunDirectory) -> tuple[Any, Any, Any]:
@@ -187,30 +167,18 @@ def _tested(result: RunDirectory) -> tuple[Any, Any, Any]:
         raise ConfigError(f"{result.metrics} cannot be read; remove {result.path}, or give another name=...") from error
 
 
-def _text(name: object) -> object:
-    """Return a whole number as text, as tables read class names."""
-    return str(name) if isinstance(name, int) and not isinstance(name, bool) else name
-
-
-def _map_file(name: str) -> Traversable:
-    """Return the file that a map is in: the user's own, or one of those that medzoo brings (conf/maps)."""
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    brought = files("medzoo.conf") / "maps"
-    if not (brought / f"{name}.yaml").is_file() or "/" in name:
-        known = sorted(file.name.removesuffix(".yaml") for file in brought.iterdir())
-        raise UnknownNameError("map", name, known, where=", which is no file either (docs/evaluation.md lists medzoo's own)")
-    return brought / f"{name}.yaml"
-
-
-def _elsewhere(run: RunDirectory, task: Task, config: EvaluateConfig) -> tuple[Dataset, RunDirectory]:
-    """Return another dataset in the model's terms, and where its results go."""
+def _elsewhere(
+    run: RunDirectory, task: Task, config: EvaluateConfig
+) -> tuple[Dataset, RunDirectory, dict[str, str | None]]:  # fmt: skip
+    """Return another dataset in the model's terms, where its results go, and which names were called otherwise."""
     if task.embedder is not None:
         raise ConfigError(
             f"an image–text model is tested on other data by its prompts: medzoo zeroshot trained={run.path} data=..."
         )
-    dataset = in_terms_of(task.spec, load_dataset(**config.on), _renamed(config), config.on_splits)
+    dataset = _other_dataset(config.on)
+    theirs, ours = names_of(dataset.labels, dataset.concepts), names_of(task.spec.labels, task.spec.concepts)
+    renamed = read_name_map(config.map, theirs, ours)
+    dataset = in_terms_of(task.spec, dataset, renamed, config.on_splits)
     name = config.name or re.sub(r"[^\w.-]+", "-", dataset.info.name).strip("-.")
     if not re.fullmatch(r"[\w][\w.-]*", name):
         raise ConfigError(f"name={name!r} is no name of a folder: letters, digits, '.', '_' and '-'")
@@ -219,11 +187,20 @@ def _elsewhere(run: RunDirectory, task: Task, config: EvaluateConfig) -> tuple[D
         raise ConfigError(f"{result.path} is no folder; give another name=...")
     if result.metrics.is_file():
         now = evaluated_data(dataset, ["test"])
-        if _tested(result) != (now["name"], now["splits"], _renamed(config)):
+        if _tested(result) != (now["name"], now["splits"], renamed):
             raise ConfigError(
                 f"{result.path} holds a test on other data, or by another map; give this one a name of its own: name=..."
             )
-    return dataset, result
+    return dataset, result, renamed
+
+
+def _other_dataset(on: Mapping[str, Any]) -> Dataset:
+    """Return the dataset that `on` names; what is said of its options names them as they were given, on.<option>."""
+    try:
+        return load_dataset(**on)
+    except MedzooError as error:
+        error.args = tuple(re.sub(r"(?<![\w./])data\.(?=[a-z_]+)", "on.", said) for said in error.args)
+        raise
 
 
 def _refuse_predicting(config: EvaluateConfig) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.dataset import Dataset, concept_columns, concept_matrix, require_rows, target_columns, target_matrix
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.labels import LabelSpace
+from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.splits.stratified import val_notes
 from medzoo.data.visits.columns import carried_matrix, carried_names
 from medzoo.store.spec import ModelSpec
@@ -87,6 +87,11 @@ def in_terms_of(spec: ModelSpec, dataset: Dataset, renamed: Renamed, splits: Seq
         concepts=spec.concepts if dataset.concepts is not None else None,
         info=replace(dataset.info, notes=(*_of_samples(dataset), *notes)),
     )  # fmt: skip
+
+
+def names_of(labels: LabelSpace | None, concepts: ConceptSpace | None) -> tuple[str, ...]:
+    """Return the names that a map may be of."""
+    return (*(labels.names if labels else ()), *(concepts.names if concepts else ()))
 
 
 def _of_samples(dataset: Dataset) -> list[str]:

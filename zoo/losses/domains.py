@@ -1,8 +1,8 @@
 """What is added to a loss so that groups of samples (sites, devices) tell nothing: alike features, or one answer for all.
 
 A penalty takes what the loss takes, and the pooled features where it `wants_features`; it returns a number to add to the mean
-loss. Groups that a batch lacks take no part, samples without a label neither: which group those are of may not be known. A sample
-of weight 2 counts as that sample twice.
+loss. Groups that a batch lacks take no part, samples without a label neither: which group those are of may not be known. Samples'
+weights say how much one counts beside another: all of them times a number change nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class CovarianceAlignment(nn.Module):
     """Deep CORAL (Sun and Saenko 2016, equations 1 to 3 and 6): groups' features vary alike.
 
     The mean over pairs of groups of ‖C_a − C_b‖² / (4 d²), of covariances with n − 1; beside it, where asked for, of the means'
-    ‖m_a − m_b‖² / d, as the domain generalisation benchmark of Gulrajani and Lopez-Paz (2021) adds. A group with one sample in a
-    batch has no covariance, and takes no part.
+    ‖m_a − m_b‖² / d, as the domain generalisation benchmark of Gulrajani and Lopez-Paz (2021) adds. Of weighted samples n − 1 is
+    Σw − Σw² / Σw, as numpy.cov's `aweights`. A group with one sample in a batch has no covariance, and takes no part.
 
     Args:
         counts: Training samples of each group.
@@ -49,10 +49,11 @@ class CovarianceAlignment(nn.Module):
             values, counted = features.float(), weights.float() * _labelled(targets)
             members = F.one_hot(codes, self.groups).float() * counted[:, None]
             sizes = members.sum(dim=0)
-            there = (((members > 0).sum(dim=0) > 1) & (sizes > 1)).float()
+            there = ((members > 0).sum(dim=0) > 1).float()
             middles = members.T @ values / sizes.clamp(min=1e-12)[:, None]
             apart = values - middles[codes]
-            shares = members / (sizes - 1).clamp(min=1e-12) * there
+            freedom = sizes - members.square().sum(dim=0) / sizes.clamp(min=1e-12)
+            shares = members / freedom.clamp(min=1e-12) * there
             inner = shares.T @ (apart @ apart.T).square() @ shares
             own = inner.diagonal()
             width = values.shape[1]

@@ -271,7 +271,7 @@ class Mae(Pretraining):
         images = self.input(batch["image"])
         patches = self.model.patches(images)
         count = patches.shape[1]
-        seen = max(1, round(count * (1 - self.spec.objective["masked"])))
+        seen = min(max(1, round(count * (1 - self.spec.objective["masked"]))), count - 1)  # of few patches one is hidden, too
         shared = batch.get(DRAWS) if processes() > 1 else None  # alone torch's own state, which starts from the same seed
         drawn = own_draws(len(images), count, shared if self.training else 0)
         order = sent(drawn.argsort(dim=1), images.device)

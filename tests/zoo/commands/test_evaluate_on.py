@@ -200,6 +200,22 @@ def test_what_means_nothing_is_one_line(home: Path, words: list[str], said: str,
     assert own_files(home) == before
 
 
+def test_what_is_said_of_the_other_tables_options_names_them_as_given(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    rows = pd.read_csv(home / "other" / "plain.csv").assign(sort="mass")
+    rows.to_csv(home / "other" / "sorts.csv", index=False)
+    words = ["on=table", f"on.file={home / 'other' / 'sorts.csv'}", "on.image=image", "on.group=patient"]
+    assert main(["evaluate", f"run={home / 'run'}", *words, "on.target=sort", "name=sorts"]) == 2
+    said = capsys.readouterr().err
+    assert "'sort' of sorts.csv holds one class alone, 'mass'" in said
+    assert "as on.names=[...]" in said
+    assert main(["evaluate", f"run={home / 'run'}", *words, "on.target=sort", "on.kind=multilabel", "name=sorts"]) == 2
+    said = capsys.readouterr().err
+    assert "need on.separator and on.names" in said
+    assert "data." not in said
+
+
 def test_results_of_other_data_are_not_written_over(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert on(home, "kept", FINDINGS) == 0
     assert on(home, "kept", FINDINGS) == 0  # the same again is

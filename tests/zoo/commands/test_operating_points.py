@@ -147,6 +147,24 @@ def test_another_dataset_is_judged_at_the_runs_own_points(run: Path, tmp_path: P
     assert "operating_points" not in report(other / "external" / "far")
 
 
+def test_points_of_calibrated_answers_are_for_answers_calibrated_alike(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    calibrated = "evaluation.calibration=temperature"
+    assert main(["evaluate", f"run={other}", "predict=false", calibrated, RULES, "evaluation.replicates=10"]) == 0
+    words = ["evaluate", f"run={other}", "on=phantom", "on.size=24", "on.patients=20", "on.seed=5", "device=cpu",
+             f"on.labels={report(run)['labels']['kind']}", "evaluation.replicates=10"]  # fmt: skip
+    capsys.readouterr()
+    assert main([*words, "name=plain"]) == 0
+    assert f"is not applied: they were chosen on probabilities that were calibrated otherwise; give {calibrated} here, too" in (
+        capsys.readouterr().out
+    )
+    assert main([*words, "name=calibrated", calibrated]) == 0
+    assert list(report(other / "external" / "calibrated")["splits"]["test"]["operating_points"]) == NAMES
+
+
 def test_quantities_are_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *TINY, "data.labels=regression", RULES, f"run={tmp_path / 'run'}"]) == 2
     assert "these labels are quantities" in capsys.readouterr().err

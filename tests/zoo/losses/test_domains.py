@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -63,13 +64,25 @@ def test_coral_is_the_mean_over_pairs_of_those_that_the_batch_holds() -> None:
     assert torch.allclose(features.grad, wanted.grad, atol=1e-6)
 
 
-def test_coral_of_one_group_is_0_and_a_weight_of_two_is_a_sample_twice() -> None:
-    features = drawn(6, 3)
-    assert coral(features, [1] * 6, groups=3).item() == 0
-    codes, weights = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([2.0, 1, 1, 1, 2, 1])
-    twice = torch.arange(6).repeat_interleave(weights.long())
-    expected = coral(features[twice], codes[twice].tolist(), means=1.0)
-    assert coral(features, codes.tolist(), weights=weights, means=1.0).item() == pytest.approx(expected.item(), rel=1e-5)
+def test_coral_of_one_group_is_0() -> None:
+    assert coral(drawn(6, 3), [1] * 6, groups=3).item() == 0
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.4, 1.0, 7.0])
+def test_corals_weights_are_how_much_a_sample_counts_beside_another_as_numpys_are(scale: float) -> None:
+    features, codes = drawn(7, 3), [0, 0, 0, 1, 1, 1, 2]
+    weights = torch.tensor([2.0, 1, 1, 1, 3, 1, 1])
+    known, of = features.double().numpy(), np.array(codes)
+    first, second = (np.cov(known[of == g].T, aweights=weights.numpy()[of == g]) for g in (0, 1))
+    found = coral(features, codes, weights=scale * weights, groups=3)
+    assert found.item() == pytest.approx(((first - second) ** 2).sum() / 36, rel=1e-4)
+
+
+def test_a_sample_of_weight_0_takes_no_part_in_coral() -> None:
+    features = drawn(5, 3)
+    weights = torch.tensor([1.0, 1, 1, 1, 0])
+    assert coral(features, [0, 0, 1, 1, 1], weights=weights).item() == pytest.approx(coral(features[:4], [0, 0, 1, 1]).item())
+    assert coral(features[2:], [0, 1, 1], weights=torch.tensor([1.0, 1, 0])).item() == 0
 
 
 def irm(outputs: Tensor, targets: Tensor, codes: list[int], *, groups: int = 2, loss: masked.Loss = masked.cross_entropy,

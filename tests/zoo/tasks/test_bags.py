@@ -156,6 +156,32 @@ def test_the_command_line_takes_folders_and_files_for_bags(
     assert len(said.get("attention", [0] * 4)) == 4
 
 
+@EVERY
+def test_a_bag_that_cannot_be_read_stops_or_is_skipped_alone(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_files = run.name.startswith("files")
+    bags = [tmp_path / name for name in (("a.npy", "b.npy", "c.npy") if of_files else "abc")]
+    for bag, number in zip(bags, (3, 0, 7), strict=True):
+        if of_files:
+            shutil.copy(folder / f"{number}.npy", bag)
+        else:
+            bag.mkdir()
+            shutil.copy(folder / f"{number}-0.png", bag)
+    (bags[1] if of_files else bags[1] / "0-0.png").write_bytes(b"nothing of the kind")
+    words = ["predict", str(run / "model.onnx"), *map(str, bags), "--json", *([] if of_files else ["--bags"])]
+    assert main(words) == 2
+    capsys.readouterr()
+    assert main([*words, "--on-error", "skip"]) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["image"] for line in said.out.splitlines()] == [str(bags[0]), str(bags[2])]
+    assert f"skipped: {bags[1]}" in said.err
+    assert "1 of 3 bags skipped" in said.err
+    for option in (["--inputs", "rows.csv"], ["--set", "lesion=1"], ["--series", "1.2"]):
+        assert main([*words, *option]) == 2
+        assert f"{option[0]} is for single images" in capsys.readouterr().err
+
+
 def test_an_ordinal_head_stands_behind_the_pooling(folder: Path, tmp_path: Path) -> None:
     data = {**options(folder, "tiles"), "target": "grade", "kind": "ordinal"}
     dataset = load_dataset("table", **data)

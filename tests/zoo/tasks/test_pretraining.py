@@ -22,7 +22,7 @@ from medzoo.evaluation.embeddings import Embeddings
 from medzoo.export import OnnxModel
 from medzoo.losses.self_supervised import self_distillation
 from medzoo.settings.pretraining import SslConfig
-from medzoo.settings.schema import LossConfig, ModelConfig
+from medzoo.settings.schema import LossConfig, ModelConfig, PreprocessConfig
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file
 from medzoo.store.storage import pointed_folder
 from medzoo.tasks.pretraining import Dino, SimClr
@@ -165,6 +165,29 @@ def test_networks_of_volumes_hide_nothing_and_say_so(objective: str) -> None:
     dataset = load_dataset("phantom", patients=12, size=16, dims=3)
     config = ModelConfig(family="cnn3d", backbone="resnet18_3d", arguments={"width": 0.125}, ssl=SslConfig(objective=objective))
     with pytest.raises(ConfigError, match=r"not (of|for) a VolumeResNet"):
+        task_from_config(config, LossConfig(), dataset, seed=0)
+
+
+@pytest.mark.parametrize("masked", [0.01, 0.99])
+@pytest.mark.parametrize("objective", ["mae", "spark"])
+def test_of_few_patches_one_is_hidden_and_one_seen(objective: str, masked: float) -> None:
+    dataset = load_dataset("phantom", patients=12, size=32)
+    sizes = {"mae": dict(family="vit", backbone="test_vit", arguments={"patch_size": 16}), "spark": dict(backbone="test_resnet")}
+    ssl = SslConfig(objective=objective, masked=masked, decoder=[32, 1])
+    preprocess = PreprocessConfig(size=32 if objective == "mae" else 64)
+    task = task_from_config(ModelConfig(**sizes[objective], preprocess=preprocess, ssl=ssl), LossConfig(), dataset, seed=0)
+    side = task.spec.preprocess.size[0]
+    batch = {"image": torch.randint(0, 256, (3, task.spec.preprocess.channels, side, side), dtype=torch.uint8)}
+    assert torch.isfinite(task.loss(batch))
+
+
+def test_images_of_one_patch_have_nothing_to_tell_the_rest_from() -> None:
+    dataset = load_dataset("phantom", patients=12, size=32)
+    config = ModelConfig(
+        family="vit", backbone="test_vit", arguments={"patch_size": 32}, preprocess=PreprocessConfig(size=32),
+        ssl=SslConfig(objective="mae", decoder=[32, 1]),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="images of 32x32 are one patch of 32x32"):
         task_from_config(config, LossConfig(), dataset, seed=0)
 
 

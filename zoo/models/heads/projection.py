@@ -67,7 +67,7 @@ class MaskedPatches(Around):
         depth: Of the decoder, in blocks.
 
     Raises:
-        ConfigError: If the backbone is something else.
+        ConfigError: If the backbone is something else, or images are one patch.
     """
 
     def __init__(self, backbone: nn.Module, channels: int, size: tuple[int, int], width: int, depth: int) -> None:
@@ -81,6 +81,11 @@ class MaskedPatches(Around):
             raise ConfigError(f"model.ssl.decoder: a width of {width} is no multiple of 32, the width of an attention head")
         patch: tuple[int, int] = backbone.patch_embed.patch_size
         self.patch, self.grid = patch, (size[0] // patch[0], size[1] // patch[1])
+        if self.grid[0] * self.grid[1] < 2:
+            raise ConfigError(
+                f"images of {size[0]}x{size[1]} are one patch of {patch[0]}x{patch[1]}, and model.ssl.objective=mae hides "
+                "some of several: use larger images, model.preprocess.size"
+            )
         self.into = nn.Linear(backbone.embed_dim, width)
         self.hidden_token = nn.Parameter(torch.zeros(1, 1, width))
         nn.init.normal_(self.hidden_token, std=0.02)

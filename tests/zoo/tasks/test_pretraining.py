@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,10 +173,11 @@ def test_networks_of_volumes_hide_nothing_and_say_so(objective: str) -> None:
 @pytest.mark.parametrize("objective", ["mae", "spark"])
 def test_of_few_patches_one_is_hidden_and_one_seen(objective: str, masked: float) -> None:
     dataset = load_dataset("phantom", patients=12, size=32)
-    sizes = {"mae": dict(family="vit", backbone="test_vit", arguments={"patch_size": 16}), "spark": dict(backbone="test_resnet")}
+    of_mae: dict[str, Any] = {"family": "vit", "backbone": "test_vit", "arguments": {"patch_size": 16}}
     ssl = SslConfig(objective=objective, masked=masked, decoder=[32, 1])
     preprocess = PreprocessConfig(size=32 if objective == "mae" else 64)
-    task = task_from_config(ModelConfig(**sizes[objective], preprocess=preprocess, ssl=ssl), LossConfig(), dataset, seed=0)
+    model = of_mae if objective == "mae" else {"backbone": "test_resnet"}
+    task = task_from_config(ModelConfig(**model, preprocess=preprocess, ssl=ssl), LossConfig(), dataset, seed=0)
     side = task.spec.preprocess.size[0]
     batch = {"image": torch.randint(0, 256, (3, task.spec.preprocess.channels, side, side), dtype=torch.uint8)}
     assert torch.isfinite(task.loss(batch))

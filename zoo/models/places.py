@@ -17,7 +17,6 @@ from medzoo.data.errors import ConfigError
 from medzoo.models.backbones.contract import Around
 from medzoo.models.backbones.slices import SliceNetwork
 from medzoo.models.clip.volume import SliceTower
-from medzoo.models.heads.bottleneck import BottleneckNetwork
 
 
 class NotLinearError(ConfigError):
@@ -146,16 +145,8 @@ class PlacedHead(nn.Module):
         return (maps * counts).flatten(2).sum(dim=2) / counts.flatten(2).sum(dim=2) + self.bias
 
 
-def linear_head(model: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return (K, F) weights and (K,) bias from pooled features to outputs; NotLinearError if anything but a line is between."""
-    if isinstance(model, BottleneckNetwork):
-        if model.kind not in ("logit", "score"):
-            raise NotLinearError(f"classes follow from concepts by a {model.kind} step; the concepts' own maps are exact")
-        weight, bias = linear_head(model.backbone)
-        first, shift = model.head.weight @ weight, model.head.weight @ bias + model.head.bias
-        if model.residual is not None:
-            first, shift = first + model.residual.weight, shift + model.residual.bias
-        return first, shift
+def last_linear(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return (K, F) weights and (K,) bias of the one linear layer behind the pooled features; NotLinearError if there is more."""
     if isinstance(model, Around) and model.is_head:
         raise NotLinearError(f"{type(model).__name__} stands between the features and the outputs")
     layer: Any = model.get_classifier() if hasattr(model, "get_classifier") else None  # type: ignore[operator]

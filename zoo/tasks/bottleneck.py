@@ -26,7 +26,8 @@ from medzoo.losses.objective import Objective
 from medzoo.models import finetune
 from medzoo.models.heads.bottleneck import BottleneckNetwork, Regime
 from medzoo.models.heads.class_layer import ConceptData, fit_class_layer, set_intervention_scale
-from medzoo.models.places import PlacedHead, linear_head
+from medzoo.models.linear_head import linear_head
+from medzoo.models.places import PlacedHead
 from medzoo.settings.schema import ModelConfig, TrainerConfig
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck_graph import BottleneckGraph

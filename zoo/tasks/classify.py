@@ -11,7 +11,8 @@ from medzoo.data.samples.preprocess import fit, normalise
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.losses.objective import Objective
 from medzoo.models.backbones.contract import classify_features, pooled_features
-from medzoo.models.places import PlacedHead, linear_head
+from medzoo.models.linear_head import linear_head
+from medzoo.models.places import PlacedHead
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.guide.groups import GROUP, WEIGHT, group_codes
 from medzoo.tasks.guide.loss import guide_of

@@ -11,7 +11,8 @@ from torch import nn
 from medzoo.data.errors import ConfigError
 from medzoo.models.heads.bottleneck import BottleneckNetwork
 from medzoo.models.heads.ordinal import CornLink, OrdinalNetwork
-from medzoo.models.places import NotLinearError, find_evidence, last_layer, linear_head
+from medzoo.models.linear_head import linear_head
+from medzoo.models.places import NotLinearError, find_evidence, last_layer
 from medzoo.models.registry import create_model
 
 EXACT: dict[str, tuple[str, tuple[int, ...], str, dict[str, Any], tuple[int, ...]]] = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from medzoo.data.errors import ConfigError
 from medzoo.models.backbones.contract import classify_features
 from medzoo.models.heads.bottleneck import BottleneckNetwork
-from medzoo.models.places import Evidence, NotLinearError, applied, find_evidence, linear_head
+from medzoo.models.places import Evidence, NotLinearError, applied, find_evidence, last_linear
 
 NOWHERE = -2.0
 """Less than any cosine: the similarity of a place that does not count."""
@@ -94,7 +94,7 @@ class PrototypeNetwork(BottleneckNetwork):
 
     def local_vectors(self, places: Tensor) -> Tensor:
         """Return (N, M, F): the features of an image's places, those weighing most where a concept's map is highest (softmax)."""
-        maps = applied(linear_head(self.backbone)[0].detach(), places).flatten(2)
+        maps = applied(last_linear(self.backbone)[0].detach(), places).flatten(2)
         return maps.softmax(dim=2) @ places.flatten(2).transpose(1, 2)
 
     def projected(self, features: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def require_places(backbone: nn.Module, blank: Tensor) -> Evidence:
     other = "take a backbone that averages them (a ResNet), or another model.bottleneck.kind"
     try:
         evidence = find_evidence(backbone.eval(), blank)
-        linear_head(backbone)
+        last_linear(backbone)
     except NotLinearError as error:
         raise ConfigError(f"prototypes are of the places of an image, and {error}; {other}") from error
     if evidence.slices is not None:

@@ -6,6 +6,7 @@ In a table and in a model's input a category is the float32 place of its word am
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float32]
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -130,6 +132,8 @@ class InputSpace:
             return float(words.index(str(value)))
         if isinstance(value, bool | np.bool_):
             return float(value)
+        if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):  # Python takes 1_0 and digits of other scripts, too
+            raise ConfigError(f"input {name!r} is {value!r}, which is no number")
         try:
             number = float(value) if isinstance(value, Real | str) else math.inf
         except (ValueError, OverflowError):

@@ -7,10 +7,12 @@ an image in it by three UIDs and nothing else, so that nobody can make the servi
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 import uuid
 from dataclasses import dataclass
+from email.message import Message
 from http.client import HTTPException
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -85,7 +87,8 @@ class Archive:
         start = f"--{mark}\r\nContent-Type: {DICOM}\r\n\r\n".encode()
         body = start + file.getvalue() + f"\r\n--{mark}--\r\n".encode()
         kind = {"Content-Type": f"{_RELATED}; boundary={mark}", "Accept": "application/dicom+json"}
-        self._call(Request(f"{self.address}/studies/{study}", body, {**self._headers, **kind}, method="POST"), held)
+        request = Request(f"{self.address}/studies/{study}", body, {**self._headers, **kind}, method="POST")
+        require_stored(self._call(request, held)[1])
 
     def _call(self, request: Request, held: Held) -> tuple[str, bytes]:
         """Return the type and the body of an answer."""
@@ -198,12 +201,33 @@ def uids_of(asked: Any) -> tuple[str, str, str]:
     return study, series, instance
 
 
+def require_stored(body: bytes) -> None:
+    """Raise RefusedError (502) if what an archive answers to the storing of one report holds a failure (0008,1198).
+
+    DICOM PS3.18, section 10.5.3: the status alone may be that of success. What is no DICOM JSON says nothing of a failure.
+    """
+    try:
+        told = json.loads(body)
+        failed = (told[0] if isinstance(told, list) else told).get("00081198", {}).get("Value", [])
+    except (ValueError, RecursionError, LookupError, AttributeError, TypeError):
+        return
+    if not failed:
+        return
+    try:
+        reason = f"failure reason 0x{int(failed[0]['00081197']['Value'][0]):04X}"
+    except (ValueError, OverflowError, LookupError, TypeError):
+        reason = "without a reason"
+    raise RefusedError(502, f"the archive did not store the report: it names it among those that failed, {reason}")
+
+
 def part_of(kind: str, body: bytes) -> bytes:
     """Return the one part of a multipart answer; RefusedError (502) if there is not one DICOM file in it."""
-    found = re.search(r'boundary="?([^";,\s]{1,200})"?', kind)
-    if found is None or not kind.lower().startswith("multipart/related"):
+    header = Message()
+    header["content-type"] = kind  # types and names of parameters are read in any case (RFC 2045, sections 5.1 and 5.2)
+    mark = header.get_param("boundary")
+    if not isinstance(mark, str) or not mark or header.get_content_type() != "multipart/related":
         raise RefusedError(502, f"the archive answers with {kind[:100] or 'nothing'}, not with {DICOM}")
-    parts = (b"\r\n" + body).split(b"\r\n--" + found[1].encode("latin-1", "replace"))[1:-1]
+    parts = (b"\r\n" + body).split(b"\r\n--" + mark.encode("latin-1", "replace"))[1:-1]
     if len(parts) != 1 or b"\r\n\r\n" not in parts[0]:
         raise RefusedError(502, f"the archive answers with {len(parts)} parts, and one file was asked for")
     return parts[0].partition(b"\r\n\r\n")[2]

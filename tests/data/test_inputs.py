@@ -36,6 +36,8 @@ def test_what_is_missing_is_nan(missing: Any):
         ({"age": "old"}, ConfigError, "input 'age' is 'old', which is no number"),
         ({"age": math.inf}, ConfigError, "no number"),
         ({"age": [3]}, ConfigError, "no number"),
+        ({"age": "1_0"}, ConfigError, "input 'age' is '1_0', which is no number"),
+        ({"age": "\u0661"}, ConfigError, "no number"),
         ({"age": 10**400}, ConfigError, "no number"),
         ({"age": 1e39}, ConfigError, "no number"),
         ([61], ConfigError, "inputs are a list; give values by name"),

@@ -21,7 +21,7 @@ from medzoo.export.commands import serve
 from medzoo.export.runtime.dicom_report import DicomReports
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.app import Service
-from medzoo.export.service.dicomweb import Archive, part_of
+from medzoo.export.service.dicomweb import Archive, part_of, require_stored
 from medzoo.export.service.limits import Limits, RefusedError
 from tests.data.images.makers import dicom
 from tests.export.service.models import bottleneck
@@ -140,6 +140,26 @@ def test_a_report_is_stored_in_the_study_of_the_image(held: Held, client: httpx.
 
 
 @pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [42752]}}]}}', "failure reason 0xA700"),
+        ('[{"00081198": {"vr": "SQ", "Value": [{}]}}]', "without a reason"),
+        ('{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": ["x"]}}]}}', "without a reason"),
+        ('{"00081198": {"vr": "SQ"}, "00081199": {"vr": "SQ", "Value": [{}]}}', ""),
+        ("", ""),
+        ("<xml/>", ""),
+    ],
+)
+def test_a_report_that_the_archive_says_it_did_not_store_is_not_said_to_be_stored(answer: str, said: str) -> None:
+    if said:
+        with pytest.raises(RefusedError, match=f"the archive did not store the report.*{said}") as refused:
+            require_stored(answer.encode())
+        assert refused.value.status == 502
+    else:
+        require_stored(answer.encode())
+
+
+@pytest.mark.parametrize(
     ("change", "status", "said"),
     [
         ({"status": 404}, 404, "the archive has no such instance"),
@@ -224,6 +244,14 @@ def test_options_of_an_archive_want_one(option: list[str], files: dict[str, Path
 def test_a_part_is_found_whatever_its_headers() -> None:
     body = b"preamble\r\n--x\r\nA: b\r\nContent-Type: application/dicom\r\n\r\nda\r\n\r\nta\r\n--x--\r\nepilogue"
     assert part_of("multipart/related; boundary=x", body) == b"da\r\n\r\nta"
-    with pytest.raises(RefusedError):
-        part_of("multipart/related; boundary=x", b"--y--")
+    for kind in ('Multipart/Related; Boundary="x"', 'MULTIPART/RELATED;type="application/dicom";BOUNDARY=x'):
+        assert part_of(kind, body) == b"da\r\n\r\nta"
+    for kind in (
+        "multipart/related; boundary=y",
+        "multipart/related",
+        'multipart/related; boundary=""',
+        "text/plain; boundary=x",
+    ):
+        with pytest.raises(RefusedError):
+            part_of(kind, body)
     assert pydicom.dcmread(BytesIO(IMAGE)).PatientID == "P7"

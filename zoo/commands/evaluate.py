@@ -151,9 +151,10 @@ def _own_points(run: RunDirectory, task: Task, weights: str, settings: Evaluatio
     points = read_points(run.path, task.spec.labels)
     calibration = None if settings.calibration == "none" else Fitted.read(run.calibration).calibrator.identity
     if points is not None and (other := points.not_of(task.spec.hash, weights, settings.tta, calibration)):
-        method = run.calibration.is_file() and Fitted.read(run.calibration).calibrator.method
-        remedy = f"; give evaluation.calibration={method} here, too" if calibration is None and method else ""
-        print(f"note: {run.operating_points} is not applied: {other}{remedy}")
+        own = Fitted.read(run.calibration).calibrator if run.calibration.is_file() else None
+        if own is not None and not points.not_of(task.spec.hash, weights, settings.tta, own.identity):
+            other += f"; give evaluation.calibration={own.method} here, too"
+        print(f"note: {run.operating_points} is not applied: {other}")
         return None
     return points
 

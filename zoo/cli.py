@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+PLACES = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ELOOP}
+"""What is wrong with a place the user named, or with its disk; any other OSError is ours."""
 
 HELP = """\
 usage: medzoo VERB [KEY=VALUE ...]
@@ -90,9 +94,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"medzoo: {given[0]} needs {missing(error.name)}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output (head, say) has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output (head, say) has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if error.errno not in PLACES or "debug=true" in given:
+            raise
+        where = "" if error.filename is None else f"{str(error.filename)[:200]}: "
+        print(f"medzoo: {where}{error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         after = {"train": "medzoo train resume=<run> goes on from the last saved state", "suite": "the same command goes on"}
         print(f"medzoo: interrupted{'; ' + after[given[0]] if given[0] in after else ''}", file=sys.stderr)

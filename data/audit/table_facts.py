@@ -12,7 +12,7 @@ import numpy as np
 from medzoo.data.audit.identifying import identified, identified_lines
 from medzoo.data.audit.named_labels import named_labels
 from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, target_matrix
-from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES
+from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES, is_folder
 from medzoo.data.info import NO_PATIENT
 from medzoo.data.splits.patterns import suggest_pattern
 from medzoo.data.tables.words import look_alike, shortened
@@ -65,7 +65,7 @@ def unnamed_images(dataset: Dataset) -> dict[str, Any]:
     named = {path for key in keys for path in reader.files(*key)}
     beside = sorted(
         entry.name
-        for folder in {path.parent for path in named if path.parent.is_dir()}
+        for folder in {path.parent for path in named if is_folder(path.parent)}
         for entry in folder.iterdir()
         if entry not in named and entry.name.lower().endswith((*SUFFIXES, *VOLUME_SUFFIXES)) and not entry.name.startswith(".")
     )

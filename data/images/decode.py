@@ -9,7 +9,6 @@ channel, and gray beside an alpha in PNG, are read as their upper 8 bits.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -24,7 +23,7 @@ from PIL import Image
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom.series import Series, read_series
 from medzoo.data.images.frames import CHANNELS, VOLUME, Frame, close, open_frame, open_image, read_bytes
-from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES
+from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, is_folder
 from medzoo.data.images.kinds import SUFFIXES as SUFFIXES
 from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
 from medzoo.data.images.pillow import FORMATS, opened_pixels
@@ -178,7 +177,7 @@ def read_image(
     if not isinstance(image, np.ndarray):
         if not isinstance(image, str | Path | bytes | Frame | Series | Image.Image):
             raise ImageError(f"a {type(image).__name__} is no image; give a path, bytes, a NumPy array or a Pillow image")
-        if isinstance(image, Series) or (isinstance(image, str | Path) and os.path.isdir(image)):  # noqa: PTH112  # no for a name too long
+        if isinstance(image, Series) or (isinstance(image, str | Path) and is_folder(image)):
             series = image if isinstance(image, Series) else Series(image)
             if dimensions != 3 or frames == CHANNELS:
                 raise ImageError(f"{series}: a directory is a volume, and this model takes other images; give its files")

@@ -22,7 +22,7 @@ from medzoo.data.images.decode import decode_frames, decode_image
 from medzoo.data.images.dicom.decode import range_of, unpixelled
 from medzoo.data.images.dicom.series import NUMBER, Series, read_series, slice_files, sorted_by_number
 from medzoo.data.images.frames import CHANNELS, MEMBERS, VOLUME, Frame, Frames, count_frames, frame_name
-from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
+from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, is_folder, kind_of
 from medzoo.data.images.listing import list_files as list_files
 from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
@@ -80,7 +80,7 @@ class FileReader(Reader):
             ImageError: If it is missing or cannot be decoded; names the file.
         """
         path = self.root / str(values[0])
-        if path.is_dir():
+        if is_folder(path):
             series = self.series_of(*values)
             volume = read_series(series, channels=self.channels, dtype=self.dtype, window=self.window)
             return np.ascontiguousarray(np.moveaxis(volume, -1, 0))
@@ -101,7 +101,7 @@ class FileReader(Reader):
 
     def files(self, *values: Any) -> list[Path]:
         """Return the file at one relative path; the files of several joined by `|`, the slices of a directory."""
-        return [file for path in self._paths(*values) for file in (slice_files(path) if path.is_dir() else [path])]
+        return [file for path in self._paths(*values) for file in (slice_files(path) if is_folder(path) else [path])]
 
     def _paths(self, *values: Any) -> list[Path]:
         given = values[:1] if self.series else values
@@ -109,7 +109,7 @@ class FileReader(Reader):
 
     def sorted_by(self, *values: Any) -> str | None:
         """Return what a directory's slices are sorted by where they have no positions; what is wrong with it, reading says."""
-        is_series = (self.root / str(values[0])).is_dir()
+        is_series = is_folder(self.root / str(values[0]))
         return NUMBER if is_series and sorted_by_number(self.series_of(*values)) else None
 
     def series_of(self, *values: Any) -> Series:
@@ -122,14 +122,14 @@ class FileReader(Reader):
         if self.window is not None or self.frames == CHANNELS:
             return None
         frame = None if self.frames == VOLUME else int(values[1]) if self.frames == MEMBERS and len(values) > 1 else 0
-        paths = [file for path in self._paths(*values) for file in (slice_files(path)[:PEEKED] if path.is_dir() else [path])]
+        paths = [file for path in self._paths(*values) for file in (slice_files(path)[:PEEKED] if is_folder(path) else [path])]
         ranges = {range_taken(path, frame) for path in paths} - {None}
         return " and ".join(sorted(str(one) for one in ranges)) or None
 
     def held(self, *values: Any) -> int:
         """Return how many frames the file holds, by its header; of several files the most. Channels are no frames."""
         paths = [] if self.frames == CHANNELS else self._paths(*values)
-        return max((count_frames(path) for path in paths if not path.is_dir()), default=1)
+        return max((count_frames(path) for path in paths if not is_folder(path)), default=1)
 
     def identity(self, *values: Any) -> str | None:
         """Return where the file lies, links to the root followed; None where the path is missing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -85,10 +86,25 @@ def is_bare_dicom(head: bytes) -> bool:
     return (group, element) < following <= (0x0028, 0xFFFF) and following[0] % 2 == 0
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder at a path; of a name that none can have no, where pathlib raises (3.11 to 3.13)."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file at a path, as `is_folder`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is a file or a folder at a path, as `is_folder`."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def file_kind(path: Path) -> str | None:
     """Return the kind of the file at a path, as `kind_of`; None where it cannot be read."""
     try:
-        if not path.is_file():  # a pipe would never end
+        if not is_file(path):  # a pipe would never end
             return None
         with path.open("rb") as file:
             return kind_of(file.read(HEAD))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from medzoo.data.images.frames import CHANNELS, MEMBERS, Frame, count_frames
 from medzoo.data.images.frames import VOLUME as VOLUME_OF_FRAMES
-from medzoo.data.images.kinds import PLANE, READ, SUFFIXES, VOLUME, VOLUME_SUFFIXES, file_kind, summary
+from medzoo.data.images.kinds import PLANE, READ, SUFFIXES, VOLUME, VOLUME_SUFFIXES, file_kind, is_folder, is_there, summary
 from medzoo.data.images.planes.read import SUFFIX as ARRAY
 
 VOLUMES = "NIfTI, and directories of DICOM slices, which this model of volumes takes"
@@ -73,7 +73,7 @@ def list_files(root: Path, suffixes: Sequence[str] = ()) -> list[str]:
     Raises:
         DatasetError: If there is no such folder.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise DatasetError(f"no folder at {root}; set data.root to where the dataset lies")
     return [path for path in walk(root) if not suffixes or path.lower().endswith(tuple(suffixes))]
 
@@ -124,7 +124,7 @@ def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int =
     if key is not None and not any(path.suffix.lower() == ".npz" for path in paths):
         raise ConfigError(f"--key {key} names an array of an .npz file, and none is given; leave it out")
     for path in paths:
-        if path.is_dir():
+        if is_folder(path):
             inside, others = images_below(path, 2 if frames == VOLUME_OF_FRAMES else dimensions, planes=frames == CHANNELS)
             if not inside:
                 beside = f"; it holds {summary(others)}" if others else ""
@@ -132,7 +132,7 @@ def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int =
                 raise ImageError(f"no image in folder {path} (known: {known}){beside}")
             found += [named for file in inside for named in _members(path / file, frames)]
             left_out += others
-        elif not path.exists():
+        elif not is_there(path):
             raise ImageError(f"no such file or folder: {path}")
         elif path.suffix.lower() == ".npz":
             found += _arrays(path, key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -293,3 +295,26 @@ def test_who_interrupts_is_told_how_to_go_on(capsys, monkeypatch, verb, then):
     monkeypatch.setitem(VERBS, verb, interrupted)
     assert main([verb]) == 130
     assert capsys.readouterr().err == f"medzoo: interrupted{then}\n"
+
+
+@pytest.mark.parametrize("verb", ["train", "export", "report", "compare", "demo", "search", "verify"])
+def test_a_name_that_no_file_can_have_is_one_line(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a" * 5000
+    words = {
+        "train": ["data=phantom", f"run={name}"], "compare": [name, "x"], "demo": [name], "search": [name, "--like", "3"],
+        "verify": ["data=phantom", "--config-dir", name],
+    }  # fmt: skip
+    error = fails(capsys, verb, *words.get(verb, [f"run={name}"]))
+    assert "a" * 100 in error
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    error = fails(capsys, "demo", str(tmp_path / "demo"))
+    assert str(tmp_path / "demo") in error
+    assert "No space left on device" in error

@@ -10,6 +10,7 @@ import pandas as pd
 
 from medzoo.data.datasets.table.reading import read_table
 from medzoo.data.errors import DatasetError, UnknownNameError
+from medzoo.data.images.kinds import is_file
 from medzoo.data.options import local_path
 from medzoo.data.regions.marked import BoxRegions, MaskRegions, Regions
 
@@ -48,7 +49,7 @@ def read_boxes(file: str | Path | None, samples: Sequence[str], names: Sequence[
     table = pd.DataFrame({SAMPLE: rows[SAMPLE], LABEL: rows[LABEL]})
     if masks:
         table[MASK] = rows[MASK]
-        there = rows[MASK].map(lambda name: name != "" and (source.parent / name).is_file())
+        there = rows[MASK].map(lambda name: name != "" and is_file(source.parent / name))
         rows.refuse(~there.astype(bool), MASK, f"no file in {source.parent}")
         return MaskRegions(table.reset_index(drop=True), source.parent, source.name)
     for column in numbers:

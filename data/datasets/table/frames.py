@@ -11,6 +11,7 @@ import pandas as pd
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import Missing, with_frames
 from medzoo.data.images.frames import CHANNELS
+from medzoo.data.images.kinds import is_file
 from medzoo.data.tables import TextTable
 
 
@@ -71,7 +72,7 @@ def frame_rows(
         DatasetError: If nobody looked, and a file is not there whose frames would have to be counted.
     """
     if missing == "ignore":
-        absent = [path for path in table["path"].unique() if not (folder / str(path)).is_file()]
+        absent = [path for path in table["path"].unique() if not is_file(folder / str(path))]
         if absent:
             raise DatasetError(
                 f"{folder / absent[0]} is not there ({len(absent)} such files), and data.frames=members counts its frames; name "

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom.decode import DicomFile
 from medzoo.data.images.dicom.header import numbers, open_header, whole, word
-from medzoo.data.images.kinds import HEAD, kind_of
+from medzoo.data.images.kinds import HEAD, is_file, is_folder, kind_of
 from medzoo.data.images.pixels import MAX_PIXELS, PixelType, as_channels, as_dtype
 
 EVEN = 0.05
@@ -86,7 +86,7 @@ def ordered(series: Series, max_pixels: int = MAX_PIXELS) -> tuple[list[Slice], 
         ImageDependencyError: If pydicom is not installed.
     """
     folder = Path(series.folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ImageError(f"{folder}: there is no such directory")
     headers = [(path, open_header(path.read_bytes(), str(path), pixels=False)) for path in slice_files(folder)]
     with warnings.catch_warnings():
@@ -145,7 +145,7 @@ def read_series(
 
 
 def _is_dicom(path: Path) -> bool:
-    if not path.is_file():
+    if not is_file(path):
         return False
     if path.name.lower().endswith((".dcm", ".dicom")):
         return True  # one that is damaged is told, not passed over

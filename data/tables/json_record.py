@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from medzoo.data.errors import DatasetError
+from medzoo.data.strict_json import strict_json
 
 
 def json_fields(text: str, where: Callable[[], str]) -> dict[str, Any]:
@@ -17,11 +17,11 @@ def json_fields(text: str, where: Callable[[], str]) -> dict[str, Any]:
         where: Says what to call it in a message, which goes on after it; asked only then.
 
     Raises:
-        DatasetError: If it is not JSON, or no object.
+        DatasetError: If it is not JSON, has a field twice, or is no object.
     """
     try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        record = strict_json(text, nan=True)
+    except ValueError as error:
         raise DatasetError(f"{where()} is not JSON ({error})") from None
     if not isinstance(record, dict):
         raise DatasetError(f"{where()} is not a JSON object")

@@ -21,7 +21,7 @@ with needed_for("services"):
     import uvicorn
 
     from medzoo.export.service.app import Service
-    from medzoo.export.service.dicomweb import Archive
+    from medzoo.export.service.archive import Archive
     from medzoo.export.service.guard import LOOPBACK
     from medzoo.export.service.limits import Limits
 

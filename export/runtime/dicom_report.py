@@ -7,6 +7,7 @@ A label is coded as a file of codes says. Of one that it does not name no code i
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.extras import needed_for
 from medzoo.data.images.frames import Frame
+from medzoo.data.strict_json import strict_json
 from medzoo.export.files.integrity import read_metadata
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.said import said_of
@@ -27,6 +29,8 @@ _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
     "ReferringPhysicianName",
 )  # fmt: skip
+_SPACE = uuid.UUID("6e1f0c1e-7d0a-5b0e-9d6b-0c8a4c1f2b77")
+"""That UIDs of reports are named in."""
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -37,7 +41,7 @@ def read_codes(path: Path) -> dict[str, tuple[str, str, str]]:
         ConfigError: If it cannot be read, or an entry is not of that form.
     """
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = strict_json(path.read_text(encoding="utf-8"))
         found = {name: tuple(entry[part] for part in ("value", "scheme", "meaning")) for name, entry in listed.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is no file of codes, label → value, scheme, meaning ({error})") from None
@@ -49,6 +53,9 @@ def read_codes(path: Path) -> dict[str, tuple[str, str, str]]:
 
 class DicomReports:
     """Writes one report an image into a folder.
+
+    The UIDs of a report follow from its image, the model's file and the codes (UUID, version 5, under 2.25: DICOM PS3.5, section
+    B.2): a report that is made once more, because nobody knew whether an archive had stored it, is no second one.
 
     Args:
         path: The model's file.
@@ -135,10 +142,15 @@ class DicomReports:
                 setattr(image, keyword, "")
         return image
 
+    def _uid(self, *of: Any) -> Any:
+        """Return the UID of what is named by parts."""
+        return self._highdicom.UID(f"2.25.{uuid.uuid5(_SPACE, json.dumps([self._sum, self._version, *of])).int}")
+
     def _report(self, image: Any, frame: int | None, outputs: Mapping[str, NDArray[Any]]) -> Any:
-        sr, uid = self._highdicom.sr, self._highdicom.UID
+        sr = self._highdicom.sr
+        of = (str(image.StudyInstanceUID), str(image.SOPInstanceUID), frame, sorted(self._codes.items()))
         device = sr.DeviceObserverIdentifyingAttributes(
-            uid=uid(), name="medzoo", manufacturer_name="medzoo", model_name=self._model.spec.get("architecture"),
+            uid=self._uid("device"), name="medzoo", manufacturer_name="medzoo", model_name=self._model.spec.get("architecture"),
             serial_number=self._sum or None,
         )  # fmt: skip
         kind = sr.CodedConcept("121007", "DCM", "Device")
@@ -146,16 +158,17 @@ class DicomReports:
         content = sr.MeasurementReport(
             observation_context=sr.ObservationContext(observer_device_context=observer),
             procedure_reported=sr.CodedConcept("363679005", "SCT", "Imaging procedure"),
-            imaging_measurements=list(self._groups(image, frame, outputs)),
+            imaging_measurements=list(self._groups(image, frame, outputs, of)),
         )
         made = sr.ComprehensiveSR(
-            evidence=[image], content=content[0], series_instance_uid=uid(), series_number=1, sop_instance_uid=uid(),
-            instance_number=1, manufacturer="medzoo", is_complete=True, is_final=False, is_verified=False,
+            evidence=[image], content=content[0], series_instance_uid=self._uid("series", *of), series_number=1,
+            sop_instance_uid=self._uid("report", *of), instance_number=1, manufacturer="medzoo", is_complete=True, is_final=False,
+            is_verified=False,
         )  # fmt: skip
         made.SeriesDescription = NOTICE[:64]
         return made
 
-    def _groups(self, image: Any, frame: int | None, outputs: Mapping[str, NDArray[Any]]) -> Iterator[Any]:
+    def _groups(self, image: Any, frame: int | None, outputs: Mapping[str, NDArray[Any]], named: Any) -> Iterator[Any]:
         """Yield a group of measurements of each label and concept."""
         sr = self._highdicom.sr
         said = said_of(outputs, self._model.labels, self._model.concepts, self._model.points)
@@ -169,7 +182,7 @@ class DicomReports:
             quantity = "values" in said and name in said["values"]
             unit = said.get("units", {}).get(name) if quantity else None
             yield sr.MeasurementsAndQualitativeEvaluations(
-                tracking_identifier=sr.TrackingIdentifier(uid=self._highdicom.UID(), identifier=f"medzoo {place}"),
+                tracking_identifier=sr.TrackingIdentifier(uid=self._uid("finding", name, *named), identifier=f"medzoo {place}"),
                 finding_type=self._coded(name),
                 algorithm_id=algorithm,
                 measurements=[

@@ -24,8 +24,9 @@ from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.runtime.said import said_of
 from medzoo.export.service import protocol
 from medzoo.export.service.about import NOT_A_DEVICE, about
+from medzoo.export.service.archive import Archive
 from medzoo.export.service.asked import Asked, read_asked
-from medzoo.export.service.dicomweb import Archive, answer_named, read_named
+from medzoo.export.service.dicomweb import answer_named, read_named
 from medzoo.export.service.guard import Guard
 from medzoo.export.service.limits import Limits, RefusedError, Room
 from medzoo.export.service.measures import Measures
@@ -130,6 +131,8 @@ class Service:
         for served in self._all.values():
             await served.batcher.stop()
         self._readers.shutdown(wait=False, cancel_futures=True)
+        if self._archive is not None:
+            self._archive.close()
 
     async def _static(self, request: Request) -> Response:
         path = request.url.path

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from starlette.requests import Request
 
+from medzoo.data.strict_json import strict_json
 from medzoo.data.text.prompts import DEFAULT_TEMPLATES
 from medzoo.export.service.limits import Limits, RefusedError
 from medzoo.export.service.sent import read_sent
@@ -68,9 +68,9 @@ def _worded(key: str, text: str) -> Any:
     if key == "model":
         return text
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise RefusedError(422, f"option {key} is no JSON, such as {_EXAMPLES[key]}") from None
+        return strict_json(text)
+    except ValueError as error:
+        raise RefusedError(422, f"option {key} is no JSON, such as {_EXAMPLES[key]} ({str(error)[:150]})") from None
 
 
 _EXAMPLES = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from medzoo.data.images.given import INPUTS
+from medzoo.data.strict_json import strict_json
 from medzoo.export.service.limits import Limits, RefusedError
 
 FORM, JSON = "multipart/form-data", "application/json"
@@ -172,9 +172,9 @@ def _file(entry: Any, where: str, place: int) -> Upload:
 def json_object(body: bytes) -> dict[str, Any]:
     """Return a body's JSON object; RefusedError (400) if it is none."""
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"the body is no JSON ({' '.join(str(error).split())[:100]})") from None
+        found = strict_json(body)
+    except ValueError as error:
+        raise RefusedError(400, f"the body is no JSON ({str(error)[:150]})") from None
     if not isinstance(found, dict):
         raise RefusedError(422, "the body is no JSON object")
     return found

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 import medzoo
 from medzoo.cli import main
@@ -30,6 +29,7 @@ from medzoo.store.spec import ModelSpec
 from medzoo.tasks.concept_embeddings import EmbeddingBottleneck
 from medzoo.tasks.load import load_checkpoint, task_from_spec
 from medzoo.train.loop import Trainer
+from tests.zoo.random_corrections import corrected
 
 TINY = [
     "data=phantom", "data.size=24", "data.patients=30", "model=cbm", "model.bottleneck.kind=embedding", "trainer.epochs=1",
@@ -51,12 +51,6 @@ def load(run: Path) -> EmbeddingBottleneck:
     task = load_checkpoint(find_checkpoint(run, "best"))
     assert isinstance(task, EmbeddingBottleneck)
     return task
-
-
-def corrected(count: int, concepts: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return values and a mask by which images differ."""
-    rng = np.random.default_rng(1)
-    return rng.random((count, concepts), np.float32), rng.integers(0, 2, (count, concepts)).astype(np.float32)
 
 
 def test_a_spec_says_what_the_network_is(run: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.typing import NDArray
 
 import medzoo
 from medzoo.cli import main
@@ -32,6 +31,7 @@ from medzoo.tasks.load import load_checkpoint, task_from_spec
 from medzoo.tasks.prototypes import PrototypeBottleneck, nearest_places
 from medzoo.train.loop import Trainer
 from tests.zoo.models.heads.test_prototypes import by_hand
+from tests.zoo.random_corrections import corrected
 
 SEEN = ["data=phantom", "data.size=24", "data.patients=30"]
 TINY = [
@@ -56,12 +56,6 @@ def load(run: Path) -> PrototypeBottleneck:
     task = load_checkpoint(find_checkpoint(run, "best"))
     assert isinstance(task, PrototypeBottleneck)
     return task
-
-
-def corrected(count: int, concepts: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return values and a mask by which images differ."""
-    rng = np.random.default_rng(1)
-    return rng.random((count, concepts), np.float32), rng.integers(0, 2, (count, concepts)).astype(np.float32)
 
 
 def test_a_spec_says_what_the_network_is(run: Path) -> None:

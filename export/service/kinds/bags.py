@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,6 +15,7 @@ from medzoo.data.errors import MedzooError
 from medzoo.data.images.given import with_views
 from medzoo.data.images.planes.stack import takes_planes
 from medzoo.data.images.rows import case_rows
+from medzoo.data.strict_json import strict_json
 from medzoo.export.runtime.bags import COUNTS, ROWS, VIEWS
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.kinds.decode import decoded, preview_of
@@ -163,9 +163,11 @@ class Bags:
     def _views(self, value: Any) -> tuple[str | None, ...] | None:
         if isinstance(value, str):
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
-                raise RefusedError(422, f'{VIEWS} is no JSON, such as ["{self._model.shown[0]}", null]') from None
+                value = strict_json(value)
+            except ValueError as error:
+                raise RefusedError(
+                    422, f'{VIEWS} is no JSON, such as ["{self._model.shown[0]}", null] ({str(error)[:150]})'
+                ) from None
         if value is None:
             return None
         words = value if isinstance(value, list) else [0]

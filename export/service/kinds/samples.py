@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import MedzooError, UnknownNameError
 from medzoo.data.images.given import INPUTS, GivenSample, Modalities
 from medzoo.data.images.planes.stack import takes_planes
+from medzoo.data.strict_json import strict_json
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.kinds.decode import decoded, preview_of
 from medzoo.export.service.kinds.images import check_pixels
@@ -245,9 +245,9 @@ def _values(value: Any) -> Any:
     """Return values by name, of which none is so long that a refusal could not repeat it."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise RefusedError(422, f'{INPUTS} is no JSON, such as {{"age": 61}}') from None
+            value = strict_json(value)
+        except ValueError as error:
+            raise RefusedError(422, f'{INPUTS} is no JSON, such as {{"age": 61}} ({str(error)[:150]})') from None
     if not isinstance(value, dict):
         raise RefusedError(422, f'{INPUTS} is no object of values by name, such as {{"age": 61}}')
     for name, one in value.items():

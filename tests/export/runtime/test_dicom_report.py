@@ -12,6 +12,8 @@ import pydicom
 import pytest
 
 from medzoo.cli import main
+from medzoo.data.images.frames import Frame
+from medzoo.export.runtime.dicom_report import DicomReports
 from medzoo.export.runtime.model import OnnxModel
 from tests.data.images.makers import dicom, film
 from tests.export.service.models import CLASSES, CONCEPTS, bottleneck
@@ -82,6 +84,26 @@ def test_a_frame_is_referred_to_by_its_number(file: Path, tmp_path: Path) -> Non
     for number in (0, 1):
         (source,) = groups(tmp_path / f"film.{number}.sr.dcm")[0].source_images
         assert source.referenced_frame_numbers == [number + 1]
+
+
+def test_uids_follow_from_the_image_the_model_and_the_codes(file: Path, tmp_path: Path) -> None:
+    def uids(model: Path, frame: int | None = 0, codes: Any = None, **image: Any) -> tuple[str, ...]:
+        opened, source = OnnxModel(model, threads=1), dicom(**{**ASKED, **image})
+        outputs = {name: value[0] for name, value in opened.predict([source]).items()}
+        given = source if frame is None else Frame(source, frame)
+        made = DicomReports(model, opened, tmp_path, codes or {}).report(given, outputs)
+        made.save_as(tmp_path / "report.dcm", enforce_file_format=True)
+        tracked = [str(group.tracking_uid) for group in groups(tmp_path / "report.dcm")]
+        assert len({*tracked, made.SOPInstanceUID, made.SeriesInstanceUID}) == len(tracked) + 2
+        return str(made.SOPInstanceUID), str(made.SeriesInstanceUID), *tracked
+
+    first = uids(file)
+    assert uids(file) == first
+    others = [
+        uids(file, None), uids(file, codes={"dark": ("T-1", "99TEST", "Dark")}), uids(file, SOPInstanceUID="1.2.3.9"),
+        uids(bottleneck(tmp_path / "other.onnx", {"precision": "fp16"})),
+    ]  # fmt: skip
+    assert all({*first}.isdisjoint(other) for other in others)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -21,7 +24,7 @@ from medzoo.export.commands import serve
 from medzoo.export.runtime.dicom_report import DicomReports
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.app import Service
-from medzoo.export.service.dicomweb import Archive, part_of, require_stored
+from medzoo.export.service.archive import CALLS, REQUESTS, Archive, part_of, require_stored
 from medzoo.export.service.limits import Limits, RefusedError
 from tests.data.images.makers import dicom
 from tests.export.service.models import bottleneck
@@ -38,6 +41,8 @@ class Held:
     """What the archive answers with, and what it was asked."""
 
     def __init__(self) -> None:
+        self.slow: tuple[str, ...] = ()  # methods whose answers wait
+        self.free = threading.Event()
         self.status, self.kind, self.body = 200, 'multipart/related; type="application/dicom"; boundary="b1"', b""
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         self.give(IMAGE)
@@ -53,11 +58,14 @@ def archive_of(held: Held) -> Iterator[str]:
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             held.asked.append((self.command, self.path, dict(self.headers.items()), body))
+            if self.command in held.slow:
+                held.free.wait(30)
             self.send_response(held.status)
             self.send_header("content-type", held.kind)
             self.send_header("location", "/elsewhere")
             self.end_headers()
-            self.wfile.write(held.body)
+            with contextlib.suppress(OSError):  # who asked has gone
+                self.wfile.write(held.body)
 
         do_POST = do_GET  # noqa: N815  # the library's own name
 
@@ -139,9 +147,59 @@ def test_a_report_is_stored_in_the_study_of_the_image(held: Held, client: httpx.
     assert first.value == pytest.approx(answer["probabilities"]["dark"], abs=1e-9)
 
 
+def test_a_report_asked_for_once_more_is_the_same_and_not_a_second_one(held: Held, client: httpx.Client) -> None:
+    first, again = (ask(client, store=True).json()["stored"] for _ in range(2))
+    assert first == again
+    assert first.startswith("2.25.")
+    assert len(first) <= 64
+
+
+@pytest.fixture
+def hurried(files: dict[str, Path]) -> Iterator[tuple[Held, str]]:
+    """An archive, and a service that waits little for it."""
+    held, limits = Held(), Limits(seconds=2)
+    model = OnnxModel(files["levels"], threads=1)
+    with archive_of(held) as address:
+        served = Service(
+            {"levels": (files["levels"], model)}, limits, archive=Archive(address, limits),
+            reports={"levels": DicomReports(files["levels"], model, Path(), {})},
+        )  # fmt: skip
+        with running(served) as own:
+            yield held, own
+            held.free.set()
+
+
+def test_who_does_not_know_whether_a_report_was_stored_is_told_its_uid(hurried: tuple[Held, str]) -> None:
+    held, own = hurried
+    stored = httpx.post(f"{own}/dicomweb", json={**UIDS, "store": True}, timeout=60).json()["stored"]
+    held.slow = ("POST",)
+    found = httpx.post(f"{own}/dicomweb", json={**UIDS, "store": True}, timeout=60)
+    assert found.status_code == 504, found.text
+    assert f"it may have stored report {stored}" in found.json()["error"]
+
+
+def test_a_slow_archive_keeps_nobody_from_the_models(hurried: tuple[Held, str]) -> None:
+    held, own = hurried
+    held.slow = ("GET",)
+    with ThreadPoolExecutor(60) as many:
+        waiting = [many.submit(httpx.post, f"{own}/dicomweb", json=UIDS, timeout=60) for _ in range(50)]
+        while len(held.asked) < CALLS:
+            time.sleep(0.01)
+        found = httpx.post(f"{own}/predict", content=IMAGE, headers={"content-type": "application/dicom"}, timeout=60)
+        assert found.status_code == 200, found.text
+        assert sum(not one.done() for one in waiting) >= CALLS  # they wait on, and it was answered
+        told = [one.result() for one in waiting]
+    statuses = [one.status_code for one in told]
+    assert set(statuses) <= {503, 504}
+    refused = [one.json()["error"] for one in told if one.status_code == 503]
+    assert sum(f"{REQUESTS} of {REQUESTS} requests to the archive" in error for error in refused) >= 50 - REQUESTS
+    assert all(error.startswith("busy: ") for error in refused)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
+        ('{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [273]}}]}}', ""),
         ('{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [42752]}}]}}', "failure reason 0xA700"),
         ('[{"00081198": {"vr": "SQ", "Value": [{}]}}]', "without a reason"),
         ('{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": ["x"]}}]}}', "without a reason"),

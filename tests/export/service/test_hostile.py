@@ -173,6 +173,8 @@ def test_too_much_is_refused_before_it_is_read(address: str) -> None:
         ({"concepts": '{"flatt": 1}'}, 422, "did you mean 'flat'"),
         ({"concepts": "{"}, 422, "option concepts is no JSON"),
         ({"concepts": "[" * 30_000}, 422, "option concepts is no JSON"),
+        ({"concepts": '{"flat": 0, "flat": 1}'}, 422, "'flat' is given twice"),
+        ({"concepts": '{"flat": NaN}'}, 422, "NaN is no number of JSON"),
         ({"classes": '["a", "b"]'}, 422, "levels takes no classes"),
         ({"classes": '["a", "a"]'}, 422, "option classes is not such as"),
         ({"templates": '["a"]'}, 422, "option templates is not such as"),
@@ -199,6 +201,8 @@ def test_options_that_cannot_be_are_refused(address: str, options: dict[str, str
         ("multipart/form-data; boundary=a", b"--a\r\n\r\nx\r\n--a--", 400), ("application/json", b"\xff\xfe", 400),
         ("text/plain", b"x", 415), ("", b"x", 415), ("application/json", b'{"images": 5}', 422),
         ("application/json", b'{"images": [{"data": "AA==", "more": 1}]}', 422),
+        ("application/json", b'{"images": [], "images": [{"data": "AA=="}]}', 400),
+        ("application/json", b'{"images": [{"data": "AA=="}], "concepts": {"flat": NaN}}', 400),
     ],
 )  # fmt: skip
 def test_bodies_of_no_form_are_refused(address: str, kind: str, body: bytes, status: int) -> None:

@@ -169,10 +169,10 @@ def _file(entry: Any, where: str, place: int) -> Upload:
     return Upload(safe_name(name, place), from_base64(entry["data"], f"{where}.data"))
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """Return a body's JSON object; RefusedError (400) if it is none."""
+def json_object(body: bytes, *, nan: bool = False) -> dict[str, Any]:
+    """Return a body's JSON object, NaN in it only where that is asked for; RefusedError (400) if it is none."""
     try:
-        found = strict_json(body)
+        found = strict_json(body, nan=nan)
     except ValueError as error:
         raise RefusedError(400, f"the body is no JSON ({str(error)[:150]})") from None
     if not isinstance(found, dict):

@@ -46,7 +46,7 @@ def read_request(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes
         if not header.isascii() or not header.isdigit() or len(header) > 12 or int(header) > len(body):
             raise RefusedError(400, f"{LENGTH} is no number of bytes of this body")
         length = int(header)
-    return json_object(body[:length]), body[length:]
+    return json_object(body[:length], nan=True), body[length:]  # NaN: a value of `inputs` that is missing
 
 
 def read_tensor(given: Any, raw: bytes, start: int) -> tuple[str, NDArray[Any] | list[bytes], int]:

@@ -78,7 +78,7 @@ def test_each_request_has_its_own_and_one_that_cannot_be_takes_no_other_with_it(
         ({"remove": {"path": "a"}}, "option region is not such as"),
         ({"remove": [0, 0, 3]}, "a.png: a box of this image is [x, y, width, height]"),
         ({"remove": [0, 0, 99, 1]}, "a.png: a box of"),
-        ({"remove": [0, 0, float("nan"), 1]}, "a.png: a box of"),
+        ({"remove": [0, 0, float("nan"), 1]}, "NaN is no number of JSON"),
         ({"remove": [[1, 0, 1]]}, "a.png: the region's mask is of 1x3"),
         ({"remove": [[0.5, 1], [1, 1]]}, "true where it lies and false elsewhere"),
         ({"remove": [[1], [1, 0]]}, "a region is a box of numbers"),

@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no number": ({"inputs": {"age": "old"}}, "input 'age' is 'old', which is no number"),
     "a number without end": ({"inputs": {"age": 10**400}}, "which is no number"),
     "a number beyond float32": ({"inputs": {"age": 1e39}}, "which is no number"),
-    "infinite": ({"inputs": {"age": float("inf")}}, "which is no number"),
+    "infinite": ({"inputs": {"age": float("inf")}}, "Infinity is no number of JSON"),
     "a list for a value": ({"inputs": {"age": [1]}}, "inputs.age is no number and no word"),
     "a novel for a word": ({"inputs": {"sex": "x" * 900}}, "inputs.sex is no number and no word"),
     "no values by name": ({"inputs": [1, 2]}, "inputs is no object of values by name"),

@@ -154,9 +154,20 @@ def group_strata(rows: pd.DataFrame, labels: LabelSpace | None) -> pd.Series:
     return strata
 
 
-def even_weights(codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (N,) probabilities of drawing each sample, so that all groups are drawn equally often; `codes` say whose each is."""
-    rarity = 1 / np.bincount(codes)[codes]
+def even_weights(codes: NDArray[np.int64], labelled: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return (N,) probabilities of drawing each sample, so that all groups are drawn equally often.
+
+    Args:
+        codes: (N,) whose each is.
+        labelled: (N,) which have a label: the others are never drawn, as by `balanced_weights`.
+
+    Raises:
+        ConfigError: If nothing is labelled.
+    """
+    if not labelled.any():
+        raise ConfigError("trainer.sampling=groups: the training split has no labelled sample")
+    sizes = np.bincount(codes[labelled], minlength=int(codes.max()) + 1)[codes]
+    rarity = np.divide(1, sizes, out=np.zeros(len(codes)), where=labelled & (sizes > 0))
     weights: NDArray[np.float64] = rarity / rarity.sum()
     return weights
 

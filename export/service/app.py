@@ -178,7 +178,7 @@ class Service:
 
     async def _dicomweb(self, request: Request) -> Response:
         assert self._archive is not None
-        named = read_named(await request.body())
+        named = await asyncio.to_thread(read_named, await request.body())
         served = self._chosen(named.model)
         answer, stored = await answer_named(named, served, self._archive, self._reports.get(served.name), self._memory)
         return _answered(served, [_said(answer, served, served.model.labels, Asked({}))], stored=stored)

@@ -198,7 +198,7 @@ def _infer(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "name": {"type": "string"},
             "shape": shape,
             "datatype": {"enum": [*TYPES, "BYTES"]},
-            "data": {"type": "array", "description": "of BYTES a flat list of base64"},
+            "data": {"type": "array", "description": "of BYTES a flat list of texts: text as it is, files in base64"},
             "parameters": {"type": "object"},
         },
     }

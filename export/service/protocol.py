@@ -17,14 +17,13 @@ from medzoo.export.runtime.inputs import check_class_embeddings
 from medzoo.export.service.kinds.kind import Tensor
 from medzoo.export.service.limits import RefusedError, refused
 from medzoo.export.service.served import Served
-from medzoo.export.service.tensors import LENGTH, metadata_of, read_request, read_tensor, write_response
+from medzoo.export.service.tensors import LENGTH, Given, metadata_of, read_request, read_tensor, text_of, write_response
 
 VERSIONS = ("1",)
 """A file is what it is: there is one version of it."""
 TEXT, EMBEDDINGS = "text", "text_embedding"
 """What a text tower takes and gives here: strings, since the tokenizer is in its file."""
 CALLS = "calls"
-Given = NDArray[Any] | list[bytes]
 
 
 def server_metadata() -> dict[str, Any]:
@@ -101,10 +100,7 @@ async def _texts(served: Served, inputs: Mapping[str, Given]) -> dict[str, NDArr
     texts = inputs.get(TEXT)
     if {*inputs} != {TEXT} or not isinstance(texts, list):
         raise RefusedError(400, f"{served.name} takes one input, {TEXT!r} of BYTES in UTF-8")
-    try:
-        words = [text.decode("utf-8") for text in texts]
-    except UnicodeDecodeError:
-        raise RefusedError(422, f"input {TEXT!r} is not all UTF-8") from None
+    words = [text_of(TEXT, text) for text in texts]
     return {EMBEDDINGS: await served.embed(words)}
 
 
@@ -114,6 +110,8 @@ def _chosen(asked: Any, found: Mapping[str, NDArray[Any]], raw: bool) -> Sequenc
     if not isinstance(asked, list) or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in asked):
         raise RefusedError(400, "outputs is no list of objects with a name")
     chosen = []
+    if len({one["name"] for one in asked}) < len(asked):
+        raise RefusedError(400, "an output is asked for twice")
     for one in asked:
         if one["name"] not in found:
             raise RefusedError(400, f"unknown output {one['name'][:100]!r}; there are {', '.join(found)}")

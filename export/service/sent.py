@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Collection
@@ -81,7 +82,7 @@ async def read_sent(request: Request, limits: Limits, options: Collection[str]) 
     if kind == FORM:
         await _read_form(request, limits, sent, options)
     elif kind == JSON:
-        _read_json(await request.body(), sent, options)
+        await asyncio.to_thread(_read_json, await request.body(), sent, options)
     elif kind.startswith("image/") or kind in RAW:
         sent.given[IMAGE] = [Upload(safe_name(None, 0), await request.body())]
     else:

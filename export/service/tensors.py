@@ -18,6 +18,10 @@ LENGTH = "Inference-Header-Content-Length"
 TYPES: Mapping[str, Any] = {"BOOL": np.bool_, "UINT8": np.uint8, "INT64": np.int64, "FP16": np.float16, "FP32": np.float32}
 """The protocol's name → NumPy's; and BYTES, one string an element."""
 MOST_DIMENSIONS = 8
+LONGEST_TEXT = 4096
+"""Bytes of one text of a text tower's request."""
+Given = NDArray[Any] | list[bytes] | list[str]
+"""Values of an input; of BYTES raw ones, or in JSON texts."""
 
 
 def type_name(dtype: Any) -> str:
@@ -49,7 +53,7 @@ def read_request(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes
     return json_object(body[:length], nan=True), body[length:]  # NaN: a value of `inputs` that is missing
 
 
-def read_tensor(given: Any, raw: bytes, start: int) -> tuple[str, NDArray[Any] | list[bytes], int]:
+def read_tensor(given: Any, raw: bytes, start: int) -> tuple[str, Given, int]:
     """Read one input.
 
     Args:
@@ -58,7 +62,8 @@ def read_tensor(given: Any, raw: bytes, start: int) -> tuple[str, NDArray[Any] |
         start: Where in them the next raw tensor begins.
 
     Returns:
-        Its name; its values, of BYTES a list of one entry an element (in JSON base64); where the next raw tensor begins.
+        Its name; its values, of BYTES a list of one entry an element (raw bytes, of JSON its text); where the next raw tensor
+        begins.
 
     Raises:
         RefusedError: One line that names it, if it is not what it says.
@@ -115,13 +120,15 @@ def write_response(told: Mapping[str, Any], outputs: Sequence[tuple[str, NDArray
     return b"".join([head, *raw]), len(head) if raw else None
 
 
-def _listed(name: str, data: Any, kind: str) -> NDArray[Any] | list[bytes]:
+def _listed(name: str, data: Any, kind: str) -> NDArray[Any] | list[str]:
     if not isinstance(data, list):
         raise RefusedError(400, f"input {name!r}: neither data nor binary_data_size")
     if kind == "BYTES":
         if not all(isinstance(text, str) for text in data):
-            raise RefusedError(400, f"input {name!r}: BYTES in JSON are a flat list of base64")
-        return [from_base64(text, f"input {name!r}") for text in data]
+            raise RefusedError(400, f"input {name!r}: BYTES in JSON are a flat list of texts, files in base64")
+        return data
+    if not _is_of_numbers(data):  # NumPy would make room for a list of texts by its longest
+        raise RefusedError(400, f"input {name!r}: data are no numbers of {kind}, in rows of one length")
     try:
         found = np.array(data).ravel()
     except (ValueError, RecursionError, OverflowError):
@@ -134,6 +141,33 @@ def _listed(name: str, data: Any, kind: str) -> NDArray[Any] | list[bytes]:
         raise RefusedError(400, f"input {name!r}: data lie outside {kind}")
     with np.errstate(over="ignore"):  # infinities are refused where pixels are read
         return found.astype(wanted)
+
+
+def _is_of_numbers(data: list[Any]) -> bool:
+    """Whether a list, or lists in it, hold numbers or booleans and nothing else."""
+    level = data
+    for _ in range(MOST_DIMENSIONS):
+        if not all(type(one) is list for one in level):
+            break
+        level = [one for row in level for one in row]
+    return all(type(one) in (int, float, bool) for one in level)
+
+
+def image_of(name: str, value: Any) -> Any:
+    """Return an element's pixels, or a file's bytes: raw, or in JSON base64; RefusedError (422) if it is none."""
+    return from_base64(value, f"input {name!r}") if isinstance(value, str) else value
+
+
+def text_of(name: str, value: bytes | str) -> str:
+    """Return a text of an element of BYTES: raw UTF-8, or in JSON as it is; RefusedError (422) if it is none, or too long."""
+    try:
+        text = value if isinstance(value, str) else value.decode("utf-8")
+        size = len(text.encode("utf-8"))  # half of a surrogate pair, which JSON can say, is none
+    except UnicodeError:
+        raise RefusedError(422, f"input {name!r} is not all UTF-8") from None
+    if size > LONGEST_TEXT:
+        raise RefusedError(413, f"input {name!r} has a text of {size:,} bytes, more than {LONGEST_TEXT:,}")
+    return text
 
 
 def _strings(name: str, raw: bytes) -> list[bytes]:

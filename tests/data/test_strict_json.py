@@ -44,3 +44,11 @@ def test_tables_may_hold_what_is_no_number() -> None:
     assert (found["b"], found["c"]) == (-math.inf, math.inf)
     with pytest.raises(ValueError, match="'a' is given twice"):
         strict_json('{"a": NaN, "a": 1}', nan=True)
+
+
+def test_a_name_given_twice_is_found_among_very_many() -> None:
+    """In a time that grows with the names and not with their square, which would be an hour here."""
+    names = ",".join(f'"{number}":0' for number in range(400_000))
+    assert len(strict_json(f"{{{names}}}")) == 400_000
+    with pytest.raises(ValueError, match="'z' is given twice"):
+        strict_json(f'{{{names},"z":0,"z":0}}')

@@ -318,3 +318,17 @@ def test_a_place_that_cannot_be_written_is_named(
     error = fails(capsys, "demo", str(tmp_path / "demo"))
     assert str(tmp_path / "demo") in error
     assert "No space left on device" in error
+
+
+@pytest.mark.parametrize("words", [["train", "data=phantom", "run={}/x"], ["demo", "{}/x"], ["suite", "{}/grid.yaml"]])
+def test_a_path_through_a_file_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert str(tmp_path / "file") in fails(capsys, *(word.format(tmp_path / "file") for word in words))
+
+
+@pytest.mark.parametrize("words", [["card", "output={}/x.md"], ["export", "output={}/x.onnx"], ["report", "output={}/x.html"]])
+def test_what_a_run_is_written_to_may_lead_through_no_file(
+    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, trained_run: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert str(tmp_path / "file") in fails(capsys, words[0], f"run={trained_run}", words[1].format(tmp_path / "file"))

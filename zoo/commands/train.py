@@ -37,6 +37,7 @@ from medzoo.tasks.frozen import concept_source
 from medzoo.tasks.load import load_checkpoint, task_from_spec
 from medzoo.tasks.setup.adversary import oppose
 from medzoo.tasks.setup.families import task_from_config
+from medzoo.tasks.setup.pretraining import refuse_answers
 from medzoo.tasks.setup.probe import find_probe
 from medzoo.tasks.setup.teacher import teach, teacher_of
 from medzoo.tasks.task import Task
@@ -66,6 +67,8 @@ def main(config: DictConfig, dataset: Dataset | None = None, stops: Stops | None
     """
     settings: TrainConfig = typed(TrainConfig, config)
     check_evaluation(settings.evaluation)
+    if settings.model.ssl is not None:
+        refuse_answers(settings.trainer.sampling, settings.evaluation)
     accelerator = make_accelerator(settings.device)  # one process a device from here on; rank 0 names the directory
     path = [settings.run or str(default_run_path(str(settings.data["name"]), settings.model.backbone))]
     broadcast_object_list(path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import UnknownNameError, nearest
-from medzoo.data.labels import LabelSpace
+from medzoo.data.labels import LabelKind, LabelSpace
 from medzoo.evaluation.extra import extra_higher_is_better, extra_names
 from medzoo.evaluation.extra_values import extra_value
 from medzoo.evaluation.metrics import WITH_UNIT, all_metrics, macro_mean, scored
@@ -68,6 +70,21 @@ def require_metric(metric: str, labels: LabelSpace) -> None:
         if metric in KNOWN or not nearest(metric, [*names, *further]):
             raise UnknownNameError("metric", metric, names, where=f" for {labels.kind} labels")
         raise UnknownNameError("metric", metric, [*names, *further], where=f" for {labels.kind} labels")
+
+
+def require_some_metric(metric: str, where: str) -> None:
+    """Check that a metric is known for some kind of labels; UnknownNameError or ConfigError if not.
+
+    Args:
+        metric: Its name, of torchmetrics' with arguments where there are any.
+        where: Said behind the name, where it is not known.
+    """
+    if metric in KNOWN:
+        return
+    kinds: tuple[LabelKind, ...] = get_args(LabelKind)
+    further = frozenset(name for kind in kinds for name in extra_names(kind))
+    if read_metric(metric)[0] not in further:
+        raise UnknownNameError("metric", metric, sorted(KNOWN | further), where=where)
 
 
 def monitorable(labels: LabelSpace, targets: NDArray[np.float32], metric: str) -> str | None:

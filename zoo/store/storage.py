@@ -6,6 +6,7 @@ that is half written; a process killed at any moment leaves the last complete on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,8 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a path through a file
+            temporary.unlink()
         raise TrainingError(f"cannot write {path}: {error.strerror or error}; free some space, the old file stands") from error
 
 

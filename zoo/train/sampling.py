@@ -35,7 +35,8 @@ def drawn_with(
     if sampling == "groups":
         if "group_code" not in samples.further:
             raise ConfigError("trainer.sampling=groups draws the groups of loss.group equally often; name their column there")
-        return even_weights(samples.further["group_code"])
+        assert samples.targets is not None  # loss.group has seen to it
+        return even_weights(samples.further["group_code"], np.asarray(~np.isnan(samples.targets).all(axis=1)))
     if several:
         raise ConfigError("trainer.sampling=balanced is of one target's classes, and there are several; use shuffle")
     if labels is None or samples.targets is None:

@@ -23,7 +23,7 @@ from medzoo.export.service.kinds.images import check_pixels, uploads_of
 from medzoo.export.service.kinds.kind import Ready, Row, Tensor
 from medzoo.export.service.limits import Held, Limits, RefusedError, refused, too_many
 from medzoo.export.service.sent import IMAGE, LONGEST_NAME, Upload
-from medzoo.export.service.tensors import metadata_of
+from medzoo.export.service.tensors import image_of, metadata_of
 
 ATTENTION = "attention"
 
@@ -186,7 +186,7 @@ class Bags:
     def _uploads(self, members: Any, start: int, end: int) -> tuple[Upload, ...]:
         if self._width is not None:
             return (Upload(f"rows {start}", members[start:end]),)
-        return tuple(Upload(f"image {place}", members[place]) for place in range(start, end))
+        return tuple(Upload(f"image {place}", image_of(self._part, members[place])) for place in range(start, end))
 
     def _rows(self, upload: Upload, held: Held) -> NDArray[Any]:
         """Return the rows of a file of NumPy's format, whose header is believed only as far as its bytes go."""

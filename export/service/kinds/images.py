@@ -14,7 +14,7 @@ from medzoo.export.service.kinds.decode import decoded, preview_of
 from medzoo.export.service.kinds.kind import Ready, Row, Tensor
 from medzoo.export.service.limits import Held, Limits, RefusedError, too_many
 from medzoo.export.service.sent import IMAGE, LONGEST_NAME, Upload, safe_name
-from medzoo.export.service.tensors import metadata_of, type_name
+from medzoo.export.service.tensors import image_of, metadata_of, type_name
 
 
 def uploads_of(given: Mapping[str, Any], part: str, beside: Sequence[str] = ()) -> list[Upload]:
@@ -60,7 +60,7 @@ class Images:
         if len(images) > self._limits.images:
             raise too_many(len(images), self._limits.images)
         check_pixels(IMAGE, images, np.dtype(model.spec["preprocess"]["dtype"]), model.dimensions)
-        return [Upload(safe_name(None, place), image) for place, image in enumerate(images)]
+        return [Upload(safe_name(None, place), image_of(IMAGE, image)) for place, image in enumerate(images)]
 
     def count(self, sample: Upload) -> int:
         """Return 1."""

@@ -19,7 +19,7 @@ from medzoo.export.service.kinds.images import check_pixels
 from medzoo.export.service.kinds.kind import Ready, Row, Tensor
 from medzoo.export.service.limits import Held, Limits, RefusedError, refused, too_many
 from medzoo.export.service.sent import IMAGE, LONGEST_FIELD, LONGEST_NAME, Upload
-from medzoo.export.service.tensors import type_name
+from medzoo.export.service.tensors import image_of, type_name
 
 LONGEST_WORD = 200
 """Characters of a value that is a word."""
@@ -71,7 +71,7 @@ class Samples:
             wants = self._takes.preprocess[modality]
             check_pixels(self._tensor(view), values, np.dtype(wants["dtype"]), len(wants["size"]))
             for row in np.flatnonzero(there[view]):
-                samples[row][view] = [Upload(f"{view} {row}", values[row])]
+                samples[row][view] = [Upload(f"{view} {row}", image_of(self._tensor(view), values[row]))]
         for name in self._takes.texts:
             if name not in inputs:
                 continue
@@ -256,9 +256,9 @@ def _values(value: Any) -> Any:
     return value
 
 
-def _text(name: str, data: bytes) -> str:
+def _text(name: str, data: bytes | str) -> str:
     try:
-        return _checked_text(name, data.decode("utf-8"))
+        return _checked_text(name, data if isinstance(data, str) else data.decode("utf-8"))
     except UnicodeDecodeError:
         raise RefusedError(422, f"{name} is not text in UTF-8") from None
 

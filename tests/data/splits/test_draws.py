@@ -176,6 +176,15 @@ def test_every_kind_of_label_draws_from_the_registry(kind: str) -> None:
 
 def test_even_weights_draw_every_group_as_often() -> None:
     codes = np.array([0] * 90 + [2] * 9 + [1])
-    weights = even_weights(codes)
+    weights = even_weights(codes, np.ones(100, bool))
     assert weights.sum() == pytest.approx(1)
     assert [weights[codes == code].sum() for code in range(3)] == pytest.approx([1 / 3] * 3)
+
+
+def test_even_weights_never_draw_what_has_no_label() -> None:
+    codes, labelled = np.array([0] * 90 + [2] * 9 + [1, 3]), np.array([False] * 80 + [True] * 20 + [False])
+    weights = even_weights(codes, labelled)
+    assert not weights[~labelled].any()
+    assert [weights[codes == code].sum() for code in range(4)] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    with pytest.raises(ConfigError, match="no labelled sample"):
+        even_weights(codes, np.zeros(101, bool))

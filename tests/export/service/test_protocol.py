@@ -98,6 +98,10 @@ def test_texts_and_class_vectors(client: Any, folder: Path) -> None:
     texts = np.array([b"red", b"green blue"], dtype=np.object_)
     vectors = client.infer("text", [tensor("text", texts, "BYTES")]).as_numpy("text_embedding")
     assert np.array_equal(vectors, OnnxModel(folder / "text.onnx").embed_texts(["red", "green blue"]))
+    words = triton.InferInput("text", [2], "BYTES")  # in JSON, as texts: not as base64, which such a word may look like
+    words.set_data_from_numpy(np.array([b"red", b"bWFzcw=="], dtype=np.object_), binary_data=False)
+    plain = client.infer("text", [words]).as_numpy("text_embedding")
+    assert np.array_equal(plain, OnnxModel(folder / "text.onnx").embed_texts(["red", "bWFzcw=="]))
     pixels = np.full((1, 4, 4, 3), (9, 0, 0), np.uint8)
     found = client.infer("colours", [tensor("image", pixels, "UINT8"), tensor("class_embeddings", vectors, "FP32")])
     wanted = OnnxModel(folder / "colours.onnx").predict(pixels, class_embeddings=vectors)
@@ -115,6 +119,7 @@ def test_what_is_wrong_is_said_by_the_client_in_one_line(client: Any) -> None:
         ("levels", [tensor("image", pixels, "UINT8"), tensor("concept_values", np.ones((1, 2), np.float32), "FP32")], "together"),
         ("colours", [tensor("image", np.zeros((1, 4, 4, 3), np.uint8), "UINT8")], "'class_embeddings' is missing"),
         ("text", [tensor("text", np.array([b"\xff"], dtype=np.object_), "BYTES")], "not all UTF-8"),
+        ("text", [tensor("text", np.array([b"red " * 2000], dtype=np.object_), "BYTES")], "8,000 bytes, more than 4,096"),
     ):
         with pytest.raises(InferenceServerException, match=said.replace("(", r"\(")) as caught:
             client.infer(model, given)
@@ -136,6 +141,8 @@ GOOD = {"name": "image", "shape": [1, 1, 1, 1], "datatype": "UINT8", "data": [7]
         ({"data": [256]}, "outside UINT8"),
         ({"data": [1.5]}, "no numbers of UINT8"),
         ({"data": ["7"]}, "no numbers of UINT8"),
+        ({"data": ["a" * 1_000_000] + ["b"] * 2000}, "no numbers of UINT8"),
+        ({"data": [[[7]], 7]}, "no numbers of UINT8"),
         ({"data": [[1], [2, 3]]}, "rows of one length"),
         ({"data": [10**40]}, "no numbers of UINT8"),
         ({"data": None}, "neither data nor binary_data_size"),
@@ -160,6 +167,7 @@ def test_json_that_is_no_tensor_is_refused(address: str, change: dict[str, Any],
         (json.dumps({"inputs": [GOOD]}).encode() + b"xx", str(len(json.dumps({"inputs": [GOOD]}))), "belong to no input"),
         (json.dumps({"inputs": [GOOD, GOOD]}).encode(), None, "given twice"),
         (json.dumps({"inputs": [GOOD], "outputs": [{"name": "x"}]}).encode(), None, "unknown output 'x'"),
+        (json.dumps({"inputs": [GOOD], "outputs": [{"name": "map"}] * 2}).encode(), None, "asked for twice"),
     ],
 )  # fmt: skip
 def test_bodies_that_are_no_requests_are_refused(address: str, body: bytes, header: str | None, said: str) -> None:

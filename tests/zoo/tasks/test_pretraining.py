@@ -221,6 +221,11 @@ def test_what_does_not_go_together_is_one_line(run: Path, tmp_path: Path, capsys
         ("trainer.accumulate=2",): "trainer.accumulate",
         ("trainer.mixup=0.2",): "mixup",
         ("trainer.metrics=true",): "trainer.metrics",
+        ("trainer.sampling=balanced",): "trainer.sampling=balanced draws by labels",
+        ("evaluation.tta=3",): "evaluation.tta is of answers",
+        ("evaluation.conformal={coverage: 0.9}",): "evaluation.conformal is of answers",
+        ("evaluation.extra=[specificity]",): "evaluation.extra is of answers",
+        ("evaluation.by=group",): "evaluation.by is of answers",
     }.items():
         assert said in refused(capsys, "train", *TINY, *asked, new), asked
     assert "holds no results of labels" in refused(capsys, "report", f"run={run}")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from medzoo.commands.suites.written import Words, read_keys, read_words
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.evaluation.monitor import require_some_metric
 
 Kind = Literal["train", "zeroshot", "evaluate"]
 KEYS = ("data", "models", "zeroshot", "seeds", "folds", "common", "external", "metric", "reference")
@@ -85,6 +86,8 @@ class Grid:
         if reference not in {**models, **zeroshot}:
             raise UnknownNameError("model of the grid", str(reference), {**models, **zeroshot}, where=f" (reference in {path})")
         metric = content.get("metric")
+        if metric is not None:
+            require_some_metric(str(metric), f" (metric in {path})")
         return cls(
             data, models, zeroshot, read.seeds(content), read.folds(content), read.words(content.get("common") or "", "common"),
             {name: read.named(external, name) for name in external}, None if metric is None else str(metric), str(reference),

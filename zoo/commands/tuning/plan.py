@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,9 @@ def plan(asked: Asked, further: Words, folder: Path, *, every: bool = True) -> P
     """
     known = foresee(asked) if every else foresee(asked)[:1]
     first, parts = known[0], parts_of(asked)
-    epochs = 0
+    trials: dict[str, TrainConfig] = {}
     for number, values in enumerate(known):
-        epochs = max(epochs, _compose(asked, values, (*further, *parts[0]), folder, f"trial {number}").trainer.epochs)
+        trials[f"trial {number}"] = _compose(asked, values, (*further, *parts[0]), folder, f"trial {number}")
     settings = [_compose(asked, first, (*further, *part), folder, "trial 0") for part in parts]
     datasets = [load_dataset(**one.data) for one in settings]
     if asked.inner is not None and datasets[0].options.get("domain") is not None:
@@ -78,12 +78,64 @@ def plan(asked: Asked, further: Words, folder: Path, *, every: bool = True) -> P
         for value in setting.ends():
             words = setting.words(value)
             place = f"space.{setting.name}={value}"
-            composed = _compose(asked, {**first, setting.name: value}, (*further, *parts[0]), folder, place)
-            epochs = max(epochs, composed.trainer.epochs)
+            trials[place] = composed = _compose(asked, {**first, setting.name: value}, (*further, *parts[0]), folder, place)
             if any(word.lstrip("+").startswith(("data.", "data=", "experiment=")) for word in words):
                 require_rows(load_dataset(**composed.data), rows[0], place)
-    monitor, higher = _monitor(settings[0], datasets[0])
+    monitor, higher = require_one_yardstick(trials, datasets[0])
+    epochs = max(one.trainer.epochs for one in trials.values())
     return Plan(monitor, StudyDirection.MAXIMIZE if higher else StudyDirection.MINIMIZE, rows, epochs)
+
+
+def require_one_yardstick(trials: Mapping[str, TrainConfig], dataset: Dataset) -> tuple[str, bool]:
+    """Refuse trials whose figures are not of one kind and scale.
+
+    Args:
+        trials: By what they are called, trial 0 first.
+        dataset: Of trial 0.
+
+    Returns:
+        The metric that chooses their epochs, and whether more of it is better.
+
+    Raises:
+        ConfigError: If one is judged by another metric than trial 0, or by a loss that is not the same.
+    """
+    first = next(iter(trials.values()))
+    known: dict[Any, _Yardstick] = {}
+    for place, one in trials.items():
+        model = one.model
+        sort = (model.family, model.ssl is None, model.bottleneck is None, model.fusion is None)
+        if sort not in known:  # a network is built once of each sort
+            known[sort] = _yardstick(one, dataset)
+        own, of_first = known[sort], next(iter(known.values()))
+        if own.monitor != of_first.monitor:
+            raise ConfigError(
+                f"{place} is judged by {own.monitor}, trial 0 by {of_first.monitor}: what the two reach cannot be compared"
+            )
+        if own.monitor == "loss" and (own, *_loss_of(one, own)) != (of_first, *_loss_of(first, of_first)):
+            raise ConfigError(
+                f"{place} minimises another loss than trial 0: what the two reach cannot be compared; judge trials by a metric "
+                "(trainer.monitor), or search settings that leave the loss as it is"
+            )
+    found = next(iter(known.values()))
+    return found.monitor, found.higher_is_better
+
+
+@dataclass(frozen=True)
+class _Yardstick:
+    """By what an epoch is chosen, and whether more of it is better; of which task; whether its loss looks at no labels."""
+
+    monitor: str
+    higher_is_better: bool
+    task: str
+    contrasts: bool
+
+
+def _loss_of(settings: TrainConfig, of: _Yardstick) -> tuple[Any, ...]:
+    """Return all that the scale of a validation loss depends on: it is of the labels alone, without groups and a teacher."""
+    model = settings.model
+    weighed = None if model.bottleneck is None else (model.bottleneck.kind, model.bottleneck.concept_weight)
+    batch = settings.trainer.batch_size if of.contrasts else None  # a contrast is with what else is in the batch
+    return replace(settings.loss, group=None, logit_adjustment=None), model.ssl, model.captions, weighed, batch
 
 
 def require_rows(dataset: Dataset, rows: str, place: str) -> None:
@@ -114,10 +166,9 @@ def _compose(asked: Asked, values: Mapping[str, Any], further: Words, folder: Pa
         raise ConfigError(f"{place}: {error}") from error
 
 
-def _monitor(settings: TrainConfig, dataset: Dataset) -> tuple[str, bool]:
-    """Return the metric that an epoch is chosen by, and whether more of it is better."""
+def _yardstick(settings: TrainConfig, dataset: Dataset) -> _Yardstick:
     task = task_from_config(settings.model, settings.loss, dataset, settings.seed)
     _, val = learning_splits(task, dataset, settings.model)
     asked = None if settings.trainer.monitor is None else metric_text(settings.trainer.monitor, "trainer.monitor")
     monitor, _ = task.choose_monitor(asked, val)
-    return monitor, task.higher_is_better(monitor)
+    return _Yardstick(monitor, task.higher_is_better(monitor), task.spec.task, task.spec.labels is None)

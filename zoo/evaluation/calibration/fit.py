@@ -57,7 +57,8 @@ def fit_calibrator(
         truth = data.truth[seen, k]
         if not len(truth) or truth.min() == truth.max():
             what = "positive" if not truth.any() else "negative"
-            notes.append(f"{name} keeps the model's own probability: the val split has no {what} sample of it")
+            kept = "log-odds, and all are then brought to sum 1" if labels.exclusive else "probability"
+            notes.append(f"{name} keeps the model's own {kept}: the val split has no {what} sample of it")
             continue
         if method == "platt":
             lines[k] = _platt(data.scores[seen, k], truth)

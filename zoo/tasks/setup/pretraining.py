@@ -10,6 +10,7 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.samples.augment import augment_policy
 from medzoo.data.samples.modalities.two_views import view_policy
+from medzoo.settings.evaluation import EvaluationConfig
 from medzoo.settings.pretraining import SslConfig
 from medzoo.settings.schema import LossConfig, ModelConfig
 from medzoo.tasks.registry import task_class
@@ -51,6 +52,21 @@ def pretraining_from_config(config: ModelConfig, loss: LossConfig, dataset: Data
     spec, network = build_source(source, config, dataset, seed, task=config.ssl.objective, objective=asked, arguments=wide)
     spec = replace(spec, labels=None)
     return task_class(spec)(spec, network)
+
+
+def refuse_answers(sampling: str, evaluation: EvaluationConfig) -> None:
+    """Refuse what is made of labels or of answers to them, before anything is trained; ConfigError names the setting.
+
+    Args:
+        sampling: `trainer.sampling`.
+        evaluation: What is asked of the evaluation; pre-training has the loss and `agreement` alone.
+    """
+    if sampling != "shuffle":
+        raise ConfigError(f"trainer.sampling={sampling} draws by labels, and model=ssl looks at none; use shuffle")
+    plain = EvaluationConfig()
+    for name in ("tta", "extra", "operating_points", "decision_curve", "prevalence", "calibration", "conformal", "by"):
+        if getattr(evaluation, name) != getattr(plain, name):
+            raise ConfigError(f"evaluation.{name} is of answers, and model=ssl has none: leave it out")
 
 
 def checked(asked: SslConfig) -> dict[str, Any]:

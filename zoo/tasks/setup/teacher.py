@@ -110,6 +110,11 @@ def _check_teacher(path: Path, teacher: ModelSpec, student: ModelSpec, asked: Di
         raise ConfigError(
             "trainer.distill.temperature and threshold are of probabilities, and quantities have none; leave them out"
         )
+    if asked.threshold is not None and (student.objective.get("groups") or {}).get("cells"):
+        raise ConfigError(
+            "trainer.distill.threshold gives a label to what has none, and loss.group.cells=true parts groups by the labels "
+            "that are there; leave one of them out"
+        )
 
 
 def _check_modalities(path: Path, teacher: Task, student: Task, features: float) -> None:

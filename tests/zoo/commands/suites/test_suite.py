@@ -131,6 +131,7 @@ def test_folds_externals_and_prompts_are_jobs_in_their_order(tmp_path: Path) -> 
         (("  cnn:", "  a/b:"), "names a folder"),
         (("models:", "models: 3\nx:"), "unknown key of a grid 'x'"),
         (("seeds: [0, 1]", "reference: cnm"), "unknown model of the grid 'cnm'"),
+        (("seeds: [0, 1]", "metric: aurok"), "unknown metric 'aurok' (metric in "),
         (("seeds: [0, 1]", "external: {class: {}}"), "unknown dataset of the grid 'class'"),
         (("  cnn: model.backbone=test_resnet", "  cnn: model.backbone=test_resnt"), "classes/cnn/seed-0: unknown "),
         (("  cnn: model.backbone=test_resnet", "  cnn: model.backbon=x"), "classes/cnn/seed-0: unknown setting"),

@@ -322,6 +322,14 @@ def test_no_trial_reads_the_test_split_and_outer_folds_tell_the_optimism(
         (("trainer.optimizer:", "trainer.optimiser:"), "trial 0: unknown setting 'trainer.optimiser'"),
         (("[adamw, sgd]", "[adamw, [1]]"), "trainer.optimizer: "),
         (("trainer.optimizer: {choice: [adamw, sgd]}", "data.seed: {choice: [0, 1]}"), "validates on other rows or labels"),
+        (
+            (
+                "trainer.optimizer: {choice: [adamw, sgd]}\ncommon:",
+                "loss.label_smoothing: {choice: [0.0, 0.3]}\ncommon: trainer.monitor=loss",
+            ),
+            "minimises another loss than trial 0",
+        ),
+        (("trainer.optimizer: {choice: [adamw, sgd]}", "model: {choice: [ssl, cnn]}"), "what the two reach cannot be compared"),
         (("data.patients=24", "data.patients=2"), "patients=2 is not a whole number"),
         (("trainer.optimizer: {choice: [adamw, sgd]}", "model.backbone: {choice: [test_resnet, resnt]}"), "resnt"),
         (("trainer.epochs=3", "trainer.epochs=3 data.domain=site\nfolds: 2"), "site"),

@@ -165,6 +165,11 @@ MISTAKES = {
     "no teacher": (["trainer.distill={weight: 0.1}"], "name it, trainer.teacher=<run>"),
     "a share above 1": (["trainer.teacher=RUN", "trainer.distill={weight: 1.5}"], "weight=1.5 is not in 0..1"),
     "a threshold below a half": (["trainer.teacher=RUN", "trainer.distill={threshold: 0.2}"], "not in 0.5..1"),
+    "cells of labels that a teacher gives": (
+        ["trainer.teacher=RUN", "trainer.distill={threshold: 0.9}", "data.fraction=0.5", "data.unlabelled=true",
+         "loss.group={column: sex, cells: true}"],
+        "parts groups by the labels that are there",
+    ),
     "a bottleneck": (["trainer.teacher=RUN", "model=cbm"], "is for classifiers"),
     "no such run": (["trainer.teacher=runs/none"], "no run directory at runs/none"),
     "no such column": (["loss.group=sight"], "'site'"),

@@ -217,9 +217,9 @@ def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tup
     """Trace a graph; `named` are its inputs, each with a name for every dynamic dimension and None for a fixed one."""
     dynamic = tuple({place: torch.export.Dim.DYNAMIC for place, name in enumerate(dims) if name} for dims in named.values())
     try:
-        with quiet_library(output=True), _taking(graph, list(named)):
+        with quiet_library(output=True), _taking(graph, list(named)) as taking:
             program = torch.onnx.export(
-                graph, inputs, dynamo=True, opset_version=OPSET, input_names=list(named), output_names=list(graph.outputs),
+                taking, inputs, dynamo=True, opset_version=OPSET, input_names=list(named), output_names=list(graph.outputs),
                 dynamic_shapes=dynamic, external_data=False, verbose=False,
             )  # fmt: skip
         assert program is not None
@@ -238,12 +238,28 @@ def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tup
 
 
 @contextmanager
-def _taking(graph: Any, names: Sequence[str]) -> Iterator[None]:
-    """Let a graph that takes `*further` inputs have a name for each: torch 2.9 loses what it has noted of those without."""
+def _taking(graph: Any, names: Sequence[str]) -> Iterator[Any]:
+    """Give a graph that takes `*further` inputs a name for each: torch 2.9 loses what it has noted of those without."""
     signature = inspect.signature(graph.forward)
     if not any(given.kind is given.VAR_POSITIONAL for given in signature.parameters.values()):
-        yield
-        return
+        yield graph
+    elif torch.__version__.startswith("2.9."):  # there, what is noted of an input goes by the name in the code that is called
+        yield _called_by_names(graph, names)
+    else:
+        with _signed(graph, names, signature):
+            yield graph
+
+
+def _called_by_names(graph: Any, names: Sequence[str]) -> torch.fx.GraphModule:
+    """Return a module whose code takes inputs of these names, and calls a graph with them."""
+    code = torch.fx.Graph()
+    code.output(code.call_module("inner", tuple(code.placeholder(name) for name in names)))
+    return torch.fx.GraphModule({"inner": graph}, code).eval()
+
+
+@contextmanager
+def _signed(graph: Any, names: Sequence[str], signature: inspect.Signature) -> Iterator[None]:
+    """Let a graph's signature say a name of each input."""
 
     def forward(*given: torch.Tensor) -> Any:
         return type(graph).forward(graph, *given)

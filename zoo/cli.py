@@ -97,10 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"medzoo: {given[0]} needs {missing(error.name)}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output (head, say) has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output (head, say) has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         if error.errno not in PLACES or "debug=true" in given:
             raise
         where = "" if error.filename is None else f"{str(error.filename)[:200]}: "

@@ -18,7 +18,7 @@ from medzoo.data.errors import DatasetError
 
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, UnicodeError, csv.Error)
-"""What opening and reading such a file may raise."""
+"""What opening and reading such a file may raise; `zipfile` NotImplementedError of a compression that it does not have."""
 SEPARATORS = ",;\t|"
 
 _MARKS = (

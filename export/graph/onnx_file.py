@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -217,10 +216,10 @@ def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tup
     """Trace a graph; `named` are its inputs, each with a name for every dynamic dimension and None for a fixed one."""
     dynamic = tuple({place: torch.export.Dim.DYNAMIC for place, name in enumerate(dims) if name} for dims in named.values())
     try:
-        with quiet_library(output=True), _taking(graph, list(named)) as taking:
+        with quiet_library(output=True):
             program = torch.onnx.export(
-                taking, inputs, dynamo=True, opset_version=OPSET, input_names=list(named), output_names=list(graph.outputs),
-                dynamic_shapes=dynamic, external_data=False, verbose=False,
+                _taking(graph, list(named)), inputs, dynamo=True, opset_version=OPSET, input_names=list(named),
+                output_names=list(graph.outputs), dynamic_shapes=dynamic, external_data=False, verbose=False,
             )  # fmt: skip
         assert program is not None
         model: onnx.ModelProto = program.model_proto
@@ -237,40 +236,16 @@ def traced(graph: Any, inputs: tuple[torch.Tensor, ...], named: Mapping[str, tup
     return model
 
 
-@contextmanager
-def _taking(graph: Any, names: Sequence[str]) -> Iterator[Any]:
-    """Give a graph that takes `*further` inputs a name for each: torch 2.9 loses what it has noted of those without."""
-    signature = inspect.signature(graph.forward)
-    if not any(given.kind is given.VAR_POSITIONAL for given in signature.parameters.values()):
-        yield graph
-    elif torch.__version__.startswith("2.9."):  # there, what is noted of an input goes by the name in the code that is called
-        yield _called_by_names(graph, names)
-    else:
-        with _signed(graph, names, signature):
-            yield graph
+def _taking(graph: Any, names: Sequence[str]) -> Any:
+    """Return a graph, one of `*further` inputs within a module whose code calls it with a name for each.
 
-
-def _called_by_names(graph: Any, names: Sequence[str]) -> torch.fx.GraphModule:
-    """Return a module whose code takes inputs of these names, and calls a graph with them."""
+    What torch 2.9 notes of an input goes by its name in that code; of inputs without names it is lost.
+    """
+    if not any(given.kind is given.VAR_POSITIONAL for given in inspect.signature(graph.forward).parameters.values()):
+        return graph
     code = torch.fx.Graph()
     code.output(code.call_module("inner", tuple(code.placeholder(name) for name in names)))
     return torch.fx.GraphModule({"inner": graph}, code).eval()
-
-
-@contextmanager
-def _signed(graph: Any, names: Sequence[str], signature: inspect.Signature) -> Iterator[None]:
-    """Let a graph's signature say a name of each input."""
-
-    def forward(*given: torch.Tensor) -> Any:
-        return type(graph).forward(graph, *given)
-
-    each = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    forward.__signature__ = signature.replace(parameters=each)  # type: ignore[attr-defined]
-    graph.forward = forward
-    try:
-        yield
-    finally:
-        del graph.forward
 
 
 def _forget_sources(graph: onnx.GraphProto) -> None:

@@ -167,6 +167,9 @@ def predict_run(
     carried_columns(dataset, config.by)  # a column that is not there is named before anything is predicted
     if config.tta and task.no_copies is not None:
         raise ConfigError(f"evaluation.tta is not for {task.no_copies}")
+    unlabelled = task.spec.labels is None and task.embedder is None and not task.spec.targets  # embeddings are all it has to say
+    if unlabelled and config.by is not None:
+        raise ConfigError("evaluation.by is of answers, and pre-training has none: leave it out")
     task.to(runner.device).eval()
     details = {**details, "data": evaluated_data(dataset, config.splits)}
     dataset = name_published(dataset, task.spec.data)
@@ -174,7 +177,6 @@ def predict_run(
         details["leakage"] = image_leakage(dataset, max(1, runner.workers))
     # The training split, too: a search for images like one looks through all of them, and prototypes are of it.
     further = [] if "train" in config.splits or not len(dataset.rows("train")) else ["train"]
-    unlabelled = task.spec.labels is None and task.embedder is None and not task.spec.targets  # embeddings are all it has to say
     if task.embedder is None:
         if config.embeddings or unlabelled:
             embeddings = embed_features(task, dataset, [*further, *config.splits], runner)

@@ -135,7 +135,10 @@ def _keys(rows: TextTable, by: Sequence[str]) -> pd.Series:
     """Return what says to which row of the other table each belongs; empty where a cell is."""
     cells = [rows[column].map(identifier) for column in by]
     empty = pd.concat([cell == "" for cell in cells], axis=1).any(axis=1)
-    text = pd.Series([", ".join(row) for row in zip(*cells, strict=True)], index=rows.rows.index, dtype=str)
+    if len(cells) == 1:
+        return cells[0].astype(str)
+    # In quotes: a comma of a cell does not part it.
+    text = pd.Series([", ".join(map(repr, row)) for row in zip(*cells, strict=True)], index=rows.rows.index, dtype=str)
     return text.where(~empty, "")
 
 

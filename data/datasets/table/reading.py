@@ -113,6 +113,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         column = table.column(name)
         if pa.types.is_boolean(column.type):  # as numbers, because pandas keeps words beside a missing one: True, False, None
             column = column.cast(pa.int8()).cast(pa.float32())
+        if pa.types.is_decimal(column.type):  # without an exponent, which Python writes of a zero of many places
+            columns[name] = pd.Series([None if v is None else f"{v:f}" for v in column.to_pylist()], dtype=object)
+            continue
         numbers = pa.types.is_floating(column.type) or pa.types.is_date(column.type)
         columns[name] = column.to_pandas() if numbers else pd.Series(column.to_pylist(), dtype=object)
     return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))

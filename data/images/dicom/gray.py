@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ImageError
-from medzoo.data.images.dicom.header import numbers, whole, word
+from medzoo.data.images.dicom.header import numbers, placed_numbers, whole, word
 from medzoo.data.images.dicom.tables import read_table
 from medzoo.data.images.pixels import scale_window
 
@@ -144,7 +144,8 @@ def _of_interest(header: Any, said: Any, values: NDArray[Any], name: str) -> NDA
 
 def _windows(said: Any, name: str) -> list[tuple[float, float]]:
     """Return the (centre, width) that are possible, in the file's order: width at least 1, of a curve above 0."""
-    pairs = list(zip(numbers(said, "WindowCenter", name), numbers(said, "WindowWidth", name), strict=False))
+    placed = zip(placed_numbers(said, "WindowCenter", name), placed_numbers(said, "WindowWidth", name), strict=False)
+    pairs = [(centre, width) for centre, width in placed if centre is not None and width is not None]
     if not pairs:
         return []
     function = word(said, "VOILUTFunction") or "LINEAR"

@@ -131,20 +131,26 @@ def whole(header: Any, keyword: str, name: str, usual: int | None = None) -> int
 
 
 def numbers(header: Any, keyword: str, name: str) -> list[float]:
-    """Return an element's numbers, none where it is missing or empty.
+    """Return an element's numbers, none where it is missing or empty; ImageError as `placed_numbers`."""
+    return [one for one in placed_numbers(header, keyword, name) if one is not None]
+
+
+def placed_numbers(header: Any, keyword: str, name: str) -> list[float | None]:
+    """Return an element's numbers in their places, None at one that is empty; none where it is missing.
 
     Raises:
         ImageError: If they are no finite numbers; names the file and the element.
     """
+    found: list[float | None]
     try:
         value = header.get(keyword)
         if value is None or (isinstance(value, str) and not value.strip()):
             return []
         values = [value] if isinstance(value, str) or not hasattr(value, "__len__") else list(value)
-        found = [float(one) for one in values if one is not None and str(one).strip()]
+        found = [None if one is None or not str(one).strip() else float(one) for one in values]
     except Exception:  # pydicom converts when asked
         found = [math.nan]
-    if not all(map(math.isfinite, found)):
+    if not all(one is None or math.isfinite(one) for one in found):
         raise ImageError(f"{name}: {_called(keyword)} is {_shown(header, keyword)}, not a number")
     return found
 

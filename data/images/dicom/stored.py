@@ -162,7 +162,7 @@ def _decoder(header: Any, name: str) -> Any:
     syntax = header.file_meta.TransferSyntaxUID
     try:
         return get_decoder(syntax)
-    except NotImplementedError:
+    except NotImplementedError:  # what pydicom raises of a syntax that it has no decoder for
         raise ImageError(f"{name}: its compression {syntax.name} is not read; save it uncompressed") from None
 
 

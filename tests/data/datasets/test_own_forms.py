@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from medzoo.data.errors import MedzooError
@@ -245,3 +247,11 @@ def test_what_cannot_be_read_is_one_line(name: str, write: Callable, options: di
     with pytest.raises(MedzooError, match=message) as caught:
         load_table(tmp_path / name, missing="ignore", **options)
     assert "\n" not in str(caught.value)
+
+
+def test_decimals_of_parquet_are_the_numbers_that_they_are(tmp_path: Path) -> None:
+    marks = [Decimal(n % 2).quantize(Decimal(1).scaleb(-18)) for n in range(12)]
+    frame(label=pd.array(marks, dtype=pd.ArrowDtype(pa.decimal128(38, 18)))).to_parquet(tmp_path / "t.parquet")
+    labels = load_table(tmp_path / "t.parquet", missing="ignore").labels
+    assert labels is not None
+    assert labels.names == ("0", "1")

@@ -32,6 +32,17 @@ def answers(dataset: Dataset) -> np.ndarray:
     return target_matrix(dataset.table, dataset.labels)
 
 
+def test_cells_with_commas_are_joined_as_they_are_parted(folder: Path) -> None:
+    names = [("a, b", "c") if n < 6 else ("a", "b, c") for n in range(12)]
+    table = frame(last=[last for last, _ in names], first=[first for _, first in names])
+    table.drop(columns="label").to_csv(folder / "t.csv", index=False)
+    written(folder, 'last,first,label\n"a, b",c,benign\na,"b, c",malignant\n', "labels.csv")
+    dataset = load_table(folder / "t.csv", join=[{"file": "labels.csv", "by": ["last", "first"]}])
+    assert dataset.labels is not None
+    named = np.array(dataset.labels.names)[answers(dataset).argmax(axis=1)]
+    assert list(named) == ["benign"] * 6 + ["malignant"] * 6
+
+
 def test_a_further_table_is_joined_by_its_columns_whatever_its_order(folder: Path) -> None:
     frame(visit=[n % 2 for n in range(12)]).drop(columns="label").to_csv(folder / "t.csv", index=False)
     rows = [f"P{n // 2},{n % 2}.0,{('benign', 'malignant')[n % 3 == 0]},{30 + n}" for n in range(12)]

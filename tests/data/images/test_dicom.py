@@ -196,6 +196,13 @@ def test_the_first_possible_window_of_several_counts_and_half_a_window_does_not(
     np.testing.assert_array_equal(gray(dicom(WindowCenter=2000)), gray(dicom()))
 
 
+def test_windows_are_paired_by_their_places() -> None:
+    whole = gray(dicom(WindowCenter=2000, WindowWidth=1000))
+    np.testing.assert_array_equal(gray(dicom(WindowCenter=["", 2000], WindowWidth=[80, 1000])), whole)
+    np.testing.assert_array_equal(gray(dicom(WindowCenter=[40, 2000], WindowWidth=["", 1000])), whole)
+    np.testing.assert_array_equal(gray(dicom(WindowCenter=["", 2000], WindowWidth=[80, ""])), gray(dicom()))
+
+
 def test_a_width_of_1_is_a_threshold() -> None:
     np.testing.assert_array_equal(gray(dicom(WindowCenter=2048.5, WindowWidth=1)), (RAMP > 2048).astype(np.float32))
 

@@ -318,7 +318,7 @@ def test_what_pillow_reads_is_what_tifffile_reads() -> None:
                             **({"extrasamples": extra} if extra else {}),
                             **options,
                         )
-                    except (ValueError, NotImplementedError):
+                    except (ValueError, NotImplementedError):  # tifffile writes no such combination
                         continue
                     seen += read_pages(data, "x").header(data, 0, "x").by_pillow
                     top, colour = np.iinfo(dtype).max, photometric == "rgb"

@@ -228,6 +228,7 @@ def test_what_does_not_go_together_is_one_line(run: Path, tmp_path: Path, capsys
         ("evaluation.by=group",): "evaluation.by is of answers",
     }.items():
         assert said in refused(capsys, "train", *TINY, *asked, new), asked
+    assert "evaluation.by is of answers" in refused(capsys, "evaluate", f"run={run}", "evaluation.by=group")
     assert "holds no results of labels" in refused(capsys, "report", f"run={run}")
     assert "has none: use fp32" in refused(capsys, "export", f"run={run}", "precision=int8")
     assert "for model=ssl" in refused(capsys, "train", "data=phantom", "model=clip", "+model.ssl.objective=simclr", new)

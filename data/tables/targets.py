@@ -157,7 +157,7 @@ def _findings(
     places = {name: place for place, name in enumerate(space.names)}
     meanings = {clean(word): _meant(meaning, separator) for word, meaning in values.items()}
     known, seen, met = set(map(clean, left_out)), dict[str, int](), set[str]()
-    found = np.full((len(words), space.width), np.nan, dtype=np.float32)
+    nothing, found = 0, np.full((len(words), space.width), np.nan, dtype=np.float32)
     for row, (label, cell, absent) in enumerate(zip(words.index, words, missing, strict=True)):
         if absent:
             continue
@@ -165,6 +165,9 @@ def _findings(
         if parts is None:
             remedy = "write ['a', 'b'], or say what else parts them, data.separator='|'"
             raise rows.error(label, f"{cell[:60]!r} is no list of findings; {remedy}")
+        if parts and not any(parts) and "" not in meanings:  # what joining empty columns leaves
+            nothing += 1
+            continue
         met |= meanings.keys() & set(parts)
         unsure = any(part in meanings and not meanings[part] for part in parts)
         found[row] = np.nan if unsure else 0
@@ -177,6 +180,8 @@ def _findings(
                 where = f"; {EMPTY}" if is_empty_word(name) else "; or leave it out, data.left_out"
                 raise rows.error(label, f"{UnknownNameError('finding', name, space.names)}{where}")
     notes = _of_findings(seen, [word for word in meanings if word not in met])
+    if nothing:
+        notes += (f"{nothing} cells hold separators of findings and no finding: missing there",)
     return space, pd.DataFrame(found, index=words.index, columns=target_columns(space)), notes
 
 

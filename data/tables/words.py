@@ -24,6 +24,10 @@ EMPTY_WORDS = frozenset({
 })  # fmt: skip
 """Words, in lower case, by which programs and people say that a cell is empty; some of them may be meant."""
 
+_ASCII_BLANKS = "".join(map(chr, (*range(33), 127)))
+"""Spaces and control characters: fixed-width exports and DICOM UIDs are padded with NUL."""
+_FILLERS = "\u2800\u3164"
+"""Letters by their category that show nothing: a Braille pattern without dots, the Hangul filler."""
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 _DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
 _SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")
@@ -35,13 +39,13 @@ _LETTERS = str.maketrans(
 
 
 def clean(word: str) -> str:
-    """Return a word in one Unicode form (NFC), without blanks around it, visible or not (no-break, zero-width, byte-order marks).
+    """Return a word in one Unicode form (NFC), without blanks around it, visible or not (no-break, zero-width, controls).
 
     Args:
         word: As it stands in a file.
     """
     if word.isascii():
-        return word.strip()
+        return word.strip(_ASCII_BLANKS)
     start, end = 0, len(word)
     while start < end and _is_blank(word[start]):
         start += 1
@@ -88,7 +92,7 @@ def is_empty_word(word: str) -> bool:
 def alike_key(word: str) -> str:
     """Return what words have in common that look alike: without case, accents, leading zeros, blanks, scripts and widths."""
     text = unicodedata.normalize("NFKC", word.translate(_LETTERS)).casefold().translate(_DASHES)
-    text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) not in ("Mn", "Cf"))
+    text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) not in ("Mn", "Cf", "Cc"))
     text = plain_number(re.sub(r"[\s-]+", "-", text.strip()))
     sign = "-" if re.match(r"-\d", text) else ""
     text = text.strip("-")
@@ -174,4 +178,4 @@ def _by_word(words: list[str]) -> dict[str, list[int]]:
 
 
 def _is_blank(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) == "Cf"
+    return character.isspace() or character in _FILLERS or unicodedata.category(character) in ("Cf", "Cc")

@@ -190,6 +190,15 @@ def test_findings_of_a_cell_mean_others_or_leave_the_rest_open(separator: str, f
     assert any("data.values: no cell holds 'lump'" in note for note in dataset.info.notes)
 
 
+@pytest.mark.parametrize(("separator", "cells"), [("|", ["|", "| |", "mass|"]), ("[]", ["['']", "['', ' ']", "['mass', '']"])])
+def test_a_cell_of_separators_alone_names_nothing_and_is_missing(separator: str, cells: list[str], folder: Path) -> None:
+    rows = [f'i{n:02}.png,"{cell}"' for n, cell in enumerate(cells)]
+    file = written(folder, "\n".join(["image,findings", *rows]))
+    dataset = load_dataset("table", file=file, target="findings", separator=separator, names=["mass", "effusion"])
+    np.testing.assert_array_equal(answers(dataset), [[NAN, NAN], [NAN, NAN], [1, 0]])
+    assert any("2 cells hold separators of findings and no finding" in note for note in dataset.info.notes)
+
+
 @pytest.mark.parametrize("cell", ["mass", "[mass]", "[1]", "['mass'", "{'mass'}", "__import__('os')"])
 def test_a_cell_that_is_no_list_is_refused_by_line(cell: str, folder: Path) -> None:
     file = written(folder, f'image,findings\ni00.png,"{cell}"\n')

@@ -12,10 +12,29 @@ from hypothesis import strategies as st
 from medzoo.data.tables.words import EMPTY_WORDS, alike_key, clean, identifier, is_empty_word, look_alike, shortened, unify
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t", "\u00a0", "\u200b", "\ufeff", "\u2003", "\u200e", "\u3000", " \u00a0\u200b"])
+@pytest.mark.parametrize(
+    "blank",
+    [
+        "",
+        " ",
+        "\t",
+        "\u00a0",
+        "\u200b",
+        "\ufeff",
+        "\u2003",
+        "\u200e",
+        "\u3000",
+        " \u00a0\u200b",
+        "\0",
+        "\x08 \x7f",
+        "\u0085",
+        "\u2800\u3164",
+    ],
+)
 def test_blanks_around_a_word_are_no_part_of_it(blank: str) -> None:
     assert clean(f"{blank}bösartig{blank}") == "bösartig"
     assert identifier(f"{blank}P 1{blank}") == "P 1"
+    assert identifier(f"P1{blank}") == "P1"
 
 
 def test_one_unicode_form() -> None:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from medzoo.data.errors import ConfigError, MedzooError, UnknownNameError
-from medzoo.settings.own_files import check_dataset, check_own_files, refuse_dataset
+from medzoo.settings.own_files import REFERENCE, check_dataset, check_own_files, is_reference_or_plain, refuse_dataset, texts_in
 
 T = TypeVar("T")
 FOLDERS_OF_FILES = ("prompts",)
@@ -107,9 +107,12 @@ def parse_overrides(overrides: Sequence[str], loader: ConfigLoader | None = None
     parsed: list[Override] = []
     for override in overrides:
         try:
-            parsed += parser.parse_overrides([override])
+            found = parser.parse_overrides([override])
         except OverrideParseException as error:
             raise _unreadable(override, error) from error
+        if not all(is_reference_or_plain(text) for _, text in texts_in(found[0].value())):  # read by Hydra, in quotes
+            raise ConfigError(f"cannot read {override}: {REFERENCE}")
+        parsed += found
     return parsed
 
 
@@ -117,6 +120,8 @@ def _unreadable(override: str, error: OverrideParseException) -> ConfigError:
     key, sign, value = override.partition("=")
     if not sign:
         return ConfigError(f"{override!r} is not a setting; settings are given as KEY=VALUE")
+    if not is_reference_or_plain(value):
+        return ConfigError(f"cannot read {override}: {REFERENCE}, in quotes: '{key}=\"...\"'")
     quoted = f'{key}="{value}"'
     simple = value[:1] not in ("[", "{") and not any(mark in value for mark in "'\"\\")  # quotes leave others another value
     try:

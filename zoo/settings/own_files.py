@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import DictConfig
+from omegaconf.errors import GrammarParseError
+from omegaconf.grammar_parser import parse
 
 from medzoo.data.errors import ConfigError
 
 NAMES_DATASET = ("train", "verify", "prepare", "zeroshot")
 """Configurations that choose a dataset; the others take a run's own."""
+REFERENCE = "${ begins a reference to another setting, such as ${seed}, and this is none; the signs themselves are written \\${"
+"""What is said of a text that OmegaConf cannot read (its manual, Interpolation nodes)."""
 
 
 def check_own_files(folder: Path | None) -> None:
-    """Name the first of the user's own files that is no YAML mapping, with its line; nothing where all are.
+    """Name the first of the user's own files that is no YAML mapping, with its line, or refers to nothing; else nothing.
 
     Raises:
         ConfigError: Of that file.
@@ -30,6 +35,30 @@ def check_own_files(folder: Path | None) -> None:
             raise ConfigError(f"{path} is not YAML ({type(error).__name__}: {error})") from error
         if content is not None and not isinstance(content, dict):
             raise ConfigError(f"{path} holds a {type(content).__name__}, not settings (key: value)")
+        for key, value in texts_in(content):
+            if not is_reference_or_plain(value):
+                raise ConfigError(f"{path}: {key}: {value!r}: {REFERENCE}")
+
+
+def is_reference_or_plain(value: str) -> bool:
+    """Whether OmegaConf can read a text: each `${` in it begins a whole reference, or is escaped."""
+    try:
+        parse(value)
+    except GrammarParseError:
+        return "${" not in value
+    return True
+
+
+def texts_in(content: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each text of nested mappings and lists with the key that it stands at: `trainer.monitor`, `names[2]`."""
+    if isinstance(content, str):
+        yield place, content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from texts_in(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(content, list):
+        for number, value in enumerate(content):
+            yield from texts_in(value, f"{place}[{number}]")
 
 
 def refuse_dataset(name: str, overrides: Sequence[str]) -> None:

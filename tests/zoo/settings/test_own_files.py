@@ -9,6 +9,7 @@ import pytest
 from medzoo.cli import main
 from medzoo.data.errors import nearest
 from medzoo.data.samples.policies import POLICIES
+from medzoo.settings.compose import compose_config
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -35,6 +36,8 @@ OWN = {
     "a class of Python's": (b"name: !!python/object:os.system x\n", ["mine.yaml"]),
     "a default that is not there": (b"defaults: [tabel, _self_]\n", ["tabel", "did you mean 'table'"]),
     "an interpolation of nothing": (b"name: table\nfile: ${nowhere}\n", ["nowhere"]),
+    "a reference left open": (b"name: table\nroot: 'images/${ b'\n", ["mine.yaml: root: 'images/${ b'", "written \\${"]),
+    "a reference left open in a list": (b"name: table\nnames: [a, '${']\n", ["mine.yaml: names[1]: '${'", "written \\${"]),
     "an unknown option": (b"name: table\nfiel: x\n", ["'fiel'"]),
 }
 
@@ -66,6 +69,17 @@ def test_a_value_of_another_kind_is_told_how_to_write_it(
     (tmp_path / "t.csv").write_text("image,label\na.png,x\n")
     data = ["data=table", f"data.file={tmp_path / 't.csv'}", "data.target=label"] if verb == "verify" else []
     assert told in said(capsys, verb, *data, given)
+
+
+@pytest.mark.parametrize("given", ["data.root=a${", 'data.root="a${ b"', "data.root=${}", "+data.notes=['${']"])
+def test_a_reference_left_open_is_told_how_to_write_the_signs(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = said(capsys, "train", "data=folder", given)
+    assert given in line
+    assert "written \\${" in line
+
+
+def test_escaped_signs_are_themselves() -> None:
+    assert compose_config("train", ["data=folder", 'data.root="a\\${ b"']).data.root == "a${ b"
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "export", "intervene", "explain", "bench"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -78,7 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from medzoo.data.errors import ConfigError, MedzooError, StoppedError, UnknownNameError
     from medzoo.ranks import first_to_say, world
 
+    _print_anything()
     try:
+        for word in given:
+            if any("\udc80" <= letter <= "\udcff" for letter in word):  # how Python keeps the bytes of a file's name (PEP 383)
+                raise ConfigError(f"{os.fsencode(word).decode('utf-8', 'backslashreplace')} is not UTF-8; rename it")
         if given[0] not in VERBS:
             raise UnknownNameError("verb", given[0], VERBS, where=" (medzoo --help lists them)")
         if world() > 1 and given[0] not in SHARED:
@@ -110,6 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         after = {"train": "medzoo train resume=<run> goes on from the last saved state", "suite": "the same command goes on"}
         print(f"medzoo: interrupted{'; ' + after[given[0]] if given[0] in after else ''}", file=sys.stderr)
         return 130
+
+
+def _print_anything() -> None:
+    """Escape what a terminal's or a pipe's encoding does not have, a name in another script, rather than stop in the middle."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _train(arguments: Sequence[str]) -> int:

@@ -64,7 +64,7 @@ def walk(root: Path) -> list[str]:
 
 
 def list_files(root: Path, suffixes: Sequence[str] = ()) -> list[str]:
-    """Return the paths below a folder, as `walk`.
+    """Return the paths below a folder, as `walk`, without those that are not UTF-8, which no table can write.
 
     Args:
         root: The folder.
@@ -75,7 +75,8 @@ def list_files(root: Path, suffixes: Sequence[str] = ()) -> list[str]:
     """
     if not is_folder(root):
         raise DatasetError(f"no folder at {root}; set data.root to where the dataset lies")
-    return [path for path in walk(root) if not suffixes or path.lower().endswith(tuple(suffixes))]
+    ends = tuple(suffixes)
+    return [path for path in walk(root) if (not ends or path.lower().endswith(ends)) and is_utf8(path)]
 
 
 def images_below(root: Path, dimensions: int = 2, *, planes: bool = False) -> tuple[list[str], list[str]]:
@@ -85,6 +86,9 @@ def images_below(root: Path, dimensions: int = 2, *, planes: bool = False) -> tu
         root: The folder.
         dimensions: 2 for images of one plane, 3 for volumes (NIfTI, and directories of DICOM slices).
         planes: Whether arrays of planes (.npy) are images, too.
+
+    Raises:
+        ImageError: If the name of an image is not UTF-8: nothing that is written of it could name it.
     """
     found, left_out, series = [], [], set[str]()
     suffixes: tuple[str, ...] = SUFFIXES if dimensions == 2 else VOLUME_SUFFIXES
@@ -92,16 +96,18 @@ def images_below(root: Path, dimensions: int = 2, *, planes: bool = False) -> tu
     suffixes += (ARRAY,) if planes else ()
     for path in walk(root):
         lowered = path.lower()
-        if lowered.endswith(suffixes):
-            found.append(path)
-            continue
-        kind = None if lowered.endswith(others) else file_kind(root / path)
-        if dimensions == 3 and not planes and (kind == "DICOM" or lowered.endswith((".dcm", ".dicom"))):
+        named = lowered.endswith(suffixes)
+        kind = None if named or lowered.endswith(others) else file_kind(root / path)
+        if dimensions == 3 and not named and not planes and (kind == "DICOM" or lowered.endswith((".dcm", ".dicom"))):
             series.add(path.rpartition("/")[0] or ".")
-        elif kind in (PLANE if dimensions == 2 else VOLUME):
+        elif named or kind in (PLANE if dimensions == 2 else VOLUME):
             found.append(path)
         else:
             left_out.append(_kind_by_name(lowered, kind) if kind in (None, "text", "zip", "gzip", "video") else str(kind))
+    for path in (*found, *series):
+        if not is_utf8(path):
+            written = os.fsencode(root / path).decode("utf-8", "backslashreplace")
+            raise ImageError(f"{written}: this name is not UTF-8; rename it")
     return [*found, *sorted(series)], left_out
 
 
@@ -160,13 +166,22 @@ def is_users(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in LEFT_BY_SYSTEMS
 
 
+def is_utf8(path: str) -> bool:
+    """Whether a path is text: POSIX allows any bytes, and Python keeps those that are not UTF-8 as halves of characters."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _kind_by_name(lowered: str, kind: str | None) -> str:
     """Return a file's kind by its ending, which says more than that it is text or packed; without one what its bytes tell."""
     name = lowered.rpartition("/")[2]
     if name.endswith(".nii.gz"):
         return "nii.gz"
     stem, dot, ending = name.rpartition(".")
-    return ending if dot and stem and 0 < len(ending) <= 8 else kind or "of unknown kind"
+    return ending if dot and stem and 0 < len(ending) <= 8 and is_utf8(ending) else kind or "of unknown kind"
 
 
 def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | Frame | NDArray[Any]]]:

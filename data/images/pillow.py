@@ -1,4 +1,8 @@
-"""Images that Pillow reads: files of its formats, and images that a user opened with it."""
+"""Images that Pillow reads: files of its formats, and images that a user opened with it.
+
+What it reads wrongly is not left to it: colours of more than 8 bits in JPEG 2000 (it rounds, and white becomes black), which
+imagecodecs reads (extra `tiff`), and palettes of TIFF that hold values of 8 bits in words of 16.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from medzoo.data.errors import ImageError
+from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.kinds import HEAD, PLANE, described, kind_of
 from medzoo.data.images.opened import Opened
 from medzoo.data.images.pixels import MAX_PIXELS, SeveralFramesError, check_size, no_range, scale_window
@@ -19,6 +23,10 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 _FIRST_IS_THE_IMAGE = ("PNG", "MPO")
 """Formats whose further pictures are an animation, or a camera's previews and second eye."""
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_CODESTREAM = b"\xff\x4f\xff\x51"
+"""SOC and SIZ, the markers that a JPEG 2000 codestream begins with (ISO/IEC 15444-1, A.5.1)."""
+_COLORMAP = 320
+"""TIFF's tag of a palette: all reds, all greens, all blues."""
 
 
 class PillowFile(Opened):
@@ -80,7 +88,7 @@ def open_pillow(data: bytes, name: str) -> Image.Image:
 def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
     """Return the pixels of an image that a user opened, as those of its file; arguments as for `page_pixels`."""
     tags: Any = getattr(opened, "tag_v2", None) if opened.format == "TIFF" else None
-    depth, inverted = 16, False
+    depth, inverted, data = 16, False, _bytes_of(opened) if opened.format == "JPEG2000" else b""
     if tags is not None:
         bits = tags.get(258, (16,))
         depth, inverted = int(bits[0]), tags.get(262) == 0
@@ -93,7 +101,7 @@ def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | 
         raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
     if pages > 1:
         raise SeveralFramesError(name, pages, "pages", "give one of them as an array")
-    return page_pixels(opened, None, name, window, max_pixels, depth=depth, inverted=inverted)
+    return page_pixels(opened, None, name, window, max_pixels, depth=depth, inverted=inverted, data=data)
 
 
 def page_pixels(
@@ -131,8 +139,13 @@ def page_pixels(
             if page is not None:
                 opened.seek(page)
             check_size(opened.height, opened.width, max_pixels, name)
+            bits = _component_bits(data, name) if opened.format == "JPEG2000" else 8
+            if bits > 8 and opened.mode not in _DEEP_MODES:
+                return _deep_colours(data, opened.mode, bits, name, window)
             opened.load()
             image = ImageOps.exif_transpose(opened)
+            if opened.format == "TIFF" and image.mode in ("P", "PA"):
+                _mend_palette(image, opened)
             deep = image.mode in _DEEP_MODES
             pixels = np.array(image if deep else _eight_bit(image))
     except ImageError:
@@ -140,7 +153,9 @@ def page_pixels(
     except Exception as error:
         raise ImageError(f"{name}: cannot be decoded, truncated or damaged ({_reason(error)})") from None
     if deep:
-        top = _undo_shift(pixels, data) if opened.format == "JPEG2000" else 2 ** min(depth, 16) - 1
+        top = 2 ** min(depth, 16) - 1
+        if 8 < bits < 16:  # Pillow puts the pixels of JPEG 2000 into the upper bits
+            pixels, top = pixels >> (16 - bits), 2**bits - 1
         pixels = _scale_deep(pixels, image.mode != "F", top, name, window)
         pixels = 1 - pixels if inverted else pixels
     return pixels if pixels.ndim == 3 else pixels[..., None]
@@ -163,14 +178,59 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _undo_shift(pixels: NDArray[Any], data: bytes) -> int:
-    """Bring Pillow's JPEG 2000 pixels back from the upper to the lower bits, in place; returns the declared range's end."""
-    place = data.find(b"\xff\x4f\xff\x51")
-    bits = (data[place + 42] & 0x7F) + 1 if 0 <= place < len(data) - 42 else 16  # Ssiz of the first component
-    if 8 < bits < 16:
-        np.right_shift(pixels, 16 - bits, out=pixels)
-        return int(2**bits) - 1
-    return 65535
+def _mend_palette(image: Image.Image, opened: Image.Image) -> None:
+    """Read a TIFF's palette as of 8 bits where none of its words is larger, as libtiff does (tif_getimage.c, checkcmap)."""
+    words = np.array(getattr(opened, "tag_v2", {}).get(_COLORMAP, ()))
+    if words.size and words.size % 3 == 0 and words.max() < 256:
+        image.putpalette(words.reshape(3, -1).T.astype(np.uint8).tobytes(), "RGB")
+
+
+def _bytes_of(opened: Image.Image) -> bytes:
+    """Return the bytes of a file that a user opened and that is not decoded yet; none of any other."""
+    file = getattr(opened, "fp", None)
+    if file is None:
+        return b""
+    place = file.tell()
+    file.seek(0)
+    data: bytes = file.read()
+    file.seek(place)
+    return data
+
+
+def _component_bits(data: bytes, name: str) -> int:
+    """Return how many bits the components of a JPEG 2000 have; 8 where its bytes are not at hand.
+
+    Raises:
+        ImageError: If they have more than 16, or of several not all the same, or signs.
+    """
+    place = data.find(_CODESTREAM)
+    if not 0 <= place < len(data) - 42:
+        return 8
+    count = int.from_bytes(data[place + 40 : place + 42])
+    written = set(data[place + 42 : place + 42 + 3 * count : 3])  # Ssiz: bits less one, and the upper bit for signs
+    bits = max((one & 0x7F) + 1 for one in written)
+    if bits > 16 or (bits > 8 and count > 1 and (len(written) > 1 or max(written) > 0x7F)):
+        said = ", ".join(f"{(one & 0x7F) + 1} bits{' with signs' if one > 0x7F else ''}" for one in sorted(written))
+        raise ImageError(f"{name}: an intact JPEG 2000, but {count} components of {said} are not read; save it as PNG or TIFF")
+    return bits
+
+
+def _deep_colours(
+    data: bytes, mode: str, bits: int, name: str, window: tuple[float, float] | None
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Return colours of more than 8 bits, their upper 8; of gray beside alpha, the gray in 0..1."""
+    if mode not in ("LA", "RGB", "RGBA"):
+        raise ImageError(f"{name}: a JPEG 2000 of {bits} bits in {mode} is not read; save it as RGB")
+    try:
+        import imagecodecs
+    except ImportError:
+        said = f"colours of {bits} bits in JPEG 2000 are read by imagecodecs"
+        raise ImageDependencyError(f"{name}: {said}; pip install 'medzoo[tiff]'") from None
+    values = imagecodecs.jpeg2k_decode(data)
+    if mode == "LA":
+        return _scale_deep(values[..., :1], True, 2**bits - 1, name, window)
+    upper: NDArray[np.uint8] = (values[..., :3] >> (bits - 8)).astype(np.uint8)
+    return upper
 
 
 def _scale_deep(

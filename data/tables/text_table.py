@@ -19,6 +19,8 @@ from medzoo.data.tables.words import real_text
 
 Columns = Sequence[str] | Mapping[str, Sequence[str]]
 Mask = pd.Series | NDArray[np.bool_]
+_SHORT: dict[int, type[np.floating[Any]]] = {2: np.float16, 4: np.float32}
+"""Bytes → types of real numbers shorter than Python's, in which Parquet keeps columns."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,7 @@ def _as_text(column: pd.Series, exponent: bool) -> pd.Series:
         return column.map({True: "1", False: "0"}).fillna("")
     if pd.api.types.is_float_dtype(column):
         places, values = pd.factorize(column.to_numpy(dtype=np.float64, na_value=np.nan))
-        text = [real_text(float(v), exponent) for v in values]
+        stored = _SHORT.get(column.dtype.itemsize, np.float64) if exponent else np.float64
+        text = [real_text(float(v), exponent, stored) for v in values]
         return pd.Series(np.array([*text, ""], dtype=object)[places], index=column.index, dtype=str)  # place -1 is missing
     return column.astype(object).where(column.notna(), "").astype(str)

@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,18 +71,21 @@ def plain_number(word: str) -> str:
     return word if decimal is None else decimal[1].removesuffix(".")
 
 
-def real_text(value: float, exponent: bool = True) -> str:
+def real_text(value: float, exponent: bool = True, stored: type[np.floating[Any]] = np.float64) -> str:
     """Return a real number as a table's text: whole numbers without a point, longer ones than a real number holds with exponent.
 
-    From 2⁵³ on, neighbouring whole numbers share a real one: what they stood for is lost, and `shortened` finds them.
+    From 2⁵³ on (of float32 from 2²⁴), neighbouring whole numbers share a real one: what they stood for is lost, and `shortened`
+    finds them.
 
     Args:
         value: Finite or not.
         exponent: Write those with all their digits; else as Python does, as tables were read at first.
+        stored: The type that a file keeps it in: 0.1 as a float32 is 0.1, not the float64 next to it.
     """
-    if value.is_integer() and (exponent or abs(value) < 2**53):
-        return str(int(value)) if abs(value) < 2**53 else f"{value:.16E}"
-    return repr(value)
+    whole = 2 ** (np.finfo(stored).nmant + 1)
+    if value.is_integer() and (exponent or abs(value) < whole):
+        return str(int(value)) if abs(value) < whole else f"{value:.16E}"
+    return repr(float(str(stored(value))))
 
 
 def is_empty_word(word: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from medzoo.cli import VERBS, main
@@ -332,3 +333,15 @@ def test_what_a_run_is_written_to_may_lead_through_no_file(
 ) -> None:
     (tmp_path / "file").touch()
     assert str(tmp_path / "file") in fails(capsys, words[0], f"run={trained_run}", words[1].format(tmp_path / "file"))
+
+
+def test_what_the_output_cannot_write_is_escaped(tmp_path: Path) -> None:
+    """A pipe of a Windows console or of LC_ALL=C has not every letter; what is told must not end in the middle."""
+    for name in ("gut", "bösartig"):
+        for number in range(6):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("L", (4, 4)).save(tmp_path / name / f"{number}.png")
+    command = [sys.executable, "-m", "medzoo", "verify", "data=folder", f"data.root={tmp_path}"]
+    ended = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert b"b\\xf6sartig" in ended.stdout

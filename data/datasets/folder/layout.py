@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from medzoo.data.images.kinds import READ
 from medzoo.data.tables.words import alike_key, identifier
 
 _FOLD = re.compile(r"(?:fold|cv|k|part|split)[ _-]?\d+", re.IGNORECASE)
+_MASKS = re.compile(r"(?:.*[ _-])?(?:masks?|segmentations?|segs?)", re.IGNORECASE)
 _BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
 
 
@@ -77,7 +79,7 @@ def read_layout(folder: Path, paths: Sequence[str], names: Sequence[str] | None)
         raise DatasetError(f"{folder / loose[0]} lies in no class folder ({len(loose)} such images); images lie as {form}")
     classes = [identifier(part[depth]) for part in parts]
     if splits:
-        return Layout(classes, [str(words[part[0]]) for part in parts], 1)
+        return _checked(folder, parts, Layout(classes, [str(words[part[0]]) for part in parts], 1), names)
     if len(set(classes)) == 1 and names is None:
         within = sorted({part[1] for part in parts if len(part) > 2})
         below = f", with {', '.join(map(repr, within[:4]))} in it: set data.root={folder / tops[0]}" if within else ""
@@ -90,8 +92,56 @@ def read_layout(folder: Path, paths: Sequence[str], names: Sequence[str] | None)
                 f"{folder}: {'/'.join(here)!r} is a split inside a class, and {stray!r} lies in none; every image lies as "
                 "class/split/image, or none does"
             )
-        return Layout(classes, [str(word) for word in inner], 0, inside=True)
-    return Layout(classes, None, 0)
+        return _checked(folder, parts, Layout(classes, [str(word) for word in inner], 0, inside=True), names)
+    return _checked(folder, parts, Layout(classes, None, 0), names)
+
+
+def _checked(folder: Path, parts: Sequence[Sequence[str]], layout: Layout, names: Sequence[str] | None) -> Layout:
+    """Return a layout, unless folders below those that it reads hold what those were taken for: masks, splits or classes.
+
+    Args:
+        folder: The folder of folders.
+        parts: Of each image, the folders it lies in and its name.
+        layout: What was read of them.
+        names: Class names; with them, that the folders read are the classes was said.
+
+    Raises:
+        DatasetError: If they do, with what to do.
+    """
+    read = 1 if layout.splits is None else 2
+    rest = [part[read:-1] for part in parts]
+    own = [] if names is not None else [name for name in set(layout.classes) if _MASKS.fullmatch(name)]
+    masks = [
+        name in own or any(_MASKS.fullmatch(below) for below in folders)
+        for name, folders in zip(layout.classes, rest, strict=True)
+    ]
+    if any(masks) and not all(masks):
+        raise DatasetError(
+            f"{folder / '/'.join(parts[masks.index(True)][:-1])}: masks beside images would be taken for images of "
+            f"{'a class' if own else 'their class'}; move them elsewhere, or name the images in a table (data=table)"
+        )
+    for level in range(max(map(len, rest))):
+        words = {split_of(below[level]) if len(below) > level else None for below in rest}
+        if None not in words and len(words) > 1:
+            raise DatasetError(
+                f"{folder}: {'/'.join(parts[0][: read + level + 1])!r} names a split, and splits are read above the class "
+                "folders (split/class/image) or right below them (class/split/image); move the folders, or name class and split "
+                "in a table (data=table)"
+            )
+    if names is None and all(rest):
+        within: dict[str, set[str]] = {}
+        for part, below in zip(parts, rest, strict=True):
+            within.setdefault(part[layout.depth], set()).add(identifier(below[0]))
+        counts = Counter(name for found in within.values() for name in found)
+        if len(counts) > 1 and min(counts.values()) > 1:
+            tops = sorted(within)
+            raise DatasetError(
+                f"{folder}: {', '.join(map(repr, tops[:4]))} would be the classes, and the same folders lie in them "
+                f"({', '.join(map(repr, sorted(counts)[:4]))}); if those are the classes, put them first (class/site/image, with "
+                f"data.names=[{', '.join(sorted(counts)[:6])}] and the site by data.domain_pattern); if not, list the classes: "
+                f"data.names=[{', '.join(tops[:6])}]"
+            )
+    return layout
 
 
 def merged_folders(paths: Sequence[str], layout: Layout) -> list[str]:

@@ -30,13 +30,24 @@ def to_rgb(header: Any, stored: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """
     if stored.ndim == 2:
         tables = [_palette(header, colour, name) for colour in _COLOURS]
-        bits = tables[0].bits
-        if bits > 8 and all(table.entries.max() < 256 for table in tables):  # described as 16 bits, filled as 8
-            bits = 8
-        return to_eight_bit(np.stack([table(stored) for table in tables], axis=-1), bits)
+        filled = all(table.entries.max() < 256 for table in tables)
+        return np.stack([to_eight_bit(table(stored), _bits_of(table, filled)) for table in tables], axis=-1)
     if whole(header, "PixelRepresentation", name, usual=0) == 1:
         raise ImageError(f"{name}: its colours are signed (PixelRepresentation (0028,0103) is 1), which has no meaning")
     return to_eight_bit(stored, whole(header, "BitsStored", name))
+
+
+def _bits_of(table: Table, filled_as_8: bool) -> int:
+    """Return how many bits the entries of a palette have, which its description may not say rightly.
+
+    Args:
+        table: A colour's.
+        filled_as_8: Whether no entry of any colour is larger than 255.
+    """
+    if table.bits > 8 and filled_as_8:
+        return 8
+    # Described as 8 bits, in words of 16 that hold the value in their upper byte, or in both.
+    return 16 if int(table.entries.max()) >> table.bits else table.bits
 
 
 def to_eight_bit(colour: NDArray[Any], bits: int) -> NDArray[np.uint8]:

@@ -170,7 +170,8 @@ def _palette(data: bytes, page: int, places: NDArray[Any], name: str) -> NDArray
         colours = file.pages[page].colormap
     if colours is None or colours.ndim != 2 or len(colours) != 3 or int(places.max(initial=0)) >= colours.shape[1]:
         raise ImageError(f"{name}: a damaged TIFF: its palette does not hold the colours that its pixels name")
-    found: NDArray[np.uint8] = (np.moveaxis(colours[:, places], 0, -1) >> 8).astype(np.uint8)
+    shift = 8 if colours.max() > 255 else 0  # values of 8 bits in words of 16: as libtiff reads them (tif_getimage.c, checkcmap)
+    found: NDArray[np.uint8] = (np.moveaxis(colours[:, places], 0, -1) >> shift).astype(np.uint8)
     return found
 
 

@@ -85,6 +85,17 @@ def test_splits_in_other_spellings_and_inside_the_classes(tmp_path: Path) -> Non
             r"all 18 images lie below one folder, 'data', .*set data\.root=",
         ),
         (("data/a", "data/b"), r"with 'a', 'b' in it: set data\.root=.*/data"),
+        (
+            ("A/benign", "A/malignant", "B/benign", "B/malignant"),
+            "'A', 'B' would be the classes, and the same folders .*'benign', ",
+        ),
+        (("A/x/0", "A/y/1", "B/x/0", "B/y/1"), r"\('x', 'y'\); .*data\.names=\[x, y\] .*; if not, .*data\.names=\[A, B\]"),
+        (("train/A/x", "train/A/y", "train/B/x", "train/B/y", "test/A/x"), "'A', 'B' would be the classes"),
+        (("A/train/x", "A/train/y", "A/test/x", "B/train/x", "B/train/y", "B/test/y"), "'A', 'B' would be the classes"),
+        (("x/A/train", "x/A/test", "y/A/train", "y/B/test"), "'x/A/train' names a split, .*class/split/image"),
+        (("x/images", "x/masks", "y/images", "y/masks"), "x/masks: masks beside images would be taken for images of their class"),
+        (("train/x/images", "train/y/lung masks"), "train/y/lung masks: masks beside images"),
+        (("images", "masks"), "masks: masks beside images would be taken for images of a class"),
         (("train/Benign", "train/x", "test/benign", "test/x"), "'Benign' of train and 'benign' of test look alike"),
         (("train/grade 1", "train/x", "test/grade_01", "test/x"), "look alike; rename one, or list both in data.names"),
     ],
@@ -93,6 +104,31 @@ def test_other_layouts_are_one_line(names: tuple[str, ...], message: str, tmp_pa
     with pytest.raises(MedzooError, match=message) as caught:
         load(folders(tmp_path, *names))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "classes"),
+    [
+        (("benign/40X", "benign/100X", "malignant/40X", "malignant/100X"), {"names": ["benign", "malignant"]}, 2),
+        (("x/1", "x/2", "y/1", "y/2", "y/3"), {}, 2),  # patients, numbered in each class
+        (("x/images", "y/images"), {}, 2),
+        (("train/x/p1", "train/y/p2", "test/x/p3", "test/y/p4"), {}, 2),
+        (("x/train", "y/train"), {}, 2),
+        (("images", "masks"), {"names": ["images", "masks"]}, 2),
+    ],
+)  # fmt: skip
+def test_folders_below_the_classes_may_be_anything_else(
+    names: tuple[str, ...], options: dict[str, object], classes: int, tmp_path: Path
+) -> None:
+    labels = load(folders(tmp_path, *names), **options).labels
+    assert labels is not None
+    assert labels.width == classes
+
+
+def test_the_site_may_be_a_folder_below_the_class(tmp_path: Path) -> None:
+    root = folders(tmp_path, "benign/A", "benign/B", "malignant/A", "malignant/B")
+    found = load(root, names=["benign", "malignant"], domain_pattern="^[^/]+/([^/]+)/").table
+    assert found["domain"].value_counts().to_dict() == {"A": 12, "B": 12}
 
 
 def test_a_class_written_in_two_ways_is_one_class_and_said(tmp_path: Path) -> None:

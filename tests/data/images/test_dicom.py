@@ -71,6 +71,23 @@ def test_a_palette_described_as_16_bits_and_filled_as_8_is_not_black() -> None:
     assert rgb(dicom(PLACES, **palette(16)))[-1, -1].tolist() == [255, 0, 128]
 
 
+@pytest.mark.parametrize("step", [256, 257], ids=["in the upper byte", "in both bytes"])
+def test_a_palette_described_as_8_bits_in_words_of_16_does_not_wrap(step: int) -> None:
+    tags = palette(16, step=step)
+    for name in ("Red", "Green", "Blue"):
+        tags[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+    found = rgb(dicom(PLACES, **tags))
+    assert found[0, 0].tolist() == [0, 255, 128]
+    assert found[-1, -1].tolist() == [255, 0, 128]
+
+
+def test_each_colour_of_a_palette_has_the_bits_of_its_own_description() -> None:
+    tags = palette(16, step=257) | {
+        key: value for key, value in palette(8).items() if key.startswith("Green")
+    }  # red and blue of 16 bits, green of 8
+    assert rgb(dicom(PLACES, **tags))[0, 0].tolist() == [0, 255, 128]
+
+
 def test_an_8_bit_palette_of_more_entries_than_256_does_not_wrap() -> None:
     wide = np.array([[0, 255], [256, 299]], np.uint16)
     red = rgb(dicom(wide, **palette(8, entries=300)))[..., 0]

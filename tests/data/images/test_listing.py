@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medzoo.cli import main
 from medzoo.data.errors import DatasetError, ImageError
 from medzoo.data.images.decode import decode_image
 from medzoo.data.images.kinds import kind_of, summary
-from medzoo.data.images.listing import find_images, images_below, list_images
+from medzoo.data.images.listing import find_images, images_below, list_files, list_images
 from medzoo.data.registry import load_dataset
 from tests.data.images.makers import dicom, dicom_data, encoded, nifti, written
 
@@ -166,6 +168,38 @@ def test_dicom_objects_without_pixels_are_left_out_and_counted(tmp_path: Path) -
         data.SOPClassUID = uid or data.SOPClassUID  # pydicom writes it into the meta information
         (tmp_path / name).write_bytes(written(data))
     assert images_below(tmp_path) == (["IM000001"], ["DICOM without pixels"] * 2)
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A folder of two classes beside a text whose name is Latin-1, as archives made on Windows unpack."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            (tmp_path / name / f"{number}.png").write_bytes(encoded(np.zeros((4, 4), np.uint8), "PNG"))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/not\xe9s.t\xe9t")).write_text("hello")
+    (tmp_path / "t.csv").write_text("image,label\na/0.png,x\na/1.png,y\nb/0.png,x\nb/1.png,y\n")
+    return tmp_path
+
+
+def test_a_stray_file_whose_name_is_not_utf_8_does_not_matter(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list_files(odd, (".png",)) == list_files(odd)[:12]
+    found, left_out = images_below(odd)
+    assert (len(found), sorted(left_out)) == (12, ["csv", "text"])
+    for data in (["data=folder", f"data.root={odd}"], ["data=table", f"data.file={odd / 't.csv'}", "data.target=label"]):
+        assert main(["verify", *data]) == 0, capsys.readouterr()
+
+
+def test_an_image_whose_name_is_not_utf_8_is_one_line(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = os.fsdecode(os.fsencode(odd) + b"/a/caf\xe9.png")
+    Path(image).write_bytes((odd / "a" / "0.png").read_bytes())
+    with pytest.raises(ImageError, match=r"/a/caf\\xe9\.png: this name is not UTF-8; rename it"):
+        find_images([odd])
+    for arguments in (["verify", "data=folder", f"data.root={odd}"], ["predict", "model.onnx", image]):
+        assert main(arguments) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "caf\\xe9.png" in said
 
 
 def test_a_bare_dicom_is_known_by_its_elements() -> None:

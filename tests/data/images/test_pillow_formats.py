@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medzoo.data.errors import ImageError
+from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.decode import decode_image, read_image
 from tests.data.images.makers import RAMP, encoded
 
@@ -61,6 +63,45 @@ def test_jpeg_2000_of_12_bits_is_scaled_by_12() -> None:
     for options in ({"codecformat": "jp2"}, {"codecformat": "j2k"}):
         data = imagecodecs.jpeg2k_encode(RAMP, level=0, reversible=True, bitspersample=12, **options)
         np.testing.assert_allclose(gray(data), RAMP / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["jp2", "j2k"])
+@pytest.mark.parametrize("bits", [9, 10, 12, 15, 16])
+def test_jpeg_2000_of_deep_colours_is_their_upper_8_bits(bits: int, form: str, tmp_path: Path) -> None:
+    """White above all, which Pillow rounds up to black."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    top = 2**bits - 1
+    values = np.random.default_rng(bits).integers(0, top + 1, (16, 16, 3)).astype(np.uint16)
+    values[0] = top
+    data = imagecodecs.jpeg2k_encode(values, level=0, reversible=True, bitspersample=bits, codecformat=form, mct=False)
+    upper = (values >> (bits - 8)).astype(np.uint8)
+    np.testing.assert_array_equal(decode_image(data, channels=3, dtype="uint8"), upper)
+    (tmp_path / "x").write_bytes(data)
+    for opened in (Image.open(io.BytesIO(data)), Image.open(tmp_path / "x")):
+        np.testing.assert_array_equal(read_image(opened, channels=3, dtype="uint8"), upper)
+
+
+def test_jpeg_2000_of_deep_gray_beside_alpha_is_the_gray() -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    pair = np.stack([RAMP, np.full_like(RAMP, 4095)], axis=-1)
+    data = imagecodecs.jpeg2k_encode(pair, level=0, reversible=True, bitspersample=12, codecformat="jp2")
+    np.testing.assert_allclose(gray(data), RAMP / 4095, atol=1e-6)
+
+
+def test_deep_colours_without_imagecodecs_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    data = imagecodecs.jpeg2k_encode(RGB.astype(np.uint16) * 257, level=0, reversible=True, bitspersample=16)
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ImageDependencyError, match=r"colours of 16 bits in JPEG 2000.*medzoo\[tiff\]"):
+        decode_image(data, channels=3, dtype="uint8")
+    decode_image(encoded(RGB, "JPEG2000"), channels=3, dtype="uint8")  # 8 bits need none
+
+
+def test_jpeg_2000_of_more_than_16_bits_is_one_line() -> None:
+    data = bytearray(encoded(DEEP, "JPEG2000", irreversible=False))
+    data[data.index(b"\xff\x4f\xff\x51") + 42] = 23
+    with pytest.raises(ImageError, match="1 components of 24 bits are not read"):
+        decode_image(bytes(data), channels=1, dtype="float32")
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])

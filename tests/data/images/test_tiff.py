@@ -252,6 +252,23 @@ def test_palettes_of_8_and_16_bits() -> None:
         np.testing.assert_array_equal(found[..., 1], 255 - (DEEP >> 8))
 
 
+def test_a_palette_of_8_bit_values_is_not_black() -> None:
+    """As libtiff reads one: no word of it is larger than 255. By Pillow, by tifffile, and of an image that a user opened."""
+    colours = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 77)]).astype(np.uint16)
+    places = (DEEP >> 8).astype(np.uint8)
+    expected = np.stack([places, 255 - places, np.full_like(places, 77)], axis=-1)
+    plain, other = (
+        tiff(places, photometric="palette", colormap=colours, **options) for options in ({}, {"bigtiff": True, "byteorder": ">"})
+    )
+    assert read_pages(plain, "x").header(plain, 0, "x").by_pillow
+    assert not read_pages(other, "x").header(other, 0, "x").by_pillow
+    for data in (plain, other):
+        np.testing.assert_array_equal(decode_image(data, channels=3, dtype="uint8"), expected)
+    np.testing.assert_array_equal(read_image(Image.open(io.BytesIO(plain)), channels=3, dtype="uint8"), expected)
+    few = tiff(places >> 4, photometric="palette", colormap=colours[:, :16] * 16, bitspersample=4)
+    np.testing.assert_array_equal(decode_image(few, channels=3, dtype="uint8")[..., 0], places >> 4 << 4)
+
+
 def test_cmyk_of_16_bits_is_as_of_8() -> None:
     inks = RNG.integers(0, 65536, (16, 16, 4)).astype(np.uint16)
     deep, plain = (tiff(i, photometric="separated") for i in (inks, (inks >> 8).astype(np.uint8)))

@@ -340,7 +340,7 @@ def test_what_the_output_cannot_write_is_escaped(tmp_path: Path) -> None:
     for name in ("gut", "bösartig"):
         for number in range(6):
             (tmp_path / name).mkdir(exist_ok=True)
-            Image.new("L", (4, 4)).save(tmp_path / name / f"{number}.png")
+            Image.new("L", (4, 4), 20 * number + len(name)).save(tmp_path / name / f"{number}.png")
     command = [sys.executable, "-m", "medzoo", "verify", "data=folder", f"data.root={tmp_path}"]
     ended = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -92,7 +92,7 @@ def test_splits_in_other_spellings_and_inside_the_classes(tmp_path: Path) -> Non
         (("A/x/0", "A/y/1", "B/x/0", "B/y/1"), r"\('x', 'y'\); .*data\.names=\[x, y\] .*; if not, .*data\.names=\[A, B\]"),
         (("train/A/x", "train/A/y", "train/B/x", "train/B/y", "test/A/x"), "'A', 'B' would be the classes"),
         (("A/train/x", "A/train/y", "A/test/x", "B/train/x", "B/train/y", "B/test/y"), "'A', 'B' would be the classes"),
-        (("x/A/train", "x/A/test", "y/A/train", "y/B/test"), "'x/A/train' names a split, .*class/split/image"),
+        (("x/A/train", "x/A/test", "y/A/train", "y/B/test"), "'x/A/test' names a split, .*class/split/image"),
         (("x/images", "x/masks", "y/images", "y/masks"), "x/masks: masks beside images would be taken for images of their class"),
         (("train/x/images", "train/y/lung masks"), "train/y/lung masks: masks beside images"),
         (("images", "masks"), "masks: masks beside images would be taken for images of a class"),

@@ -173,10 +173,11 @@ def test_dicom_objects_without_pixels_are_left_out_and_counted(tmp_path: Path) -
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
     """A folder of two classes beside a text whose name is Latin-1, as archives made on Windows unpack."""
+    drawn = iter(np.random.default_rng(0).integers(0, 256, (12, 8, 8)).astype(np.uint8))
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(6):
-            (tmp_path / name / f"{number}.png").write_bytes(encoded(np.zeros((4, 4), np.uint8), "PNG"))
+            (tmp_path / name / f"{number}.png").write_bytes(encoded(next(drawn), "PNG"))
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/not\xe9s.t\xe9t")).write_text("hello")
     (tmp_path / "t.csv").write_text("image,label\na/0.png,x\na/1.png,y\nb/0.png,x\nb/1.png,y\n")
     return tmp_path

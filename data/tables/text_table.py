@@ -224,7 +224,7 @@ def _as_text(column: pd.Series, exponent: bool) -> pd.Series:
         return column.map({True: "1", False: "0"}).fillna("")
     if pd.api.types.is_float_dtype(column):
         places, values = pd.factorize(column.to_numpy(dtype=np.float64, na_value=np.nan))
-        stored = _SHORT.get(column.dtype.itemsize, np.float64) if exponent else np.float64
+        stored = _SHORT.get(getattr(column.dtype, "itemsize", 8), np.float64) if exponent else np.float64
         text = [real_text(float(v), exponent, stored) for v in values]
         return pd.Series(np.array([*text, ""], dtype=object)[places], index=column.index, dtype=str)  # place -1 is missing
     return column.astype(object).where(column.notna(), "").astype(str)

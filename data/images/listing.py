@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
+from medzoo.data.images.decode import require_several
 from medzoo.data.images.frames import CHANNELS, MEMBERS, Frame, count_frames
 from medzoo.data.images.frames import VOLUME as VOLUME_OF_FRAMES
 from medzoo.data.images.kinds import PLANE, READ, SUFFIXES, VOLUME, VOLUME_SUFFIXES, file_kind, is_folder, is_there, summary
@@ -141,7 +142,7 @@ def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int =
         elif not is_there(path):
             raise ImageError(f"no such file or folder: {path}")
         elif path.suffix.lower() == ".npz":
-            found += _arrays(path, key)
+            found += _arrays(path, key, dimensions)
         else:
             found += _members(path, frames)
     return Listing(found, tuple(left_out))
@@ -184,7 +185,7 @@ def _kind_by_name(lowered: str, kind: str | None) -> str:
     return ending if dot and stem and 0 < len(ending) <= 8 and is_utf8(ending) else kind or "of unknown kind"
 
 
-def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | Frame | NDArray[Any]]]:
+def _arrays(path: Path, key: str | None, dimensions: int) -> list[tuple[str, Path | Frame | NDArray[Any]]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             candidates = [k for k in archive.files if k.endswith("images")] or list(archive.files)
@@ -200,6 +201,13 @@ def _arrays(path: Path, key: str | None) -> list[tuple[str, Path | Frame | NDArr
         raise ImageError(f"cannot read {path}: {error}") from error
     except Exception as error:  # zipfile's own family, without importing it for its name
         raise ImageError(f"cannot read {path}: {type(error).__name__}: {error}") from error
-    if images.ndim < 3:
-        raise ImageError(f"{path}: array {chosen!r} has shape {list(images.shape)}, not (N, H, W) or (N, H, W, C)")
+    if images.ndim < dimensions:
+        form = "N, H, W" if dimensions == 2 else "N, D, H, W"
+        raise ImageError(f"{path}: array {chosen!r} has shape {list(images.shape)}, not ({form}) or ({form}, C)")
+    try:
+        require_several(images, dimensions)
+    except ImageError as error:
+        raise ImageError(f"{path}: {chosen}: {error}") from None
+    if not len(images):
+        raise ImageError(f"{path}: array {chosen!r} holds no image: its shape is {list(images.shape)}")
     return [(f"{path}:{chosen}[{i}]", image) for i, image in enumerate(images)]

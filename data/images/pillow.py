@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,17 @@ def open_pillow(data: bytes, name: str) -> Image.Image:
         raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it") from None
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
+
+
+def is_transparent(path: Path) -> bool:
+    """Whether an image file has an alpha that is not full everywhere, which `page_pixels` drops; no of what is not Pillow's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as opened:
+                return opened.has_transparency_data and opened.convert("RGBA").getchannel("A").getextrema() != (255, 255)
+    except Exception:  # whoever decodes it says what is wrong with it
+        return False
 
 
 def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:

@@ -40,12 +40,14 @@ class Look:
         """Return what is taken away, of an image of a size: its pixels, and (M, *grid) places of a mask of the map's size.
 
         Raises:
-            ConfigError: If a mask is of neither size, or a box is not so many numbers.
+            ConfigError: If a mask is of neither size, a file's marks nothing, or a box is not so many numbers.
             DatasetError: If a box leaves the image, or a file cannot be read or is of other proportions.
         """
         nowhere, places = np.zeros(size, bool), np.zeros((len(self.chosen), *grid), np.float32)
         if isinstance(self.of, str | Path):
             mask = file_mask(Path(self.of), size)
+            if not mask.any():
+                raise ConfigError(f"the mask {self.of} is all black: it marks no region")
         elif np.ndim(self.of) == 1:
             mask = box_mask([float(number) for number in self.of], size)
         else:

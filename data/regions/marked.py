@@ -70,7 +70,7 @@ class BoxRegions(Regions):
 
 @dataclass(frozen=True)
 class MaskRegions(Regions):
-    """Masks in files, an image or a volume a region; what is not black belongs to it.
+    """Masks in files, an image or a volume a region; what is not black belongs to it, and one that is all black marks nothing.
 
     Attributes:
         table: One row a region: `sample_id`, `label`, `mask`, the name of its file.
@@ -90,7 +90,8 @@ class MaskRegions(Regions):
     def of(self, sample_id: str, name: str, size: tuple[int, ...]) -> list[Mask]:
         """Return one mask a file; DatasetError if one cannot be read, or is of other proportions."""
         files = (str(self.table["mask"].iloc[row]) for row in self._places.get((sample_id, name), []))
-        return [file_mask(self.root / file, size, file) for file in files]
+        masks = (file_mask(self.root / file, size, file) for file in files)
+        return [mask for mask in masks if mask.any()]
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], list[int]]:

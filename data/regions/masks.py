@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from medzoo.data.images.decode import read_image
+from medzoo.data.images.pillow import is_transparent
 
 Mask = NDArray[np.bool_]
 AXES = {2: (("y", "height"), ("x", "width")), 3: (("z", "depth"), ("y", "height"), ("x", "width"))}
@@ -60,7 +61,7 @@ def box_mask(box: Sequence[float], size: tuple[int, ...]) -> Mask:
 
 
 def file_mask(path: Path, size: tuple[int, ...], name: str | None = None) -> Mask:
-    """Return the mask that a file holds, an image or a volume in which what is not black belongs to the region.
+    """Return the mask that a file holds, an image or a volume in which every value above 0 belongs to the region.
 
     Args:
         path: Of the file.
@@ -68,11 +69,15 @@ def file_mask(path: Path, size: tuple[int, ...], name: str | None = None) -> Mas
         name: What messages call the file; None: its path.
 
     Raises:
-        DatasetError: If it cannot be read, or is of other proportions.
+        DatasetError: If it cannot be read, is of other proportions, or is transparent in part: its alpha may be the mask.
     """
     file = str(path) if name is None else name
     try:
-        mask = read_image(path, channels=1, dtype="uint8", dimensions=len(size))[..., 0] > 0
+        if len(size) == 2 and is_transparent(path):
+            raise DatasetError(f"the mask {file} is transparent in part; save it without alpha, black but for the region")
+        # Colours as they are, since their gray may be rounded to black; of a window of 1 the values of label images are white.
+        pixels = read_image(path, channels=3 if len(size) == 2 else 1, dtype="float32", dimensions=len(size), window=(0, 1))
+        mask = (pixels > 0).any(axis=-1)
     except (ImageError, OSError) as error:
         raise DatasetError(f"the mask {file} cannot be read: {error}") from error
     scales = [given / side for given, side in zip(mask.shape, size, strict=True)]

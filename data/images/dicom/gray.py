@@ -38,7 +38,7 @@ def to_gray(header: Any, said: Any, stored: NDArray[Any], window: tuple[float, f
     if window is not None:
         gray = scale_window(_real_world(said, values, name), *window)
     else:
-        found = _of_interest(header, said, values, name)
+        found = _of_interest(header, said, stored, values, name)
         if found is None:
             if stored.dtype.kind == "f":
                 raise ImageError(f"{name}: float pixels have no declared range; train with data.window=[low, high]")
@@ -64,11 +64,8 @@ def range_without_window(header: Any, said: Any, name: str) -> tuple[float, floa
     if item is not None:
         depth = read_table(item, name, little=_little(header)).bits
         return 0, 2**depth - 1, f"0..{2**depth - 1}, the {depth} bits of its modality LUT"
-    signed = whole(said, "PixelRepresentation", name, usual=0) == 1
     slope, intercept = _rescale(said, name)
-    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1], dtype=np.float64)
-    ends = ends * slope + intercept
-    low, high = float(ends.min()), float(ends.max())
+    low, high = sorted(end * slope + intercept for end in _ends(said, name))
     if not low < high:  # an intercept so large that adding to it changes nothing
         raise ImageError(
             f"{name}: its RescaleSlope (0028,1053) {slope:g} and RescaleIntercept (0028,1052) {intercept:g} make all "
@@ -80,10 +77,18 @@ def range_without_window(header: Any, said: Any, name: str) -> tuple[float, floa
     return low, high, f"{low:g}..{high:g}, all {bits} stored bits"
 
 
+def _ends(said: Any, name: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that the stored bits can hold."""
+    bits = whole(said, "BitsStored", name)
+    half = 2 ** (bits - 1)
+    return (-half, half - 1) if whole(said, "PixelRepresentation", name, usual=0) == 1 else (0, 2 * half - 1)
+
+
 def _modality(header: Any, said: Any, stored: NDArray[Any], name: str) -> NDArray[Any]:
     item = _first_item(said, "ModalityLUTSequence")
     if item is not None:
-        return read_table(item, name, little=_little(header), lowest=float(stored.min()))(stored)
+        lowest = float(stored.min()) if stored.dtype.kind == "f" else _ends(said, name)[0]
+        return read_table(item, name, little=_little(header), lowest=lowest)(stored)
     slope, intercept = _rescale(said, name)
     if (slope, intercept) == (1, 0):
         return stored
@@ -120,11 +125,11 @@ def _real_world(said: Any, values: NDArray[Any], name: str) -> NDArray[Any]:
     return values.astype(np.float64) * slope[0] + intercept[0]
 
 
-def _of_interest(header: Any, said: Any, values: NDArray[Any], name: str) -> NDArray[np.float32] | None:
+def _of_interest(header: Any, said: Any, stored: NDArray[Any], values: NDArray[Any], name: str) -> NDArray[np.float32] | None:
     """Return 0..1 by the file's VOI LUT, else by its first window that is possible; None where it has neither."""
     item = _table_of_interest(said)
     if item is not None:
-        table = read_table(item, name, little=_little(header), lowest=float(values.min()))
+        table = read_table(item, name, little=_little(header), lowest=_lowest(said, stored, values, name))
         return scale_window(table(values), 0, 2**table.bits - 1)
     windows = _windows(said, name)
     if not windows:
@@ -140,6 +145,16 @@ def _of_interest(header: Any, said: Any, values: NDArray[Any], name: str) -> NDA
         step: NDArray[np.float32] = (values > centre - 0.5).astype(np.float32)
         return step
     return scale_window(values, centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+
+
+def _lowest(said: Any, stored: NDArray[Any], values: NDArray[Any], name: str) -> float:
+    """Return the lowest value that a VOI LUT may be asked for: of all that the file could hold, whatever this frame does."""
+    if stored.dtype.kind == "f":
+        return float(values.min())
+    if _first_item(said, "ModalityLUTSequence") is not None:  # whose entries are unsigned (C.11.1.1.1)
+        return 0
+    slope, intercept = _rescale(said, name)
+    return min(end * slope + intercept for end in _ends(said, name))
 
 
 def _windows(said: Any, name: str) -> list[tuple[float, float]]:

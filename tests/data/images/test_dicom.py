@@ -343,6 +343,19 @@ def test_a_voi_table_is_pydicoms_and_stands_before_a_window(kind: str) -> None:
     np.testing.assert_array_equal(gray(dicom(PerFrameFunctionalGroupsSequence=[grouped])), gray(written(data)))
 
 
+@pytest.mark.parametrize("lowest", [0, 1024], ids=["a pixel below 0 HU", "none"])
+@pytest.mark.parametrize("first", [-1024, 64512])
+def test_a_voi_table_that_begins_below_zero_does_so_in_every_frame(lowest: int, first: int) -> None:
+    """Implicit VR has no SS, so that -1024 is 64512: what the file can hold decides, not what this frame happens to."""
+    stored = np.linspace(lowest, 4095, 256).astype(np.uint16).reshape(16, 16)
+    table = item(LUTDescriptor=[4096, 0, 16], LUTData=(np.arange(4096) * 16).astype("<u2").tobytes())
+    table["LUTDescriptor"].VR = "SS" if first < 0 else "US"
+    table.LUTDescriptor = [4096, first, 16]
+    table["LUTData"].VR = "OW"
+    found = gray(dicom(stored, VOILUTSequence=[table], RescaleSlope=1, RescaleIntercept=-1024))
+    np.testing.assert_allclose(found, stored * 16.0 / 65535, atol=1e-6)
+
+
 def test_a_modality_table_of_8_bits_is_read() -> None:
     table = item(LUTDescriptor=[256, 0, 8], LUTData=np.arange(256)[::-1].astype(np.uint8).tobytes())
     table["LUTData"].VR = "OW"

@@ -203,6 +203,22 @@ def test_an_image_whose_name_is_not_utf_8_is_one_line(odd: Path, capsys: pytest.
         assert "caf\\xe9.png" in said
 
 
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [((16, 16, 3), "is one image, not several"), ((16, 16), "is one image"), ((0, 16, 16, 3), "'images' holds no image")],
+)
+def test_an_archive_of_one_image_or_of_none_is_one_line(shape: tuple[int, ...], told: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros(shape, np.uint8))
+    with pytest.raises(ImageError, match=rf"x\.npz: .*{told}"):
+        find_images([tmp_path / "x.npz"])
+
+
+def test_an_archive_of_gray_images_or_of_volumes_is_all_of_them(tmp_path: Path) -> None:
+    for dimensions, shape in ((2, (4, 16, 16)), (2, (4, 16, 16, 3)), (3, (4, 5, 16, 16))):
+        np.savez(tmp_path / "x.npz", images=np.zeros(shape, np.uint8))
+        assert len(find_images([tmp_path / "x.npz"], dimensions=dimensions).found) == 4
+
+
 def test_a_bare_dicom_is_known_by_its_elements() -> None:
     pytest.importorskip("pydicom")
     assert kind_of(dicom()) == kind_of(dicom()[132:]) == "DICOM"

@@ -34,6 +34,12 @@ def test_a_box_a_mask_and_a_file_are_the_same_region(tmp_path: Path) -> None:
             assert not found["region_places"].any()
 
 
+def test_a_file_that_marks_nothing_is_said(tmp_path: Path) -> None:
+    Image.fromarray(BOX.astype(np.uint8) * 0).save(tmp_path / "none.png")
+    with pytest.raises(ConfigError, match=r"none\.png is all black: it marks no region"):
+        feed({"remove": tmp_path / "none.png"})
+
+
 def test_a_mask_of_the_maps_size_is_of_its_places_and_of_the_concepts_that_are_meant() -> None:
     places = np.array([[True, False], [False, False]])
     for kind, wanted in (("remove", places), ("within", ~places)):

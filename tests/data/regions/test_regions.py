@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from medzoo.data.datasets.phantom.image import CONCEPTS, PhantomReader
 from medzoo.data.datasets.phantom.regions import PhantomRegions
 from medzoo.data.errors import DatasetError
-from medzoo.data.regions.marked import BoxRegions
+from medzoo.data.regions.marked import BoxRegions, MaskRegions
+from medzoo.data.regions.masks import file_mask
 from medzoo.data.registry import load_dataset
 
 BOX = {"sample_id": "a", "label": "mass", "x": 2.0, "y": 1.0, "width": 3.0, "height": 2.0}
@@ -99,3 +103,52 @@ def test_what_was_drawn_of_a_lesion_is_every_pixel_that_it_changed_and_no_more()
     assert min(wider[True]) >= 2
     with pytest.raises(DatasetError, match="there is no sample 'nobody'"):
         dataset.regions.drawn("nobody")
+
+
+MARKED = np.zeros((6, 8), np.uint8)
+MARKED[1:3, 4:7] = 1
+
+
+def _nifti(path: Path, kind: str) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(np.stack([MARKED.T] * 5, axis=-1).astype(kind), np.eye(4)), path)
+
+
+@pytest.mark.parametrize("form", ["L", "I;16", "1", "P", "tif", "float", "blue"])
+def test_a_mask_is_whatever_its_file_keeps_above_zero(form: str, tmp_path: Path) -> None:
+    """Label images say 1, in 8 bits and in 16; colours as dark as their gray is black; floats."""
+    path = tmp_path / ("mask.tif" if form in ("tif", "float") else "mask.png")
+    if form == "P":
+        image = Image.fromarray(MARKED, "P")
+        image.putpalette([0, 0, 0, 0, 0, 1])
+    elif form == "blue":
+        image = Image.fromarray(np.stack([MARKED * 0, MARKED * 0, MARKED], axis=-1))
+    else:
+        kind = {"I;16": np.uint16, "tif": np.uint16, "float": np.float32, "1": bool}.get(form, np.uint8)
+        image = Image.fromarray(MARKED.astype(kind))
+    image.save(path)
+    np.testing.assert_array_equal(file_mask(path, (6, 8)), MARKED > 0)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int8", "float32"])
+def test_a_mask_of_nifti_is_of_any_type(kind: str, tmp_path: Path) -> None:
+    _nifti(tmp_path / "mask.nii.gz", kind)
+    found = file_mask(tmp_path / "mask.nii.gz", (5, 6, 8))
+    assert found.sum() == 5 * MARKED.sum()
+
+
+def test_a_mask_that_is_transparent_is_refused_and_one_with_a_full_alpha_read(tmp_path: Path) -> None:
+    for colour, alpha in ((0, MARKED * 255), (255, MARKED * 255)):
+        Image.fromarray(np.stack([np.full_like(MARKED, colour), alpha], axis=-1), "LA").save(tmp_path / "a.png")
+        with pytest.raises(DatasetError, match="transparent in part; save it without alpha"):
+            file_mask(tmp_path / "a.png", (6, 8))
+    Image.fromarray(np.stack([MARKED, np.full_like(MARKED, 255)], axis=-1), "LA").save(tmp_path / "a.png")
+    np.testing.assert_array_equal(file_mask(tmp_path / "a.png", (6, 8)), MARKED > 0)
+
+
+def test_a_black_mask_marks_nothing(tmp_path: Path) -> None:
+    Image.fromarray(MARKED * 0).save(tmp_path / "none.png")
+    Image.fromarray(MARKED).save(tmp_path / "one.png")
+    table = pd.DataFrame({"sample_id": ["a", "a"], "label": ["x", "x"], "mask": ["none.png", "one.png"]})
+    (mask,) = MaskRegions(table, tmp_path).of("a", "x", (6, 8))
+    np.testing.assert_array_equal(mask, MARKED > 0)

@@ -1,6 +1,7 @@
 """Excel workbooks as text: one sheet, the values its cells show, rows counted as Excel counts them.
 
-A cell merged over several rows stands in each of them.
+A cell merged over several rows stands in each of them. A time at midnight is written as its date alone, unless its format shows
+hours and another time of its column is not at midnight: one column has one form.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from medzoo.data.tables.words import clean, real_text
 
 SUFFIXES = (".xlsx", ".xlsm")
 _ZEROS = re.compile("0{2,20}")
+_NO_PARTS = re.compile(r'"[^"]*"|\\.|\[(?!h+\])[^\]]*\]', re.IGNORECASE)
+"""What of a number's format is text, a colour or a locale."""
 _MERGED = re.compile(rb"""mergeCell [^>]{0,100}?ref=["']([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})["']""")
 
 
@@ -98,8 +101,7 @@ def _texts(sheet: Any, areas: Mapping[int, list[tuple[int, int]]]) -> Iterator[t
     """Yield each row's number and what its cells show; in those that a merged one of a row above covers, what that one shows."""
     below: dict[int, tuple[int, str]] = {}  # place → the last row it stands in, and what
     header = False
-    for number, cells in enumerate(sheet.iter_rows(), start=1):
-        shown = [_shown(cell) for cell in cells]
+    for number, shown in enumerate(_shown_rows(sheet), start=1):
         for place, (last, text) in list(below.items()):
             if number > last:
                 del below[place]
@@ -110,6 +112,25 @@ def _texts(sheet: Any, areas: Mapping[int, list[tuple[int, int]]]) -> Iterator[t
             below |= {place: (last, shown[place]) for place, last in areas.get(number, ()) if place < len(shown)}
         header = header or any(map(clean, shown))
         yield number, tuple(text if text.strip() else "" for text in shown)
+
+
+def _shown_rows(sheet: Any) -> list[list[str]]:
+    """Return what each row's cells show."""
+    rows: list[list[str]] = []
+    midnights: list[tuple[int, int, datetime.datetime]] = []  # row, place: cells that show hours
+    timed: set[int] = set()
+    for cells in sheet.iter_rows():
+        for place, cell in enumerate(cells):
+            if isinstance(cell.value, datetime.datetime):
+                if cell.value.time() != datetime.time():
+                    timed.add(place)
+                elif "h" in _NO_PARTS.sub("", cell.number_format or "").lower():
+                    midnights.append((len(rows), place, cell.value))
+        rows.append([_shown(cell) for cell in cells])
+    for row, place, value in midnights:
+        if place in timed:
+            rows[row][place] = str(value)
+    return rows
 
 
 def _shown(cell: Any) -> str:

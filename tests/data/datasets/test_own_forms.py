@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from medzoo.data.errors import MedzooError
+from medzoo.data.tables.excel import read_workbook
 from medzoo.data.tables.text_table import as_text
 from medzoo.data.tables.words import shortened
 from tests.data.datasets.own_tables import frame, load_table
@@ -128,6 +130,29 @@ def test_a_number_is_as_long_as_its_cell_shows_it(tmp_path: Path) -> None:
         book.active.cell(row, 3).number_format = "0000"
     book.save(tmp_path / "t.xlsx")
     assert sorted(set(load_table(tmp_path / "t.xlsx", missing="ignore").table["group"])) == [f"{n:04}" for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("form", "hour", "written"),
+    [
+        ("yyyy-mm-dd hh:mm", 9, "2020-01-01 00:00:00"),
+        ('[$-409]d/m/yy "at" h:mm AM/PM', 9, "2020-01-01 00:00:00"),
+        ("yyyy-mm-dd hh:mm:ss", 0, "2020-01-01"),  # as pandas writes a column of dates
+        ('yyyy-mm-dd "heute"', 9, "2020-01-01"),
+    ],
+)
+def test_midnight_is_written_as_the_other_times_of_its_column(form: str, hour: int, written: str, tmp_path: Path) -> None:
+    import openpyxl
+
+    _excel(tmp_path / "t.xlsx", one=frame(seen=[datetime(2020, 1, 1 + n, hour * (n > 0)) for n in range(12)]))
+    book = openpyxl.load_workbook(tmp_path / "t.xlsx")
+    for row in range(2, 14):
+        book.active.cell(row, 4).number_format = form
+    book.save(tmp_path / "t.xlsx")
+    assert read_workbook(tmp_path / "t.xlsx")["seen"].iloc[0] == written
+    if written != "2020-01-01":
+        times = load_table(tmp_path / "t.xlsx", missing="ignore", time="seen").table["visit.time"]
+        assert times.diff().iloc[1] == 1 + hour / 24
 
 
 def _merge(path: Path, *areas: str, cells: Mapping[str, object] | None = None) -> None:

@@ -35,7 +35,7 @@ def read_times(rows: TextTable, column: str, time_as: str | None) -> tuple[pd.Se
         time_as: What numbers count, a `TimeUnit`; or how dates are written, as strptime takes it; None: they are of `FORMS`.
 
     Raises:
-        ConfigError: If `time_as` is neither.
+        ConfigError: If `time_as` is neither, or a format that lacks a part of the date.
         DatasetError: If a cell is empty, cannot be read, or is of another form than the first; names its line.
     """
     cells = rows[column]
@@ -47,6 +47,7 @@ def read_times(rows: TextTable, column: str, time_as: str | None) -> tuple[pd.Se
         if "%" not in time_as:
             known = ", ".join(get_args(TimeUnit))
             raise ConfigError(f"data.time_as={time_as} is neither one of {known} nor a format of dates such as %d.%m.%Y")
+        _check_format(time_as)
         read, form = (lambda cell: _days(lambda: datetime.strptime(cell, time_as))), time_as
     else:
         first = str(cells.iloc[0])
@@ -58,6 +59,31 @@ def read_times(rows: TextTable, column: str, time_as: str | None) -> tuple[pd.Se
     days = cells.map({cell: read(cell) for cell in cells.unique()}).astype(np.float64)
     rows.refuse(days.isna(), column, f"no date as {form}", _REMEDY)
     return days, "days"
+
+
+def _check_format(form: str) -> None:
+    """Refuse a format of dates that strptime would complete by itself: each time would be of 1900, or of one day of a year."""
+    try:
+        datetime.strptime("", form)  # raises in any case, of a directive that it has not by other words
+    except (ValueError, re.error) as error:
+        if not str(error).startswith("time data"):
+            raise ConfigError(f"data.time_as={form} is no format of dates ({error}); %d.%m.%Y is one") from None
+    marks = set(re.findall("%(.)", form))
+    by_week = bool(marks & set("GV"))
+    day = bool(marks & set("cxj")) or ("d" in marks and bool(marks & set("mbB")))
+    needed = [
+        (by_week, "G", "the year of its weeks, %G"),
+        (by_week, "V", "the week, %V"),
+        (not by_week, "Yycx", "the year, %Y"),
+        (by_week or (not day and bool(marks & set("UW"))), "uwaA", "the day of the week, %u or %a"),
+        ("d" in marks, "mbBcx", "the month, %m"),
+        (not by_week and bool(marks & set("HIX")), "djUWcx", "the day, %d"),
+        ("M" in marks, "HI", "the hour, %H"),
+        ("I" in marks, "p", "the half of the day, %p"),
+    ]
+    lacking = [said for asked, having, said in needed if asked and marks.isdisjoint(having)]
+    if lacking:
+        raise ConfigError(f"data.time_as={form} lacks {' and '.join(lacking)}; a format of dates has all of it, as %d.%m.%Y has")
 
 
 def _days(parsed: Callable[[], datetime]) -> float:

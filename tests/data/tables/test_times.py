@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medzoo.data.errors import MedzooError
+from medzoo.data.errors import ConfigError, MedzooError
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.times import read_times
 
@@ -62,3 +62,50 @@ def test_what_could_be_read_in_two_ways_is_one_line(cells: list[str], time_as: s
     with pytest.raises(MedzooError, match=said) as caught:
         read_times(rows(tmp_path, cells), "when", time_as)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("time_as", "said"),
+    [
+        ("%d.%m.", "lacks the year, %Y;"),
+        ("%H:%M", "lacks the year, %Y and the day, %d;"),
+        ("%j", "lacks the year, %Y;"),
+        ("%d.%m. 100%%Y", "lacks the year, %Y;"),
+        ("%Y-%W", "lacks the day of the week, %u or %a;"),
+        ("%Y-%m week %U", "lacks the day of the week, %u or %a;"),
+        ("%a of week %W", "lacks the year, %Y;"),
+        ("%G-%V", "lacks the day of the week, %u or %a;"),
+        ("%G %u", "lacks the week, %V;"),
+        ("%Y-%V-%u", "lacks the year of its weeks, %G;"),
+        ("%d. %Y", "lacks the month, %m;"),
+        ("%Y-%m %H:%M", "lacks the day, %d;"),
+        ("%Y-%m-%d %I:%M", "lacks the half of the day, %p;"),
+        ("%Y-%m-%d :%M", "lacks the hour, %H;"),
+        ("%s", r"is no format of dates \('s' is a bad directive in format '%s'\)"),
+        ("%-d.%m.%Y", r"is no format of dates \('-' is a bad directive"),
+        ("%d.%d.%Y", r"is no format of dates \(redefinition of group name 'd'"),
+    ],
+)
+def test_a_format_without_a_part_of_the_date_is_refused(time_as: str, said: str, tmp_path: Path) -> None:
+    cells = rows(tmp_path, [pd.Timestamp("2020-05-06 17:00").strftime(time_as)])
+    with pytest.raises(ConfigError, match=f"data.time_as={time_as} {said}") as caught:
+        read_times(cells, "when", time_as)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "time_as",
+    [
+        "%d.%m.%y", "%B %d; %Y", "%Y-%j", "%Y %W %a", "%U %w %Y", "%G-W%V-%u", "%c", "%x", "%Y-%m-%d (week %W)",
+        "%d.%m.%Y %I:%M %p", "%x %H:%M", "%Y%m%dT%H%M%S",
+    ],
+)  # fmt: skip
+def test_a_format_with_the_whole_date_is_read(time_as: str, tmp_path: Path) -> None:
+    when = pd.date_range("2020-05-06", periods=3, freq="9D")
+    found, _ = read_times(rows(tmp_path, [one.strftime(time_as) for one in when]), "when", time_as)
+    assert found.tolist() == [18388, 18397, 18406]
+
+
+def test_months_and_years_are_read_as_their_first_day(tmp_path: Path) -> None:
+    assert read_times(rows(tmp_path, ["2020-05"]), "when", "%Y-%m")[0].tolist() == [18383]
+    assert read_times(rows(tmp_path, ["2020"]), "when", "%Y")[0].tolist() == [18262]

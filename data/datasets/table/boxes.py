@@ -8,25 +8,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medzoo.data.datasets.table.paths import Places, named_paths
 from medzoo.data.datasets.table.reading import read_table
 from medzoo.data.errors import DatasetError, UnknownNameError
 from medzoo.data.images.kinds import is_file
 from medzoo.data.options import local_path
 from medzoo.data.regions.marked import BoxRegions, MaskRegions, Regions
+from medzoo.data.tables.words import clean, identifier, plain_number
 
 SAMPLE, LABEL, MASK = "sample_id", "label", "mask"
 FLAT, DEEP = ("x", "y", "width", "height"), ("z", "depth")
 
 
-def read_boxes(file: str | Path | None, samples: Sequence[str], names: Sequence[str]) -> Regions | None:
+def read_boxes(
+    file: str | Path | None, samples: Sequence[str], names: Sequence[str], places: Places | None = None
+) -> Regions | None:
     """Read a table of boxes: columns `sample_id`, `label`, `x`, `y`, `width`, `height`, of volumes `z` and `depth` too.
 
-    Or of masks: `sample_id`, `label` and `mask`, a file, relative to the table's own folder.
+    Or of masks: `sample_id`, `label` and `mask`, a file, relative to the table's own folder. Samples and labels may be written
+    in every way in which the table of samples may write them: 3.0 for 3, ./a.png for a.png.
 
     Args:
         file: The table, of any format that a table of samples may have; None: there is none.
         samples: Names of the dataset's samples; boxes of others are refused.
         names: Its labels and concepts.
+        places: Where the files lie, whose paths are the samples' names; None: the names are of a column.
 
     Raises:
         DatasetError: If the file or a column is missing, or a row is no box of a sample and a label; names the line.
@@ -42,11 +48,15 @@ def read_boxes(file: str | Path | None, samples: Sequence[str], names: Sequence[
         raise DatasetError(f"{source.name}: it has both {MASK!r} and {boxes[0]!r}; a table is of boxes or of masks")
     for column in (SAMPLE, LABEL, *numbers):
         _ = rows[column]  # one that is not there is named
-    rows.refuse(~rows[SAMPLE].isin(set(samples)), SAMPLE, "no sample of the dataset", "name samples as data.id does")
-    for place, label in rows[LABEL].items():
-        if label not in names:
-            raise rows.error(place, UnknownNameError("label or concept", str(label), names))
-    table = pd.DataFrame({SAMPLE: rows[SAMPLE], LABEL: rows[LABEL]})
+    called = rows[SAMPLE].map(identifier) if places is None else named_paths(rows[SAMPLE], places)
+    called = rows[SAMPLE].where(rows[SAMPLE].isin(set(samples)), called)
+    remedy = f"name samples {'as data.id does' if places is None else 'by the path of their image'}"
+    rows.refuse(~called.isin(set(samples)), SAMPLE, "no sample of the dataset", remedy)
+    known = {**{plain_number(clean(name)): name for name in names}, **{name: name for name in names}}
+    labels = rows[LABEL].map(lambda word: known.get(word, known.get(plain_number(word))))
+    for place, label in rows[LABEL][labels.isna()].items():
+        raise rows.error(place, UnknownNameError("label or concept", str(label), names))
+    table = pd.DataFrame({SAMPLE: called, LABEL: labels})
     if masks:
         table[MASK] = rows[MASK]
         there = rows[MASK].map(lambda name: name != "" and is_file(source.parent / name))

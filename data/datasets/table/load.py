@@ -333,15 +333,14 @@ def load(
         notes += more
     if bag is not None or features is not None:
         reader = BagReader(reader, max_members, bag=bag is not None)
+    named = [*(space.names if space is not None else ()), *(concepts or ())]
     return Dataset(
         table_info(source.stem, modality, space, unit, (*notes, *lacking), value_type, licence, known),
-        table.reset_index(drop=True),
-        reader,
-        space,
+        table.reset_index(drop=True), reader, space,
         concepts=ConceptSpace(tuple(concepts)) if concepts else None,
         subgroups=tuple(subgroups or ()),
         kept=(*keep, *(("path",) if frames == MEMBERS and bag is None and "path" not in keep else ())),
-        regions=read_boxes(boxes, table["sample_id"].tolist(), [*(space.names if space is not None else ()), *(concepts or ())]),
+        regions=read_boxes(boxes, table["sample_id"].tolist(), named, None if id is not None else places),
         modalities=by_name,
         targets=spaces if len(spaces) > 1 else {},
         texts=tuple(reports),

@@ -101,6 +101,20 @@ def image_paths(
     return pd.DataFrame(written), tuple(notes)
 
 
+def named_paths(words: pd.Series, places: Places) -> pd.Series:
+    """Return names of samples that are paths of images as `image_paths` writes them; what is no path below the folder as it is.
+
+    Args:
+        words: As another table writes them.
+        places: Where the files lie.
+    """
+    codes, written = pd.factorize(words.to_numpy(dtype=object))
+    slashed = [_slashed(str(word)) for word in written]
+    found, _ = _from_elsewhere(slashed, _below(slashed, places), places, codes)
+    names = [str(word) if path is None else unicodedata.normalize("NFC", path) for word, path in zip(written, found, strict=True)]
+    return pd.Series(np.array(names, dtype=object)[codes], index=words.index)
+
+
 def refuse_absent(table: pd.DataFrame, files: Sequence[str], columns: Sequence[str], missing: Missing, dataset: str) -> None:
     """Stop if files are missing and it can be said how they would be found.
 

@@ -40,6 +40,24 @@ def test_boxes_of_labels_and_concepts(tmp_path: Path) -> None:
     assert load(tmp_path, None).regions is None
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_samples_and_labels_are_read_as_the_table_of_samples_is(named: bool, tmp_path: Path) -> None:
+    for number in range(6):
+        Image.fromarray(np.full((10, 12), 40 * number, np.uint8)).save(tmp_path / f"i{number}.png")
+    rows = [f"./i{n}.png,{n}.0,p{n},{n % 2}.0" for n in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,name,patient,class", *rows]), encoding="utf-8")
+    cells = ["3.0", "3", "3.00"] if named else ["./i3.png", str(tmp_path / "i3.png"), "i3.png"]
+    (tmp_path / "b.csv").write_text("\n".join([HEADER, *(f"{cell},1.0,2,3,4,5" for cell in cells)]), encoding="utf-8")
+    options = {"file": tmp_path / "t.csv", "target": "class", "group": "patient", "id": "name" if named else None}
+    dataset = load_dataset("table", **options, channels=1, boxes=tmp_path / "b.csv")
+    assert dataset.regions is not None
+    assert len(dataset.regions.of("3" if named else "i3.png", "1", (10, 12))) == 3
+    (tmp_path / "b.csv").write_text(f"{HEADER}\n./i9.png,1,2,3,4,5\n", encoding="utf-8")
+    remedy = "name samples as data.id does" if named else "name samples by the path of their image"
+    with pytest.raises(DatasetError, match=rf"line 2: 'sample_id' is './i9\.png', no sample of the dataset; {remedy}"):
+        load_dataset("table", **options, channels=1, boxes=tmp_path / "b.csv")
+
+
 @pytest.mark.parametrize(
     ("boxes", "parts"),
     [

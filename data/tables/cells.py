@@ -62,7 +62,7 @@ def ask_about_empty_words(rows: TextTable, column: str, missing: pd.Series, know
     counts = words[asked].value_counts(sort=False).sort_index()
     listed = ", ".join(f"{word!r} ({count})" for word, count in list(counts.items())[:6]) + ", ..." * (len(counts) > 6)
     option = f"data.empty_words=[{', '.join(_shown(str(word)) for word in list(counts.index)[:6])}]"
-    raise rows.error(words.index[asked][0], f"{column!r} holds {listed}: missing? Say {option}{remedy}")
+    raise rows.error(words.index[asked][0], f"{column!r} holds {listed}: missing? Say {option}{remedy}", column)
 
 
 def replace_values(rows: TextTable, columns: Iterable[str], values: Mapping[str, str]) -> tuple[TextTable, tuple[str, ...]]:

@@ -26,22 +26,23 @@ _NO_PARTS = re.compile(r'"[^"]*"|\\.|\[(?!h+\])[^\]]*\]', re.IGNORECASE)
 _MERGED = re.compile(rb"""mergeCell [^>]{0,100}?ref=["']([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})["']""")
 
 
-def read_workbook(path: Path, sheet: str | None = None) -> pd.DataFrame:
+def read_workbook(path: Path, sheet: str | None = None, remedy: str = "name one as data.sheet={}") -> pd.DataFrame:
     """Return the rows below the header, as text, indexed by Excel's row numbers; rows without any value are left out.
 
     Args:
         path: The workbook.
         sheet: The sheet's name; None: the only one that holds anything.
+        remedy: What to do about several sheets, {} for the name of one.
 
     Raises:
         DatasetError: If it cannot be read, several sheets hold something and none is named, a column's name stands twice, a
             value stands beside the columns that have names, or a cell is a formula whose value the file does not keep.
         MissingDependencyError: If openpyxl is not installed.
     """
-    values, name = _rows(path, sheet, formulas=False)
+    values, name = _rows(path, sheet, remedy)
     header_row, header = next(((row, cells) for row, cells in values if any(map(clean, cells))), (0, ()))
     if not header:
-        raise DatasetError(f"{path}: sheet {name!r} is empty; name another one as data.sheet")
+        raise DatasetError(f"{path}: sheet {name!r} is empty; {remedy.format('<another one>')}")
     columns = [clean(cell) for cell in header]
     first = next(place for place, column in enumerate(columns) if column)
     twice = sorted({column for column in columns if column and columns.count(column) > 1})
@@ -64,7 +65,9 @@ def read_workbook(path: Path, sheet: str | None = None) -> pd.DataFrame:
     return frame
 
 
-def _rows(path: Path, sheet: str | None, *, formulas: bool) -> tuple[list[tuple[int, tuple[str, ...]]], str]:
+def _rows(
+    path: Path, sheet: str | None, remedy: str = "", *, formulas: bool = False
+) -> tuple[list[tuple[int, tuple[str, ...]]], str]:
     try:
         import openpyxl
         from openpyxl.utils.exceptions import InvalidFileException
@@ -93,7 +96,7 @@ def _rows(path: Path, sheet: str | None, *, formulas: bool) -> tuple[list[tuple[
     if not some:
         raise DatasetError(f"{path} has no sheet of cells")
     if len(some) > 1:
-        raise DatasetError(f"{path} has {len(some)} sheets ({', '.join(some)}); name one as data.sheet={some[0]}")
+        raise DatasetError(f"{path} has {len(some)} sheets ({', '.join(some)}); {remedy.format(some[0])}")
     return filled[some[0]], some[0]
 
 

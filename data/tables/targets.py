@@ -112,7 +112,7 @@ def make_targets(
     unknown = codes.isna() & ~missing
     if unknown.any():
         first, word = next(iter(words[unknown].items()))
-        raise rows.error(first, UnknownNameError("class", word, space.names))
+        raise rows.error(first, UnknownNameError("class", word, space.names), columns[0])
     return space, pd.DataFrame({"target": codes.where(~missing).astype(np.float64)}), ()
 
 
@@ -164,7 +164,7 @@ def _findings(
         parts = _parted(cell, separator)
         if parts is None:
             remedy = "write ['a', 'b'], or say what else parts them, data.separator='|'"
-            raise rows.error(label, f"{cell[:60]!r} is no list of findings; {remedy}")
+            raise rows.error(label, f"{cell[:60]!r} is no list of findings; {remedy}", str(words.name))
         if parts and not any(parts) and "" not in meanings:  # what joining empty columns leaves
             nothing += 1
             continue
@@ -178,7 +178,7 @@ def _findings(
                 seen[name] = seen.get(name, 0) + 1
             else:
                 where = f"; {EMPTY}" if is_empty_word(name) else "; or leave it out, data.left_out"
-                raise rows.error(label, f"{UnknownNameError('finding', name, space.names)}{where}")
+                raise rows.error(label, f"{UnknownNameError('finding', name, space.names)}{where}", str(words.name))
     notes = _of_findings(seen, [word for word in meanings if word not in met])
     if nothing:
         notes += (f"{nothing} cells hold separators of findings and no finding: missing there",)

@@ -56,10 +56,8 @@ class TextFile:
             UNREADABLE: One of them, if the file cannot be read.
         """
         file = cls(path, encoding or _encoding(path))
-        try:
-            io.TextIOWrapper(io.BytesIO(), encoding=file.encoding)
-        except (LookupError, ValueError):
-            raise DatasetError(f"data.encoding={encoding} is no known encoding; cp1252, utf-16 and latin-1 are some") from None
+        if not is_encoding(file.encoding):
+            raise DatasetError(f"data.encoding={encoding} is no known encoding; cp1252, utf-16 and latin-1 are some")
         return cls(path, "utf-8-sig" if file.encoding.lower() in ("utf-8", "utf8") else file.encoding, _separator(file))
 
     @property
@@ -74,6 +72,42 @@ class TextFile:
     def text(self) -> TextIO:
         """Open its text, line ends as they are."""
         return io.TextIOWrapper(self.binary(), encoding=self.encoding, newline="")
+
+
+def is_encoding(name: str) -> bool:
+    """Return whether Python knows an encoding of text by a name."""
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding=name)
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def says_unicode(path: Path) -> bool:
+    """Return whether text itself says that it is Unicode: by a mark, or by letters beyond ASCII that are UTF-8 throughout.
+
+    ASCII alone says nothing: text of several other encodings is bytes of it.
+
+    Args:
+        path: A file, which may be packed.
+
+    Raises:
+        UNREADABLE: One of them, if the file cannot be read.
+    """
+    decoder, plain = codecs.getincrementaldecoder("utf-8")(), True
+    with _binary(path) as stream:
+        block = stream.read(1 << 20)
+        if block.startswith((codecs.BOM_UTF8, *(mark for mark, _ in _MARKS))):
+            return True
+        try:
+            while block:
+                plain = plain and block.isascii()
+                decoder.decode(block)
+                block = stream.read(1 << 20)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return not plain
 
 
 def kind_of(path: Path) -> str:

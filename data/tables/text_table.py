@@ -24,6 +24,19 @@ _SHORT: dict[int, type[np.floating[Any]]] = {2: np.float16, 4: np.float32}
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Where a column comes from that was put beside a table's own.
+
+    Attributes:
+        table: The table that has it.
+        rows: Label of a row → that of the other table's row which belongs to it; without the rows that have none there.
+    """
+
+    table: TextTable
+    rows: pd.Series
+
+
+@dataclass(frozen=True)
 class TextTable:
     """Rows of a file, which know where they stand in it.
 
@@ -36,6 +49,7 @@ class TextTable:
         names: Column → what the file calls it, where that differs.
         source: Of a CSV file, whose index counts records; None: the index is the place.
         remedy: What to do about a wrong file; ends the messages that have no remedy of their own.
+        beside: Column → where it comes from, of those of further tables: their bad cells are named by the lines there.
     """
 
     file: str
@@ -45,6 +59,7 @@ class TextTable:
     names: Mapping[str, str] = field(default_factory=dict)
     source: TextFile | None = None
     remedy: str = ""
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -104,8 +119,11 @@ class TextTable:
             return sorted(wanted)
         return [line for number, (line, _, _) in enumerate(records(self.source)) if number in wanted]
 
-    def error(self, label: Any, problem: str | Exception) -> DatasetError:
-        """Return an error that names the file and the line of one entry of the index."""
+    def error(self, label: Any, problem: str | Exception, column: str | None = None) -> DatasetError:
+        """Return an error that names the line of an entry of the index, there or in the further table that the column is of."""
+        origin = self._origin(column, label)
+        if origin is not None:
+            return origin.table.error(origin.rows[label], problem, column)
         (place,) = self.places([label])
         return DatasetError(f"{self._called} {self.unit} {place}: {problem}")
 
@@ -124,14 +142,22 @@ class TextTable:
         labels = (bad.index if isinstance(bad, pd.Series) else self.rows.index)[np.asarray(bad, dtype=bool)]
         if not len(labels):
             return
+        columns = [column] if isinstance(column, str) else column
+        origins = [self._origin(name, labels[0]) for name in columns]
+        first = origins[0]
+        alone = first if first is not None and all(one is not None and one.table is first.table for one in origins) else None
         shown = []
-        for name in [column] if isinstance(column, str) else column:
+        for name in columns:
             cell = str(self.rows.at[labels[0], name]).strip()[:SHOWN]
-            shown.append(f"{self.names.get(name, name)!r} is {repr(cell) if cell else 'empty'}")
-        more = f" ({len(labels)} such {self.unit}s)" if len(labels) > 1 else ""
+            other = self.beside.get(name)
+            called = (self if other is None else other.table).names.get(name, name)
+            where = f" of {other.table.file}" if other is not None and alone is None else ""
+            shown.append(f"{called!r}{where} is {repr(cell) if cell else 'empty'}")
+        count = len(labels) if alone is None else alone.rows.reindex(labels).nunique()
+        more = f" ({count} such {(self if alone is None else alone.table).unit}s)" if count > 1 else ""
         remedy = remedy or self.remedy
         parts = ", ".join([*shown, *([problem] if problem else [])])
-        raise self.error(labels[0], f"{parts}{more}" + f"; {remedy}" * bool(remedy))
+        raise self.error(labels[0], f"{parts}{more}" + f"; {remedy}" * bool(remedy), columns[0] if alone is not None else None)
 
     def refuse_others(self, column: str, known: Iterable[str]) -> None:
         """Stop at the first cell that holds none of the known words; the empty text among them is said as nothing.
@@ -179,6 +205,11 @@ class TextTable:
         self.refuse(~missing & ~np.isfinite(values), column, "not a number", remedy)
         self.refuse(values.abs() > np.finfo(np.float32).max, column, "too large a number", remedy)
         return values
+
+    def _origin(self, column: str | None, label: Any) -> Beside | None:
+        """Return the further table that a cell comes from; None of one of its own, or where the other table has no such row."""
+        other = None if column is None else self.beside.get(column)
+        return other if other is not None and label in other.rows.index else None
 
     @property
     def _called(self) -> str:

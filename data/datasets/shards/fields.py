@@ -83,7 +83,7 @@ class SampleTable(TextTable):
 
     shards: Shards | None = None
 
-    def error(self, label: Any, problem: str | Exception) -> DatasetError:
+    def error(self, label: Any, problem: str | Exception, column: str | None = None) -> DatasetError:
         """Return an error that names the shard and the sample of one entry of the index."""
         assert self.shards is not None
         return DatasetError(f"{self.shards.where(int(label))}: {problem}")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.datasets.table.paths import Places, named_paths
-from medzoo.data.datasets.table.reading import read_table
+from medzoo.data.datasets.table.reading import BOXES, read_table
 from medzoo.data.errors import DatasetError, UnknownNameError
 from medzoo.data.images.kinds import is_file
 from medzoo.data.options import local_path
@@ -40,7 +40,7 @@ def read_boxes(
     if file is None:
         return None
     source = local_path(file, "boxes")
-    rows, _ = read_table(source)
+    rows, _ = read_table(source, owner=BOXES)
     masks, numbers = MASK in rows.rows.columns, tuple[str, ...]()
     if not masks:
         numbers = (*FLAT, *(DEEP if all(column in rows.rows.columns for column in DEEP) else ()))

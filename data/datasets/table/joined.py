@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from medzoo.data.datasets.table.reading import read_table
-from medzoo.data.errors import ConfigError, DatasetError
-from medzoo.data.options import text_list
+from medzoo.data.datasets.table.reading import TEXT, Owner, read_table
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.options import one_text, text_list
 from medzoo.data.tables import TextTable
-from medzoo.data.tables.text_file import PACKED
+from medzoo.data.tables.text_file import PACKED, UNREADABLE, is_encoding, kind_of, says_unicode
+from medzoo.data.tables.text_table import Beside
 from medzoo.data.tables.words import Merged, clean, identifier, plain_number
 
 
@@ -24,10 +26,22 @@ class Join:
     Attributes:
         file: Its name, in the folder of the first one, or an absolute path.
         by: Columns that both have and that say which rows belong together.
+        encoding: Of its text; None: UTF-8 where it says so, else that of the first table.
+        sheet: Of a workbook; None: the only one that holds anything.
     """
 
     file: str
     by: tuple[str, ...]
+    encoding: str | None = None
+    sheet: str | None = None
+
+
+FURTHER = Owner(
+    "{}: {} in its entry of data.join",
+    "text in another encoding needs encoding: cp1252, say, in its entry of data.join",
+    "name one as sheet: {} in its entry of data.join",
+)
+KEYS = tuple(field.name for field in fields(Join))
 
 
 def join_option(value: Any) -> list[Join]:
@@ -38,12 +52,19 @@ def join_option(value: Any) -> list[Join]:
         raise ConfigError(f"data.join={value} is no list of tables, [{{file: labels.csv, by: [patient]}}]")
     found = []
     for one in value:
-        if not isinstance(one, Mapping) or set(one) != {"file", "by"} or not isinstance(one["file"], str):
+        if not isinstance(one, Mapping) or not {"file", "by"} <= set(one) or not isinstance(one["file"], str):
             raise ConfigError(f"data.join holds {one}, which is no table and its columns, {{file: labels.csv, by: [patient]}}")
+        for key in one:
+            if key not in KEYS:
+                raise UnknownNameError("key", str(key), KEYS, where=f" of {one['file']} in data.join")
         by = [one["by"]] if isinstance(one["by"], str) else text_list(one["by"], "join.by")
         if not by:
             raise ConfigError(f"data.join: say which columns of {one['file']} the table has too, by: [patient]")
-        found.append(Join(one["file"], tuple(map(clean, by))))
+        encoding, sheet = (one_text(one.get(key), f"join.{key}") for key in ("encoding", "sheet"))
+        if encoding is not None and not is_encoding(encoding):
+            said = f"encoding: {encoding} of {one['file']} in data.join"
+            raise ConfigError(f"{said} is no known encoding; cp1252, utf-16 and latin-1 are some")
+        found.append(Join(one["file"], tuple(map(clean, by)), encoding, sheet))
     return found
 
 
@@ -65,7 +86,7 @@ def join_tables(
         rows: The table.
         joins: The further ones, in turn.
         folder: That their names are relative to.
-        encoding: Of their text.
+        encoding: Of the first one's text, and of theirs that does not say that it is UTF-8.
         decimal: What stands before the fraction of a number.
         rule: See `read_table`.
 
@@ -79,7 +100,9 @@ def join_tables(
     merged: dict[str, Merged] = {}
     notes: list[str] = []
     for join in joins:
-        other, more = read_table(_find(folder, join.file), encoding=encoding, decimal=decimal, rule=rule)
+        file = _find(folder, join.file)
+        own = join.encoding or _shared(file, encoding)
+        other, more = read_table(file, sheet=join.sheet, encoding=own, decimal=decimal, rule=rule, owner=FURTHER)
         theirs, ours = _keys(other, join.by), _keys(rows, join.by)
         what = ", ".join(map(repr, join.by))
         remedy = f"which of them belongs to a row of {rows.file}? Give data.join.by more columns"
@@ -100,7 +123,9 @@ def join_tables(
             )
         wider = wider[~wider.index.duplicated()].reindex(ours.to_numpy()).fillna("").set_axis(ours.index, axis=0)
         wider = wider.where(found, "")
-        rows = replace(rows, rows=pd.concat([rows.rows, wider], axis=1))
+        labels = pd.Series(other.rows.index, index=theirs.to_numpy())
+        beside = Beside(other, ours[found].map(labels[~labels.index.duplicated()]))
+        rows = replace(rows, rows=pd.concat([rows.rows, wider], axis=1), beside={**rows.beside, **dict.fromkeys(new, beside)})
         merged |= {column: one for column, one in more.items() if column in new}
         if lost := int((~found).sum()):
             notes.append(f"{lost} of {len(rows)} rows have none in {other.file}: what stands there is missing for them")
@@ -140,6 +165,16 @@ def _keys(rows: TextTable, by: Sequence[str]) -> pd.Series:
     # In quotes: a comma of a cell does not part it.
     text = pd.Series([", ".join(map(repr, row)) for row in zip(*cells, strict=True)], index=rows.rows.index, dtype=str)
     return text.where(~empty, "")
+
+
+def _shared(file: Path, encoding: str | None) -> str | None:
+    """Return the first table's encoding for a further one that is text of it; None for one that is read as it says itself."""
+    if encoding is None or kind_of(file) not in TEXT or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
+        return None
+    try:
+        return None if says_unicode(file) else encoding
+    except UNREADABLE:
+        return None  # which reading it says
 
 
 def _find(folder: Path, name: str) -> Path:

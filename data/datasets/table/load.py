@@ -120,7 +120,8 @@ def load(
         encoding: Of text, such as cp1252; None: UTF-8, or UTF-16 by its mark.
         decimal: What stands before the fraction of a number, `.` or `,`.
         join: Further tables whose columns are put beside this one's, `[{file: labels.csv, by: [patient, study]}]`: their
-            columns `by` say which row belongs to which, and a row that has none there is empty there.
+            columns `by` say which row belongs to which, and a row that has none there is empty there. An entry has an `encoding`
+            and a `sheet` of its own; without, text that is UTF-8 is read so, and other text in this table's encoding.
         where: Column → words; the rows that hold one of them are taken.
         image: Column with the image's path, of another machine too; several columns are views of one case, any of them empty.
         channel_columns: Columns with the images that are the channels of one, in that order ([t1, t1ce, t2, flair]), each file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from medzoo.data.tables.words import Merged, clean, unify
 TEXT = (".csv", ".tsv", ".txt")
 LINES = (".jsonl", ".ndjson")
 FORMATS = (*TEXT, *LINES, ".parquet", *EXCEL)
+_NO_TEXT = re.compile(r" is not \S+ text: ")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _REMEDIES = {
     ".xls": "save it as .xlsx or CSV", ".ods": "save it as .xlsx or CSV", ".xlsb": "save it as .xlsx or CSV",
@@ -30,8 +31,29 @@ _REMEDIES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Owner:
+    """What says how a table is read, and what messages advise there.
+
+    Attributes:
+        option: How an option is written, {} for its name and its value.
+        encoding: What to do about text that is not of the encoding it was read in.
+        sheet: What to do about several sheets, {} for the name of one.
+    """
+
+    option: str
+    encoding: str
+    sheet: str
+
+
+FIRST = Owner("data.{}={}", "text in an encoding other than UTF-8 needs data.encoding=cp1252, say", "name one as data.sheet={}")
+"""Of the table that `data.file` names."""
+BOXES = Owner("{}={}", "save it as UTF-8", "save one alone as a workbook")
+"""Of a table that no option is about."""
+
+
 def read_table(
-    path: Path, *, sheet: str | None = None, encoding: str | None = None, decimal: str = ".", rule: int = 2
+    path: Path, *, sheet: str | None = None, encoding: str | None = None, decimal: str = ".", rule: int = 2, owner: Owner = FIRST
 ) -> tuple[TextTable, Mapping[str, Merged]]:
     """Read a user's own table as text.
 
@@ -41,6 +63,7 @@ def read_table(
         encoding: Of text; None: UTF-8, or as its mark says.
         decimal: What stands before the fraction of a number.
         rule: 1 for words as medzoo read them before `clean`.
+        owner: Whose table it is, for messages.
 
     Returns:
         The table, its words read by `clean`; and column → writings that became one word by that.
@@ -57,21 +80,23 @@ def read_table(
     if decimal not in (".", ","):
         raise ConfigError(f"data.decimal={decimal} is neither . nor ,")
     if sheet is not None and kind not in EXCEL:
-        raise ConfigError(f"data.sheet={sheet} is for workbooks ({', '.join(EXCEL)}), and {path.name} is none; leave it out")
+        said = owner.option.format("sheet", sheet)
+        raise ConfigError(f"{said} is for workbooks ({', '.join(EXCEL)}), and {path.name} is none; leave it out")
     if encoding is not None and not isinstance(encoding, str):
         raise ConfigError(f"data.encoding={encoding!r} is no name of an encoding; cp1252, utf-16 and latin-1 are some")
     if encoding is not None and kind not in TEXT:
-        raise ConfigError(f"data.encoding={encoding} is for text ({', '.join(TEXT)}), and {path.name} is none; leave it out")
+        said = owner.option.format("encoding", encoding)
+        raise ConfigError(f"{said} is for text ({', '.join(TEXT)}), and {path.name} is none; leave it out")
     if not path.is_file():
         raise DatasetError(f"no table at {path}; set data.file")
     if kind in TEXT:
-        remedy = "" if encoding is not None else "text in an encoding other than UTF-8 needs data.encoding=cp1252, say"
         try:
             table = TextTable.read(path, pad=True, encoding=encoding)
         except DatasetError as error:
-            raise DatasetError(f"{error}; {remedy}" if remedy and "UTF-8" in str(error) else str(error)) from None
+            advised = encoding is None or owner is not FIRST
+            raise DatasetError(f"{error}; {owner.encoding}" if advised and _NO_TEXT.search(str(error)) else str(error)) from None
     else:
-        rows = _read_rows(path, kind, sheet)
+        rows = _read_rows(path, kind, sheet, owner)
         if not len(rows):
             raise DatasetError(f"{path.name} has no rows")
         names = [str(column) if rule == 1 else clean(str(column)) for column in rows.columns]
@@ -92,9 +117,9 @@ def read_table(
     return replace(table, rows=text), merged
 
 
-def _read_rows(path: Path, kind: str, sheet: str | None) -> pd.DataFrame:
+def _read_rows(path: Path, kind: str, sheet: str | None, owner: Owner) -> pd.DataFrame:
     if kind in EXCEL:
-        return read_workbook(path, sheet)
+        return read_workbook(path, sheet, owner.sheet)
     try:
         return _read_parquet(path) if kind == ".parquet" else _read_jsonl(path)
     except (*UNREADABLE, ValueError, pa.ArrowException) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -121,3 +122,17 @@ def test_a_table_is_of_boxes_or_of_masks(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     with pytest.raises(DatasetError, match=r"the mask broken\.png cannot be read"):
         load(tmp_path, "sample_id,label,mask\n1,mass,broken.png\n").regions.of("1", "mass", (10, 12))  # type: ignore[union-attr]
+
+
+def test_no_option_is_advised_for_a_table_that_none_is_about(tmp_path: Path) -> None:
+    """`data.encoding` and `data.sheet` are of the table of samples, which they would spoil."""
+    load(tmp_path, None)
+    options: dict[str, Any] = {"file": tmp_path / "t.csv", "target": "class", "group": "patient"}
+    (tmp_path / "b.csv").write_text(f"{HEADER}\n1.png,mäss,2,3,4,5\n", encoding="cp1252")
+    with pytest.raises(DatasetError, match=r"line 2 is not UTF-8 text: .*; save it as UTF-8$"):
+        load_dataset("table", **options, boxes=tmp_path / "b.csv")
+    with pd.ExcelWriter(tmp_path / "b.xlsx") as book:
+        for sheet in ("a", "b"):
+            pd.DataFrame({"sample_id": ["1.png"]}).to_excel(book, sheet_name=sheet)
+    with pytest.raises(DatasetError, match=r"has 2 sheets \(a, b\); save one alone as a workbook$"):
+        load_dataset("table", **options, boxes=tmp_path / "b.xlsx")

@@ -41,6 +41,9 @@ def subgroup(rows: TextTable, column: str, empty_words: Sequence[str], rule: int
     """Return levels, None where missing, and a note on words that count as missing.
 
     Numbers are numbers where every filled cell is one, so that many values are banded; else they are text.
+
+    Raises:
+        DatasetError: If they are, and one has a point where numbers have a comma.
     """
     missing = is_missing(rows[column], empty_words)
     notes: tuple[str, ...] = ()
@@ -52,7 +55,10 @@ def subgroup(rows: TextTable, column: str, empty_words: Sequence[str], rule: int
         missing |= empty
     filled = rows[column].where(~missing, None)
     numbers = pd.to_numeric(filled, errors="coerce")
-    return (numbers if numbers.notna().sum() == filled.notna().sum() else filled), notes
+    if numbers.notna().sum() != filled.notna().sum():
+        return filled, notes
+    rows.refuse_points(column, ~missing)
+    return numbers, notes
 
 
 def categories_option(given: Any, inputs: Sequence[str]) -> dict[str, list[str] | None]:

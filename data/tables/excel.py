@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from medzoo.data.errors import DatasetError, MissingDependencyError
-from medzoo.data.tables.words import clean, real_text
+from medzoo.data.tables.words import KeptReal, clean, real_text
 
 SUFFIXES = (".xlsx", ".xlsm")
 _ZEROS = re.compile("0{2,20}")
@@ -184,7 +184,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         if value != value:
             return ""
-        return real_text(value)
+        return KeptReal(real_text(value))
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
         return value.date().isoformat()
     return str(value)

@@ -49,6 +49,8 @@ class TextTable:
         names: Column → what the file calls it, where that differs.
         source: Of a CSV file, whose index counts records; None: the index is the place.
         remedy: What to do about a wrong file; ends the messages that have no remedy of their own.
+        pointed: Column → cells that are numbers with a point, by their labels, of a file whose numbers have a comma; what such
+            a cell says is only known of words.
         beside: Column → where it comes from, of those of further tables: their bad cells are named by the lines there.
     """
 
@@ -59,6 +61,7 @@ class TextTable:
     names: Mapping[str, str] = field(default_factory=dict)
     source: TextFile | None = None
     remedy: str = ""
+    pointed: Mapping[str, pd.Series] = field(default_factory=dict)
     beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @classmethod
@@ -188,6 +191,22 @@ class TextTable:
                 f"{self._called}: {what} {first!r} stands on {self.unit}s {' and '.join(map(str, places))}; {remedy}"
             )
 
+    def refuse_points(self, column: str, read: pd.Series) -> None:
+        """Stop at a cell with a point, of a column of numbers that have a comma before the fraction: it may part the thousands.
+
+        Args:
+            column: Its name.
+            read: Which cells are read as numbers.
+
+        Raises:
+            DatasetError: If there is one.
+        """
+        pointed = self._pointed(column)
+        if len(pointed):
+            bad = read & (self[column].str.strip() == pointed.reindex(read.index))
+            remedy = "write it without the point, or with a comma before its fraction"
+            self.refuse(bad, column, "a number with a point beside data.decimal=','", remedy)
+
     def numbers(self, column: str, missing: pd.Series | None = None, remedy: str = "") -> pd.Series:
         """Return a column as float64, NaN where missing.
 
@@ -197,14 +216,22 @@ class TextTable:
             remedy: What to do about another cell; ends the message.
 
         Raises:
-            DatasetError: If another cell is not a finite number.
+            DatasetError: If another cell is not a finite number, or has a point where numbers have a comma.
         """
         text = self[column].str.strip()
         missing = text == "" if missing is None else missing
+        self.refuse_points(column, ~missing)
         values = pd.to_numeric(text.where(~missing), errors="coerce").astype(np.float64)
         self.refuse(~missing & ~np.isfinite(values), column, "not a number", remedy)
         self.refuse(values.abs() > np.finfo(np.float32).max, column, "too large a number", remedy)
         return values
+
+    def _pointed(self, column: str) -> pd.Series:
+        """Return what `pointed` says of a column, be it a further table's."""
+        other = self.beside.get(column)
+        if other is None:
+            return self.pointed.get(column, pd.Series(dtype=object))
+        return other.rows.map(other.table._pointed(column)).dropna()
 
     def _origin(self, column: str | None, label: Any) -> Beside | None:
         """Return the further table that a cell comes from; None of one of its own, or where the other table has no such row."""

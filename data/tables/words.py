@@ -88,6 +88,12 @@ def real_text(value: float, exponent: bool = True, stored: type[np.floating[Any]
     return repr(float(str(stored(value))))
 
 
+class KeptReal(str):
+    """Text of a number that a file keeps as one: its point is no mark of its writer's."""
+
+    __slots__ = ()
+
+
 def is_empty_word(word: str) -> bool:
     """Return whether a word is one of those that mean an empty cell, in any case."""
     return word.lower() in EMPTY_WORDS

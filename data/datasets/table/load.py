@@ -118,7 +118,7 @@ def load(
         root: Folder the image paths are relative to; None: the folder of the file.
         sheet: Sheet of a workbook; None: the only one that holds anything.
         encoding: Of text, such as cp1252; None: UTF-8, or UTF-16 by its mark.
-        decimal: What stands before the fraction of a number, `.` or `,`.
+        decimal: What stands before the fraction of a number, `.` or `,`; beside `,` a number with a point is refused.
         join: Further tables whose columns are put beside this one's, `[{file: labels.csv, by: [patient, study]}]`: their
             columns `by` say which row belongs to which, and a row that has none there is empty there. An entry has an `encoding`
             and a `sheet` of its own; without, text that is UTF-8 is read so, and other text in this table's encoding.

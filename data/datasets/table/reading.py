@@ -18,13 +18,14 @@ from medzoo.data.tables.excel import SUFFIXES as EXCEL
 from medzoo.data.tables.excel import cell_text, read_workbook
 from medzoo.data.tables.json_record import json_fields
 from medzoo.data.tables.text_file import UNREADABLE, TextFile, kind_of
-from medzoo.data.tables.words import Merged, clean, unify
+from medzoo.data.tables.words import KeptReal, Merged, clean, unify
 
 TEXT = (".csv", ".tsv", ".txt")
 LINES = (".jsonl", ".ndjson")
 FORMATS = (*TEXT, *LINES, ".parquet", *EXCEL)
 _NO_TEXT = re.compile(r" is not \S+ text: ")
-_COMMA = re.compile(r"[+-]?\d+,\d+")
+_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_POINT = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?")
 _REMEDIES = {
     ".xls": "save it as .xlsx or CSV", ".ods": "save it as .xlsx or CSV", ".xlsb": "save it as .xlsx or CSV",
     ".json": "write one object a line, as .jsonl", ".feather": "save it as .parquet", ".pkl": "save it as .parquet",
@@ -104,6 +105,7 @@ def read_table(
         if twice:
             raise DatasetError(f"{path.name} has several columns {twice[0]!r}; keep one")
         table = TextTable(path.name, rows.set_axis(names, axis=1), unit="line" if kind in LINES else "row")
+    pointed = _with_points(table.rows) if decimal == "," else {}
     text = table.rows.copy() if kind in TEXT and rule != 1 else as_text(table.rows, strip=rule == 1)
     if rule == 1:
         return replace(table, rows=text), {}
@@ -114,7 +116,17 @@ def read_table(
         if decimal == ",":
             numbers = text[column].map(lambda word: _COMMA.fullmatch(word) is not None)
             text[column] = text[column].where(~numbers, text[column].str.replace(",", ".", regex=False))
-    return replace(table, rows=text), merged
+    return replace(table, rows=text, pointed=pointed), merged
+
+
+def _with_points(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the cells that are text and a number with a point, of each column that has some."""
+    found = {}
+    for column in rows.columns:
+        if not pd.api.types.is_numeric_dtype(rows[column]):
+            words = rows[column].map(lambda cell: clean(cell) if isinstance(cell, str) and not isinstance(cell, KeptReal) else "")
+            found[column] = words[words.map(lambda word: _POINT.fullmatch(word) is not None)]
+    return {column: words for column, words in found.items() if len(words)}
 
 
 def _read_rows(path: Path, kind: str, sheet: str | None, owner: Owner) -> pd.DataFrame:
@@ -139,7 +151,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         if pa.types.is_boolean(column.type):  # as numbers, because pandas keeps words beside a missing one: True, False, None
             column = column.cast(pa.int8()).cast(pa.float32())
         if pa.types.is_decimal(column.type):  # without an exponent, which Python writes of a zero of many places
-            columns[name] = pd.Series([None if v is None else f"{v:f}" for v in column.to_pylist()], dtype=object)
+            columns[name] = pd.Series([None if v is None else KeptReal(f"{v:f}") for v in column.to_pylist()], dtype=object)
             continue
         numbers = pa.types.is_floating(column.type) or pa.types.is_date(column.type)
         columns[name] = column.to_pandas() if numbers else pd.Series(column.to_pylist(), dtype=object)
@@ -155,5 +167,5 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
                 continue
             record = json_fields(line, partial("{} line {}:".format, path.name, number))
             records[number] = {name: cell_text(value) for name, value in record.items()}
-    frame = pd.DataFrame.from_records(list(records.values()), index=list(records))
-    return frame.astype(object).where(frame.notna(), "")
+    frame = pd.DataFrame(list(records.values()), index=list(records), dtype=object)  # else pandas forgets which are KeptReal
+    return frame.where(frame.notna(), "")

@@ -24,6 +24,8 @@ ALL = "*"
 """In `left_out`: all findings that are not named."""
 MOST_CLASSES = 1000
 """Above which a single column without given names is taken for a mistake (an identifier, a quantity)."""
+MOST_SHOWN = 30
+"""Grades that a message lists."""
 
 
 def make_targets(
@@ -58,7 +60,7 @@ def make_targets(
         The label space; a column `target` of codes, or columns `target.<name>`, NaN where missing; and notes.
 
     Raises:
-        ConfigError: If the options contradict each other.
+        ConfigError: If the options contradict each other, or grades without names have a gap.
         DatasetError: If a cell is not of the kind; names its line.
     """
     choice("kind", kind, Kind)
@@ -99,6 +101,8 @@ def make_targets(
         remedy = ", or list all classes, it among them, in data.names"
         ask_about_empty_words(rows, columns[0], missing, names or (), remedy)
     classes = tuple(names) if names is not None else _classes(words[~missing], kind, columns[0], rows.file)
+    if kind == "ordinal" and names is None and ask:
+        refuse_gap(classes, f"in no row of {rows.file}")
     space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", classes)
     codes = words.map({name: float(code) for code, name in enumerate(space.names)})
     if ask:
@@ -114,6 +118,38 @@ def make_targets(
         first, word = next(iter(words[unknown].items()))
         raise rows.error(first, UnknownNameError("class", word, space.names), columns[0])
     return space, pd.DataFrame({"target": codes.where(~missing).astype(np.float64)}), ()
+
+
+def refuse_gap(grades: Sequence[str], where: str) -> None:
+    """Refuse grades that are whole numbers with others between them: what is in no file may be a grade all the same.
+
+    Args:
+        grades: As they were found, from low to high.
+        where: In what none of the others is, for the message.
+
+    Raises:
+        ConfigError: If there is a gap.
+    """
+    numbers = {float(grade) for grade in grades if _is_number(grade)}
+    if len(numbers) < 2 or len(numbers) < len(grades) or not all(number.is_integer() for number in numbers):
+        return
+    low, high = int(min(numbers)), int(max(numbers))
+    if high - low + 1 == len(numbers):
+        return
+    first = next(number for number in range(low, high) if number not in numbers)
+    if high - low >= MOST_SHOWN:
+        these = f" ([{','.join(map(_as_option, grades))}] if these are all)" if len(grades) <= MOST_SHOWN else ""
+        raise ConfigError(
+            f"grade {first} between {low} and {high} is {where}: give the grades there are, from low to high, as "
+            f"data.names=[...]{these}"
+        )
+    written = {int(float(grade)): grade for grade in grades}
+    width = min(map(len, grades))  # 02 between 01 and 03
+    every = ",".join(_as_option(written.get(number, str(number).zfill(width))) for number in range(low, high + 1))
+    raise ConfigError(
+        f"grade {first} is {where}: give data.names=[{every}] if it exists, "
+        f"data.names=[{','.join(map(_as_option, grades))}] if these are all"
+    )
 
 
 def _one_of(rows: TextTable, columns: Sequence[str], empty_words: Sequence[str]) -> pd.DataFrame:
@@ -222,6 +258,11 @@ def _number_remedy(column: pd.Series) -> str:
 def _as_many(names: Sequence[str] | None, columns: Sequence[str]) -> None:
     if names is not None and len(names) != len(columns):
         raise ConfigError(f"data.names has {len(names)} names for {len(columns)} target columns")
+
+
+def _as_option(grade: str) -> str:
+    """Return a grade as a list on the command line or in YAML keeps it: 01 without quotes would be the number 1."""
+    return grade if str(int(float(grade))) == grade else f"'{grade}'"
 
 
 def _is_number(word: str) -> bool:

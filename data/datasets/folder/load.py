@@ -25,6 +25,7 @@ from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.splits.populations import population_keys
 from medzoo.data.splits.stratified import check_rule, split_by_group
+from medzoo.data.tables.targets import refuse_gap
 from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
 Split = Literal["auto", "group"]
@@ -61,7 +62,8 @@ def load(
         names: Class folders in index order; numbers are taken as text. Images below any other folder are an error; a class
             without images stays a class, and every report says so. None: as they sort, and each must hold an image (in one of
             the splits).
-        ordinal: Whether the order of the classes counts (grades); words need `names` then.
+        ordinal: Whether the order of the classes counts (grades); words, and whole numbers with a gap between them, need `names`
+            then.
         group_pattern: Regular expression whose first group finds the patient in a file's name (in its path below `root`, if the
             pattern has a slash), such as `^(\d+)_`; None: every image is its own group, and results say so.
         domain_pattern: The same for the site, scanner or year: its first group becomes the column `domain`, which
@@ -78,7 +80,7 @@ def load(
         licence: The data's licence, kept in the model's spec.
 
     Raises:
-        ConfigError: If an option is missing or wrong.
+        ConfigError: If an option is missing or wrong, or grades without names are words or have a gap.
         DatasetError: If there are no images, a class folder holds none, a class is unknown, or a name does not hold its patient.
     """
     if root is None:
@@ -149,7 +151,7 @@ def load(
 
 
 def _in_order(classes: set[str], ordinal: bool, folder: Path, rule: int) -> list[str]:
-    """Return class folders as they sort, numbers as numbers; words alone tell no order of grades."""
+    """Return class folders as they sort, numbers as numbers; words alone tell no order of grades, nor numbers with a gap all."""
     if rule == 1:
         return sorted(classes)
     numbers = {name: _number(name) for name in classes}
@@ -158,7 +160,10 @@ def _in_order(classes: set[str], ordinal: bool, folder: Path, rule: int) -> list
             f"the grades of {folder} are words: give their order, from low to high, as data.names=[...] "
             f"({', '.join(sorted(classes)[:12])})"
         )
-    return sorted(classes, key=lambda name: (numbers[name] is None, numbers[name] or 0.0, name))
+    found = sorted(classes, key=lambda name: (numbers[name] is None, numbers[name] or 0.0, name))
+    if ordinal:
+        refuse_gap(found, f"no folder of {folder}")
+    return found
 
 
 def _number(word: str) -> float | None:

@@ -115,7 +115,8 @@ def read_targets(
         except ConfigError as error:
             if not name:
                 raise
-            raise ConfigError(f"data.targets.{name}: {error}") from error
+            said = str(error).replace("data.names", f"data.targets.{name}.names")
+            raise ConfigError(f"data.targets.{name}: {said}") from error
         frames.append(as_further(frame, name) if spaces else frame)
         notes += told
         spaces[name] = space

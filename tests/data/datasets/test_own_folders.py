@@ -156,3 +156,13 @@ def test_folders_whose_splits_share_patients_may_be_split_anew(tmp_path: Path) -
 def test_the_patient_may_be_a_folder(tmp_path: Path) -> None:
     dataset = load(folders(tmp_path, "a/s1", "a/s2", "b/s3", "b/s4"), group_pattern=r"/(s\d)/")
     assert sorted(dataset.table["group"].unique()) == ["s1", "s2", "s3", "s4"]
+
+
+def test_a_gap_between_grades_is_asked_about(tmp_path: Path) -> None:
+    root = folders(tmp_path, "00", "01", "03")
+    said = r"grade 2 is no folder of .*: give data\.names=\['00','01','02','03'\] if it exists, data\.names=\['00','01','03'\] if"
+    with pytest.raises(MedzooError, match=said):
+        load(root, ordinal=True)
+    for names in (["00", "01", "02", "03"], ["00", "01", "03"]):
+        assert load(root, ordinal=True, names=names).labels.names == tuple(names)  # type: ignore[union-attr]
+    assert load(root).labels.names == load(root, ordinal=True, split_rule=1).labels.names  # type: ignore[union-attr]

@@ -10,6 +10,8 @@ import pytest
 
 from medzoo.cli import main
 from medzoo.data.errors import MedzooError
+from medzoo.data.labels import LabelSpace
+from medzoo.data.registry import load_dataset
 from tests.data.datasets.own_tables import frame, load_table, splits_of, write_images
 
 
@@ -156,3 +158,30 @@ def test_words_for_others(folder: Path) -> None:
             load_table(folder / "t.csv", values=wrong)
     words = ["data.target=label", "data.group=patient", "data.values={A:pathologic,P:normal,X:null}"]
     assert main(["verify", "data=table", f"data.file={folder / 't.csv'}", *words]) == 0
+
+
+def test_a_gap_between_grades_is_asked_about(folder: Path) -> None:
+    """A grade that no row has would count as no step in kappa and in the mean error."""
+    frame(label=[(0, 1, 3, 4)[n % 4] for n in range(12)]).to_csv(folder / "t.csv", index=False)
+    said = (
+        r"grade 2 is in no row of t\.csv: give data\.names=\[0,1,2,3,4\] if it exists, data\.names=\[0,1,3,4\] if these are all$"
+    )
+    with pytest.raises(MedzooError, match=said):
+        load_table(folder / "t.csv", kind="ordinal")
+    for names in ([0, 1, 2, 3, 4], [0, 1, 3, 4]):
+        labels = load_table(folder / "t.csv", kind="ordinal", names=names).labels
+        assert labels is not None
+        assert labels.names == tuple(map(str, names))
+    assert load_table(folder / "t.csv").labels == LabelSpace("multiclass", ("0", "1", "3", "4"))
+    assert load_table(folder / "t.csv", kind="ordinal", split_rule=1).labels == LabelSpace("ordinal", ("0", "1", "3", "4"))
+    several = {"one": {"target": "label", "kind": "ordinal"}, "two": "patient"}
+    with pytest.raises(MedzooError, match=r"^data\.targets\.one: .* give data\.targets\.one\.names=\["):
+        load_dataset("table", file=folder / "t.csv", targets=several)
+
+
+def test_wide_gaps_list_no_grade_between(folder: Path) -> None:
+    frame(label=[(0, 50, 100)[n % 3] for n in range(12)]).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(
+        MedzooError, match=r"grade 1 between 0 and 100 .* as data\.names=\[\.\.\.\] \(\[0,50,100\] if these are all"
+    ):
+        load_table(folder / "t.csv", kind="ordinal")

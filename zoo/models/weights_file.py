@@ -24,14 +24,10 @@ from torch import Tensor, nn
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.models.backbones.contract import Around, head_modules
+from medzoo.models.state_dict import find_state_dict, is_safetensors, tensors_of
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 """How the file begins that git keeps in place of a large one (the specification of Git LFS, "The Pointer")."""
-WRAPPERS = (
-    "state_dict_ema", "model_ema", "teacher", "state_dict", "model_state_dict", "model_state", "model", "net", "network",
-    "backbone", "encoder", "student", "weights", "params",
-)  # fmt: skip
-"""Keys under which training scripts keep a state dict (Lightning, timm, DINO, MAE, MONAI), the best one first."""
 PREFERRED = ("encoder_q", "teacher", "ema", "online", "student")
 """Of two networks in one file, which is the one to use: MoCo's query encoder, DINO's teacher, an average, BYOL's online one."""
 COUNTER = ".num_batches_tracked"
@@ -49,7 +45,7 @@ class LoadedWeights:
         loaded: How many tensors of the network came from it.
         tensors: How many the network has.
         prefix: What was stripped from the file's names; empty: nothing.
-        inside: Key of the file's under which they lay; empty: they were the file itself.
+        inside: Keys of the file's under which they lay, joined by points; empty: they were the file itself.
         unused: How many tensors of the file the network has no place for, its last layer included.
     """
 
@@ -106,10 +102,11 @@ def require_weights_file(path: str | Path) -> Path:
 
 
 def read_weights_file(path: str | Path) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors of a weights file by name, and the key under which they lay in it.
+    """Return the tensors of a weights file by name, and the keys under which they lay in it, joined by points.
 
     Args:
-        path: A safetensors file, or one of `torch.save`, which is read with `weights_only`.
+        path: A safetensors file, or one of `torch.save`, which is read with `weights_only`; what it is, its first bytes say
+            before its name.
 
     Raises:
         ConfigError: If there is no such file.
@@ -117,11 +114,11 @@ def read_weights_file(path: str | Path) -> tuple[dict[str, Tensor], str]:
     """
     file = require_weights_file(path)
     try:
-        if file.suffix == ".safetensors":
+        if is_safetensors(file):
             return safetensors.torch.load_file(file), ""
-        # timm's training script keeps its command line in the file; a Namespace runs nothing.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        # timm's training script keeps its command line in the file; a Namespace runs nothing. Opened here: torch goes by names.
+        with torch.serialization.safe_globals([argparse.Namespace]), file.open("rb") as opened:
+            content = torch.load(opened, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(f"{file} is damaged or no safetensors file ({error}); fetch it again") from error
     except Exception as error:  # torch's, pickle's and zip's errors have no family of their own
@@ -134,10 +131,12 @@ def read_weights_file(path: str | Path) -> tuple[dict[str, Tensor], str]:
                 "alone, best as .safetensors"
             ) from error
         raise CheckpointError(f"{file} is damaged or no weights file ({type(error).__name__}: {reason[:120]})") from error
-    inside = next((key for key in WRAPPERS if isinstance(content, Mapping) and _tensors(content.get(key))), "")
-    tensors = _tensors(content[inside] if inside else content)
+    tensors, inside = find_state_dict(content)
     if not tensors:
-        raise CheckpointError(f"{file} holds no tensors by name: a state dict is needed, as model.state_dict() returns it")
+        held = [repr(key) for key, value in content.items() if tensors_of(value)] if isinstance(content, Mapping) else []
+        lacks = ": a state dict is needed, as model.state_dict() returns it"
+        beside = f"; under {', '.join(held[:3])} it does: save the one you want by itself" if held else lacks
+        raise CheckpointError(f"{file} holds no tensors by name{beside}")
     return tensors, inside
 
 
@@ -168,7 +167,7 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], path: str | 
         tensors: Of the file, by name.
         path: The file, for messages and for what is said of it.
         name: Of the network, for messages.
-        inside: Key under which the tensors lay in the file.
+        inside: Keys under which the tensors lay in the file.
 
     Raises:
         CheckpointError: If anything but the last layer is missing or of another shape.
@@ -306,13 +305,6 @@ def _refuse(
     theirs, over = ", ".join(list(tensors)[:3]), next((key for key in fitted if key not in own), None)
     strange = "" if over is None else f", and {over} has no place in the model"
     raise CheckpointError(f"{path} does not fit model {name}: {lacks}; the file's {len(tensors)} names begin {theirs}{strange}")
-
-
-def _tensors(content: Any) -> dict[str, Tensor]:
-    """Return a mapping's tensors by name; empty for anything else."""
-    if not isinstance(content, Mapping):
-        return {}
-    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def _unsafe_names(file: Path) -> list[str]:

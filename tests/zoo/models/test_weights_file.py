@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -17,7 +18,7 @@ from medzoo.cli import main
 from medzoo.data.errors import CheckpointError, ConfigError, MedzooError
 from medzoo.models.clip.model import build_clip, find_clip, load_clip_weights
 from medzoo.models.registry import create_model
-from medzoo.models.weights_file import describe_loaded, find_prefix, load_weights_file, read_weights_file
+from medzoo.models.weights_file import LoadedWeights, describe_loaded, find_prefix, load_weights_file, read_weights_file
 from tests.zoo.models.clip.clip_folder import write_folder
 
 NAME, SIZE = "test_resnet", (32, 32)
@@ -45,6 +46,11 @@ def saved(path: Path, content: object) -> Path:
     return path
 
 
+def as_safetensors(path: Path, weights: dict[str, Tensor]) -> Path:
+    safetensors.torch.save_file(weights, path)
+    return path
+
+
 WRITTEN = {
     "bare": lambda w: w,
     "lightning": lambda w: {"state_dict": prefixed("model.", w), "epoch": 3, "hparams_name": "kwargs"},
@@ -52,6 +58,13 @@ WRITTEN = {
     "dino": lambda w: {"student": prefixed("module.backbone.", pretrained(seed=2)), "teacher": prefixed("backbone.", w)},
     "compiled": lambda w: {"model": prefixed("_orig_mod.module.", w)},
     "average": lambda w: {"state_dict": pretrained(seed=2), "state_dict_ema": w, "args": None},
+    "average under a short key": lambda w: {"model": pretrained(seed=2), "ema": w},
+    "average without a network beside it": lambda w: {"ema": w, "model": None},
+    "average of Lightning": lambda w: {"state_dict": pretrained(seed=2), "ema_state_dict": prefixed("model.", w)},
+    "average below its counts": lambda w: {"model": pretrained(seed=2), "ema": {"decay": torch.tensor(0.9), "shadow": w}},
+    "average in the network's": lambda w: {"model": {"raw": pretrained(seed=2), "ema": {"module": prefixed("module.", w)}}},
+    "an average without names": lambda w: {"ema": {"steps": torch.tensor(3), "shadow_params": list(w.values())}, "model": w},
+    "two keys": lambda w: {"model": {"state_dict": w, "step": torch.tensor(3)}},
     "of a trainer nobody knows": lambda w: {"state_dict": prefixed("learner.image_net.", w)},
     "without counts": lambda w: {k: v for k, v in w.items() if not k.endswith("num_batches_tracked")},
     "without a head": lambda w: {k: v for k, v in w.items() if not k.startswith("fc.")},
@@ -72,6 +85,45 @@ def test_what_a_script_wraps_around_a_network_is_taken_off(kind: str, tmp_path: 
     assert torch.equal(network.fc.weight, own_head)  # the file's answers another question
     counters = sum(k.endswith("num_batches_tracked") for k in weights)
     assert (loaded.tensors, loaded.loaded) == (len(weights), len(weights) - 2 - (counters if kind == "without counts" else 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("pytorch_model.bin", as_safetensors),
+        ("w.safetensors", saved),
+        ("w.safetensors", lambda path, weights: torch.save(weights, path, _use_new_zipfile_serialization=False)),
+    ],
+)
+def test_a_file_is_what_it_begins_with(name: str, write: Callable, tmp_path: Path) -> None:
+    write(tmp_path / name, weights := pretrained())
+    assert backbone_equals(create_model(NAME, outputs=2, size=SIZE, checkpoint_path=tmp_path / name), weights)
+    source = find_clip("clip_tiny")
+    good = build_clip(source.config, seed=1).state_dict()
+    write(tmp_path / name, good)
+    load_clip_weights(model := build_clip(source.config, seed=2), find_clip("clip_tiny", checkpoint_path=str(tmp_path / name)))
+    assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in good.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "inside"),
+    [
+        ({"model": 1, "ema_model": 2, "state_dict_ema": 3}, "state_dict_ema"),
+        ({"teacher": 1, "params": 1, "params_ema": 2}, "params_ema"),
+        ({"model": 1, "ema_0.999": {"state_dict": 2}}, "ema_0.999.state_dict"),
+        ({"student": 1, "teacher": {"model": 2}}, "teacher.model"),
+        ({"cinema": 1, "schema": 1, "net": 2}, "net"),
+    ],
+)
+def test_averages_come_first_and_it_is_said_where_they_lay(content: dict, inside: str, tmp_path: Path) -> None:
+    def filled(value: Any) -> dict[str, Any]:
+        return {k: filled(v) for k, v in value.items()} if isinstance(value, dict) else {"w": torch.tensor(float(value))}
+
+    tensors, found = read_weights_file(saved(tmp_path / "w.pt", filled(content)))
+    assert found == inside
+    card = LoadedWeights(tmp_path / "w.pt", 1, 1, inside=found).card()
+    assert f"under {inside!r}" in describe_loaded(card)
+    assert tensors["w"] == (3.0 if inside == "state_dict_ema" else 2.0)
 
 
 def test_the_head_is_never_taken_even_where_it_fits(tmp_path: Path) -> None:
@@ -166,6 +218,9 @@ def holds_code(path: Path) -> None:
         ("w.bin", lambda p: p.write_text("<!DOCTYPE html><html>Sign in</html>"), "is a web page"),
         ("w.pt", lambda p: p.write_bytes(b""), "is empty"),
         ("w.safetensors", lambda p: p.write_bytes(b"\xff" * 300), "damaged or no safetensors file"),
+        ("w.bin", lambda p: p.write_bytes(as_safetensors(p, pretrained()).read_bytes()[:5000]), "damaged or no safetensors file"),
+        ("w.safetensors", lambda p: p.write_bytes(saved(p, pretrained()).read_bytes()[:5000]), "damaged or no weights file"),
+        ("w.pth", lambda p: saved(p, {"generator": pretrained()}), "by name; under 'generator' it does: save the one you want"),
         ("w.pth", lambda p: p.write_bytes(saved(p, pretrained()).read_bytes()[:5000]), "damaged or no weights file"),
         ("w.pth", lambda p: saved(p, [1, 2]), "holds no tensors by name"),
         ("w.pth", holds_code, "would run their code"),

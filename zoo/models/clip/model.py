@@ -29,6 +29,7 @@ from medzoo.models.catalogue.card import find_card, is_card
 from medzoo.models.catalogue.fetch import card_file
 from medzoo.models.catalogue.layouts import LAYOUTS
 from medzoo.models.clip.tokenizer import describe_tokenizer
+from medzoo.models.state_dict import is_safetensors
 from medzoo.models.weights_file import LoadedWeights, find_prefix, read_weights_file, require_weights_file
 from medzoo.quiet import quiet_library
 
@@ -208,8 +209,9 @@ def load_clip_weights(model: nn.Module, source: ClipSource) -> LoadedWeights | N
     count, tensors = len(tensors), LAYOUTS[source.layout](tensors)
     prefix = find_prefix(tensors, own, path)
     with tempfile.TemporaryDirectory() as folder:
-        # open_clip knows one of either alone, and would take the plain weights before averaged ones.
-        if prefix or inside or source.layout != "plain":
+        # open_clip knows one of either alone, would take the plain weights before averaged ones, and reads a file as it is named.
+        misnamed = bool(tensors) and is_safetensors(path) != (path.suffix == ".safetensors")
+        if prefix or inside or misnamed or source.layout != "plain":
             readable = Path(folder) / "weights.safetensors"
             _save_bare(tensors, prefix, readable)
         tensors = {}  # large ones would be held twice

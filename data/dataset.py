@@ -285,6 +285,7 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         **({} if dataset.reader.stack is None else {"stack": dataset.reader.stack.to_dict()}),
         # Rows of features instead of images, each of so many numbers.
         **({} if dataset.reader.row_width is None else {"row_width": dataset.reader.row_width}),
+        **({} if dataset.reader.row_names is None else {"row_names": list(dataset.reader.row_names)}),
         # Colour files that were read as gray, for a network of three channels too.
         **({"channels": 1} if dataset.reader.channels == 1 and dataset.reader.shape is None else {}),
         **({"modalities": modalities} if modalities else {}),
@@ -297,7 +298,7 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
 
 
 def require_rows(card: Mapping[str, Any], dataset: Dataset) -> None:
-    """Refuse images where a model takes rows of features, rows where it takes images, and rows of another width; ConfigError.
+    """Refuse images where a model takes rows of features, rows where it takes images, and rows of other features; ConfigError.
 
     Args:
         card: Of the data that the model was trained on; see `data_card`.
@@ -307,3 +308,9 @@ def require_rows(card: Mapping[str, Any], dataset: Dataset) -> None:
     if own != given:
         takes, has = (f"rows of {width} features" if width else "images" for width in (own, given))
         raise ConfigError(f"the model takes {takes}, {dataset.info.name} has {has}; give it what it was trained on")
+    for place, (ours, theirs) in enumerate(zip(card.get("row_names") or (), dataset.reader.row_names or (), strict=False)):
+        if ours != theirs:
+            raise ConfigError(
+                f"feature {place} of the model is {ours!r}, that of {dataset.info.name} {theirs!r}; give the first file of "
+                "features the columns that the model was trained on, in their order"
+            )

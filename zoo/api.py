@@ -150,7 +150,8 @@ class TrainedModel:
             images = [image for case in cases for image in case]
             members = self._run(images, batch_size, lambda batch: {"features": self.task.member_features(batch)})["features"]
         else:
-            rows = [case_rows(case, self.task.spec.preprocess.size[-1], place) for place, case in enumerate(cases)]
+            width, names = self.task.spec.preprocess.size[-1], self.task.spec.data.get("row_names")
+            rows = [case_rows(case, width, place, names) for place, case in enumerate(cases)]
             members, counts = self._row_features(np.concatenate(rows)), list(map(len, rows))
         shown = torch.from_numpy(np.concatenate(codes)) if known else None
         outputs = self.task.of_members(torch.from_numpy(members), counts, shown)

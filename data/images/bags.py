@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VIEW = "member_view"
 """The table's column with what each member of a bag shows (the view of a film), a tuple of words, None where nobody says."""
-TOLD_BY = ("columns", "channels", "window", "frames", "stack", "prepared", "row_width")
+TOLD_BY = ("columns", "channels", "window", "frames", "stack", "prepared", "row_width", "row_names")
 
 
 @dataclass
@@ -42,6 +42,7 @@ class BagReader(Reader):
     stack: Stack | None = field(init=False)
     prepared: Preprocess | None = field(init=False)
     row_width: int | None = field(init=False)
+    row_names: tuple[str, ...] | None = field(init=False)
 
     def __post_init__(self) -> None:
         for name in TOLD_BY:

@@ -32,6 +32,7 @@ class Reader(ABC):
         bag: True when a cell of the columns is a tuple, an entry a member of the sample, and `read` is called with one of each.
         max_members: Most members of a bag in a step of training; None: all.
         row_width: Numbers a row has where `read` gives rows of features, (1, n, F), each a member; None: it gives images.
+        row_names: What these numbers are called, in order; None: nobody said.
         channels: What `read` gives, where it is the same for every image; None: not known before reading.
         window: (low, high) of the source that become black and white, where it was declared; None: it was not.
         frames: What becomes of files of several frames: `members`, `volume`, `channels`; None: nobody said.
@@ -45,6 +46,7 @@ class Reader(ABC):
     bag: bool = False
     max_members: int | None = None
     row_width: int | None = None
+    row_names: tuple[str, ...] | None = None
     channels: int | None = None
     window: tuple[float, float] | None = None
     frames: Frames | None = None

@@ -22,7 +22,7 @@ VIEWS = "views"
 
 def run_bags(
     bags: Sequence[Any], session: Any, outputs: Sequence[str], read: Callable[[Any], NDArray[Any]], at_once: int,
-    known: Sequence[str] = ()
+    known: Sequence[str] = (), names: Sequence[str] | None = None,
 ) -> dict[str, NDArray[Any]]:  # fmt: skip
     """Run bags of any number of members.
 
@@ -34,6 +34,7 @@ def run_bags(
         read: Reads one image.
         at_once: Members that run together; a larger bag runs alone.
         known: What the model knows that members show, by code.
+        names: Of the features of a row, where the files that the model was trained on named them.
 
     Returns:
         The outputs, first dimension the bags; `attention` (N, V), NaN where a bag has no such member.
@@ -51,7 +52,7 @@ def run_bags(
     found: list[dict[str, NDArray[Any]]] = []
     weights: list[NDArray[Any]] = []
     done = 0
-    for name, members, counts in _together(bags, read, width, at_once):
+    for name, members, counts in _together(bags, read, (width, names), at_once):
         feed = {name: members, COUNTS: np.array(counts, dtype=np.int64)}
         if known:
             feed[VIEWS] = np.concatenate(codes[done : done + len(counts)])
@@ -76,13 +77,14 @@ def alone(inputs: Sequence[str], count: int) -> dict[str, NDArray[np.int64]]:
 
 
 def _together(
-    bags: Sequence[Any], read: Callable[[Any], NDArray[Any]], width: int | None, at_once: int
+    bags: Sequence[Any], read: Callable[[Any], NDArray[Any]], features: tuple[int | None, Sequence[str] | None], at_once: int
 ) -> Iterator[tuple[str, NDArray[Any], list[int]]]:
     """Yield members of bags that run together, and how many each has: of one shape, and no more than `at_once`."""
     waiting: list[NDArray[Any]] = []
+    width, names = features
     name = "image" if width is None else ROWS
     for place, bag in enumerate(bags):
-        members = _images(bag, read, place) if width is None else case_rows(bag, width, place)
+        members = _images(bag, read, place) if width is None else case_rows(bag, width, place, names)
         full = sum(map(len, waiting)) + len(members) > at_once
         if waiting and (full or members.shape[1:] != waiting[0].shape[1:]):
             yield name, np.concatenate(waiting), list(map(len, waiting))

@@ -209,7 +209,8 @@ class OnnxModel:
 
     def answer_bags(self, bags: Sequence[Any], batch_size: int, read: Any = np.asarray) -> dict[str, NDArray[Any]]:
         """Run bags as `predict_cases` does, of pixels that `read` returned; see there."""
-        return with_calls(run_bags(bags, self._session, self.outputs, read, batch_size, self.shown), self.points)
+        names = self.spec["data"].get("row_names")
+        return with_calls(run_bags(bags, self._session, self.outputs, read, batch_size, self.shown, names), self.points)
 
     def run_batch(self, images: Any, *, class_embeddings: NDArray[np.float32] | None = None) -> dict[str, Any]:
         """Run one batch in place by I/O binding; outputs stay on the device.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from medzoo.data.errors import ConfigError, DatasetError
-from medzoo.data.images.rows import SUFFIXES, RowsReader, read_rows
+from medzoo.data.images.rows import SUFFIXES, RowsReader, read_rows, row_names
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.cells import ask_about_empty_words, is_missing
 from medzoo.data.tables.words import identifier, unify
@@ -66,11 +66,15 @@ def member_views(rows: TextTable, column: str, empty_words: Sequence[str]) -> pd
 
 
 def rows_reader(table: pd.DataFrame, folder: Path) -> RowsReader:
-    """Return what reads a table's files of features, as wide as the first of them; ImageError if that cannot be read."""
-    first = str(table["path"].dropna().iloc[0])
+    """Return what reads a table's files of features, as wide as the first of them; ImageError if that cannot be read.
+
+    The first file that names its features says in which order all others that do are read.
+    """
+    paths = table["path"].dropna().astype(str)
+    first, named = paths.iloc[0], paths[paths.str.lower().str.endswith(".parquet")]
     if not first.lower().endswith(SUFFIXES):
         raise ConfigError(f"data.features names {first}, which is none of {', '.join(SUFFIXES)}")
-    return RowsReader(folder, read_rows(folder / first).shape[1])
+    return RowsReader(folder, read_rows(folder / first).shape[1], row_names(folder / named.iloc[0]) if len(named) else None)
 
 
 def bag_rows(table: pd.DataFrame, members: Sequence[str], name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:

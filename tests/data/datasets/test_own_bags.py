@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from medzoo.data.dataset import data_card, require_rows
 from medzoo.data.datasets.table.load import load as load_table
 from medzoo.data.errors import MedzooError
+from medzoo.data.images.rows import case_rows, read_rows, row_names
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset, collate
 
@@ -101,6 +103,49 @@ def test_files_of_feature_rows(tmp_path: Path) -> None:
     assert len(joined) == 2
     assert whole.info.split_unit == "p"
     assert load(tmp_path, rows, features="file", bag=None, group=None).info.split_unit == "bag"  # as the name of nobody
+
+
+def features(folder: Path, *frames: pd.DataFrame) -> list[dict[str, Any]]:
+    """Write a file of features each, and return the rows of a table of them."""
+    for place, frame in enumerate(frames):
+        frame.to_parquet(folder / f"{place}.parquet")
+    return [{"file": f"{n}.parquet", "p": n, "y": n % 2, "split": "train"} for n in range(len(frames))]
+
+
+def test_an_index_of_pandas_is_no_feature(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.arange(12, dtype=np.float32).reshape(4, 3), columns=list("abc"))
+    for place, kept in enumerate((frame, frame.iloc[[0, 2, 3]], frame.set_index(pd.Index(range(5, 9), name="tile")))):
+        kept.to_parquet(tmp_path / f"{place}.parquet")
+        np.testing.assert_array_equal(read_rows(tmp_path / f"{place}.parquet"), kept.to_numpy())
+        assert row_names(tmp_path / f"{place}.parquet") == ("a", "b", "c")
+
+
+def test_features_are_known_by_their_names(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.arange(6, dtype=np.float32).reshape(2, 3), columns=list("abc"))
+    dataset = load(tmp_path, features(tmp_path, frame, frame[list("cab")]), features="file", bag=None)
+    for name in ("0.parquet", "1.parquet"):
+        np.testing.assert_array_equal(dataset.reader.read(name)[0], frame.to_numpy())
+        np.testing.assert_array_equal(case_rows(tmp_path / name, 3, 0, dataset.reader.row_names), frame.to_numpy())
+    card = data_card(dataset)
+    assert card["row_names"] == ["a", "b", "c"]
+    require_rows(card, dataset)
+    turned = load(tmp_path, features(tmp_path, frame[list("acb")], frame), features="file", bag=None)
+    with pytest.raises(MedzooError, match=r"feature 1 of the model is 'b', that of .* 'c'; give the first file"):
+        require_rows(card, turned)
+    require_rows({key: value for key, value in card.items() if key != "row_names"}, turned)
+    for change, said in (({"c": "d"}, r"lacks 'c' and has 'd', where the features are a, b, c; give"), ({"c": "b2"}, "has 'b2'")):
+        other = load(tmp_path, features(tmp_path, frame, frame.rename(columns=change)), features="file", bag=None)
+        with pytest.raises(MedzooError, match=said):
+            other.reader.read("1.parquet")
+
+
+def test_the_first_file_with_names_says_the_order(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.arange(6, dtype=np.float32).reshape(2, 3), columns=list("abc"))
+    rows = features(tmp_path, frame, frame, frame[list("cab")])
+    np.save(tmp_path / "0.npy", frame.to_numpy())
+    dataset = load(tmp_path, [{**rows[0], "file": "0.npy"}, *rows[1:]], features="file", bag=None)
+    for name in ("0.npy", "1.parquet", "2.parquet"):
+        np.testing.assert_array_equal(dataset.reader.read(name)[0], frame.to_numpy())
 
 
 def broken(rows: list[dict[str, Any]], place: int, **cells: Any) -> list[dict[str, Any]]:

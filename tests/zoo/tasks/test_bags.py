@@ -28,6 +28,7 @@ from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.setup.families import task_from_config
 from tests.export.service.served import running, service
 
+FEATURES = "abcde"
 BAGS = 16
 SHORT = ["trainer.epochs=1", "trainer.batch_size=4", "trainer.trackers=[]", "evaluation.replicates=0", "seed=1"]
 
@@ -45,11 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for bag in range(BAGS):
         row = {"y": "ab"[bag % 2], "p": bag // 2, "split": split[bag], "slide": f"s{bag}", "grade": bag % 3}
         np.save(folder / f"{bag}.npy", draw.normal(size=(size(bag), 5)) + bag % 2)
-        files.append({"file": f"{bag}.npy", **row})
+        files.append({"file": f"{bag}.npy" if bag else "0.parquet", **row})
         for member in range(size(bag)):
             pixels = draw.integers(0, 150, (20, 18), dtype=np.uint8) + 100 * np.uint8(bag % 2)
             Image.fromarray(pixels).save(folder / f"{bag}-{member}.png")
             tiles.append({"image": f"{bag}-{member}.png", **row})
+    pd.DataFrame(np.load(folder / "0.npy"), columns=list(FEATURES)).to_parquet(folder / "0.parquet")
     pd.DataFrame(tiles).to_csv(folder / "tiles.csv", index=False)
     pd.DataFrame(files).to_csv(folder / "files.csv", index=False)
     return folder
@@ -136,6 +138,9 @@ def test_what_no_bag_is_is_one_line(run: Path, folder: Path) -> None:
     paths = graph.predict_cases([folder / "3.npy", [folder / "1.npy", folder / "2.npy"]])["logits"]
     arrays = graph.predict_cases([np.load(folder / "3.npy"), np.concatenate([np.load(folder / f"{n}.npy") for n in (1, 2)])])
     np.testing.assert_allclose(paths, arrays["logits"], atol=1e-6)
+    pd.DataFrame(np.load(folder / "3.npy"), columns=list(FEATURES))[list(FEATURES[::-1])].to_parquet(folder / "turned.parquet")
+    for one in (model, graph):
+        np.testing.assert_allclose(one.predict_cases([folder / "turned.parquet"])["logits"], arrays["logits"][:1], atol=1e-5)
 
 
 @EVERY

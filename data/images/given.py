@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,7 +109,7 @@ class Modalities:
             if name not in known and name not in self.shown:
                 raise UnknownNameError("modality", str(name), known)
         images = {view: image for name in self.names for view, image in self._views(name, given).items()}
-        tokens = {name: self._tokens(name, given[name]) for name in self.texts if not _blank(given.get(name))}
+        tokens = {name: self._tokens(name, given[name]) for name in self.texts if not no_text(given.get(name))}
         values = None if self.inputs is None else self.inputs.row(given.get(INPUTS) or {})
         if not images and not tokens and (values is None or np.isnan(values).all()):
             raise ImageError(f"nothing is given of a sample: give some of {', '.join(known)}")
@@ -155,9 +157,14 @@ def _named(pixels: Pixels, name: str, image: Any) -> NDArray[Any]:
         raise ImageError(f"modality {name!r}: {error}") from error
 
 
-def _blank(text: Any) -> bool:
-    """Whether a text is missing, as it is in a table: None, NaN, or nothing but white space."""
-    return text is None or (isinstance(text, str) and not text.strip()) or (isinstance(text, float) and text != text)
+def no_text(text: Any) -> bool:
+    """Return whether a text is missing: None, NaN, or nothing that shows, in HTML (`&nbsp;`) either, which tokenizers decode."""
+    if not isinstance(text, str):
+        return text is None or (isinstance(text, float) and text != text)
+    decoded = (
+        html.unescape(html.unescape(text)) if "&" in text else text
+    )  # twice, as `medzoo.data.text.tokenizer.clean_text` does
+    return all(character.isspace() or unicodedata.category(character) in ("Cf", "Cc") for character in decoded)
 
 
 def with_views(cases: Sequence[Any], known: Sequence[str]) -> tuple[list[Any], list[NDArray[np.int64]]]:
@@ -180,7 +187,7 @@ def with_views(cases: Sequence[Any], known: Sequence[str]) -> tuple[list[Any], l
         if views is not None and len(views) != len(own):
             raise ConfigError(f"case {place} has {len(own)} images and {len(views)} views; give one each, None where nobody says")
         for word in views or ():
-            if not _blank(word) and word not in known:
+            if not no_text(word) and word not in known:
                 raise UnknownNameError("view", str(word), known, where=f" of case {place}")
         images.append(own)
         codes.append(view_codes(views or [None] * len(own), known) if known else np.zeros(0, np.int64))

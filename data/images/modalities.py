@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medzoo.data.errors import DatasetError
+from medzoo.data.images.given import no_text
 from medzoo.data.images.reader import Reader
 
 ONE = "image"
@@ -57,9 +58,9 @@ def text_columns(texts: Sequence[str]) -> list[str]:
 
 
 def written(table: pd.DataFrame, name: str) -> NDArray[np.bool_]:
-    """Return (N,) whether each row has a text of a name: not missing, and more than white space."""
+    """Return (N,) whether each row has a text of a name: neither missing nor `no_text`."""
     cells = table[f"text.{name}"]
-    return np.asarray(cells.notna() & (cells.fillna("").astype(str).str.strip() != ""), dtype=np.bool_)
+    return np.asarray(cells.notna() & ~cells.fillna("").astype(str).map(no_text).astype(np.bool_), dtype=np.bool_)
 
 
 def check_texts(dataset: str, table: pd.DataFrame, texts: Sequence[str], modalities: Mapping[str, Reader]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.images.given import no_text
 from medzoo.data.inputs import InputSpace
 from medzoo.data.options import text_list
 from medzoo.data.tables.cells import EMPTY, ask_about_empty_words, is_missing
@@ -30,9 +31,13 @@ def refuse_own_names(own: Collection[str], names: Sequence[str], file: str) -> N
 
 
 def captions(rows: TextTable, column: str, empty_words: Sequence[str], rule: int) -> pd.Series:
-    """Return texts, None where missing; raises DatasetError on one that usually means missing, unless it was said so."""
+    """Return texts, None where missing; raises DatasetError on one that usually means missing, unless it was said so.
+
+    A text of HTML's blanks alone is missing: nothing of it is left when it is tokenized.
+    """
     missing = is_missing(rows[column], empty_words)
     if rule != 1:
+        missing |= rows[column].map(no_text)
         ask_about_empty_words(rows, column, missing)
     return rows[column].where(~missing, None)
 

@@ -16,6 +16,7 @@ from medzoo.data.dataset import SPLIT_WORDS, target_columns
 from medzoo.data.datasets.shards.fields import SampleTable, Shards
 from medzoo.data.datasets.shards.meanings import Meanings, plain_name, plain_names
 from medzoo.data.errors import ConfigError, DatasetError
+from medzoo.data.images.given import no_text
 from medzoo.data.inputs import InputSpace
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.splits.patterns import groups_by_pattern
@@ -26,6 +27,8 @@ from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
 _STEP = 65_536
 """Captions that are looked at at a time."""
+_MAYBE_BLANK = r"^(?:$|[&\p{Cf}\p{Cc}])"
+"""How captions begin, without white space, of which nothing may show."""
 
 
 def sample_ids(shards: Shards, rows: SampleTable, meanings: Meanings) -> pd.Series:
@@ -175,9 +178,12 @@ def caption_column(shards: Shards, rows: SampleTable, meanings: Meanings) -> pd.
 
 
 def _blank(texts: pd.Series) -> NDArray[np.bool_]:
-    """Return (N,) which of some texts are there and hold nothing but blanks."""
+    """Return (N,) which of some texts are there and hold nothing but blanks, in HTML either."""
     packed: Any = pa.array(texts.array, from_pandas=True)
-    return np.asarray(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(packed)), 0).fill_null(False), np.bool_)
+    # Nearly all texts begin with a letter: the others alone become Python objects.
+    blank = np.array(pc.match_substring_regex(pc.utf8_trim_whitespace(packed), _MAYBE_BLANK).fill_null(False), np.bool_)
+    blank[blank] = [no_text(text) for text in packed.filter(pa.array(blank)).to_pylist()]
+    return blank
 
 
 def _soft(rows: SampleTable, meanings: Meanings, names: Sequence[str]) -> tuple[LabelSpace, pd.DataFrame]:

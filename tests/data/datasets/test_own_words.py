@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from medzoo.cli import main
 from medzoo.data.errors import MedzooError
+from medzoo.data.images.given import no_text
+from medzoo.data.images.modalities import written
 from medzoo.data.labels import LabelSpace
 from medzoo.data.registry import load_dataset
 from tests.data.datasets.own_tables import frame, load_table, splits_of, write_images
@@ -185,3 +189,28 @@ def test_wide_gaps_list_no_grade_between(folder: Path) -> None:
         MedzooError, match=r"grade 1 between 0 and 100 .* as data\.names=\[\.\.\.\] \(\[0,50,100\] if these are all"
     ):
         load_table(folder / "t.csv", kind="ordinal")
+
+
+BLANK = ["&nbsp;", " &nbsp; &#160;", "&amp;nbsp;", "&#8203;", "&nbsp", "&zwnj;\u2060"]
+
+
+def test_texts_of_blanks_in_html_are_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of them is left when they are tokenized, by when no row could be named."""
+    told = [*BLANK, "", "a mass &amp; a cyst", "&", "&lt;5 mm", "b", "c"]
+    frame(told=told).to_csv(folder / "t.csv", index=False)
+    for options, column in (({"caption": "told"}, "caption"), ({"texts": ["told"]}, "text.told")):
+        dataset = load_table(folder / "t.csv", **options)
+        assert [None if pd.isna(text) else text for text in dataset.table[column]] == [None] * 7 + told[7:]
+    assert not written(pd.DataFrame({"text.told": BLANK}), "told").any()
+    old = load_table(folder / "t.csv", caption="told", split_rule=1)
+    assert old.table["caption"].isna().sum() == 1  # runs of the first rule keep theirs
+    data = [f"data.file={folder / 't.csv'}", "data.target=label", "data.group=patient", "data.caption=told"]
+    assert main(["verify", "data=table", *data]) == 0
+    said = re.findall(r"captions of \w+: (\d+) of (\d+)", capsys.readouterr().out)
+    assert [sum(map(int, one)) for one in zip(*said, strict=True)] == [5, 12]
+
+
+@pytest.mark.parametrize("word", [*BLANK, "", "\u200b", None, float("nan")])
+def test_no_text_is_what_a_tokenizer_leaves_nothing_of(word: str | float | None) -> None:
+    assert no_text(word)
+    assert not any(map(no_text, ("a", "&", "&nbsp;a", "&lt;", "\u200b1")))

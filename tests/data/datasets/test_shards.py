@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -271,6 +272,12 @@ def test_texts_of_large_sets_stay_on_disk_and_are_the_same(root: Path, monkeypat
     assert held.fields(keys)["text"] == packed.fields(keys)["text"]
     assert held.sample_ids.tolist() == packed.sample_ids.tolist()
     assert packed.has_text
+
+
+def test_captions_of_blanks_in_html_are_missing(tmp_path: Path) -> None:
+    png, told = picture(0), ["&nbsp;", " \n", "&amp;nbsp; ", "\u200b", "&", "a &nbsp; b", "\u200bc"]
+    dataset = load_dataset("shards", urls=str(one(tmp_path, *({"png": png, "txt": text} for text in told))), caption=".txt")
+    assert [None if pd.isna(text) else text for text in dataset.table["caption"]] == [None] * 4 + told[4:]
 
 
 def test_verify_says_what_shards_hold(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

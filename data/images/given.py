@@ -161,9 +161,8 @@ def no_text(text: Any) -> bool:
     """Return whether a text is missing: None, NaN, or nothing that shows, in HTML (`&nbsp;`) either, which tokenizers decode."""
     if not isinstance(text, str):
         return text is None or (isinstance(text, float) and text != text)
-    decoded = (
-        html.unescape(html.unescape(text)) if "&" in text else text
-    )  # twice, as `medzoo.data.text.tokenizer.clean_text` does
+    # Twice, as `medzoo.data.text.tokenizer.clean_text` does.
+    decoded = html.unescape(html.unescape(text)) if "&" in text else text
     return all(character.isspace() or unicodedata.category(character) in ("Cf", "Cc") for character in decoded)
 
 

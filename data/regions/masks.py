@@ -77,7 +77,7 @@ def file_mask(path: Path, size: tuple[int, ...], name: str | None = None) -> Mas
             raise DatasetError(f"the mask {file} is transparent in part; save it without alpha, black but for the region")
         # Colours as they are, since their gray may be rounded to black; of a window of 1 the values of label images are white.
         pixels = read_image(path, channels=3 if len(size) == 2 else 1, dtype="float32", dimensions=len(size), window=(0, 1))
-        mask = (pixels > 0).any(axis=-1)
+        mask: Mask = np.any(pixels > 0, axis=-1)
     except (ImageError, OSError) as error:
         raise DatasetError(f"the mask {file} cannot be read: {error}") from error
     scales = [given / side for given, side in zip(mask.shape, size, strict=True)]

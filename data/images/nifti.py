@@ -53,6 +53,7 @@ def decode_nifti(
     except ImportError:
         raise ImageDependencyError(f"{name}: reading NIfTI needs nibabel; pip install 'medzoo[nifti]'") from None
     try:
+        source = source.read_bytes() if isinstance(source, Path) and _is_misnamed(source) else source
         image: Any = _from_bytes(source) if isinstance(source, bytes) else nibabel.load(source)
         shape = tuple(image.shape)
         stored = image.get_data_dtype()
@@ -104,6 +105,14 @@ def is_nifti(source: str | Path | bytes, head: bytes) -> bool:
     """
     named = not isinstance(source, bytes) and str(source).lower().endswith(SUFFIXES)
     return named or kind_of(head) == "NIFTI"
+
+
+def _is_misnamed(path: Path) -> bool:
+    """Whether a file is packed and its name does not say so, or the other way round: nibabel goes by names."""
+    name = path.name.lower()
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return name.endswith(SUFFIXES) and packed != name.endswith(".gz")
 
 
 def _from_bytes(data: bytes) -> Any:

@@ -46,6 +46,17 @@ def test_further_dimensions_of_1_are_dropped_whatever_the_type(dtype: type, shap
             decode_nifti(path, dtype="uint8")
 
 
+def test_a_file_is_packed_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
+    data = nifti(VOXELS.astype(np.uint8))
+    packed = put(tmp_path, data)
+    expected = decode_nifti(packed, dtype="uint8")
+    plain = gzip.decompress(data)
+    for path in (put(tmp_path, data, "packed.nii"), put(tmp_path, plain, "plain.nii.gz"), put(tmp_path, plain, "plain.nii")):
+        np.testing.assert_array_equal(decode_nifti(path, dtype="uint8"), expected)
+    with pytest.raises(ImageError, match="cannot be read as NIfTI"):
+        decode_nifti(put(tmp_path, b"no volume at all", "none.nii.gz"), dtype="uint8")
+
+
 def test_8_bits_that_are_rescaled_are_not_plain(tmp_path: Path) -> None:
     path = put(tmp_path, nifti(VOXELS.astype(np.uint8).reshape(4, 5, 6, 1), slope=2.0, inter=-10.0))
     with pytest.raises(ImageError, match="not plain"):

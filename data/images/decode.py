@@ -28,7 +28,7 @@ from medzoo.data.images.kinds import SUFFIXES as SUFFIXES
 from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
 from medzoo.data.images.pillow import FORMATS, opened_pixels
 from medzoo.data.images.pixels import MAX_PIXELS as MAX_PIXELS
-from medzoo.data.images.pixels import PixelType, SeveralFramesError, as_channels, as_dtype, check_pixels
+from medzoo.data.images.pixels import PixelType, SeveralFramesError, as_channels, as_dtype, as_native, check_pixels
 from medzoo.data.images.planes.read import read_planes
 from medzoo.data.images.planes.stack import Stack
 
@@ -190,6 +190,7 @@ def read_image(
             name = f"Pillow image ({image.mode}, {image.width} x {image.height})"
             return as_dtype(as_channels(opened_pixels(image, name, window, MAX_PIXELS), channels), dtype)
         return decode_image(image, channels=channels, dtype=dtype, window=window, remedy=remedy)
+    image = as_native(image)
     if image.ndim == dimensions:
         image = image[..., None]
     if image.ndim != dimensions + 1 or 0 in image.shape:

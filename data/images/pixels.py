@@ -52,6 +52,11 @@ def as_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
     return np.ascontiguousarray(gray[..., None])
 
 
+def as_native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in this machine's byte order: files keep either, and the same numbers are of the same type."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def as_dtype(image: NDArray[Any], dtype: PixelType) -> NDArray[Any]:
     """Convert between uint8 (0..255) and float32 (0..1).
 

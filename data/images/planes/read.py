@@ -17,7 +17,7 @@ from medzoo.data.errors import ImageError
 from medzoo.data.images.frames import read_bytes
 from medzoo.data.images.kinds import HEAD, described, kind_of
 from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
-from medzoo.data.images.pixels import MAX_PIXELS, PixelType, as_dtype, check_size, no_range, scale_window
+from medzoo.data.images.pixels import MAX_PIXELS, PixelType, as_dtype, as_native, check_size, no_range, scale_window
 from medzoo.data.images.tiff.header import CMYK, RGB, TiffHeader
 from medzoo.data.images.tiff.read import TiffFile, stored_samples, upright
 
@@ -154,7 +154,7 @@ def _array(data: bytes, name: str, channels: int, max_pixels: int, max_voxels: i
         values: NDArray[Any] = np.load(BytesIO(data), allow_pickle=False)
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise ImageError(f"{name}: cannot be read as an array ({error or type(error).__name__})") from None
-    return values.astype(np.uint8) * 255 if values.dtype == bool else values
+    return values.astype(np.uint8) * 255 if values.dtype == bool else as_native(values)
 
 
 def _shape(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

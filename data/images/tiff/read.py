@@ -13,7 +13,7 @@ from PIL import Image
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.opened import Opened
 from medzoo.data.images.pillow import open_pillow, page_pixels
-from medzoo.data.images.pixels import check_size, no_range, scale_window
+from medzoo.data.images.pixels import as_native, check_size, no_range, scale_window
 from medzoo.data.images.tiff.header import CMYK, PALETTE, RGB, YCBCR, TiffHeader, read_pages
 
 _MEANING = {0: 1, 1: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
@@ -152,7 +152,7 @@ def stored_samples(data: bytes, header: TiffHeader, name: str) -> NDArray[Any]:
         raise ImageError(f"{name}: decodes to {list(values.shape)}, its header says {header.height} x {header.width}")
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    return values if values.dtype.byteorder in "=|" else values.astype(values.dtype.newbyteorder("="))
+    return as_native(values)
 
 
 def _library(name: str) -> Any:

@@ -145,3 +145,11 @@ def test_dicom_without_pixels_is_one_line() -> None:
     pytest.importorskip("pydicom")
     with pytest.raises(ImageError, match="pixel"):
         decode_image(dicom(pixels=False), channels=1, dtype="uint8")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_array_of_either_byte_order_is_its_numbers(order: str) -> None:
+    pixels = np.linspace(0, 1, 48, dtype=np.float32).reshape(4, 4, 3)
+    found = read_image(pixels.astype(f"{order}f4"), channels=3, dtype="float32")
+    np.testing.assert_array_equal(found, pixels)
+    assert found.dtype == np.float32

@@ -87,6 +87,9 @@ def test_an_array_has_its_channels_first(tmp_path: Path) -> None:
         top = np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1
         found = read_planes(tmp_path / f"{name}.npy", channels=5, dtype="float32")
         np.testing.assert_allclose(found, _last(stored / top), atol=1e-6)
+        for order in "<>":
+            np.save(tmp_path / "other.npy", stored.astype(stored.dtype.newbyteorder(order)))
+            np.testing.assert_array_equal(read_planes(tmp_path / "other.npy", channels=5, dtype="float32"), found)
     np.save(tmp_path / "volume.npy", BYTES[:, None].repeat(3, axis=1))
     assert read_planes(tmp_path / "volume.npy", channels=5, dtype="uint8").shape == (3, 10, 12, 5)
     assert plane_pixels((tmp_path / "volume.npy").read_bytes()) == 120

@@ -101,6 +101,10 @@ def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | 
     """Return the pixels of an image that a user opened, as those of its file; arguments as for `page_pixels`."""
     tags: Any = getattr(opened, "tag_v2", None) if opened.format == "TIFF" else None
     depth, inverted, data = 16, False, _bytes_of(opened) if opened.format == "JPEG2000" else b""
+    if opened.format == "JPEG2000" and not data and opened.mode not in _DEEP_MODES and opened.mode != "L":
+        raise ImageError(
+            f"{name}: Pillow has decoded this JPEG 2000, white of deep colours as black; give the file's path or bytes"
+        )
     if tags is not None:
         bits = tags.get(258, (16,))
         depth, inverted = int(bits[0]), tags.get(262) == 0

@@ -79,6 +79,10 @@ def test_jpeg_2000_of_deep_colours_is_their_upper_8_bits(bits: int, form: str, t
     (tmp_path / "x").write_bytes(data)
     for opened in (Image.open(io.BytesIO(data)), Image.open(tmp_path / "x")):
         np.testing.assert_array_equal(read_image(opened, channels=3, dtype="uint8"), upper)
+    decoded = Image.open(io.BytesIO(data))
+    decoded.load()
+    with pytest.raises(ImageError, match="white of deep colours as black; give the file's path or bytes"):
+        read_image(decoded, channels=3, dtype="uint8")
 
 
 def test_jpeg_2000_of_deep_gray_beside_alpha_is_the_gray() -> None:

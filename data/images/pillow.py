@@ -102,9 +102,7 @@ def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | 
     tags: Any = getattr(opened, "tag_v2", None) if opened.format == "TIFF" else None
     depth, inverted, data = 16, False, _bytes_of(opened) if opened.format == "JPEG2000" else b""
     if opened.format == "JPEG2000" and not data and opened.mode not in _DEEP_MODES and opened.mode != "L":
-        raise ImageError(
-            f"{name}: Pillow has decoded this JPEG 2000, white of deep colours as black; give the file's path or bytes"
-        )
+        raise ImageError(f"{name}: Pillow has decoded it, white of deep colours as black; give the file's path or bytes")
     if tags is not None:
         bits = tags.get(258, (16,))
         depth, inverted = int(bits[0]), tags.get(262) == 0

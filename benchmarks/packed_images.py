@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples.packed import write_packed
+from medzoo.data.samples.packed.images import write_packed
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
 

@@ -165,7 +165,7 @@ def load_dataset(
     except TypeError as error:
         raise ConfigError(f"dataset {name!r}: {error}") from error
     if packed is not None:
-        from medzoo.data.samples.packed import open_packed
+        from medzoo.data.samples.packed.images import open_packed
 
         dataset.options.update(name=name)
         dataset = open_packed(Path(packed).expanduser(), dataset, skip_missing=options.get("missing") == "skip")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +82,15 @@ class Reader(ABC):
     def files(self, *values: Any) -> list[Path]:
         """Return the files that `read` would open for these values; empty for a reader that has none, or does not say."""
         return []
+
+    def member(self, *values: Any) -> tuple[int, Callable[[], bytes]] | None:
+        """Return an image's bytes, how many and what reads them, where it lies in a larger file; None where it does not."""
+        return None
+
+    def called(self, *values: Any) -> str:
+        """Return what the table calls the image, for the values that `read` takes; the same wherever the dataset lies."""
+        name = "|".join(str(value) for value in values if not is_missing(value))
+        return name if name.isascii() else unicodedata.normalize("NFC", name)
 
     def assumed(self, *values: Any) -> str | None:
         """Return in words the range that was taken for an image whose file says none; None where it says one, or has none."""

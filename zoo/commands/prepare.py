@@ -7,7 +7,7 @@ from pathlib import Path
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples.packed import write_packed
+from medzoo.data.samples.packed.images import write_packed
 from medzoo.data.samples.preprocess import Preprocess, sides
 from medzoo.data.samples.shards.write import write_webdataset
 from medzoo.settings.verbs import PrepareConfig

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
 from medzoo.data.images.planes.read import read_planes
 from medzoo.data.images.reader import Reader
-from medzoo.data.tars.index import open_index
+from medzoo.data.tars.index import ShardIndex, open_index
 from medzoo.data.tars.names import last_part
 from medzoo.data.tars.scan import ABSENT
 
@@ -72,8 +72,7 @@ class ShardReader(Reader):
         Raises:
             ImageError: If the sample has no image, or it cannot be decoded; names the shard and the member.
         """
-        index, row = self.shards.place(int(values[0]))
-        ending = next((one for one in self.endings if index.offsets(one)[row] != ABSENT), None)
+        index, row, ending = self._place(int(values[0]))
         if ending is None:
             raise ImageError(f"{self.shards.where(int(values[0]))} has no image (.{', .'.join(self.endings)})")
         name = f"{index.path}: {index.key(row)}.{ending}"
@@ -86,6 +85,21 @@ class ShardReader(Reader):
         except ImageError as error:
             kind = ImageDependencyError if isinstance(error, ImageDependencyError) else ImageError
             raise kind(str(error).replace(f"image bytes ({len(data)} bytes)", name)) from None
+
+    def member(self, *values: Any) -> tuple[int, Callable[[], bytes]] | None:
+        """Return how many bytes the image's member has, by the index, and what reads them; None of a sample without an image."""
+        index, row, ending = self._place(int(values[0]))
+        return None if ending is None else (int(index.sizes(ending)[row]), partial(index.read, row, ending))
+
+    def called(self, *values: Any) -> str:
+        """Return the sample's key, whichever shard it lies in."""
+        index, row = self.shards.place(int(values[0]))
+        return index.key(row)
+
+    def _place(self, position: int) -> tuple[ShardIndex, int, str | None]:
+        """Return the shard of a position, the row in it, and the ending of the image there."""
+        index, row = self.shards.place(position)
+        return index, row, next((one for one in self.endings if index.offsets(one)[row] != ABSENT), None)
 
     def identity(self, *values: Any) -> str | None:
         """Return where the shard lies, links followed, and the sample's key."""

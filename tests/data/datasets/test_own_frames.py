@@ -15,7 +15,7 @@ from medzoo.data.errors import ConfigError, DatasetError, ImageError, UnknownNam
 from medzoo.data.images.decode import decode_frames, decode_image
 from medzoo.data.images.frames import Frame
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples.packed import open_packed, write_packed
+from medzoo.data.samples.packed.images import open_packed, write_packed
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.splits.learnt_from import record, refuse_learnt_from

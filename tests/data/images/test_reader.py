@@ -15,7 +15,7 @@ from medzoo.data.datasets.olives.parquet import ParquetReader
 from medzoo.data.errors import DatasetError
 from medzoo.data.images.files import FileReader, StackReader
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples.packed import PackedReader
+from medzoo.data.samples.packed.images import PackedReader
 
 
 @dataclass(frozen=True)

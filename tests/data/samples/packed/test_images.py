@@ -13,8 +13,8 @@ from PIL import Image
 from medzoo.cli import main
 from medzoo.data.errors import MedzooError
 from medzoo.data.registry import load_dataset
-from medzoo.data.samples import packed
 from medzoo.data.samples.augment import Augment, augment_policy
+from medzoo.data.samples.packed import images as packed
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.store.checkpoint import find_checkpoint, tensors_from_file

@@ -6,7 +6,7 @@ shares the operating system's page cache, and any tool can read it. Beside each 
 unfinished, so that a preparation that is killed goes on where it stopped.
 
     manifest.json      what was prepared, how, and from which images
-    index.parquet      sample and view → position; samples of one image share it
+    index.parquet      sample and view → position, which samples of one image share, and what it was made of
     images-00000.npy   (n, C, H, W) uint8 or float32, and images-00000.sha256
 """
 
@@ -27,17 +27,15 @@ from numpy.typing import NDArray
 from medzoo.data.dataset import Dataset, Reader
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import ConfigError, DatasetError
-from medzoo.data.images.files import FRAME
 from medzoo.data.images.frames import Frames
 from medzoo.data.images.planes.stack import Stack
+from medzoo.data.samples.packed.sources import check_sources, describe_sources
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
 
 FORMAT = 1
 MANIFEST, INDEX = "manifest.json", "index.parquet"
 SHARD_BYTES = 64 * 2**20
-CHECKED = 64
-"""How many source files are compared by size, and how many by content, when a folder is opened."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +116,7 @@ def write_packed(
     samples = SampleDataset(dataset.with_table(dataset.table.assign(split="train")), "train", preprocess)
     positions, order = _positions(dataset)
     listed = positions.to_csv(index=False, lineterminator="\n")
-    positions["bytes"] = [_source_of(dataset, *order[p])[1] for p in positions["position"]]
-    positions["sha256"] = ""
-    if FRAME in dataset.reader.columns:
-        positions[FRAME] = positions["sample_id"].map(dataset.table.set_index("sample_id")[FRAME])
-    of_row, content = positions["position"].tolist(), _Content()
-    for at in range(0, len(positions), max(1, len(positions) // CHECKED)):
-        paths, size = _source_of(dataset, *order[of_row[at]])
-        positions.at[at, "sha256"] = content(paths) if size >= 0 else ""
+    describe_sources(dataset, positions, order)
     itemsize = 1 if preprocess.dtype == "uint8" else 4
     per_shard = max(1, SHARD_BYTES // (preprocess.channels * int(np.prod(preprocess.size)) * itemsize))
     manifest = {
@@ -145,7 +136,7 @@ def write_packed(
     for kept in (folder / INDEX, unfinished):
         if kept.is_file():
             made = pd.read_parquet(kept)
-            _check_sources(folder, dataset, made[(made["position"] // per_shard).isin(whole)])
+            check_sources(folder, dataset, made[(made["position"] // per_shard).isin(whole)], every=True)
     if not (folder / INDEX).is_file():
         positions.to_parquet(unfinished, index=False)
     with ThreadPoolExecutor(workers) as pool:
@@ -187,7 +178,7 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
         raise DatasetError(
             f"{folder} was prepared with {manifest['reader']}, the dataset now reads {_reader_card(dataset)}; prepare again"
         )
-    _check_sources(folder, dataset, index)
+    check_sources(folder, dataset, index)
     views, window = dataset.reader.views, dataset.reader.window
     count = len(dataset.reader.columns) if views else 1
     columns = tuple(f"packed_position_{view + 1}" for view in range(count)) if views else ("packed_position",)
@@ -249,47 +240,6 @@ def _reader_card(dataset: Dataset) -> dict[str, Any]:
         **({} if dataset.reader.frames is None else {"frames": dataset.reader.frames}),
         **({} if dataset.reader.stack is None else {"stack": dataset.reader.stack.to_dict()}),
     }
-
-
-def _source_of(dataset: Dataset, row: int, view: int) -> tuple[list[Path], int]:
-    """Return the files an image is read from, as far as its reader says, and their bytes; -1 where they are not to be had."""
-    values = [dataset.table[column].iloc[row] for column in dataset.reader.columns]
-    paths = dataset.reader.files(*dataset.reader.images(*values).get(view, ()))
-    there = bool(paths) and all(path.is_file() for path in paths)
-    return paths, sum(path.stat().st_size for path in paths) if there else -1
-
-
-class _Content:
-    """One SHA-256 of an image's files, one after the other; each file is read once, however many frames it holds."""
-
-    def __init__(self) -> None:
-        self._of: dict[Path, str] = {}
-
-    def __call__(self, paths: list[Path]) -> str:
-        for path in paths:
-            if path not in self._of:
-                self._of[path] = file_checksum(path, "sha256")
-        return hashlib.sha256("".join(self._of[path] for path in paths).encode("ascii")).hexdigest()
-
-
-def _check_sources(folder: Path, dataset: Dataset, index: pd.DataFrame) -> None:
-    """Compare some files that are at hand with those that were prepared, and all frames' numbers; files need not be there."""
-    if FRAME in index and FRAME in dataset.reader.columns:
-        now = index["sample_id"].map(dataset.table.set_index("sample_id")[FRAME])
-        if len(moved := index[now.notna() & (now != index[FRAME])]):
-            raise DatasetError(
-                f"{folder} was prepared with frame {moved[FRAME].iloc[0]} of its file for sample {moved['sample_id'].iloc[0]!r}, "
-                "which is now another; prepare again, with another output=..."
-            )
-    rows = {str(name): place for place, name in enumerate(dataset.table["sample_id"])}
-    known = index[(index["bytes"] >= 0) & index["sample_id"].isin(list(rows))]
-    content = known["sha256"] if "sha256" in known else pd.Series("", index=known.index)  # folders of before have none
-    chosen = known[(np.arange(len(known)) % max(1, len(known) // CHECKED) == 0) | (content != "")]
-    content_of = _Content()
-    for row in chosen.assign(sha256=content[chosen.index]).itertuples():
-        paths, found = _source_of(dataset, rows[str(row.sample_id)], row.view)
-        if found not in (-1, row.bytes) or (found >= 0 and row.sha256 != "" and row.sha256 != content_of(paths)):
-            raise DatasetError(f"{folder} was prepared from other images than {paths[0]}; prepare again, with another output=...")
 
 
 def _claim(folder: Path, manifest: dict[str, Any]) -> None:

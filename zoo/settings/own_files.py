@@ -62,7 +62,7 @@ def texts_in(content: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def refuse_dataset(name: str, overrides: Sequence[str]) -> None:
-    """Refuse a dataset by name where a run's own is taken.
+    """Refuse a dataset by name where a run's own is taken, or images of one's own and no dataset.
 
     Raises:
         ConfigError: With what can be told of it.
@@ -73,6 +73,8 @@ def refuse_dataset(name: str, overrides: Sequence[str]) -> None:
             f"{given}: {name} takes the run's own dataset; where its files lie now is told with +data.root=..., another dataset "
             "cannot be given"
         )
+    if given and name == "zeroshot" and any(o.startswith("images=") and o != "images=null" for o in overrides):
+        raise ConfigError(f"{given}: with images=[...] no dataset is used; leave one of the two out")
 
 
 def check_dataset(name: str, config: DictConfig, overrides: Sequence[str], folder: Path | None) -> None:

@@ -87,6 +87,11 @@ def test_another_dataset_for_a_run_is_one_line(verb: str, capsys: pytest.Capture
     assert "data" in said(capsys, verb, "run=x", "data=medmnist")
 
 
+def test_a_dataset_beside_images_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = said(capsys, "zeroshot", "images=[x]", "classes=[a,b]", "data=medmnist")
+    assert "data=medmnist: with images=[...] no dataset is used" in line
+
+
 @pytest.mark.parametrize(
     ("word", "options", "meant"),
     [

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import SPLIT_WORDS, target_columns
+from medzoo.data.datasets.folder.layout import split_of
 from medzoo.data.datasets.shards.fields import SampleTable, Shards
 from medzoo.data.datasets.shards.meanings import Meanings, plain_name, plain_names
 from medzoo.data.errors import ConfigError, DatasetError
@@ -41,38 +42,37 @@ def sample_ids(shards: Shards, rows: SampleTable, meanings: Meanings) -> pd.Seri
     if meanings.by_shard:
         if meanings.id is not None:
             raise ConfigError("data.by_shard puts the shard before the key, and data.id names a field; give one of the two")
-        names = [index.path.name.removesuffix(".tar") for index in shards.indexes]
+        names = [name.removesuffix(".tar") for name in shards.names]
         of_row = np.repeat(np.array(names, dtype=object), [len(index) for index in shards.indexes])
         ids = pd.Series(of_row, dtype=str) + "/" + ids
     repeated = ids.duplicated()
     if repeated.any():
         name = ids[repeated].iloc[0]
         first, second = (shards.where(int(place)) for place in ids.index[ids == name][:2])
-        raise DatasetError(
-            f"{first} and {second} are both called {name!r}; name samples by a field, data.id=<field>, or by "
-            "shard and key, data.by_shard=true"
-        )
+        other = "" if meanings.by_shard else ", or by shard and key, data.by_shard=true"
+        raise DatasetError(f"{first} and {second} are both called {name!r}; name samples by a field, data.id=<field>{other}")
     return ids
 
 
 def splits_of_names(shards: Shards, pattern: str | None) -> pd.Series | None:
-    """Return the split that each sample's shard says by its name; None where no name says one.
+    """Return the split that each sample's shard says by its name or its folders; None where none says one.
 
     Args:
         shards: The samples.
-        pattern: Regular expression whose first group finds the word; None: a word of the name.
+        pattern: Regular expression whose first group finds the word, in the path below the root if it has a slash; None: a
+            word of the name, or a folder that is one.
 
     Raises:
         DatasetError: If some shards say one and others do not, or a name says two.
     """
-    names = [index.path.name for index in shards.indexes]
+    names = shards.paths
     if pattern is not None:
         found = [{word.lower()} for word in groups_by_pattern(names, pattern, option="split_pattern", what="split")]
         for name, words in zip(names, found, strict=True):
             if not words & SPLIT_WORDS.keys():
                 raise DatasetError(f"{name}: data.split_pattern={pattern!r} finds {words.pop()!r}, not train, val or test")
     else:
-        found = [set(re.split(r"[^a-z]+", name.lower())) & SPLIT_WORDS.keys() for name in names]
+        found = [_said(name) for name in names]
     splits = [sorted({SPLIT_WORDS[word] for word in words}) for words in found]
     if not any(splits):
         return None
@@ -80,10 +80,18 @@ def splits_of_names(shards: Shards, pattern: str | None) -> pd.Series | None:
         if len(said) != 1:
             what = f"says {' and '.join(said)}" if said else "says no split, and others do"
             raise DatasetError(
-                f"{name}: its name {what}; give data.split_pattern or data.split=<field>, or split by group, data.anew=true"
+                f"{name}: its {'path' if '/' in name else 'name'} {what}; give data.split_pattern or data.split=<field>, or split "
+                "by group, data.anew=true"
             )
     counts = [len(index) for index in shards.indexes]
     return pd.Series(np.repeat(np.array([said[0] for said in splits], dtype=object), counts), dtype=str)
+
+
+def _said(path: str) -> set[str]:
+    """Return the words of splits that a shard's path holds: those of its name, and its folders that are one."""
+    *folders, name = path.split("/")
+    found = set(re.split(r"[^a-z]+", name.lower())) & SPLIT_WORDS.keys()
+    return found | {word for folder in folders if (word := split_of(folder)) is not None}
 
 
 def group_names(rows: SampleTable, ids: pd.Series, meanings: Meanings) -> tuple[pd.Series, tuple[str, ...]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,10 +36,12 @@ class Shards:
 
     Attributes:
         indexes: Of the shards.
+        root: Folder that their names are relative to; None, or one that not all lie below: the folder they have in common.
         starts: Position of each shard's first sample.
     """
 
     indexes: tuple[ShardIndex, ...]
+    root: Path | None = None
     starts: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,8 +57,31 @@ class Shards:
 
     def where(self, position: int) -> str:
         """Return what to call a sample in a message."""
-        index, row = self.place(position)
-        return f"{index.path.name}: sample {index.key(row)!r}"
+        number = bisect_right(self.starts, position) - 1
+        return f"{self.names[number]}: sample {self.indexes[number].key(position - self.starts[number])!r}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder that all shards have in common."""
+        parents = {index.path.parent: None for index in self.indexes}
+        return next(iter(parents)) if len(parents) == 1 else _common([_plain(index.path) for index in self.indexes])
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Where each shard lies below the root, with forward slashes."""
+        whole = [_plain(index.path) for index in self.indexes]
+        root = None if self.root is None else _plain(self.root)
+        base = root if root is not None and all(path.is_relative_to(root) for path in whole) else _common(whole)
+        return [path.relative_to(base).as_posix() for path in whole]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What to call each shard: its file's name, with the folders where two have one."""
+        counts = Counter(index.path.name for index in self.indexes)
+        return [
+            index.path.name if counts[index.path.name] == 1 else path
+            for index, path in zip(self.indexes, self.paths, strict=True)
+        ]
 
     def keys(self) -> pd.Series:
         """Return the keys, as they are mapped."""
@@ -73,7 +101,7 @@ class Shards:
     @property
     def title(self) -> str:
         """What to call all of it in a message."""
-        first = self.indexes[0].path.name
+        first = self.names[0]
         return first if len(self.indexes) == 1 else f"{first} and {len(self.indexes) - 1} more"
 
 
@@ -106,6 +134,15 @@ def read_fields(shards: Shards, names: Sequence[str]) -> SampleTable:
     read = {name: unify(columns[name], clean)[0] for name in wanted}
     rows = pd.DataFrame(read, index=pd.RangeIndex(len(shards)))
     return SampleTable(shards.title, rows, unit="sample", shards=shards)
+
+
+def _plain(path: Path) -> Path:
+    """Return a path from the root of the disk, without `..`; links stay as they are named."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  # Path.absolute keeps `..`
+
+
+def _common(paths: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([path.parent for path in paths]))
 
 
 def _of_json(shards: Shards, names: Sequence[str]) -> dict[str, pd.Series]:

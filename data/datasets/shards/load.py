@@ -30,7 +30,7 @@ from medzoo.data.datasets.shards.columns import (
 from medzoo.data.datasets.shards.fields import Shards, read_fields
 from medzoo.data.datasets.shards.meanings import Meanings, with_card
 from medzoo.data.datasets.shards.reader import ShardReader, image_endings
-from medzoo.data.datasets.shards.urls import find_shards, read_checksums
+from medzoo.data.datasets.shards.urls import checksum_of, find_shards, read_checksums
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.files import Missing
 from medzoo.data.info import DatasetInfo
@@ -96,8 +96,8 @@ def load(
     Fields are those of the samples' JSON; with a dot before it (`.cls`, `.txt`) the words of the member of that ending.
 
     Args:
-        urls: Tar files, or a list of them: `train-{000..009}.tar`, `*.tar`, `https://...`, `hf://datasets/<owner>/<name>/<file>`.
-            None: every .tar file of the root.
+        urls: Tar files, or a list of them: `train-{000..009}.tar`, `*/*.tar`, `https://...`,
+            `hf://datasets/<owner>/<name>/<file>`. None: every .tar file of the root.
         root: Folder that names are relative to, and that addresses are fetched into.
         card: File beside the shards that says what fields mean, as `medzoo prepare` writes it; options that are given count more.
             None: it is not read.
@@ -105,7 +105,8 @@ def load(
         download: Fetch shards of addresses that are not there.
         image: Ending of the members that are images, or a list; None: the one that is named as an image file or an array (.npy).
         id: Field with a unique name of the sample; None: its key.
-        by_shard: Names are shard and key, where keys repeat from shard to shard.
+        by_shard: Names are shard and key, where keys repeat from shard to shard; the shard with its folders, where two have one
+            name.
         target: Field with the class name, an integer, a quantity, or several names with a `separator`; or several fields.
         kind: auto, multiclass, ordinal, multilabel or regression; auto: multilabel for several fields or a separator, else
             multiclass.
@@ -124,8 +125,9 @@ def load(
         group: Field that no split may cut (the patient); None: every sample is its own group, and results say so.
         group_pattern: Regular expression whose first group finds the patient in that field, or without one in the key.
         split_unit: What a group is, where it is no patient; None: patient where there are groups.
-        split: Field with train, val or test; None: as the shards' names say, or by group where none says anything.
-        split_pattern: Regular expression whose first group finds the split in a shard's name; None: a word of the name.
+        split: Field with train, val or test; None: as the shards' names or folders say, or by group where none says anything.
+        split_pattern: Regular expression whose first group finds the split in a shard's name, or if it has a slash in its path
+            below the root; None: a word of the name, or a folder that is one.
         anew: Split by group, whatever shards or fields say.
         test_fraction: Share of the groups held out for testing where nothing says the split.
         seed: Seed of that split.
@@ -157,7 +159,7 @@ def load(
     asked, notes = with_card(asked, defaults, paths)
     choices(modality=(asked["modality"], POLICIES))
     meanings = Meanings.read(asked)
-    shards = Shards(tuple(open_index(path, sums.get(path.name)) for path in paths))
+    shards = Shards(tuple(open_index(path, checksum_of(path, sums)) for path in paths), folder)
     reader, there = _reader(shards, asked)
     rows = read_fields(shards, meanings.fields)
     ids = sample_ids(shards, rows, meanings)
@@ -193,10 +195,10 @@ def load(
         table["split"] = split_by_group(table, labels, test_fraction, seed)
     own = meanings.group is not None or meanings.group_pattern is not None
     unit = one_text(asked["split_unit"], "split_unit") or ("patient" if own else "image")
-    title = paths[0].parent.name or "shards"
+    title = shards.folder.name or "shards"
     info = _info(
         f"shards/{title}", title, asked["modality"], labels, space, unit, str(asked["licence"]), reader.dtype, tuple(told),
-        _populations(paths, shards),
+        _populations(shards),
     )  # fmt: skip
     return Dataset(
         info, table, reader, labels, space, subgroups=tuple(meanings.subgroups), inputs=beside, kept=tuple(meanings.keep)
@@ -222,9 +224,9 @@ def _stray_notes(shards: Shards) -> list[str]:
     return [f"{strays} members of shards are of no sample and passed over, such as {', '.join(named)}"] if strays else []
 
 
-def _populations(paths: Sequence[Path], shards: Shards) -> tuple[str, ...]:
+def _populations(shards: Shards) -> tuple[str, ...]:
     digest = hashlib.sha256("\n".join(sorted(index.digest() for index in shards.indexes)).encode("ascii"))
-    return population_keys(paths[0].parent, digest.digest(), pd.DataFrame())
+    return population_keys(shards.folder, digest.digest(), pd.DataFrame())
 
 
 def _info(

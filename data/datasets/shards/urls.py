@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -89,6 +90,8 @@ def expand(pattern: str) -> Iterator[str]:
 def read_checksums(given: Any, root: Path | None) -> dict[str, str]:
     """Return file name → SHA-256 of the option `checksums`: a file as `sha256sum` writes it, or a mapping; empty without.
 
+    Of files of one name the folders stay before it.
+
     Raises:
         DatasetError: If the file cannot be read, or a line or sum is none.
     """
@@ -105,12 +108,35 @@ def read_checksums(given: Any, root: Path | None) -> dict[str, str]:
         except (OSError, ValueError) as error:
             raise DatasetError(f"data.checksums={given} cannot be read ({error.args[-1]})") from None
         pairs = [(f"{path.name} line {number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
-    found = {}
+    found: list[tuple[str, str]] = []
     for where, line in pairs:
         match = _SUM.fullmatch(line.strip())
         if match is None:
             raise DatasetError(f"{where}: no SHA-256 and name of a file; write it with sha256sum *.tar")
-        found[match[2].rpartition("/")[2]] = match[1].lower()
+        found.append((match[2], match[1].lower()))
+    several: dict[str, set[str]] = {}
+    for name, digest in found:
+        several.setdefault(name.rpartition("/")[2], set()).add(digest)
+    # Copies know a file by its name alone; its folders tell it from another of that name.
+    short = {name: name.rpartition("/")[2] for name, _ in found}
+    return {short[name] if len(several[short[name]]) == 1 else posixpath.normpath(name): digest for name, digest in found}
+
+
+def checksum_of(path: Path, checksums: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 that a shard must have; None where none is given.
+
+    Args:
+        path: The shard.
+        checksums: As `read_checksums` returns them.
+
+    Raises:
+        DatasetError: If several are given for its name, and none for its folders.
+    """
+    parts = path.parts
+    ends = [path.as_posix(), *("/".join(parts[start:]) for start in range(1, len(parts)))]
+    found = next((checksums[end] for end in ends if end in checksums), None)
+    if found is None and any(name.endswith(f"/{path.name}") for name in checksums):
+        raise DatasetError(f"{path}: data.checksums has several {path.name}, none in such a folder; name it as it lies here")
     return found
 
 
@@ -130,12 +156,17 @@ def _local(url: str, root: Path | None, download: bool, checksums: Mapping[str, 
     if url.lower().startswith(("https:", "hf:")):
         return [_fetched(url, root, download, checksums)]
     path = local_path(url.removeprefix("file://").removeprefix("file:"), "urls")
-    path = path if root is None else root / path
-    if not any(letter in path.name for letter in "*?"):
-        return [path]
-    found = sorted(path.parent.glob(path.name))
+    wild = next((place for place, part in enumerate(path.parts) if "*" in part or "?" in part), None)
+    if wild is None:
+        return [path if root is None else root / path]
+    # The root and what comes before are taken as they are written, letters that mean something to glob too.
+    before = Path(*path.parts[:wild]) if root is None else root.joinpath(*path.parts[:wild])
+    try:
+        found = sorted(before.glob("/".join(path.parts[wild:])))
+    except ValueError as error:
+        raise ConfigError(f"data.urls={url}: {error}; write * for what differs in a name") from None
     if not found:
-        raise DatasetError(f"no shard is named {path}; set data.urls")
+        raise DatasetError(f"no shard is named {path if root is None else root / path}; set data.urls")
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medzoo.data.dataset import SPLIT_WORDS
 from medzoo.data.errors import DatasetError
 
 EMPTY_WORDS = frozenset({
@@ -32,6 +33,7 @@ _FILLERS = "\u2800\u3164"
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 _DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
 _SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")
+_BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−_"), "-")
 _LETTERS = str.maketrans(
     "аеорсухіѕјԁһӏАВЕКМНОРСТУХІЅЈαικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧıℓ", "aeopcyxisjdhlABEKMHOPCTYXISJaiknoptuxABEZHIKMNOPTYXil"
@@ -189,3 +191,9 @@ def _by_word(words: list[str]) -> dict[str, list[int]]:
 
 def _is_blank(character: str) -> bool:
     return character.isspace() or character in _FILLERS or unicodedata.category(character) in ("Cf", "Cc")
+
+
+def split_of(folder: str) -> str | None:
+    """Return the split that a folder's name means: one of `SPLIT_WORDS`, also as `train_set`, `Test Images`; None: none."""
+    word = identifier(folder).lower()
+    return SPLIT_WORDS.get(word) or SPLIT_WORDS.get(_BESIDE.sub("", word))

@@ -11,11 +11,10 @@ from pathlib import Path
 from medzoo.data.dataset import SPLIT_WORDS
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.kinds import READ
-from medzoo.data.tables.words import alike_key, identifier
+from medzoo.data.tables.words import alike_key, identifier, split_of
 
 _FOLD = re.compile(r"(?:fold|cv|k|part|split)[ _-]?\d+", re.IGNORECASE)
 _MASKS = re.compile(r"(?:.*[ _-])?(?:masks?|segmentations?|segs?)", re.IGNORECASE)
-_BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,6 @@ class Layout:
     splits: list[str] | None
     depth: int
     inside: bool = False
-
-
-def split_of(folder: str) -> str | None:
-    """Return the split that a folder's name means: one of `SPLIT_WORDS`, also as `train_set`, `Test Images`; None: none."""
-    word = identifier(folder).lower()
-    return SPLIT_WORDS.get(word) or SPLIT_WORDS.get(_BESIDE.sub("", word))
 
 
 def read_layout(folder: Path, paths: Sequence[str], names: Sequence[str] | None) -> Layout:

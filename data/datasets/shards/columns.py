@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from medzoo.data.dataset import SPLIT_WORDS, target_columns
-from medzoo.data.datasets.folder.layout import split_of
 from medzoo.data.datasets.shards.fields import SampleTable, Shards
 from medzoo.data.datasets.shards.meanings import Meanings, plain_name, plain_names
 from medzoo.data.errors import ConfigError, DatasetError
@@ -24,7 +23,7 @@ from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.tables.cells import read_share, read_yes_no, refuse_nobody, replace_values
 from medzoo.data.tables.columns import captions, category, input_space, quantities, subgroup
 from medzoo.data.tables.targets import make_targets
-from medzoo.data.tables.words import identifier, refuse_nobodies, unify
+from medzoo.data.tables.words import identifier, refuse_nobodies, split_of, unify
 
 _STEP = 65_536
 """Captions that are looked at at a time."""
@@ -80,8 +79,8 @@ def splits_of_names(shards: Shards, pattern: str | None) -> pd.Series | None:
         if len(said) != 1:
             what = f"says {' and '.join(said)}" if said else "says no split, and others do"
             raise DatasetError(
-                f"{name}: its {'path' if '/' in name else 'name'} {what}; give data.split_pattern or data.split=<field>, or split "
-                "by group, data.anew=true"
+                f"{name}: its {'path' if '/' in name else 'name'} {what}; give data.split_pattern or data.split=<field>, or "
+                "split by group, data.anew=true"
             )
     counts = [len(index) for index in shards.indexes]
     return pd.Series(np.repeat(np.array([said[0] for said in splits], dtype=object), counts), dtype=str)

@@ -20,8 +20,10 @@ Options = dict[str, Any]
 def folders(tmp_path: Path) -> Path:
     """Shards of one name, with keys of one name, in a folder of each split."""
     for split, count in (("train", 6), ("test", 4)):
-        samples = [{"__key__": str(n), "png": picture(n + 10 * count), "cls": n % 2} for n in range(count)]
-        write(tmp_path / split / "000.tar", samples)
+        write(
+            tmp_path / split / "000.tar",
+            [{"__key__": str(n), "png": picture(n + 10 * count), "cls": n % 2} for n in range(count)],
+        )
     return tmp_path
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from medzoo.data.dataset import Dataset
+from medzoo.data.datasets.table.absent import Named, refuse_absent
 from medzoo.data.datasets.table.bags import BAG, bag_names, bag_rows, check_bags, member_views, rows_reader
 from medzoo.data.datasets.table.beside import columns_beside
 from medzoo.data.datasets.table.boxes import read_boxes
@@ -22,7 +23,7 @@ from medzoo.data.datasets.table.frames import check_frames, check_volumes, frame
 from medzoo.data.datasets.table.groups import Ungrouped, group_names, sample_names, split_words
 from medzoo.data.datasets.table.joined import join_option, join_tables, take_where, where_option
 from medzoo.data.datasets.table.modalities import modalities_option, texts_option
-from medzoo.data.datasets.table.paths import image_paths, places_of, refuse_absent
+from medzoo.data.datasets.table.paths import image_paths, places_of
 from medzoo.data.datasets.table.readers import Readers, settle
 from medzoo.data.datasets.table.reading import read_table
 from medzoo.data.datasets.table.several import read_targets, targets_option
@@ -308,8 +309,7 @@ def load(
     elif split is None:
         table["split"] = split_by_group(table, space, test_fraction, seed)
     volume = not kinds and bool(table[paths[0]].dropna().astype(str).str.lower().str.endswith(VOLUME_SUFFIXES).any())
-    if missing != "ignore":
-        refuse_absent(table, present, paths, missing, source.stem)
+    refuse_absent(table, Named(rows, columns, places, path), paths, missing, source.stem)
     table, lacking = with_files(table, present, paths, missing, source.stem)
     table, more = whole_stacks(stack, table, paths)
     lacking += more

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from medzoo.data.errors import ConfigError, DatasetError
-from medzoo.data.images.files import NAMED, Missing, list_files, with_folders
+from medzoo.data.errors import ConfigError
+from medzoo.data.images.files import Missing, list_files, with_folders
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.words import identifier
 
@@ -82,7 +82,7 @@ def image_paths(
     for column in columns:
         cells = rows[column] if template is None else _filled(rows, column, template)
         codes, words = pd.factorize(cells.to_numpy(dtype=object))
-        slashed = [_slashed(str(word)) for word in words]
+        slashed = [with_slashes(str(word)) for word in words]
         wrong = np.array([bool(_ADDRESS.match(word)) for word in slashed], dtype=bool)
         rows.refuse(pd.Series(wrong[codes], index=rows.rows.index), column, "which is an address", "download the images first")
         inside = _below(slashed, places)
@@ -109,64 +109,22 @@ def named_paths(words: pd.Series, places: Places) -> pd.Series:
         places: Where the files lie.
     """
     codes, written = pd.factorize(words.to_numpy(dtype=object))
-    slashed = [_slashed(str(word)) for word in written]
+    slashed = [with_slashes(str(word)) for word in written]
     found, _ = _from_elsewhere(slashed, _below(slashed, places), places, codes)
     names = [str(word) if path is None else unicodedata.normalize("NFC", path) for word, path in zip(written, found, strict=True)]
     return pd.Series(np.array(names, dtype=object)[codes], index=words.index)
 
 
-def refuse_absent(table: pd.DataFrame, files: Sequence[str], columns: Sequence[str], missing: Missing, dataset: str) -> None:
-    """Stop if files are missing and it can be said how they would be found.
-
-    Args:
-        table: With paths.
-        files: Those that are there.
-        columns: With paths.
-        missing: `error`: for any missing file; else if none is there.
-        dataset: Name for messages.
-
-    Raises:
-        DatasetError: If so; names the option.
-    """
-    there = set(files)
-    named = pd.concat([table[column].dropna() for column in columns]).drop_duplicates()
-    absent = sorted(str(path) for path in named[~named.isin(list(there))])
-    if not absent or (missing != "error" and len(absent) < len(named)) or (remedy := hint(absent, files)) is None:
-        return
-    shown = ", ".join(absent[:NAMED]) + ", ..." * (len(absent) > NAMED)
-    raise DatasetError(f"{dataset}: {len(absent)} image files are not there ({shown}); {remedy}")
-
-
-def hint(absent: Sequence[str], files: Sequence[str]) -> str | None:
-    """Return what would find files that are not there: a template for `data.path`, or the spelling on the disk.
-
-    Args:
-        absent: Paths that are not there.
-        files: Paths that are.
-    """
-    there, first = set(files), absent[0]
-    stem = first.rpartition("/")[2]
-    templates: dict[str, int] = {}
-    for file in files:
-        start = file.find(first)
-        start = start if start >= 0 else file.find(stem)
-        if start < 0 or (start and file[start - 1] not in "/_-"):
-            continue
-        before, after = file[:start], file[start + len(first if first in file else stem) :]
-        if after and after[0] not in "._-":
-            continue
-        names = absent if first in file else [path.rpartition("/")[2] for path in absent]
-        templates.setdefault(f"{before}{{}}{after}", sum(before + name + after in there for name in names))
-        if len(templates) >= 50:
-            break
-    if templates:
-        best = max(templates, key=lambda name: templates[name])
-        if "/" not in first or best != "{}":
-            return f"data.path={best} finds {templates[best]} of them"
-    lower = {file.lower(): file for file in files}
-    if (other := lower.get(first.lower())) is not None:
-        return f"{other!r} is there: upper and lower case count"
-    return None
+def with_slashes(word: str) -> str:
+    """Return a written path with forward slashes, that of a file:// address without what makes it one."""
+    if word.lower().startswith("file:"):
+        try:
+            parts = urlsplit(word.replace("\\", "/"))
+        except ValueError:
+            return word  # and then it is refused
+        word = unquote(parts.path) if parts.netloc in ("", "localhost") else f"//{parts.netloc}{unquote(parts.path)}"
+        word = word[1:] if re.match(r"/[A-Za-z]:", word) else word
+    return word.replace("\\", "/")
 
 
 def _filled(rows: TextTable, column: str, template: str) -> pd.Series:
@@ -184,18 +142,6 @@ def _filled(rows: TextTable, column: str, template: str) -> pd.Series:
     except ValueError as error:
         raise ConfigError(f"data.path={template} is no template such as images/{{}}.jpg ({error})") from None
     return pd.Series(made, index=rows.rows.index, dtype=object).where(rows[column] != "", "")
-
-
-def _slashed(word: str) -> str:
-    """Return a written path with forward slashes, that of a file:// address without what makes it one."""
-    if word.lower().startswith("file:"):
-        try:
-            parts = urlsplit(word.replace("\\", "/"))
-        except ValueError:
-            return word  # and then it is refused
-        word = unquote(parts.path) if parts.netloc in ("", "localhost") else f"//{parts.netloc}{unquote(parts.path)}"
-        word = word[1:] if re.match(r"/[A-Za-z]:", word) else word
-    return word.replace("\\", "/")
 
 
 def _below(words: Sequence[str], places: Places) -> list[str | None]:

@@ -78,9 +78,54 @@ def test_a_template_is_offered_and_finds_the_files(written: str, template: str, 
     for missing in ("error", "skip"):
         with pytest.raises(MedzooError, match="12 image files are not there") as caught:
             load_table(tmp_path / "t.csv", missing=missing)
-        assert f"data.path={template} finds 12 of them" in str(caught.value)
+        assert f"data.path='{template}'\" finds 12 of them" in str(caught.value)
     dataset = load_table(tmp_path / "t.csv", path=template)
     assert dataset.table["path"].tolist() == [there.format(n) for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "right"),
+    [
+        ("{}.jpg", "Training_Input/i{:02}.jpg", "Training_Input/{}.jpg"),
+        ("images/{}.jpg", "scans/i{:02}.png", "scans/{}.png"),
+        ("{patient}/{}.jpg", "set {{1}}/q{1}/i{0:02}.png", "set {{1}}/{patient}/{}.png"),
+    ],
+)
+def test_the_template_that_is_offered_keeps_what_the_current_one_says(given: str, there: str, right: str, tmp_path: Path) -> None:
+    files = [there.format(n, n // 2) for n in range(12)]
+    write_images(tmp_path, files)
+    rows = frame(image=[f"i{n:02}" for n in range(12)], patient=[f"q{n // 2}" for n in range(12)])
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(MedzooError) as caught:
+        load_table(tmp_path / "t.csv", path=given)
+    assert f"data.path='{right}'\" finds 12 of them" in str(caught.value)
+    assert load_table(tmp_path / "t.csv", path=right).table["path"].tolist() == files
+
+
+@pytest.mark.parametrize("root", ["set/train", "elsewhere"])
+def test_folders_that_paths_have_above_the_root(root: str, tmp_path: Path) -> None:
+    names = [f"p{n // 2}/{n % 2}/view1.png" for n in range(12)]
+    write_images(tmp_path / root, names)
+    frame(image=[f"set/train/{name}" for name in names]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(MedzooError) as caught:
+        load_table(tmp_path / "t.csv", root=tmp_path / root)
+    said = str(caught.value)
+    if root == "elsewhere":
+        assert f"12 of them are there without set/train/ before them: move them into {tmp_path}/elsewhere/set/train" in said
+        (tmp_path / root).rename(tmp_path / "old")
+        (tmp_path / root / "set").mkdir(parents=True)
+        (tmp_path / "old").rename(tmp_path / root / "set" / "train")
+    else:
+        assert f"data.root={tmp_path} finds 12 of them" in said
+    assert len(load_table(tmp_path / "t.csv", root=tmp_path / root if root == "elsewhere" else tmp_path)) == 12
+
+
+def test_nothing_is_offered_that_does_not_find_the_files(tmp_path: Path) -> None:
+    write_images(tmp_path, ["q/p0/0.png", "q/p0/1.png"])
+    frame(image=[f"p{n // 2}/{n % 2}.png" for n in range(12)]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(MedzooError, match="image files are not there") as caught:
+        load_table(tmp_path / "t.csv")
+    assert "finds" not in str(caught.value)
 
 
 def test_a_template_takes_other_columns_and_numbers(tmp_path: Path) -> None:

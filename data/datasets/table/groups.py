@@ -19,8 +19,9 @@ from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
 
 def sample_names(
-    rows: TextTable, paths: pd.DataFrame, images: Sequence[str], column: str | None, rule: int, frames: pd.Series | None = None
-) -> pd.Series:
+    rows: TextTable, paths: pd.DataFrame, images: Sequence[str], column: str | None, rule: int, frames: pd.Series | None = None,
+    bags: pd.Series | None = None, series: str | None = None,
+) -> pd.Series:  # fmt: skip
     """Return each sample's name: that of a column, or its first image's path, with the frame's number where rows are frames.
 
     Args:
@@ -30,6 +31,8 @@ def sample_names(
         column: The one with names, or None.
         rule: 1 for names as they are written.
         frames: Numbers of the frames, where rows are frames.
+        bags: Names of the bags that rows are members of: a name is one member's in its bag alone.
+        series: Column with what tells the members of one path apart.
 
     Raises:
         DatasetError: If a row has none, or two have one name; names the lines.
@@ -40,7 +43,16 @@ def sample_names(
         ids = ids if rule == 1 else ids.map(lambda path: path if path.isascii() else unicodedata.normalize("NFC", path))
         if frames is not None:
             ids = pd.Series(list(map(frame_name, ids, frames)), index=ids.index, dtype=object)
-        rows.refuse_repeats(ids, "image" if frames is None else "frame", "name a column with unique names as data.id")
+        what, remedy = "image" if frames is None else "frame", "name a column with unique names as data.id"
+        if bags is None:
+            rows.refuse_repeats(ids, what, remedy)
+            return ids
+        known = [bags, ids, *([] if series is None else [rows[series]])]
+        repeated = pd.concat(known, axis=1, keys=range(len(known))).duplicated(keep=False)
+        if repeated.any():
+            name = bags[repeated].iloc[0]
+            again = ids[repeated & (bags == name)]
+            rows.refuse_repeats(again, what, f"a member stands once in its bag ({name!r}): leave the other rows of it out")
         return ids
     rows.refuse(rows[column] == "", column, remedy="every sample needs a name")
     ids = rows[column] if rule == 1 else unify(rows[column], identifier)[0]
@@ -61,7 +73,7 @@ def group_names(
 
     Args:
         rows: The table.
-        ids: Names of the samples.
+        ids: Names of the samples; of members, of their bags.
         paths: Of their images.
         column: The one with groups, or None.
         pattern: What finds the group in the cell, or without a column in the name of the (first) image's file; None: all of it.
@@ -92,7 +104,7 @@ def group_names(
     if alone.any():
         own = ids[alone].map(lambda name: f"alone: {name}")
         groups = pd.concat([groups, own]).reindex(ids.index)
-        notes = (*notes, f"{int(alone.sum())} samples have no {column!r}: each is a group of its own (data.ungrouped)")
+        notes = (*notes, f"{own.nunique()} samples have no {column!r}: each is a group of its own (data.ungrouped)")
     shared = _rows_by_image(paths)
     if not shared:
         return groups, notes

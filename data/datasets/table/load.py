@@ -269,18 +269,18 @@ def load(
     space = next(iter(spaces.values()), None)
     notes += told
     if readers is not None:
-        same = [*filter(None, (group, split, caption, weight)), *alike]
+        same = [*filter(None, (group, split, caption, weight, bag)), *alike]
         rows, found, labelled, settled = settle(rows, found, labelled, space, readers, same)
         notes += settled
     table = found.set_axis(paths, axis=1)
     numbers = None if frame is None else frame_numbers(rows, frame)
-    table.insert(0, "sample_id", sample_names(rows, table[paths], columns, id, rule, numbers))
-    table["group"], more = group_names(rows, table["sample_id"], table[paths], group, group_pattern, ungrouped, rule)
+    members = None if bag is None else bag_names(rows, bag)
+    table.insert(0, "sample_id", sample_names(rows, table[paths], columns, id, rule, numbers, members, uid))
+    samples = table["sample_id"] if members is None else members
+    table["group"], more = group_names(rows, samples, table[paths], group, group_pattern, ungrouped, rule)
     notes += more
-    if bag is not None:
-        table[BAG] = bag_names(rows, bag)
-        if group is None and group_pattern is None:
-            table["group"] = table[BAG]
+    if members is not None:
+        table[BAG] = members
     if uid is not None:
         table[SERIES] = rows[uid].where(rows[uid] != "", None)
     if view is not None:

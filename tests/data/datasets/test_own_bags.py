@@ -60,6 +60,27 @@ def test_rows_of_a_bag_become_one_sample(tmp_path: Path) -> None:
     assert batch["image"][~batch["view_mask"]].sum() == 0
 
 
+def test_an_image_in_several_bags_makes_them_one_group(tmp_path: Path) -> None:
+    rows = tiles(tmp_path)
+    shared = [*rows, {**rows[0], "slide": "s1", "y": 1}]  # of the same patient
+    dataset = load(tmp_path, shared)
+    members = dataset.table.set_index("sample_id")["path"]
+    assert rows[0]["image"] in members["s0"]
+    assert rows[0]["image"] in members["s1"]
+    assert dataset.table["group"].tolist() == ["0", "0", "1", "1", "2", "2"]
+    assert load(tmp_path, shared, group=None).table["group"].tolist() == ["s0", "s0", "s2", "s3", "s4", "s5"]
+    two = load(tmp_path, [*rows, {**rows[0], "slide": "s5", "p": 2, "y": 1}])
+    assert two.table["group"].tolist() == ["0", "0", "1", "1", "0", "0"]
+    assert any("1 images stand in several rows, some in rows of several groups" in note for note in two.info.notes)
+
+
+def test_bags_without_a_patient_are_groups_of_their_own(tmp_path: Path) -> None:
+    rows = [{**row, "p": "" if row["slide"] == "s5" else row["p"]} for row in tiles(tmp_path)]
+    dataset = load(tmp_path, rows, ungrouped="alone")
+    assert dataset.table["group"].tolist() == ["0", "0", "1", "1", "2", "alone: s5"]
+    assert "1 samples have no 'p': each is a group of its own (data.ungrouped)" in dataset.info.notes
+
+
 def test_training_draws_members_by_epoch_and_evaluation_takes_all(tmp_path: Path) -> None:
     dataset = load(tmp_path, tiles(tmp_path), max_members=2)
     assert dataset.reader.max_members == 2
@@ -162,6 +183,12 @@ def broken(rows: list[dict[str, Any]], place: int, **cells: Any) -> list[dict[st
         (lambda rows: broken(rows, 7, y=1 - rows[7]["y"]), {}, "has two truths"),
         (lambda rows: rows, {"subgroups": ["n"]}, "has two values of 'n'"),
         (lambda rows: rows, {"id": "n"}, "data.id is not for bags"),
+        (lambda rows: [*rows, rows[0]], {}, r"image '0\.png' stands on lines 2 and 20; a member stands once in its bag \('s0'\)"),
+        (
+            lambda rows: [*rows, {**rows[0], "slide": "s1", "y": 1}],
+            {"readers": "any", "kind": "multilabel", "target": ["y"]},
+            "'slide' is 's1', which another row of the image says otherwise",
+        ),
         (lambda rows: rows, {"max_members": 0}, "max_members=0 is no whole number"),
         (lambda rows: rows, {"bag": None, "max_members": 3}, "give data.bag or data.features"),
         (lambda rows: rows, {"image": ["image", "slide"]}, "give one of the two"),

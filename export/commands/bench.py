@@ -21,6 +21,7 @@ from medzoo.export.files.integrity import files_of
 from medzoo.export.runtime.cores import available_cores
 from medzoo.export.runtime.providers import SessionSettings, prove
 from medzoo.export.settings import PRECISIONS, BenchConfig
+from medzoo.store.directory import refuse_bundle
 from medzoo.store.storage import write_file
 
 
@@ -28,11 +29,13 @@ def main(config: BenchConfig) -> None:
     """Run the command: print the tables, write `bench.json` and `bench.png`.
 
     Raises:
-        ConfigError: If a setting means nothing, or neither run nor backbone is given.
+        ConfigError: If a setting means nothing, neither run nor backbone is given, or it would write into a bundle.
         ProviderError: If the provider does not truly run.
     """
-    report = bench(config, echo=True)
     folder = Path(config.output) if config.output is not None else None if config.run is None else Path(config.run)
+    if folder is not None:
+        refuse_bundle(folder)
+    report = bench(config, echo=True)
     if folder is None:
         print("note: nothing is kept; output=<folder> writes bench.json and bench.png")
         return

@@ -31,7 +31,7 @@ from medzoo.export.service.repository import write_repository
 from medzoo.export.settings import PRECISIONS, TARGETS, ExportConfig
 from medzoo.inference.predict import run_dataset
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
-from medzoo.store.directory import RunDirectory
+from medzoo.store.directory import RunDirectory, refuse_bundle
 from medzoo.store.operating_points import read_points
 from medzoo.store.storage import write_file
 from medzoo.tasks.load import load_checkpoint
@@ -57,7 +57,9 @@ def main(config: ExportConfig) -> None:
     check_settings(config)
     if config.target not in TARGETS:
         raise UnknownNameError("target", config.target, TARGETS)
-    run = RunDirectory.open(Path(config.run))
+    run = RunDirectory.open_to_write(Path(config.run))  # samples go there wherever the file goes
+    if config.output is not None:
+        refuse_bundle(Path(config.output))
     folder = find_checkpoint(run.path, config.checkpoint)
     task, weights = load_checkpoint(folder), weights_checksum(folder)
     towers = task.embedder

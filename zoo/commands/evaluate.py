@@ -52,7 +52,7 @@ def main(config: EvaluateConfig) -> None:
     if config.run is None:
         raise ConfigError("say which run to evaluate: run=<run directory>")
     check_evaluation(config.evaluation)
-    run = RunDirectory.open(Path(config.run))
+    run = RunDirectory.open_to_write(Path(config.run))
     result, evaluation, points, renamed = run, config.evaluation, None, dict[str, str | None]()
     _check_elsewhere(config)
     if config.predict:

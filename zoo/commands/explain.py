@@ -35,10 +35,11 @@ def main(config: ExplainConfig) -> None:
     """
     if config.run is None:
         raise ConfigError("say which run to explain: run=<run directory>")
+    run = RunDirectory.open_to_write(Path(config.run))
     if config.measure is not None:
         _measure(config)
         return
-    has_concepts = ModelSpec.read(RunDirectory.open(Path(config.run)).spec).concepts is not None
+    has_concepts = ModelSpec.read(run.spec).concepts is not None
     if config.map is not None or (config.sample is not None and not has_concepts):
         _map(config)
     elif config.sample is None and not has_concepts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from medzoo.inference.intervene import POLICIES, class_logits, intervention_curv
 from medzoo.inference.maps.of_run import MappedRun
 from medzoo.inference.maps.regions import box_mask, look_again, look_past
 from medzoo.settings.verbs import InterveneConfig
+from medzoo.store.directory import RunDirectory
 from medzoo.store.figures import figure_png
 from medzoo.store.storage import write_file
 from medzoo.tasks.bottleneck import Bottleneck
@@ -33,6 +35,7 @@ def main(config: InterveneConfig) -> dict[str, Any]:
     """
     if config.run is None:
         raise ConfigError("say which run to intervene in: run=<run directory>")
+    RunDirectory.open_to_write(Path(config.run))
     if config.sample is not None or config.remove is not None or config.within is not None:
         return _looked_again(config)
     if not config.policies:

@@ -17,7 +17,7 @@ from medzoo.report.cases import Look
 from medzoo.report.document import report_page
 from medzoo.settings.verbs import ReportConfig
 from medzoo.store.checkpoint import find_checkpoint
-from medzoo.store.directory import RunDirectory
+from medzoo.store.directory import RunDirectory, refuse_bundle
 from medzoo.store.spec import ModelSpec
 from medzoo.store.storage import write_file
 from medzoo.tasks.load import load_checkpoint
@@ -38,6 +38,7 @@ def main(config: ReportConfig) -> None:
     if run.whole is run:
         run = RunDirectory.open(run.path)
     output = Path(config.output) if config.output is not None else run.path / "report.html"
+    refuse_bundle(output)
     dataset = _dataset(run, config)
     command = ["medzoo", "report", f"run={run.path.name}", f"split={config.split}", f"cases={config.cases}"]
     look = None if dataset is None or not config.overlays else _look(run, dataset)

@@ -52,7 +52,7 @@ def main(config: RobustnessConfig) -> dict[str, Any]:
         raise ConfigError(f"batch_size={config.batch_size} must be at least 1")
     if config.split not in SPLITS:
         raise UnknownNameError("split", config.split, SPLITS)
-    run = RunDirectory.open(Path(config.run))
+    run = RunDirectory.open_to_write(Path(config.run))
     checkpoint = find_checkpoint(run.path, config.checkpoint)
     task = load_checkpoint(checkpoint)
     dataset = refuse_learnt_from(run_dataset(run, config.data, task.spec), read_record(run.path), [config.split])

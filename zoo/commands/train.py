@@ -31,7 +31,7 @@ from medzoo.settings.evaluation import check_evaluation
 from medzoo.settings.robustness import robustness_columns
 from medzoo.settings.schema import TrainConfig, TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, read_assets, weights_checksum
-from medzoo.store.directory import RunDirectory, default_run_path
+from medzoo.store.directory import RunDirectory, bundle_around, default_run_path
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.frozen import concept_source
 from medzoo.tasks.load import load_checkpoint, task_from_spec
@@ -122,8 +122,13 @@ def resume(path: Path, overrides: dict[str, object], stops: Stops | None = None)
         stops: As for `main`.
 
     Raises:
-        ConfigError: If another setting is given.
+        ConfigError: If another setting is given, or it is a bundle.
     """
+    if bundle_around(path) is not None:  # where a copy would help no one: the state of the training is not in it
+        raise ConfigError(
+            f"{path} is a bundle, which holds no state to go on from: resume the run that it was made of, or start a new one "
+            f"from it with model.backbone={path} and run=..."
+        )
     run = RunDirectory.open(path)
     config = OmegaConf.create(run.settings())
     for key, value in overrides.items():

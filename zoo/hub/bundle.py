@@ -13,9 +13,9 @@ from medzoo.data.download import file_checksum
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.hub.signatures import SIGNATURE, verify_bundle
 from medzoo.store.checkpoint import SPEC, WEIGHTS
+from medzoo.store.directory import MANIFEST
 from medzoo.store.storage import write_file
 
-MANIFEST = "medzoo.json"
 FORMAT = 1
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".msgpack", ".h5", ".npy")
 """How files end that can hold code, or that another program would unpickle."""

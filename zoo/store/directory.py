@@ -22,6 +22,8 @@ TARGETS = "targets"
 """Folder in a run of several targets of the results of each, a folder each."""
 
 PROTOTYPES = "prototypes.csv"
+MANIFEST = "medzoo.json"
+"""In a bundle of `medzoo push`: names every file of it, so that one written later makes it unreadable."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class RunDirectory:
     def require_empty(self) -> None:
         """Check that nothing would be written over; ConfigError if something is there already."""
         path = self.path
+        if (bundle := bundle_around(path)) is not None:
+            raise ConfigError(f"run={path} lies in the bundle {bundle}, which takes no further file; give another run=...")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(f"run directory {path} is not empty; give another run=..., or go on with resume={path}")
 
@@ -121,6 +125,12 @@ class RunDirectory:
             raise CheckpointError(f"{path} is not a run directory (no config.yaml and spec.json)")
         return run
 
+    @classmethod
+    def open_to_write(cls, path: Path) -> RunDirectory:
+        """Open a run directory that results are written into; as `open`, and ConfigError if it is a bundle."""
+        refuse_bundle(path)
+        return cls.open(path)
+
     def settings(self) -> dict[str, Any]:
         """Return the configuration; CheckpointError if it is damaged."""
         try:
@@ -132,6 +142,23 @@ class RunDirectory:
         if isinstance(found.get("trainer"), dict):
             found["trainer"] = {"augmenter": "albumentations", **found["trainer"]}  # what ran the policies before it was named
         return found
+
+
+def bundle_around(path: Path) -> Path | None:
+    """Return the bundle that a path, which need not be there, is or lies in; None if it is in none."""
+    place = path.expanduser().resolve()
+    # The spec, too: a file that happens to be called as the manifest is makes no bundle of the folders around it.
+    of_bundle = (folder for folder in (place, *place.parents) if (folder / MANIFEST).is_file())
+    return next((folder for folder in of_bundle if RunDirectory(folder).spec.is_file()), None)
+
+
+def refuse_bundle(path: Path) -> None:
+    """Refuse to write to a path that is a bundle or lies in one; ConfigError."""
+    if (bundle := bundle_around(path)) is not None:
+        raise ConfigError(
+            f"{bundle} is a bundle, which no longer loads once a file is written into it: copy the folder, remove {MANIFEST} "
+            "from the copy, and give that"
+        )
 
 
 def default_run_path(dataset: str, backbone: str) -> Path:

@@ -17,8 +17,9 @@ import torch
 import medzoo
 from medzoo.cli import main
 from medzoo.data.errors import CheckpointError
-from medzoo.hub.bundle import MANIFEST, read_bundle
+from medzoo.hub.bundle import read_bundle
 from medzoo.models.trained import read_start
+from medzoo.store.directory import MANIFEST
 from tests.zoo.hub.made import untrained_run
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

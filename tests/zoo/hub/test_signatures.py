@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import medzoo
 from medzoo.cli import main
 from medzoo.data.errors import CheckpointError
-from medzoo.hub.bundle import MANIFEST, read_bundle
+from medzoo.hub.bundle import read_bundle
+from medzoo.store.directory import MANIFEST
 from tests.zoo.hub.made import untrained_run
 
 installed = importlib.util.find_spec("model_signing") is not None and importlib.util.find_spec("OpenSSL") is not None

@@ -8,7 +8,7 @@ from medzoo.data.errors import ConfigError
 from medzoo.hub.card import card_summary, model_card, read_facts
 from medzoo.hub.claims import claims
 from medzoo.settings.verbs import CardConfig
-from medzoo.store.directory import RunDirectory
+from medzoo.store.directory import RunDirectory, refuse_bundle
 from medzoo.store.storage import write_file
 
 
@@ -16,14 +16,15 @@ def main(config: CardConfig) -> None:
     """Run the command.
 
     Raises:
-        ConfigError: If no run is named.
+        ConfigError: If no run is named, or the card would be written into a bundle.
         CheckpointError: If it cannot be read.
     """
     if config.run is None:
         raise ConfigError("say which run's card to write: run=<run directory>")
     run = RunDirectory.open(Path(config.run))
-    facts = read_facts(run)
     path = run.path / "README.md" if config.output is None else Path(config.output)
+    refuse_bundle(path)
+    facts = read_facts(run)
     write_file(path, model_card(facts, config.licence).encode("utf-8"))
     counts = card_summary(claims(facts))
     print(

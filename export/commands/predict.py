@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -173,6 +175,8 @@ def _predict_bags(model: OnnxModel, given: argparse.Namespace) -> int:
     if ROWS not in model.inputs:
         found = [find_images([path], given.key, model.dimensions, given.frames or model.frames).found for path in given.images]
         bags = [[source for _, source in images] for images in found]
+        for path, images in zip(given.images, found, strict=True):
+            _refuse_folder_of_bags(path, {Path(name).parent for name, _ in images})
     names, bags = given.images[: given.limit], bags[: given.limit]
     width, skipped = max(len(str(path)) for path in given.images), 0
     # One by one where a bag may be skipped: what cannot be read must not take others with it.
@@ -192,6 +196,14 @@ def _predict_bags(model: OnnxModel, given: argparse.Namespace) -> int:
     if skipped:
         print(f"medzoo: {skipped} of {len(bags)} bags skipped", file=sys.stderr)
     return 0
+
+
+def _refuse_folder_of_bags(path: Path, folders: set[Path]) -> None:
+    """Refuse a folder whose images lie in several `folders` side by side, which are rather a bag each than one together."""
+    if path.is_dir() and (around := Path(os.path.commonpath(folders))) not in folders:
+        raise ConfigError(
+            f"{path} holds folders of images and no image itself: give each as a bag, {shlex.quote(str(around))}/*/"
+        )
 
 
 def _corrections(given: Sequence[str] | None) -> dict[str, float] | None:

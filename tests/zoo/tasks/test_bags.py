@@ -161,6 +161,26 @@ def test_the_command_line_takes_folders_and_files_for_bags(
     assert len(said.get("attention", [0] * 4)) == 4
 
 
+@pytest.mark.parametrize("run", [("tiles", "attention")], indirect=True, ids="-".join)
+def test_a_folder_of_bags_is_no_bag(run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slides = tmp_path / "all slides"
+    for bag in (3, 7):
+        (slides / f"sl{bag}" / "deep").mkdir(parents=True)
+        shutil.copy(folder / f"{bag}-0.png", slides / f"sl{bag}" / "deep")
+    words = ["predict", str(run / "model.onnx"), "--bags", "--json"]
+    assert main([*words, str(slides)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"medzoo: {slides} holds folders of images and no image itself: give each as a bag, '{slides}'/*/\n"
+    assert main([*words, *map(str, sorted(slides.iterdir()))]) == 0
+    assert [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()] == [
+        str(slides / n) for n in ("sl3", "sl7")
+    ]
+    shutil.copy(folder / "3-1.png", slides)  # with images of its own it is a bag, with all that lies below it
+    assert main([*words, str(slides)]) == 0
+    assert len(json.loads(capsys.readouterr().out)["attention"]) == 3
+
+
 @EVERY
 def test_a_bag_that_cannot_be_read_stops_or_is_skipped_alone(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -128,6 +128,8 @@ def test_another_table_in_the_place_of_the_first_is_refused(
         place = tmp_path / "own" / "other.csv"
         other.to_csv(place, index=False)
         if verb == "resume":
+            for word in (f"data.file={place}", f"+data.file={place}"):
+                refused(["train", f"resume={run}", word], capsys, "is not the data that")
             other.to_csv(file, index=False)
             refused(["train", f"resume={run}"], capsys, "is not the data that")
         else:
@@ -156,6 +158,38 @@ def test_the_same_table_elsewhere_in_another_order_is_the_same(
         split: part["table"] for split, part in data["splits"].items()
     }
     assert now["splits"]["test"]["metrics"]["auroc"]["value"] == metrics["splits"]["test"]["metrics"]["auroc"]["value"]
+
+
+@pytest.mark.parametrize("plus", ["", "+"])
+def test_a_training_goes_on_where_its_table_lies_now(
+    plus: str, trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = trained
+    shutil.move(file.parent, tmp_path / "there")
+    refused(["train", f"resume={run}"], capsys, f"no table at {file}; ", "say where that is now with +data.file=...")
+    where = f"data.file={tmp_path / 'there' / 'labels.csv'}"
+    refused(["train", f"resume={run}", where, f"+{where}"], capsys, "data.file is given twice")
+    assert main(["train", f"resume={run}", plus + where]) == 0
+
+
+@pytest.mark.parametrize("verb", [["evaluate", "run=RUN", "evaluation.replicates=2", "device=cpu"], ["train", "resume=RUN"]])
+def test_a_table_by_a_relative_path_is_found_from_elsewhere_as_the_refusal_says(
+    verb: list[str],
+    trained: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, file = trained
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(str(file), "own/labels.csv"))
+    words = [word.replace("RUN", str(run)) for word in verb]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    refused(words, capsys, "no table at own/labels.csv; ", "start medzoo in the folder that it was trained from, or say where")
+    assert main([*words, "+data.file=../own/labels.csv"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 0
 
 
 def test_names_are_compared_whatever_was_recorded() -> None:

@@ -46,8 +46,8 @@ from medzoo.train.loop import Trainer
 from medzoo.train.state import Progress
 from medzoo.train.stopping import others_alive
 
-RESUMABLE = ("trainer.workers", "trainer.profile", "device", "evaluate", "debug", *(f"data.{name}" for name in PLACES))
-"""What may differ when a run goes on: none of it changes a number."""
+RESUMABLE = ("trainer.workers", "trainer.profile", "device", "evaluate", "debug", *(f"data.{name}" for name in (*PLACES, "file")))
+"""What may differ when a run goes on: none of it changes a number. A table is told by its content, wherever it lies."""
 
 FEW_SAMPLES = 20
 """Validation samples below which a report says how few have chosen the epoch."""
@@ -118,7 +118,7 @@ def resume(path: Path, overrides: dict[str, object], stops: Stops | None = None)
 
     Args:
         path: The run directory.
-        overrides: Settings that may differ, of `RESUMABLE`.
+        overrides: Settings that may differ, of `RESUMABLE`, with or without the plus that `medzoo evaluate` wants before some.
         stops: As for `main`.
 
     Raises:
@@ -131,7 +131,12 @@ def resume(path: Path, overrides: dict[str, object], stops: Stops | None = None)
         )
     run = RunDirectory.open(path)
     config = OmegaConf.create(run.settings())
-    for key, value in overrides.items():
+    given: dict[str, object] = {}
+    for word, value in overrides.items():
+        key = word.removeprefix("+")
+        if key in given:
+            raise ConfigError(f"{key} is given twice, with and without a plus; leave one out")
+        given[key] = value
         if key not in RESUMABLE:
             raise ConfigError(f"a resumed run keeps its own {key}; only {', '.join(RESUMABLE)} may be given")
         OmegaConf.update(config, key, value)
@@ -140,9 +145,7 @@ def resume(path: Path, overrides: dict[str, object], stops: Stops | None = None)
     if not task.learns_by_steps or task.spec.training is not None:
         raise ConfigError(f"{path} has no training to go on with; start anew with another run=...")
     task = oppose(teach(task, settings.trainer, settings.seed), settings.trainer, settings.seed)
-    dataset = run_dataset(
-        run, {key.removeprefix("data."): value for key, value in overrides.items() if key.startswith("data.")}, task.spec
-    )
+    dataset = run_dataset(run, {key[5:]: value for key, value in given.items() if key.startswith("data.")}, task.spec)
     learnt = read_record(path)
     if learnt.complete or task.spec.data.get("learnt_from"):  # a run of an earlier medzoo has no record, and started from none
         dataset = refuse_learnt_from(dataset, learnt, _looked_at(settings), own=True)

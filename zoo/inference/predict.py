@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from medzoo.data.audit.leakage import image_leakage
 from medzoo.data.columns import places_of
 from medzoo.data.dataset import Dataset, data_card, require_rows, table_checksum
-from medzoo.data.errors import ConfigError, UnknownNameError
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace, logits_of
+from medzoo.data.options import local_path
 from medzoo.data.registry import PLACES, earlier_options, load_dataset
 from medzoo.data.samples.augment import augment_policy
 from medzoo.data.splits.domains import domain_names
@@ -61,6 +62,7 @@ def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, 
 
     Raises:
         ConfigError: If the data are not the run's own: another option, another table, other labels or concepts.
+        DatasetError: If they cannot be read; says of a place that the run names and that is not there how to name another.
     """
     options = earlier_options(run.settings()["data"])
     for name, value in changes.items():
@@ -70,7 +72,10 @@ def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, 
                 f"data.{name}={value}: {run.path} was trained with {had}, and its own data are what it is judged on; only "
                 f"{', '.join(f'data.{place}' for place in ELSEWHERE)} may differ"
             )
-    dataset = load_dataset(**{**options, **changes})
+    try:
+        dataset = load_dataset(**{**options, **changes})
+    except DatasetError as error:
+        raise DatasetError(f"{str(error).removesuffix('; set data.file')}{_moved(run, options, changes)}") from error
     require_same_names(spec, dataset)
     known = spec.data.get("table")
     if not other_data and known is not None and known != table_checksum(dataset):
@@ -85,6 +90,18 @@ def run_dataset(run: RunDirectory, changes: Mapping[str, Any], spec: ModelSpec, 
             "this one"
         )
     return dataset
+
+
+def _moved(run: RunDirectory, options: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+    """Return what to do about a place that a run names and that is not there; empty if all are, or another was given."""
+    for name in ("file", *PLACES):
+        value = options.get(name)
+        if name in changes or not isinstance(value, str) or "://" in value or local_path(value, name).exists():
+            continue
+        # Kept as it was given: a path of this machine made of it would travel with the model's spec.
+        where = "" if local_path(value, name).is_absolute() else "start medzoo in the folder that it was trained from, or "
+        return f"; {run.path} was trained with data.{name}={value}: {where}say where that is now with +data.{name}=..."
+    return ""
 
 
 def evaluated_data(dataset: Dataset, splits: Sequence[str]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from medzoo.settings.evaluation import EvaluationConfig, by_columns
 from medzoo.settings.metric_names import metric_texts
 from medzoo.store.directory import RunDirectory
 from medzoo.store.figures import figure_png
-from medzoo.store.operating_points import write_points
+from medzoo.store.operating_points import read_points, write_points
 from medzoo.store.storage import write_file
 
 
@@ -70,7 +70,7 @@ def report_run(
     if Decisions.of(config) and not report["splits"]:
         report["notes"].append("operating points and decision curves need predictions of labels, and there are none")
     write_metrics(run.metrics, report)
-    if points is None and "operating_points" in report:
+    if points is None and config.operating_points and "operating_points" in report:
         write_points(run, report["operating_points"])
     made = [f"{name}={report['details'][name]}" for name in ("checkpoint", "epoch", "tta") if name in report["details"]]
     if made:
@@ -105,7 +105,8 @@ def report_predictions(
         raw: What a model said.
         config: How it is scored.
         model: The model's run, which holds its calibrator.
-        points: Operating points that are applied as they are; None: those that are asked for are chosen.
+        points: Operating points that are applied as they are; None: those that are asked for are chosen, and where none are,
+            those that the run has chosen before still stand.
         fit: Fit that to these predictions and write it; False: take the one that is there.
     """
     predictions, fitted = raw, None
@@ -114,10 +115,15 @@ def report_predictions(
         predictions = recalibrated(raw, fitted)
     extra = metric_texts(config.extra, "evaluation.extra")
     interval = replace(Interval.of(config), expanded=config.interval == "expanded")
+    standing, unfit = None, ""
+    if points is None and fit and not config.operating_points:
+        standing, unfit = _standing_points(predictions, model)
     report = evaluate(
         predictions, splits=config.splits, interval=interval, bins=config.bins, extra=extra,
-        intersections=config.intersections, decisions=Decisions.of(config, points),
+        intersections=config.intersections, decisions=Decisions.of(config, points or standing),
     )  # fmt: skip
+    if unfit:
+        report["notes"].append(unfit)
     if predictions.carried is not None:
         report["carried"] = carried_report(predictions, config.splits, Interval.of(config))
     if fitted is not None:
@@ -127,6 +133,18 @@ def report_predictions(
         sets = fitted_sets(predictions, config.conformal, own, model.conformal, config.seed, fit=fit)
         report["conformal"] = conformal_report(sets, predictions, config.splits, Interval.of(config))
     return report
+
+
+def _standing_points(predictions: Predictions, model: RunDirectory) -> tuple[OperatingPoints | None, str]:
+    """Return the points that a run has chosen before, or why they are none of what it says now; empty if it has none."""
+    points, details = read_points(model.path, predictions.labels), predictions.details
+    if points is None:
+        return None, ""
+    made = {name: details.get(name) for name in ("weights", "calibration")}
+    unfit = points.not_of(predictions.spec_hash, str(made["weights"]), details.get("tta") or 0, made["calibration"])
+    if unfit:
+        return None, f"{model.operating_points.name} is not applied: {unfit}; evaluation.operating_points=[...] chooses others"
+    return points, ""
 
 
 def plot_reliability(path: Path, report: dict[str, Any], split: str) -> None:

@@ -121,8 +121,13 @@ def test_scoring_again_chooses_again(run: Path, tmp_path: Path, capsys: pytest.C
     assert point["threshold"] is None or point["prevalence"] == 0.05
     assert main(words) == 0  # what was chosen stands until others are
     assert json.loads((other / "operating_points.json").read_text()) == told
+    assert report(other)["operating_points"] == told
+    assert list(report(other)["splits"]["test"]["operating_points"]) == [point["rule"] for point in told["points"]]
+    assert main([*words, "evaluation.calibration=temperature"]) == 0
+    said = capsys.readouterr().out
+    assert "operating_points.json is not applied: they were chosen on probabilities that were calibrated otherwise; " in said
+    assert "evaluation.operating_points=[...] chooses others" in said
     assert "operating_points" not in report(other)
-    capsys.readouterr()
     assert main([*words, RULES, "evaluation.splits=[test]"]) == 2
     assert "add val to evaluation.splits" in capsys.readouterr().err
 

@@ -67,6 +67,10 @@ def test_one_of_several_series_is_chosen_or_they_are_named(tmp_path: Path) -> No
     one, two = (dataset.reader.read(*(row[c] for c in dataset.reader.columns)) for _, row in dataset.table.iterrows())
     np.testing.assert_array_equal(one, two)  # of the same voxels
     assert dataset.table["group"].nunique() == 1  # one directory is not parted by a split of its own
+    (tmp_path / "bags.csv").write_text("image,uid,y,split\ns,1.2.3,a,train\ns,1.2.4,a,train\n")
+    asked = {"target": "y", "names": ["a", "b"], "channels": 1, "series_uid": "uid", "bag": "image"}
+    bag = load(tmp_path / "bags.csv", **asked, window=list(WINDOW))
+    assert bag.table["series_uid"].tolist() == [("1.2.3", "1.2.4")]  # two members of one directory
     with pytest.raises(ConfigError, match=r"data\.series_uid=uid is of one image column of directories"):
         load(tmp_path / "t.csv", target="y", series_uid="uid", id="id", frames="volume")
 

@@ -109,9 +109,8 @@ def described(table: pa.Table) -> dict[str, Any]:
 def same_table(found: Path, kept: Path) -> None:
     """Check a Parquet file's columns, their types and metadata, and every value that is not predicted, to the bit."""
     new, old = pq.read_table(found), pq.read_table(kept)
-    since = (
-        ("sha256", "source") if "image_key" not in old.schema.names else ("target.", "subgroup.")
-    )  # of packed images; of embeddings
+    # Columns that there were not yet: of packed images, of embeddings.
+    since = ("sha256", "source") if "image_key" not in old.schema.names else ("target.", "subgroup.")
     new = new.drop_columns([name for name in new.schema.names if name.startswith(since)])
     assert [name_and_type(field) for field in new.schema] == [name_and_type(field) for field in old.schema]
     if "split" in old.schema.names:  # embeddings hold the training split, too, since

@@ -102,7 +102,7 @@ def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | 
     tags: Any = getattr(opened, "tag_v2", None) if opened.format == "TIFF" else None
     depth, inverted, data = 16, False, _bytes_of(opened) if opened.format == "JPEG2000" else b""
     if opened.format == "JPEG2000" and not data and opened.mode not in _DEEP_MODES and opened.mode != "L":
-        raise ImageError(f"{name}: Pillow has decoded it, white of deep colours as black; give the file's path or bytes")
+        raise ImageError(f"{name}: decoded by Pillow, white of deep colours as black, or closed; give the file's path or bytes")
     if tags is not None:
         bits = tags.get(258, (16,))
         depth, inverted = int(bits[0]), tags.get(262) == 0
@@ -200,9 +200,9 @@ def _mend_palette(image: Image.Image, opened: Image.Image) -> None:
 
 
 def _bytes_of(opened: Image.Image) -> bytes:
-    """Return the bytes of a file that a user opened and that is not decoded yet; none of any other."""
+    """Return the bytes of a file that a user opened and that is neither decoded nor closed yet; none of any other."""
     file = getattr(opened, "fp", None)
-    if file is None:
+    if file is None or file.closed:
         return b""
     place = file.tell()
     file.seek(0)

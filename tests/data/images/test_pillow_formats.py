@@ -81,8 +81,12 @@ def test_jpeg_2000_of_deep_colours_is_their_upper_8_bits(bits: int, form: str, t
         np.testing.assert_array_equal(read_image(opened, channels=3, dtype="uint8"), upper)
     decoded = Image.open(io.BytesIO(data))
     decoded.load()
-    with pytest.raises(ImageError, match="white of deep colours as black; give the file's path or bytes"):
+    with pytest.raises(ImageError, match="white of deep colours as black, or closed; give the file's path or bytes"):
         read_image(decoded, channels=3, dtype="uint8")
+    with (tmp_path / "x").open("rb") as file:
+        closed = Image.open(file)
+    with pytest.raises(ImageError, match="or closed; give the file's path or bytes"):
+        read_image(closed, channels=3, dtype="uint8")
 
 
 def test_jpeg_2000_of_deep_gray_beside_alpha_is_the_gray() -> None:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, EvaluationError, TrainingError
-from medzoo.data.registry import PLACES, load_dataset
+from medzoo.data.registry import load_dataset
 from medzoo.data.splits.learnt_from import FILE, NOTHING, LearntFrom, read_record, record, refuse_learnt_from
 from medzoo.evaluation.calibration.prediction_sets import check_conformal
 from medzoo.evaluation.calibration.recalibrate import check_calibration
@@ -43,11 +43,8 @@ from medzoo.tasks.setup.teacher import teach, teacher_of
 from medzoo.tasks.task import Task
 from medzoo.train.fit import complete_checkpoints, fit_at_once
 from medzoo.train.loop import Trainer
-from medzoo.train.state import Progress
+from medzoo.train.state import RESUMABLE, Progress, refuse_changed_settings
 from medzoo.train.stopping import others_alive
-
-RESUMABLE = ("trainer.workers", "trainer.profile", "device", "evaluate", "debug", *(f"data.{name}" for name in (*PLACES, "file")))
-"""What may differ when a run goes on: none of it changes a number. A table is told by its content, wherever it lies."""
 
 FEW_SAMPLES = 20
 """Validation samples below which a report says how few have chosen the epoch."""
@@ -131,6 +128,7 @@ def resume(path: Path, overrides: dict[str, object], stops: Stops | None = None)
         )
     run = RunDirectory.open(path)
     config = OmegaConf.create(run.settings())
+    refuse_changed_settings(run)
     given: dict[str, object] = {}
     for word, value in overrides.items():
         key = word.removeprefix("+")

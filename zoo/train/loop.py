@@ -120,7 +120,7 @@ class Trainer:
         self.live = self._live(task)
         average = self.average.module.model if self.average is not None else None
         self.resumable = Resumable(
-            run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash, task.learnt_beside
+            run.state, task.model, optimizer, average, accelerator.scaler, task.spec.hash, yaml, task.learnt_beside
         )
         if resume:
             self.progress, sums = self.resumable.restore()

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 
-from medzoo.data.errors import CheckpointError
+from medzoo.data.errors import CheckpointError, ConfigError
+from medzoo.data.registry import PLACES
 from medzoo.store.checkpoint import load_weights, tensors_from_file, tensors_to_bytes
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import pointed_folder, prune, write_folder
@@ -22,6 +24,8 @@ from medzoo.store.storage import pointed_folder, prune, write_folder
 POINTER = "latest"
 TENSORS = "tensors.safetensors"
 SCALARS = "state.json"
+RESUMABLE = ("trainer.workers", "trainer.profile", "device", "evaluate", "debug", *(f"data.{name}" for name in (*PLACES, "file")))
+"""What may differ when a run goes on: none of it changes a number. A table is told by its content, wherever it lies."""
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Resumable:
         average: The network's moving average, or None.
         scaler: Of fp16, or None.
         spec_hash: Of the model: a state of another is refused.
+        settings: The run's configuration as YAML; kept, but for what changes no number, for `refuse_changed_settings`.
         beside: Returns the tensors that are learnt beside the network, by name: weights of groups, a projection. Restored in
             place. Asked each time, for what wraps a task for several processes may give it other tensors.
     """
@@ -74,6 +79,7 @@ class Resumable:
     average: nn.Module | None
     scaler: torch.amp.GradScaler | None
     spec_hash: str
+    settings: str
     beside: Callable[[], Mapping[str, Tensor]] = dict
 
     def save(self, progress: Progress, sums: Mapping[str, Tensor]) -> None:
@@ -99,6 +105,7 @@ class Resumable:
                     scalars.setdefault(str(index), {})[key] = value
         content = {
             "spec": self.spec_hash,
+            "settings": _numbers_settings(self.settings),
             "progress": asdict(progress),
             "optimizer": {"groups": described["param_groups"], "scalars": scalars},
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
@@ -148,6 +155,28 @@ class Resumable:
         return Progress(**content["progress"]), _under(tensors, "live.")
 
 
+def refuse_changed_settings(run: RunDirectory) -> None:
+    """Refuse to go on where config.yaml was edited since the last state: the run would be of neither configuration.
+
+    Raises:
+        ConfigError: It names the first setting that is another one now.
+    """
+    state = pointed_folder(run.state, POINTER)
+    try:
+        kept = None if state is None else json.loads((state / SCALARS).read_text(encoding="utf-8")).get("settings")
+    except (OSError, ValueError):
+        return  # `Resumable.restore` says what is wrong with it
+    if kept is None:  # of an earlier medzoo
+        return
+    now = json.loads(json.dumps(_numbers_settings(run.config.read_text(encoding="utf-8"))))
+    for name in sorted(kept.keys() | now.keys()):
+        if kept.get(name) != now.get(name):
+            raise ConfigError(
+                f"{run.config}: {name} is {now.get(name)!r} now and was {kept.get(name)!r} when training was stopped; put it back, "
+                f"or start a new run with it (model.backbone={run.path} starts from these weights)"
+            )
+
+
 def training_left(run: RunDirectory) -> str:
     """Return what is to be said of a run whose training was stopped before its end; empty of one that came to it.
 
@@ -182,6 +211,21 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _numbers_settings(text: str) -> dict[str, Any]:
+    """Return the settings of a YAML that a training's numbers may follow from, by dotted names; lists are one setting each."""
+    return {
+        name: value for name, value in _flat(yaml.safe_load(text)).items()
+        if name != "run" and name not in RESUMABLE and not name.startswith("evaluation.")
+    }  # fmt: skip
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return flat
 
 
 def _tuples(group: dict[str, Any]) -> dict[str, Any]:

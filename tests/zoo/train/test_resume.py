@@ -136,3 +136,28 @@ def test_the_state_holds_a_mid_epoch_position(tmp_path: Path) -> None:
     assert state is not None
     progress = json.loads((state / "state.json").read_text())["progress"]
     assert (progress["epoch"], progress["batch"], progress["step"]) == (0, 4, 2)
+
+
+def test_settings_that_were_edited_in_between_are_named_unless_no_number_follows_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    assert killed(KILL_AT_STEP.format(step=3), *OPTIONS, "run=run")
+    config = (run / "config.yaml").read_text()
+    for line, other, named in (
+        ("\nseed: 0", "\nseed: 1", "seed is 1 now and was 0"),
+        ("  epochs: 3", "  epochs: 5", "trainer.epochs is 5 now and was 3"),
+        ("  drop_rate: 0.2", "  drop_rate: 0.3", "model.arguments.drop_rate is 0.3 now and was 0.2"),
+        ("  noise: 0.06", "  noise: 0.5", "data.noise is 0.5 now and was 0.06"),
+    ):
+        assert config.count(line) >= 1, line
+        (run / "config.yaml").write_text(config.replace(line, other, 1))
+        assert train("resume=run") == 2
+        said = capsys.readouterr().err
+        assert named in said and "put it back" in said
+    changed = config.replace("  replicates: 20", "  replicates: 30").replace("  workers: 0", "  workers: 1")
+    assert changed != config
+    (run / "config.yaml").write_text(changed)
+    moved = run.rename(tmp_path / "moved")
+    assert train(f"resume={moved}") == 0

@@ -134,18 +134,29 @@ def with_card(
         paths: The shards.
 
     Raises:
-        DatasetError: If all shards of a folder are meant, and its card names one that is not there; and as `read_card`.
+        DatasetError: If all shards of a folder are meant, and its card names one that is not there; if cards of several folders
+            say different things; and as `read_card`.
     """
     name = one_text(asked["card"], "card")
-    card = read_card(name, paths[0].parent)
-    if card is None:
+    folders = list(dict.fromkeys(path.parent for path in paths))
+    cards = {folder: card for folder in folders if (card := read_card(name, folder)) is not None}
+    if not cards:
         return dict(asked), ()
-    gone = sorted(set(card["shards"]) - {path.name for path in paths})
-    if asked["urls"] is None and gone:
-        raise DatasetError(
-            f"{paths[0].parent}: {len(gone)} of the {len(card['shards'])} shards that {name} names are not there, such as "
-            f"{gone[0]}; complete the copy, or name those that are meant in data.urls"
-        )
+    first, card = next(iter(cards.items()))
+    for folder, other in cards.items():
+        if other["options"] != card["options"]:
+            of, than = other["options"], card["options"]
+            option = next(option for option in sorted({*of, *than}) if of.get(option) != than.get(option))
+            raise DatasetError(
+                f"{folder / str(name)} says {option}={of.get(option)} and {first / str(name)} {than.get(option)}: shards of one dataset "
+                "mean the same; name those that belong together in data.urls, or say what fields mean yourself with data.card=null"
+            )
+        gone = sorted(set(other["shards"]) - {path.name for path in paths if path.parent == folder})
+        if asked["urls"] is None and gone:
+            raise DatasetError(
+                f"{folder}: {len(gone)} of the {len(other['shards'])} shards that {name} names are not there, such as "
+                f"{gone[0]}; complete the copy, or name those that are meant in data.urls"
+            )
     given = card["options"]
     taken = [option for option in given if asked[option] == defaults[option] != given[option]]
     note = (f"what the fields mean is as {name} beside the shards says ({', '.join(taken)})",) if taken else ()

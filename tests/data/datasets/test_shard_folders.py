@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,19 @@ def test_checksums_of_one_name_are_told_apart_by_their_folders(folders: Path) ->
             continue
         with pytest.raises(DatasetError, match=rf"train/000\.tar: data\.checksums has several 000\.tar, {after}"):
             load_dataset("shards", **options)
+
+
+def test_cards_of_several_folders_say_the_same_or_are_refused(folders: Path) -> None:
+    def say(folder: str, **options: Any) -> None:
+        (folders / folder / "shards.json").write_text(json.dumps({"format": 1, "options": options, "shards": ["000.tar"]}))
+
+    say("test", target=".cls", names=["no", "yes"])  # of the second folder alone
+    options: Options = {"root": str(folders), "urls": BOTH, "by_shard": True}
+    assert load_dataset("shards", **options).labels.names == ("no", "yes")  # type: ignore[union-attr]
+    say("train", target=".cls", names=["yes", "no"])
+    with pytest.raises(DatasetError, match=r"test/shards\.json says names=\['no', 'yes'\] and .*train/shards\.json \['yes', 'no'\]"):
+        load_dataset("shards", **options)
+    own = load_dataset("shards", **options, card=None, target=".cls", names=["no", "yes"])
+    assert own.labels.names == ("no", "yes")  # type: ignore[union-attr]
+    say("train", target=".cls", names=["no", "yes"])
+    assert load_dataset("shards", **options).labels.names == ("no", "yes")  # type: ignore[union-attr]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,8 @@ from medzoo.store.storage import write_file
 
 SLOPES = ("slope", "in_the_large")
 """Figures of calibration that a terminal shows; metrics.json has the others."""
+LISTED, NAMED = 25, 5
+"""Classes that a terminal shows, and those that it names as undefined, of more."""
 RANKING = ("auroc", "ap")
 """Metrics that need an order alone, neither threshold nor probability."""
 
@@ -104,7 +106,9 @@ def format_report(report: dict[str, Any], split: str) -> str:
         lines.append(f"  {part['ties']} soft targets without one largest class: left out of all but soft_cross_entropy")
     for name, metric in part["metrics"].items():
         lines.append(f"  {name:<18} {_shown(metric)}")
-        if name == "auroc" or metric.get("no_mean"):
+        if name == "auroc":
+            lines += _class_lines(metric.get("classes", {}))
+        elif metric.get("no_mean"):
             lines += [f"    {c:<24} {_shown(v)}" for c, v in metric.get("classes", {}).items()]
     lines += [f"  {name:<18} {_shown(part['calibration'][name])}" for name in SLOPES if name in part["calibration"]]
     if "extra" in part:
@@ -114,7 +118,7 @@ def format_report(report: dict[str, Any], split: str) -> str:
         lines += hierarchy_lines(part["hierarchy"])
     if "concepts" in part:
         lines.append(f"  concepts: auroc {_shown(part['concepts']['auroc'])}")
-        lines += [f"    {c:<24} {_shown(v)}" for c, v in part["concepts"]["auroc"]["classes"].items()]
+        lines += _class_lines(part["concepts"]["auroc"]["classes"])
     lines += format_points(part)
     lines += subgroup_lines(part, headline(LabelSpace.from_dict(report["labels"])), _shown)
     return "\n".join(lines)
@@ -216,4 +220,18 @@ def _shown(metric: dict[str, Any]) -> str:
         return f"{text}  ({metric['undefined']})"
     if metric["value"] is None or not metric.get("undefined"):
         return text
-    return f"{text}  (without {', '.join(metric['undefined'])}: undefined)"
+    names = list(metric["undefined"])
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED + 1 else ""
+    return f"{text}  (without {', '.join(names[:NAMED] if more else names)}{more}: undefined)"
+
+
+def _class_lines(classes: Mapping[str, Any]) -> list[str]:
+    """Return a line a class with its area; of very many those that are defined and lowest, in their order, and how many there are."""
+    known = [name for name, metric in classes.items() if metric["value"] is not None]
+    chosen = set(classes)
+    if len(classes) > LISTED:
+        chosen = set(sorted(known, key=lambda name: classes[name]["value"])[:LISTED])
+    lines = [f"    {name:<24} {_shown(metric)}" for name, metric in classes.items() if name in chosen]
+    if len(chosen) < len(classes):
+        lines.append(f"    the lowest {len(chosen)} of {len(classes)}; all are in metrics.json")
+    return lines

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def thinned(x: Floats, y: Floats, most: int = POINTS) -> tuple[Floats, Floats]:
 
 def panels(
     curves: Sequence[Sequence[Line]], titles: Sequence[str], x: str, y: str, *, diagonal: bool = False,
-    limits: tuple[float, float] | None = (-0.02, 1.02), shared: bool = False
+    limits: tuple[float, float] | None = (-0.02, 1.02), shared: bool = False, values: Sequence[str] | None = None
 ) -> str:  # fmt: skip
     """Draw a small panel for each title, side by side, with the lines of each.
 
@@ -82,9 +83,14 @@ def panels(
         diagonal: Draw the line of no skill, or of perfect calibration.
         limits: Of both axes; None: of x alone 0 to 1, y by the data.
         shared: One range for all panels where the data say it, so that they can be compared.
+        values: What stands behind each title, however long that is.
     """
     figure, axes = _panes(len(curves), shared=shared)
     places = list(axes.flat)
+    if values is None:
+        titles = _labelled(titles)
+    else:
+        titles = [f"{name}: {value}" for name, value in zip(_labelled(titles, 19), values, strict=True)]
     for place, lines, title in zip(places, curves, titles, strict=False):
         if diagonal:
             place.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=1)
@@ -94,7 +100,7 @@ def panels(
                 place.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
             dash, mark = "-" if number == 0 else "--", "o" if len(line.x) <= FEW else ""
             place.plot(line.x, line.y, color=colour, linewidth=1.5, linestyle=dash, marker=mark, markersize=3, label=line.name)
-        place.set_title(_short(title))
+        place.set_title(title)
         if limits is not None:
             place.set(xlim=limits, ylim=limits)
         if len(lines) > 1:
@@ -110,7 +116,7 @@ def net_benefit(curves: Sequence[Sequence[Line]], titles: Sequence[str]) -> str:
     """Draw decision curves, a panel a class; what is far below acting on no one is cut off."""
     figure, axes = _panes(len(curves))
     places = list(axes.flat)
-    for place, lines, title in zip(places, curves, titles, strict=False):
+    for place, lines, title in zip(places, curves, _labelled(titles), strict=False):
         top = max(float(np.nanmax(line.y)) for line in lines)
         for number, line in enumerate(lines):
             colour, dash = (INK, "-") if number == 0 else ("0.45", ":" if number > 1 else "--")
@@ -118,7 +124,7 @@ def net_benefit(curves: Sequence[Sequence[Line]], titles: Sequence[str]) -> str:
                 place.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
             place.plot(line.x, line.y, color=colour, linestyle=dash, linewidth=1.5, label=line.name)
         place.set(ylim=(-0.25 * top - 0.01, 1.15 * top + 0.01), xlim=(0, 1))
-        place.set_title(_short(title))
+        place.set_title(title)
         place.legend(frameon=False, fontsize=8)
     for place in places[len(curves) :]:
         place.set_axis_off()
@@ -148,7 +154,7 @@ def forest(
         place.plot([value], [row], marker="o", markersize=5, color=INK, fillstyle="full" if low is not None else "none")
     if over is not None:
         place.axvline(over, color="0.5", linewidth=1, linestyle=":")
-    place.set_yticks(range(len(names)), [_short(name, 34) for name in names])
+    place.set_yticks(range(len(names)), _labelled(names, 34))
     place.invert_yaxis()
     place.set_ylim(len(names) - 0.5, -0.5)
     if limits is not None:
@@ -167,7 +173,7 @@ def heat(table: NDArray[np.float64], counts: NDArray[np.int64], names: Sequence[
         if value:
             ink = "white" if table[row, column] > 0.6 else "black"
             place.text(column, row, str(value), ha="center", va="center", fontsize=8, color=ink)
-    shown = [_short(name, 18) for name in names]
+    shown = _labelled(names, 18)
     place.set_xticks(range(len(names)), shown, rotation=40, ha="right")
     place.set_yticks(range(len(names)), shown)
     place.set(xlabel="predicted", ylabel="true")
@@ -178,12 +184,13 @@ def scatter(panels_of: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float
     """Draw a panel each of points (name, x, y) with the line of equality."""
     figure, axes = _panes(len(panels_of))
     places = list(axes.flat)
-    for place, (name, at_x, at_y) in zip(places, panels_of, strict=False):
+    titles = _labelled([name for name, _, _ in panels_of])
+    for place, title, (_, at_x, at_y) in zip(places, titles, panels_of, strict=False):
         keep = np.unique(np.linspace(0, len(at_x) - 1, 2000).round().astype(np.int64)) if len(at_x) > 2000 else slice(None)
         place.plot(at_x[keep], at_y[keep], marker="o", markersize=3, alpha=0.4, linestyle="", color=INK)
         ends = [float(min(at_x.min(), at_y.min())), float(max(at_x.max(), at_y.max()))] if len(at_x) else [0.0, 1.0]
         place.plot(ends, ends, color="0.6", linestyle=":", linewidth=1)
-        place.set_title(_short(name))
+        place.set_title(title)
     for place in places[len(panels_of) :]:
         place.set_axis_off()
     figure.supxlabel(x, fontsize=10)
@@ -198,7 +205,23 @@ def _panes(count: int, *, shared: bool = False) -> tuple[Any, NDArray[Any]]:
     return new_figure(2.7 * columns + 0.4, 2.6 * rows + 0.2, rows, columns, sharex=shared, sharey=shared)
 
 
-def _short(name: str, most: int = 26) -> str:
-    """Return a name that fits, without the signs that matplotlib would read as a formula."""
-    text = name if len(name) <= most else name[: most - 1] + "…"
-    return text.replace("$", r"\$")
+def shortened(names: Sequence[str], most: int = 26) -> list[str]:
+    """Return names of at most so many characters that fit, each still another one than the others.
+
+    Of names whose first words are the same those words are left out: `…invasive`, `…in situ`.
+    """
+    cut = [name if len(name) <= most else name[: most - 1] + "…" for name in names]
+    for text in {text for text in cut if text.endswith("…")}:
+        alike = sorted({name for name, short in zip(names, cut, strict=True) if short == text})
+        if len(alike) == 1:
+            continue
+        start = commonprefix(alike)
+        start = start[: start.rfind(" ") + 1] or start
+        ends = dict(zip(alike, shortened([name[len(start) :] for name in alike], most - 1), strict=True))
+        cut = [f"…{ends[name].lstrip('…')}" if short == text else short for name, short in zip(names, cut, strict=True)]
+    return cut
+
+
+def _labelled(names: Sequence[str], most: int = 26) -> list[str]:
+    """Return short names without the signs that matplotlib would read as a formula."""
+    return [name.replace("$", r"\$") for name in shortened(names, most)]

@@ -116,23 +116,24 @@ def curves(report: Mapping[str, Any], split: str, predictions: Predictions) -> S
     places = [(name, k) for k, name in enumerate(names) if name in chosen]
     if not places:
         return Section("curves", "Curves", [Note("No class has both positive and negative samples: there is no curve.")])
-    roc, recall, titles = [], [], []
+    roc, recall = [], []
     for name, k in places:
         seen = data.observed[:, k]
         score, positive = data.scores[seen, k], data.truth[seen, k] == 1
-        titles.append(f"{name}: {areas[name]['value']:.3f}")
         roc.append([Line(name, *thinned(*roc_curve(positive, score)[:2]))])
         precisions, recalls, _ = precision_recall_curve(positive, score)
         recall.append([Line(name, *thinned(recalls[:-1], precisions[:-1]))])  # its last point is of no sample
     precision = report["splits"][split]["metrics"]["ap"]["classes"]
     less = f"; the {len(places)} of {len(names)} with the least area" if len(places) < len(names) else ""
-    alt = ", ".join(f"{name} {areas[name]['value']:.3f}" for name, _ in places)
+    shown = [name for name, _ in places]
+    of_roc, of_recall = ([f"{metric[name]['value']:.3f}" for name in shown] for metric in (areas, precision))
     return Section("curves", "Curves", [
-        Drawing(panels(roc, titles, "1 − specificity", "sensitivity", diagonal=True),
-                f"ROC, {split}; above each the area below it{less}", f"Areas: {alt}", "predictions.parquet"),
-        Drawing(panels(recall, [f"{name}: {precision[name]['value']:.3f}" for name, _ in places], "recall", "precision"),
+        Drawing(panels(roc, shown, "1 − specificity", "sensitivity", diagonal=True, values=of_roc),
+                f"ROC, {split}; above each the area below it{less}",
+                "Areas: " + ", ".join(map(" ".join, zip(shown, of_roc, strict=True))), "predictions.parquet"),
+        Drawing(panels(recall, shown, "recall", "precision", values=of_recall),
                 f"Precision and recall, {split}; above each the average precision{less}",
-                ", ".join(f"{name} {precision[name]['value']:.3f}" for name, _ in places), "predictions.parquet"),
+                ", ".join(map(" ".join, zip(shown, of_recall, strict=True))), "predictions.parquet"),
     ])  # fmt: skip
 
 

@@ -87,7 +87,9 @@ def test_cards_of_several_folders_say_the_same_or_are_refused(folders: Path) -> 
     options: Options = {"root": str(folders), "urls": BOTH, "by_shard": True}
     assert load_dataset("shards", **options).labels.names == ("no", "yes")  # type: ignore[union-attr]
     say("train", target=".cls", names=["yes", "no"])
-    with pytest.raises(DatasetError, match=r"test/shards\.json says names=\['no', 'yes'\] and .*train/shards\.json \['yes', 'no'\]"):
+    with pytest.raises(
+        DatasetError, match=r"test/shards\.json says names=\['no', 'yes'\] and .*train/shards\.json \['yes', 'no'\]"
+    ):
         load_dataset("shards", **options)
     own = load_dataset("shards", **options, card=None, target=".cls", names=["no", "yes"])
     assert own.labels.names == ("no", "yes")  # type: ignore[union-attr]

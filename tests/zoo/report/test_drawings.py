@@ -15,7 +15,12 @@ def test_a_long_curve_keeps_its_ends() -> None:
 
 
 def test_long_names_are_cut_and_stay_apart() -> None:
-    names = ["normal", "malignant melanoma in situ", "malignant melanoma, invasive and thick", "malignant melanoma, invasive and thin"]
+    names = [
+        "normal",
+        "malignant melanoma in situ",
+        "malignant melanoma, invasive and thick",
+        "malignant melanoma, invasive and thin",
+    ]
     short = shortened(names, 18)
     assert short == ["normal", "…melanoma in situ", "…thick", "…thin"]
     assert shortened(["lentigo maligna of the face"], 18) == ["lentigo maligna o…"]

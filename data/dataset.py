@@ -287,7 +287,7 @@ def data_card(dataset: Dataset, learnt_from: Sequence[Mapping[str, Any]] = ()) -
         **({} if dataset.reader.row_width is None else {"row_width": dataset.reader.row_width}),
         **({} if dataset.reader.row_names is None else {"row_names": list(dataset.reader.row_names)}),
         # Colour files that were read as gray, for a network of three channels too.
-        **({"channels": 1} if dataset.reader.channels == 1 and dataset.reader.shape is None else {}),
+        **({"channels": 1} if dataset.reader.reads_gray else {}),
         **({"modalities": modalities} if modalities else {}),
         **({} if dataset.inputs is None else {"inputs": dataset.inputs.to_dict()}),
         **({"targets": list(dataset.targets)} if dataset.targets else {}),

@@ -87,5 +87,5 @@ def reading_card(reader: Reader) -> dict[str, Any]:
         "window": None if reader.window is None else [float(v) for v in reader.window],
         **({} if reader.frames is None else {"frames": reader.frames}),
         **({} if reader.stack is None else {"stack": reader.stack.to_dict()}),
-        **({"channels": 1} if reader.channels == 1 and reader.shape is None else {}),
+        **({"channels": 1} if reader.reads_gray else {}),
     }

@@ -63,6 +63,11 @@ class Reader(ABC):
         """
         return None
 
+    @property
+    def reads_gray(self) -> bool:
+        """Whether files, which may be in colour, become gray."""
+        return self.channels == 1 and self.shape is None
+
     @abstractmethod
     def read(self, *values: Any) -> NDArray[Any]:
         """Return (C, H, W) or (C, D, H, W), uint8, or float32 in 0..1 scaled from a declared range."""

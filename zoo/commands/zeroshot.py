@@ -42,6 +42,7 @@ from medzoo.settings.robustness import robustness_columns
 from medzoo.settings.verbs import ZeroshotConfig
 from medzoo.store.directory import RunDirectory, default_run_path
 from medzoo.store.operating_points import write_points
+from medzoo.store.reading import as_the_model_reads
 from medzoo.store.storage import write_file
 from medzoo.tasks.contrast import Contrast
 from medzoo.tasks.setup.contrast import contrast_with_weights, load_contrast
@@ -67,6 +68,7 @@ def main(config: ZeroshotConfig) -> Path | None:
     if config.trained is not None or is_run(config.model.backbone):
         learnt = read_record(config.trained or config.model.backbone)
         dataset = refuse_learnt_from(dataset, learnt, config.evaluation.splits)
+        dataset = as_the_model_reads(task.spec, dataset, "data")
     dataset = name_published(dataset, task.spec.data)
     if dataset.targets:
         raise ConfigError(f"data.targets=[{', '.join(dataset.targets)}]: prompts are of one target; leave it out")

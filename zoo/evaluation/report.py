@@ -226,7 +226,7 @@ def _shown(metric: dict[str, Any]) -> str:
 
 
 def _class_lines(classes: Mapping[str, Any]) -> list[str]:
-    """Return a line a class with its area; of very many those that are defined and lowest, in their order, and how many there are."""
+    """Return a line a class with its area; of very many those that are defined and lowest, and how many there are."""
     known = [name for name, metric in classes.items() if metric["value"] is not None]
     chosen = set(classes)
     if len(classes) > LISTED:

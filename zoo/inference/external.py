@@ -14,6 +14,7 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import ConceptSpace, LabelSpace
 from medzoo.data.splits.stratified import val_notes
 from medzoo.data.visits.columns import carried_matrix, carried_names
+from medzoo.store.reading import as_the_model_reads
 from medzoo.store.spec import ModelSpec
 
 Renamed = Mapping[str, str | None]
@@ -34,10 +35,11 @@ def in_terms_of(spec: ModelSpec, dataset: Dataset, renamed: Renamed, splits: Seq
 
     Raises:
         ConfigError: If the dataset has no labels or ones of another kind, a name is none of the model's, units differ, or no
-            sample is left.
+            sample is left; or its images have a window of their own.
         UnknownNameError: If `renamed` names what is neither the dataset's nor the model's.
     """
     require_rows(spec.data, dataset)
+    dataset = as_the_model_reads(spec, dataset, "on")
     own, theirs, name = spec.label_space, dataset.labels, dataset.info.name
     if dataset.targets:
         raise ConfigError(f"on.targets=[{', '.join(dataset.targets)}]: the model answers for one target; leave it out")

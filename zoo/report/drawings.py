@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -215,7 +214,10 @@ def shortened(names: Sequence[str], most: int = 26) -> list[str]:
         alike = sorted({name for name, short in zip(names, cut, strict=True) if short == text})
         if len(alike) == 1:
             continue
-        start = commonprefix(alike)
+        first, last = alike[0], alike[-1]
+        start = first[
+            : next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+        ]
         start = start[: start.rfind(" ") + 1] or start
         ends = dict(zip(alike, shortened([name[len(start) :] for name in alike], most - 1), strict=True))
         cut = [f"…{ends[name].lstrip('…')}" if short == text else short for name, short in zip(names, cut, strict=True)]

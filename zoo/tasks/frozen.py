@@ -21,6 +21,7 @@ from medzoo.models.heads.concept_scores import ConceptScores, absent_concepts
 from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, for_raw_inputs, set_layer
 from medzoo.models.weights_file import load_backbone
 from medzoo.settings.schema import BottleneckConfig, ModelConfig
+from medzoo.store.reading import as_the_model_reads
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.bottleneck import Bottleneck, known_concepts, require_known
 from medzoo.tasks.prepare import learning_splits, prepare_samples
@@ -66,6 +67,7 @@ class FrozenBottleneck(Bottleneck):
             source = concept_source(asked, dataset)
             pairs = (train, val)
             if source is not dataset:
+                source = as_the_model_reads(task.spec, source, "model.bottleneck.concept_data")
                 first, second = ((s, runner.features(task, s)) for s in learning_splits(task, source, config))
                 pairs = (first, second)
             task.to("cpu")

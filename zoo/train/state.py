@@ -172,8 +172,8 @@ def refuse_changed_settings(run: RunDirectory) -> None:
     for name in sorted(kept.keys() | now.keys()):
         if kept.get(name) != now.get(name):
             raise ConfigError(
-                f"{run.config}: {name} is {now.get(name)!r} now and was {kept.get(name)!r} when training was stopped; put it back, "
-                f"or start a new run with it (model.backbone={run.path} starts from these weights)"
+                f"{run.config}: {name} is {now.get(name)!r} now and was {kept.get(name)!r} when training was stopped; put it "
+                f"back, or start a new run with it (model.backbone={run.path} starts from these weights)"
             )
 
 

@@ -148,8 +148,9 @@ def with_card(
             of, than = other["options"], card["options"]
             option = next(option for option in sorted({*of, *than}) if of.get(option) != than.get(option))
             raise DatasetError(
-                f"{folder / str(name)} says {option}={of.get(option)} and {first / str(name)} {than.get(option)}: shards of one dataset "
-                "mean the same; name those that belong together in data.urls, or say what fields mean yourself with data.card=null"
+                f"{folder / str(name)} says {option}={of.get(option)} and {first / str(name)} {than.get(option)}: shards of one "
+                "dataset mean the same; name those that belong together in data.urls, or say what fields mean yourself with "
+                "data.card=null"
             )
         gone = sorted(set(other["shards"]) - {path.name for path in paths if path.parent == folder})
         if asked["urls"] is None and gone:

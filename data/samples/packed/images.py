@@ -51,6 +51,7 @@ class PackedReader(Reader):
         window: (low, high) that became black and white when the files were read, or None.
         frames: What became of files of several frames when they were read.
         stack: Which images were their channels, where they were stacked of several.
+        gray: Whether the files became gray when they were read.
     """
 
     root: Path
@@ -61,12 +62,18 @@ class PackedReader(Reader):
     window: tuple[float, float] | None = None
     frames: Frames | None = None
     stack: Stack | None = None
+    gray: bool = False
     _shards: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The one shape of every image, channels first; None for several views."""
         return None if self.views else (self.prepared.channels, *self.prepared.size)
+
+    @property
+    def reads_gray(self) -> bool:
+        """Whether the files became gray, for a model of three channels too."""
+        return self.gray
 
     def read(self, *values: Any) -> NDArray[Any]:
         """Return a view of the image at one position; raises DatasetError if its shard is gone."""
@@ -202,7 +209,7 @@ def open_packed(folder: Path, dataset: Dataset, *, skip_missing: bool = False) -
         table[columns[0]] = table[columns[0]].astype(np.int64)
     reader = PackedReader(
         folder, Preprocess.from_dict(manifest["preprocess"]), manifest["per_shard"], columns, views, window,
-        dataset.reader.frames, dataset.reader.stack,
+        dataset.reader.frames, dataset.reader.stack, dataset.reader.reads_gray,
     )  # fmt: skip
     return replace(dataset, table=table, reader=reader, info=replace(dataset.info, notes=notes))
 

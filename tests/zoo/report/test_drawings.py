@@ -27,7 +27,8 @@ def test_long_names_are_cut_and_stay_apart() -> None:
     many = [f"class number {k:03d} of two hundred" for k in range(200)]
     for most in (18, 19, 26, 34):
         short = shortened(many, most)
-        assert len(set(short)) == 200 and max(map(len, short)) <= most
+        assert len(set(short)) == 200
+        assert max(map(len, short)) <= most
     same = [f"{'x' * 40}{k}" for k in range(3)]
     assert shortened(same, 18) == ["…0", "…1", "…2"]
     assert shortened([same[0]] * 2, 18) == ["x" * 17 + "…"] * 2
@@ -36,4 +37,5 @@ def test_long_names_are_cut_and_stay_apart() -> None:
 def test_a_value_stands_behind_a_long_name() -> None:
     line = Line("a", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     svg = panels([[line], [line]], ["class number 002 of two hundred", "b$"], "x", "y", values=["0.123", "0.456"])
-    assert ": 0.123" in svg and "b$: 0.456" in svg
+    assert ": 0.123" in svg
+    assert "b$: 0.456" in svg

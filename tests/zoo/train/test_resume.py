@@ -155,7 +155,8 @@ def test_settings_that_were_edited_in_between_are_named_unless_no_number_follows
         (run / "config.yaml").write_text(config.replace(line, other, 1))
         assert train("resume=run") == 2
         said = capsys.readouterr().err
-        assert named in said and "put it back" in said
+        assert named in said
+        assert "put it back" in said
     changed = config.replace("  replicates: 20", "  replicates: 30").replace("  workers: 0", "  workers: 1")
     assert changed != config
     (run / "config.yaml").write_text(changed)

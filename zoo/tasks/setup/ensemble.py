@@ -14,6 +14,7 @@ from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
 from medzoo.models.trained import is_run
 from medzoo.store.checkpoint import find_checkpoint, load_weights, weights_checksum
+from medzoo.store.reading import read_otherwise
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.ensemble import HOWS, Ensemble
 from medzoo.tasks.load import load_checkpoint, task_from_spec
@@ -87,7 +88,7 @@ def check_members(members: Sequence[Member]) -> None:
             ("channels", one.preprocess.channels, other.preprocess.channels),
             ("dtype", one.preprocess.dtype, other.preprocess.dtype),
             ("dimensions", len(one.preprocess.size), len(other.preprocess.size)),
-            ("window", one.data.get("window"), other.data.get("window")),
+            *read_otherwise(one, other),
         ):
             if kept != given:
                 raise ConfigError(f"{member.path} takes images of {name} {given}, {first.path} of {kept}: no one image is both")

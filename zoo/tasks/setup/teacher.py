@@ -17,6 +17,7 @@ from medzoo.losses.objective import Objective
 from medzoo.models.backbones.contract import pooled_features
 from medzoo.settings.schema import DistillConfig, TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
+from medzoo.store.reading import read_otherwise
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.guide.loss import Guide
 from medzoo.tasks.guide.teaching import Held, Teaching
@@ -101,6 +102,7 @@ def _check_teacher(path: Path, teacher: ModelSpec, student: ModelSpec, asked: Di
         ("channels", teacher.preprocess.channels, student.preprocess.channels),
         ("dtype", teacher.preprocess.dtype, student.preprocess.dtype),
         ("dimensions", len(teacher.preprocess.size), len(student.preprocess.size)),
+        *read_otherwise(teacher, student),
     ):
         if given != wanted:
             remedy = f"; set model.preprocess.channels={given}" if name == "channels" else ""

@@ -17,8 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from medzoo.cli import main
+
+# A busy machine is no fault of the code: how long an example takes to draw or to run is asserted nowhere.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 TINY = ["data=phantom", "data.size=32", "data.patients=40", "model.backbone=test_resnet", "trainer.trackers=[]"]
 TESTS = Path(__file__).parent

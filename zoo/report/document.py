@@ -8,6 +8,7 @@ from typing import Any
 
 from medzoo.data.dataset import SPLITS, Dataset
 from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.evaluation.calibration.recalibrate import as_scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.report import (
     calibration_sections,
@@ -47,7 +48,7 @@ def report_page(
         look: Shows where the model looked in the cases; None: it does not.
 
     Raises:
-        EvaluationError: If a file is missing or damaged, or metrics.json is of other predictions.
+        EvaluationError: If a file is missing or damaged, or metrics.json is of other predictions or another calibration.
         UnknownNameError: If there is no such split.
     """
     report, spec = group_sections.read_metrics(run.metrics), ModelSpec.read(run.whole.spec)
@@ -63,7 +64,7 @@ def report_page(
         len(predictions.of_split(name)) != report["splits"][name]["samples"] for name in splits
     ):
         raise EvaluationError(f"{run.metrics} is not of {run.predictions.name}; run medzoo evaluate run={run.path} again")
-    shown = predictions.of_split(split)
+    shown = as_scored(predictions, run, report).of_split(split)
     sections = [
         metric_sections.summary(report, splits),
         metric_sections.metrics(report, split),

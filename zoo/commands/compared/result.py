@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
+from medzoo.evaluation.calibration.recalibrate import as_scored
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.several import refuse_whole
 from medzoo.models.heads.bottleneck import FROZEN
@@ -97,8 +98,8 @@ class Result:
         return found
 
     def predictions(self, split: str) -> Predictions:
-        """Return what it predicted of a split; UnknownNameError if it has no such split."""
-        found = Predictions.read(self.files.predictions)
+        """Return what it predicted of a split, calibrated where its figures are; UnknownNameError if it has no such split."""
+        found = as_scored(Predictions.read(self.files.predictions), self.files, self.report)
         if split not in set(map(str, found.split)):
             raise UnknownNameError("split", split, set(map(str, found.split)), where=f" in the predictions of {self.name}")
         return found.of_split(split)

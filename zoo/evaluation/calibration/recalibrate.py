@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from medzoo.evaluation.calibration.fit import fit_calibrator
 from medzoo.evaluation.calibration.fitted import Fitted
 from medzoo.evaluation.metrics import all_metrics, macro_mean, scored
 from medzoo.evaluation.predictions import Predictions
+from medzoo.store.directory import EXTERNAL, RunDirectory
 
 FEW_GROUPS = 100
 """Groups of the val split below which a fit is noted to be uncertain."""
@@ -69,6 +70,29 @@ def recalibrated(predictions: Predictions, fitted: Fitted) -> Predictions:
     shares = fitted.calibrator.probabilities(predictions.logits).astype(np.float32)
     details = {**predictions.details, "calibration": fitted.calibrator.identity}
     return replace(predictions, logits=logits, probabilities=shares, details=details)
+
+
+def as_scored(predictions: Predictions, run: RunDirectory, report: Mapping[str, Any]) -> Predictions:
+    """Return a run's predictions as its metrics.json scores them: calibrated where that says so.
+
+    Args:
+        predictions: Of the run's file, which holds what the model said itself.
+        run: Where they are, or a test of it on other data, which took the run's calibrator.
+        report: Its metrics.json.
+
+    Raises:
+        EvaluationError: If the calibrator is gone, or has been fitted anew since.
+    """
+    identity = report.get("details", {}).get("calibration")
+    if identity is None or predictions.details.get("calibration") == identity:
+        return predictions
+    path = run.calibration
+    if run.path.resolve().parent.name == EXTERNAL:
+        path = RunDirectory(run.path.resolve().parent.parent).calibration
+    fitted = Fitted.read(path)
+    if fitted.calibrator.identity != identity:
+        raise EvaluationError(f"{run.metrics} is of another calibration than {path}; run medzoo evaluate again")
+    return recalibrated(predictions, fitted)
 
 
 def calibrator_for(predictions: Predictions, method: str, path: Path, *, fit: bool) -> Fitted:

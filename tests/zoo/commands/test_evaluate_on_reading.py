@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import medzoo
@@ -30,7 +33,9 @@ def deep(folder: Path, seed: int) -> Path:
     return _write(folder, seed, lambda rng, y: rng.normal(1200 + 500 * y, 300, (24, 24)), np.uint16, 4095)
 
 
-def _write(folder, seed, drawn, dtype=np.uint8, most=255) -> Path:  # type: ignore[no-untyped-def]
+def _write(
+    folder: Path, seed: int, drawn: Callable[[np.random.Generator, int], NDArray[Any]], dtype: type = np.uint8, most: int = 255
+) -> Path:
     folder.mkdir()
     rng, rows = np.random.default_rng(seed), []
     for k in range(40):

@@ -277,7 +277,7 @@ def load(
     members = None if bag is None else bag_names(rows, bag)
     table.insert(0, "sample_id", sample_names(rows, table[paths], columns, id, rule, numbers, members, uid))
     samples = table["sample_id"] if members is None else members
-    table["group"], more = group_names(rows, samples, table[paths], group, group_pattern, ungrouped, rule)
+    table["group"], more = group_names(rows, samples, table[paths], group, group_pattern, ungrouped, rule, places)
     notes += more
     if members is not None:
         table[BAG] = members

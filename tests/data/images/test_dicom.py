@@ -380,7 +380,12 @@ def test_values_in_the_upper_bits_are_shifted_down() -> None:
 
 def test_colours_of_16_bits_are_their_upper_8_bits() -> None:
     colours = np.random.default_rng(0).integers(0, 65536, (5, 7, 3)).astype(np.uint16)
-    np.testing.assert_array_equal(rgb(dicom(colours, BitsStored=16, HighBit=15)), colours >> 8)
+    data = dicom(colours, BitsStored=16, HighBit=15)
+    np.testing.assert_array_equal(rgb(data), colours >> 8)
+    windowed = decode_image(data, channels=3, dtype="float32", window=(1000, 50000))
+    np.testing.assert_allclose(windowed, np.clip((colours - 1000.0) / 49000, 0, 1), atol=1e-6)
+    eight = dicom((colours >> 8).astype(np.uint8), BitsAllocated=8, BitsStored=8, HighBit=7)
+    np.testing.assert_array_equal(decode_image(eight, channels=3, dtype="uint8", window=(1000, 50000)), colours >> 8)
 
 
 def test_float_pixels_need_a_window_and_finite_values() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.kinds import VOLUME_SUFFIXES as SUFFIXES
 from medzoo.data.images.kinds import kind_of, unpacked
-from medzoo.data.images.pixels import PixelType, as_dtype
+from medzoo.data.images.pixels import PixelType, as_dtype, refuse_not_finite
 
 __all__ = ["MAX_VOXELS", "SUFFIXES", "decode_nifti", "is_nifti"]
 
@@ -88,8 +88,7 @@ def decode_nifti(
     if window is None:
         return as_dtype(turned, dtype)
     low, high = window
-    if not np.isfinite(turned).all():
-        raise ImageError(f"{name}: {int((~np.isfinite(turned)).sum())} voxels are not finite")
+    refuse_not_finite(turned, name)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.clip((turned.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
     return as_dtype(scaled, dtype)

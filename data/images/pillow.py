@@ -20,7 +20,15 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.kinds import HEAD, PLANE, described, kind_of
 from medzoo.data.images.opened import Opened
-from medzoo.data.images.pixels import MAX_PIXELS, SeveralFramesError, check_size, no_range, scale_window
+from medzoo.data.images.pixels import (
+    MAX_PIXELS,
+    SMALLER,
+    SeveralFramesError,
+    check_size,
+    no_range,
+    refuse_not_finite,
+    scale_window,
+)
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 _FIRST_IS_THE_IMAGE = ("PNG", "MPO")
@@ -88,7 +96,7 @@ def open_pillow(data: bytes, name: str) -> Image.Image:
         what = f"a {known} file that is damaged, or of a kind that Pillow does not read" if known in PLANE else what
         raise ImageError(f"{name}: {what}") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it") from None
+        raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; {SMALLER}") from None
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
 
@@ -313,9 +321,8 @@ def _deep_pnm(data: bytes, opened: Image.Image, name: str) -> tuple[NDArray[Any]
 def _scale_deep(
     values: NDArray[Any], whole: bool, top: int, name: str, window: tuple[float, float] | None
 ) -> NDArray[np.float32]:
+    refuse_not_finite(values, name)
     low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise ImageError(f"{name}: holds NaN or infinite values")
     if window is None:
         if not whole or low < 0 or high > top:
             raise no_range(name, "whole-number" if whole else "float", low, high)

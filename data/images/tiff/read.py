@@ -13,7 +13,7 @@ from PIL import Image
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.opened import Opened
 from medzoo.data.images.pillow import open_pillow, page_pixels
-from medzoo.data.images.pixels import as_native, check_size, no_range, scale_window
+from medzoo.data.images.pixels import as_native, check_size, no_range, refuse_not_finite, scale_window
 from medzoo.data.images.tiff.header import CMYK, PALETTE, RGB, YCBCR, TiffHeader, read_pages
 
 _MEANING = {0: 1, 1: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
@@ -95,8 +95,7 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
     if header.photometric in (0, 1) and header.samples > 2:
         raise ImageError(f"{name}: a TIFF of {header.samples} channels, of which none is said to be the image; save one as gray")
     values = stored_samples(data, header, name)
-    if not np.isfinite(values).all():
-        raise ImageError(f"{name}: holds NaN or infinite values")
+    refuse_not_finite(values, name)
     if header.photometric == PALETTE:
         return upright(_palette(data, header.place, values[..., 0], name), header.orientation)
     image, extra = values[..., :meant], header.extra

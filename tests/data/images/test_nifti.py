@@ -90,6 +90,17 @@ def test_members_of_no_bytes_are_no_bomb() -> None:
         decode_nifti(members(bytes(bomb), 100), dtype="uint8")
 
 
+def test_a_background_of_nan_is_counted_and_its_remedy_helps(tmp_path: Path) -> None:
+    voxels = VOXELS.astype(np.float32)
+    voxels[0], voxels[1, 0, 0] = np.nan, np.inf
+    said = r"31 of its 120 values are NaN or infinite; .*numpy\.nan_to_num\(values, nan=low, neginf=low, posinf=high\)"
+    for source in (put(tmp_path, nifti(voxels)), nifti(voxels)):
+        with pytest.raises(ImageError, match=said):
+            decode_nifti(source, dtype="float32", window=(0, 120))
+    found = decode_nifti(nifti(np.nan_to_num(voxels, nan=0, neginf=0, posinf=120)), dtype="float32", window=(0, 120))
+    assert (found.min(), found.max()) == (0, 1)
+
+
 def test_8_bits_that_are_rescaled_are_not_plain(tmp_path: Path) -> None:
     path = put(tmp_path, nifti(VOXELS.astype(np.uint8).reshape(4, 5, 6, 1), slope=2.0, inter=-10.0))
     with pytest.raises(ImageError, match="not plain"):

@@ -213,6 +213,13 @@ def test_a_window_of_deep_colours_is_in_the_numbers_that_they_store(options: dic
     np.testing.assert_array_equal(decode_image(eight, channels=3, dtype="uint8", window=(100, 4000)), colours >> 4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])  # Pillow's, and tifffile's
+def test_floats_that_are_no_numbers_are_counted(dtype: str) -> None:
+    values = np.linspace(0, 1, 256).reshape(16, 16).astype(dtype)
+    values[0, :3] = np.nan
+    assert "3 of its 256 values are NaN or infinite; save a copy with numbers" in line(tiff(values), window=(0, 1))
+
+
 def test_a_window_of_inks_is_one_line() -> None:
     inks = RNG.integers(0, 65536, (16, 16, 4)).astype(np.uint16)
     with pytest.raises(ImageError, match="a TIFF of CMYK of 16 bits with a window is not read; save it as RGB"):

@@ -41,8 +41,8 @@ _LOWER_BYTES = {"LA;16B": "RGBA", "RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
 beside alpha all four as if of colours, of colours the others of each two."""
 _PNM_HEADER = re.compile(rb"P[2356](?:(?:\s|#[^\r\n]*[\r\n])+(\d+)){3}\s")
 """Width, height and the largest value, which the group keeps, with comments between them."""
-_COLORMAP = 320
-"""TIFF's tag of a palette: all reds, all greens, all blues."""
+_COLORMAP, _ORIENTATION = 320, 274
+"""TIFF's tags of a palette (all reds, all greens, all blues) and of how an image is turned, which EXIF has from it."""
 
 
 class PillowFile(Opened):
@@ -110,6 +110,18 @@ def is_transparent(path: Path) -> bool:
                 return opened.has_transparency_data and opened.convert("RGBA").getchannel("A").getextrema() != (255, 255)
     except Exception:  # whoever decodes it says what is wrong with it
         return False
+
+
+def turn_of(path: Path) -> int:
+    """Return how an image file says to turn it, 1 (not at all) to 8, as EXIF and TIFF have it; 1 of what is not Pillow's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as opened:
+                turn = opened.getexif().get(_ORIENTATION, 1)
+    except Exception:  # whoever decodes it says what is wrong with it
+        return 1
+    return int(turn) if turn in range(1, 9) else 1
 
 
 def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:

@@ -341,7 +341,7 @@ def load(
         concepts=ConceptSpace(tuple(concepts)) if concepts else None,
         subgroups=tuple(subgroups or ()),
         kept=(*keep, *(("path",) if frames == MEMBERS and bag is None and "path" not in keep else ())),
-        regions=read_boxes(boxes, table["sample_id"].tolist(), named, None if id is not None else places),
+        regions=read_boxes(boxes, table, paths, named, places, by_id=id is not None),
         modalities=by_name,
         targets=spaces if len(spaces) > 1 else {},
         texts=tuple(reports),

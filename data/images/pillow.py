@@ -304,7 +304,7 @@ def _deep_colours(data: bytes, mode: str, bits: int, name: str) -> NDArray[Any]:
     return values[..., :1] if mode == "LA" else values[..., :3]
 
 
-def _deep_png(data: bytes) -> NDArray[np.uint16]:
+def _deep_png(data: bytes) -> NDArray[Any]:
     """Return all bits of a PNG's first picture of colours, or of gray beside alpha (the gray), of 16 bits a channel; upright."""
     upper, lower = (Image.open(BytesIO(data), formats=("PNG",)) for _ in range(2))
     stored = str(lower.tile[0].args)

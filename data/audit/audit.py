@@ -17,6 +17,7 @@ from medzoo.data.audit.named_labels import naming_warnings
 from medzoo.data.audit.table_facts import fact_lines, table_facts
 from medzoo.data.dataset import SPLITS, Dataset, target_matrix
 from medzoo.data.download import file_checksum
+from medzoo.data.regions.turned import turned_note
 from medzoo.data.splits.subgroups import level_names
 
 
@@ -62,7 +63,7 @@ def audit(
         **table_facts(
             dataset, {key: seen.digest for key, seen in facts.items()}, {key: seen.held for key, seen in facts.items()}
         ),
-        "notes": list(dataset.info.notes),
+        "notes": [*dataset.info.notes, *filter(None, [turned_note(dataset.regions, dataset.table, dataset.reader)])],
     }
     report["warnings"] = [
         *warning_lines(report["images"]), *identifying_warnings(report["inputs"]), *naming_warnings(report["texts"])

@@ -4,7 +4,7 @@ What a file is, its content says (`medzoo.data.images.kinds`). PNG, JPEG, TIFF, 
 those TIFFs that it does not read rightly tifffile's (`medzoo.data.images.tiff`), DICOM pydicom's (`medzoo.data.images.dicom`).
 The camera's EXIF turn is applied, palettes are looked up, alpha is dropped as Pillow's `convert` drops it (the colours under it
 stay). Gray images of more than 8 bits keep them, scaled from the declared range (12 bits: 0..4095) to 0..1; colours of 16 bits a
-channel, and gray beside an alpha in PNG, are read as their upper 8 bits.
+channel are read as their upper 8 bits, unless a window says which of their values become black and white.
 """
 
 from __future__ import annotations

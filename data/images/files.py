@@ -5,7 +5,6 @@ Tables hold paths relative to the root, with forward slashes. A path that leaves
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,6 +22,7 @@ from medzoo.data.images.dicom.decode import range_of, unpixelled
 from medzoo.data.images.dicom.series import NUMBER, Series, read_series, slice_files, sorted_by_number
 from medzoo.data.images.frames import CHANNELS, MEMBERS, VOLUME, Frame, Frames, count_frames, frame_name
 from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, is_folder, kind_of
+from medzoo.data.images.listing import RealPaths
 from medzoo.data.images.listing import list_files as list_files
 from medzoo.data.images.nifti import decode_nifti
 from medzoo.data.images.pixels import PixelType
@@ -132,15 +132,21 @@ class FileReader(Reader):
         return max((count_frames(path) for path in paths if not is_folder(path)), default=1)
 
     def identity(self, *values: Any) -> str | None:
-        """Return where the file lies, links to the root followed; None where the path is missing.
+        """Return where the file lies, links to its folders followed; None where the path is missing.
 
         Frames of one file are alike: a model that has seen one is not to be tested on the next.
         """
-        return f"{self._resolved_root}/{values[0]}" if isinstance(values[0], str) else None
+        if not isinstance(values[0], str):
+            return None
+        first, *others = values[0].split("|")
+        return "|".join([self._real_paths(first), *(self._relative(path) for path in others)])
+
+    def _relative(self, path: str) -> str:
+        return self._real_paths(path).removeprefix(f"{self._real_paths.root}/")
 
     @cached_property
-    def _resolved_root(self) -> str:
-        return os.path.realpath(self.root)
+    def _real_paths(self) -> RealPaths:
+        return RealPaths(self.root)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ READ = "PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000, PNM, DICOM"
 """`PLANE` as a message says it."""
 HEAD = 1024
 """How many bytes `kind_of` wants: the mark of a NIfTI file stands at 344, and may have to be unpacked."""
+_PIECE = 1 << 14
+"""Bytes that are unpacked at a time, of a gzip file of several members."""
 
 _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "PNG"), (0, b"\xff\xd8\xff", "JPEG"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"),
@@ -141,9 +143,37 @@ def _dicom_kind(head: bytes) -> str:
     return "DICOM without pixels" if name.startswith(_WITHOUT_PIXELS) else "DICOM"
 
 
+def unpacked(data: bytes, most: int) -> bytes:
+    """Return what a gzip file holds, of all its members: bgzip and pigz write a file as many, one behind another.
+
+    Args:
+        data: The file's bytes, or its first ones.
+        most: Bytes at which unpacking ends.
+
+    Raises:
+        zlib.error: If it is damaged. One that is cut short gives what is there.
+    """
+    first = zlib.decompressobj(31)
+    inside = first.decompress(data, most)
+    if len(inside) >= most or not first.unused_data:
+        return inside
+    found, place = bytearray(inside), len(data) - len(first.unused_data)
+    while len(found) < most and place < len(data):
+        piece = data[place : place + _PIECE].lstrip(b"\0")  # zeros may fill what lies between members, as gzip has it
+        place = min(place + _PIECE, len(data)) - len(piece)
+        if piece and data[place : place + 2] != b"\x1f\x8b":
+            break
+        member = zlib.decompressobj(31)
+        while piece and not member.eof and len(found) < most:
+            piece = data[place : place + _PIECE]  # not all that is left, of which each member would make a copy
+            found += member.decompress(piece, most - len(found))
+            place += len(piece) - len(member.unused_data)
+    return bytes(found)
+
+
 def _packed(head: bytes) -> str:
     try:
-        inside = zlib.decompressobj(31).decompress(head, 400)
+        inside = unpacked(head, 400)
     except zlib.error:
         return "gzip"
     return "NIFTI" if inside[344:348] == b"n+1\0" or inside[4:8] == b"n+2\0" else "gzip"

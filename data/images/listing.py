@@ -7,7 +7,8 @@ the first bytes decide. Hidden files, and what file managers leave (`._x.png`, `
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from medzoo.data.images.planes.read import SUFFIX as ARRAY
 VOLUMES = "NIfTI, and directories of DICOM slices, which this model of volumes takes"
 LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"))
 """What file managers leave beside images, in lower case; names that begin with a dot are left out before."""
+MAX_PATHS = 256
+"""Paths by which links may lead to one folder."""
 
 
 @dataclass(frozen=True)
@@ -48,28 +51,108 @@ class Listing:
 def walk(root: Path) -> list[str]:
     """Return the paths of all files below a folder, relative to it with forward slashes, sorted.
 
-    Hidden files and folders and those of `LEFT_BY_SYSTEMS` are left out; symbolic links to folders are followed once.
+    Hidden files and folders and those of `LEFT_BY_SYSTEMS` are left out. Symbolic links to folders are followed by whichever path
+    they stand in, so that a folder's files are listed under every path that leads to it; one that leads to a folder it lies in
+    ends there.
+
+    Raises:
+        ImageError: If links lead to one folder by more than `MAX_PATHS` paths: links in a ring make more of them than there is
+            time for.
     """
-    found, seen = [], set[tuple[int, int]]()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
+    found: list[str] = []
+    ways = Counter[tuple[int, int]]()
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while waiting:
+        prefix, above = waiting.pop()
+        try:
+            status = (root / prefix).stat()
+            with os.scandir(root / prefix) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError:  # one that may not be read, as os.walk has it
             continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if is_users(name)]
-        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
-        prefix = "" if prefix == "." else f"{prefix}/"
-        found += [prefix + name for name in names if is_users(name)]
+        own = (status.st_dev, status.st_ino)
+        if own in above:
+            continue
+        ways[own] += 1
+        if ways[own] > MAX_PATHS:
+            raise ImageError(
+                f"{root / prefix}: symbolic links lead to this folder by more than {MAX_PATHS} paths; remove them, or name a "
+                "folder without them"
+            )
+        inside = [entry.name for entry in entries if is_users(entry.name) and _leads_to_folder(entry)]
+        waiting += [(f"{prefix}{name}/", above | {own}) for name in reversed(inside)]
+        below = set(inside)
+        found += [prefix + entry.name for entry in entries if is_users(entry.name) and entry.name not in below]
     return sorted(found)
 
 
-def list_files(root: Path, suffixes: Sequence[str] = ()) -> list[str]:
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+class RealPaths:
+    """Where paths below a folder lie, links to folders followed. Each folder is looked at once.
+
+    Args:
+        root: The folder that paths are relative to.
+
+    Attributes:
+        root: Where it lies itself, absolute and without links.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = os.path.realpath(root)
+        self._known: dict[str, tuple[str, frozenset[str]]] = {}
+
+    def __call__(self, path: str) -> str:
+        """Return where a path leads, absolute; the same text for all paths that lead to one file by links to folders."""
+        folder, _, name = path.rpartition("/")
+        if folder not in self._known:
+            self._known[folder] = self._look(folder)
+        real, links = self._known[folder]
+        return os.path.realpath(f"{real}/{name}") if name in links else f"{real}/{name}"
+
+    def _look(self, folder: str) -> tuple[str, frozenset[str]]:
+        """Return a folder without links, as it is written where there are none, and the links to folders that lie in it."""
+        written = f"{self.root}/{folder}" if folder else self.root
+        real = os.path.realpath(written)
+        try:
+            with os.scandir(real) as listed:
+                links = frozenset(entry.name for entry in listed if entry.is_symlink() and _leads_to_folder(entry))
+        except (OSError, ValueError):  # it is not there: who reads the file says so
+            links = frozenset()
+        return (written if real == os.path.normpath(written) else real), links
+
+
+def same_files(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Return path → the path that stands for it, of those that links to folders make lead to a file that another leads to, too.
+
+    That is the one that no link leads to, or the first of those with links.
+
+    Args:
+        root: The folder that paths are relative to.
+        paths: Of its files.
+    """
+    real, found = RealPaths(root), dict[str, list[str]]()
+    for path in dict.fromkeys(paths):
+        found.setdefault(real(path), []).append(path)
+    several = {place: sorted(alike) for place, alike in found.items() if len(alike) > 1}
+    plain = {place: place.removeprefix(f"{real.root}/") for place in several}
+    return {
+        path: plain[place] if plain[place] in alike else alike[0] for place, alike in several.items() for path in alike
+    }  # fmt: skip
+
+
+def list_files(root: Path, suffixes: Sequence[str] = (), *, once: bool = False) -> list[str]:
     """Return the paths below a folder, as `walk`, without those that are not UTF-8, which no table can write.
 
     Args:
         root: The folder.
         suffixes: Lower-case endings to keep; () keeps every file.
+        once: Each file once, whatever links lead to it, for who takes all files or looks for their names; see `same_files`.
 
     Raises:
         DatasetError: If there is no such folder.
@@ -77,7 +160,11 @@ def list_files(root: Path, suffixes: Sequence[str] = ()) -> list[str]:
     if not is_folder(root):
         raise DatasetError(f"no folder at {root}; set data.root to where the dataset lies")
     ends = tuple(suffixes)
-    return [path for path in walk(root) if (not ends or path.lower().endswith(ends)) and is_utf8(path)]
+    found = [path for path in walk(root) if (not ends or path.lower().endswith(ends)) and is_utf8(path)]
+    if not once:
+        return found
+    stands = same_files(root, found)
+    return [path for path in found if stands.get(path, path) == path]
 
 
 def images_below(root: Path, dimensions: int = 2, *, planes: bool = False) -> tuple[list[str], list[str]]:

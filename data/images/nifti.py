@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.kinds import VOLUME_SUFFIXES as SUFFIXES
-from medzoo.data.images.kinds import kind_of
-from medzoo.data.images.pixels import PixelType, as_dtype
+from medzoo.data.images.kinds import kind_of, unpacked
+from medzoo.data.images.pixels import PixelType, as_dtype, refuse_not_finite
 
 __all__ = ["MAX_VOXELS", "SUFFIXES", "decode_nifti", "is_nifti"]
 
@@ -89,8 +88,7 @@ def decode_nifti(
     if window is None:
         return as_dtype(turned, dtype)
     low, high = window
-    if not np.isfinite(turned).all():
-        raise ImageError(f"{name}: {int((~np.isfinite(turned)).sum())} voxels are not finite")
+    refuse_not_finite(turned, name)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.clip((turned.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
     return as_dtype(scaled, dtype)
@@ -119,13 +117,13 @@ def _from_bytes(data: bytes) -> Any:
     import nibabel
 
     if data[:2] == b"\x1f\x8b":
-        packed, data = data, zlib.decompressobj(31).decompress(data, 600)
-        data = _unpacked(packed, data)
+        packed, data = data, unpacked(data, 600)
+        data = _voxels_unpacked(packed, data)
     version = nibabel.Nifti2Image if data[4:8] == b"n+2\0" else nibabel.Nifti1Image
     return version.from_bytes(data)  # type: ignore[no-untyped-call]
 
 
-def _unpacked(packed: bytes, head: bytes) -> bytes:
+def _voxels_unpacked(packed: bytes, head: bytes) -> bytes:
     """Return a gzip file's bytes, no more than its own header says it has."""
     import nibabel
 
@@ -135,7 +133,7 @@ def _unpacked(packed: bytes, head: bytes) -> bytes:
     size = int(header["vox_offset"]) + voxels * header.get_data_dtype().itemsize
     if voxels > MAX_VOXELS or size > _BEST_PACKING * len(packed):
         raise ImageError(f"image bytes ({len(packed)} bytes): its header says {voxels} voxels, more than it can hold or is read")
-    return zlib.decompressobj(31).decompress(packed, max(size, len(head)))
+    return unpacked(packed, max(size, len(head)))
 
 
 def _refuse_short(image: Any, source: Path | bytes, wanted: int, name: str) -> None:

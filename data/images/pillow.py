@@ -1,11 +1,13 @@
 """Images that Pillow reads: files of its formats, and images that a user opened with it.
 
 What it reads wrongly is not left to it: colours of more than 8 bits in JPEG 2000 (it rounds, and white becomes black), which
-imagecodecs reads (extra `tiff`), and palettes of TIFF that hold values of 8 bits in words of 16.
+imagecodecs reads (extra `tiff`), and palettes of TIFF that hold values of 8 bits in words of 16. What it rounds away is
+asked of it in another way: the lower bytes of PNG's deep colours, and the numbers of PNM that it stretches.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +20,15 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.kinds import HEAD, PLANE, described, kind_of
 from medzoo.data.images.opened import Opened
-from medzoo.data.images.pixels import MAX_PIXELS, SeveralFramesError, check_size, no_range, scale_window
+from medzoo.data.images.pixels import (
+    MAX_PIXELS,
+    SMALLER,
+    SeveralFramesError,
+    check_size,
+    no_range,
+    refuse_not_finite,
+    scale_window,
+)
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
 _FIRST_IS_THE_IMAGE = ("PNG", "MPO")
@@ -26,8 +36,13 @@ _FIRST_IS_THE_IMAGE = ("PNG", "MPO")
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _CODESTREAM = b"\xff\x4f\xff\x51"
 """SOC and SIZ, the markers that a JPEG 2000 codestream begins with (ISO/IEC 15444-1, A.5.1)."""
-_COLORMAP = 320
-"""TIFF's tag of a palette: all reds, all greens, all blues."""
+_LOWER_BYTES = {"LA;16B": "RGBA", "RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
+"""Pillow's names of how a PNG of 16 bits a channel is stored → those of what takes the bytes that it passes over, too: of gray
+beside alpha all four as if of colours, of colours the others of each two."""
+_PNM_HEADER = re.compile(rb"P[2356](?:(?:\s|#[^\r\n]*[\r\n])+(\d+)){3}\s")
+"""Width, height and the largest value, which the group keeps, with comments between them."""
+_COLORMAP, _ORIENTATION = 320, 274
+"""TIFF's tags of a palette (all reds, all greens, all blues) and of how an image is turned, which EXIF has from it."""
 
 
 class PillowFile(Opened):
@@ -81,7 +96,7 @@ def open_pillow(data: bytes, name: str) -> Image.Image:
         what = f"a {known} file that is damaged, or of a kind that Pillow does not read" if known in PLANE else what
         raise ImageError(f"{name}: {what}") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; shrink it") from None
+        raise ImageError(f"{name}: too large: more than {2 * MAX_PIXELS:,} pixels are never decoded; {SMALLER}") from None
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise ImageError(f"{name}: cannot be opened as an image ({_reason(error)})") from None
 
@@ -97,10 +112,22 @@ def is_transparent(path: Path) -> bool:
         return False
 
 
+def turn_of(path: Path) -> int:
+    """Return how an image file says to turn it, 1 (not at all) to 8, as EXIF and TIFF have it; 1 of what is not Pillow's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as opened:
+                turn = opened.getexif().get(_ORIENTATION, 1)
+    except Exception:  # whoever decodes it says what is wrong with it
+        return 1
+    return int(turn) if turn in range(1, 9) else 1
+
+
 def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | None, max_pixels: int) -> NDArray[Any]:
     """Return the pixels of an image that a user opened, as those of its file; arguments as for `page_pixels`."""
     tags: Any = getattr(opened, "tag_v2", None) if opened.format == "TIFF" else None
-    depth, inverted, data = 16, False, _bytes_of(opened) if opened.format == "JPEG2000" else b""
+    depth, inverted, data = 16, False, _bytes_of(opened) if opened.format in ("JPEG2000", "PNG", "PPM") else b""
     if opened.format == "JPEG2000" and not data and opened.mode not in _DEEP_MODES and opened.mode != "L":
         raise ImageError(f"{name}: decoded by Pillow, white of deep colours as black, or closed; give the file's path or bytes")
     if tags is not None:
@@ -108,6 +135,8 @@ def opened_pixels(opened: Image.Image, name: str, window: tuple[float, float] | 
         depth, inverted = int(bits[0]), tags.get(262) == 0
         if tags.get(284) == 2 and depth == 16 and len(bits) > 1:
             raise ImageError(f"{name}: Pillow reads a TIFF of 16 bits in planes wrongly; give the file's path")
+        if window is not None and depth > 8 and len(bits) > 2:
+            raise ImageError(f"{name}: Pillow keeps 8 bits of these colours, which no window fits; give the file's path")
     check_size(opened.height, opened.width, max_pixels, name)
     try:
         pages = 1 if opened.format in _FIRST_IS_THE_IMAGE else int(getattr(opened, "n_frames", 1))
@@ -154,8 +183,11 @@ def page_pixels(
                 opened.seek(page)
             check_size(opened.height, opened.width, max_pixels, name)
             bits = _component_bits(data, name) if opened.format == "JPEG2000" else 8
-            if bits > 8 and opened.mode not in _DEEP_MODES:
-                return _deep_colours(data, opened.mode, bits, name, window)
+            stored = _beyond_pillow(opened, page, data, bits, name, windowed=window is not None)
+            if stored is not None and window is None and stored[0].shape[-1] == 3:
+                return (stored[0] >> (bits - 8)).astype(np.uint8)
+            if stored is not None:
+                return _scale_deep(*stored, name=name, window=window)
             opened.load()
             image = ImageOps.exif_transpose(opened)
             if opened.format == "TIFF" and image.mode in ("P", "PA"):
@@ -229,10 +261,38 @@ def _component_bits(data: bytes, name: str) -> int:
     return bits
 
 
-def _deep_colours(
-    data: bytes, mode: str, bits: int, name: str, window: tuple[float, float] | None
-) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Return colours of more than 8 bits, their upper 8; of gray beside alpha, the gray in 0..1."""
+def _beyond_pillow(
+    opened: Image.Image, page: int | None, data: bytes, bits: int, name: str, *, windowed: bool
+) -> tuple[NDArray[Any], bool, int] | None:
+    """Return the numbers that a file stores where Pillow would round them, (H, W, 1) or (H, W, 3), with what `_scale_deep` takes.
+
+    Args:
+        opened: The file, not decoded yet.
+        page: Which of its pictures.
+        data: Its bytes.
+        bits: Of its components, where it is a JPEG 2000.
+        name: What to call it in a message.
+        windowed: Whether a window of these numbers was given.
+
+    Returns:
+        The numbers, that they are whole, and the largest that there may be; None where Pillow's are the stored ones, or where its
+        8 bits are what is wanted.
+    """
+    if opened.format == "JPEG2000" and bits > 8 and opened.mode not in _DEEP_MODES:
+        return _deep_colours(data, opened.mode, bits, name), True, 2**bits - 1
+    if opened.format == "PNG" and data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6"):
+        if not windowed and (data[25:26] != b"\4" or page):
+            return None
+        if page:
+            raise ImageError(f"{name}: 8 of 16 bits are read of a PNG's later pictures, which no window fits; save it alone")
+        return _deep_png(data), True, 65535
+    if opened.format == "PPM" and windowed and (opened.mode == "I" or data[1:2] in (b"3", b"6")):
+        return _deep_pnm(data, opened, name)
+    return None
+
+
+def _deep_colours(data: bytes, mode: str, bits: int, name: str) -> NDArray[Any]:
+    """Return a JPEG 2000's colours of more than 8 bits; of gray beside alpha, the gray."""
     if mode not in ("LA", "RGB", "RGBA"):
         raise ImageError(f"{name}: a JPEG 2000 of {bits} bits in {mode} is not read; save it as RGB")
     try:
@@ -240,19 +300,41 @@ def _deep_colours(
     except ImportError:
         said = f"colours of {bits} bits in JPEG 2000 are read by imagecodecs"
         raise ImageDependencyError(f"{name}: {said}; pip install 'medzoo[tiff]'") from None
-    values = imagecodecs.jpeg2k_decode(data)
-    if mode == "LA":
-        return _scale_deep(values[..., :1], True, 2**bits - 1, name, window)
-    upper: NDArray[np.uint8] = (values[..., :3] >> (bits - 8)).astype(np.uint8)
-    return upper
+    values: NDArray[Any] = imagecodecs.jpeg2k_decode(data)
+    return values[..., :1] if mode == "LA" else values[..., :3]
+
+
+def _deep_png(data: bytes) -> NDArray[Any]:
+    """Return all bits of a PNG's first picture of colours, or of gray beside alpha (the gray), of 16 bits a channel; upright."""
+    upper, lower = (Image.open(BytesIO(data), formats=("PNG",)) for _ in range(2))
+    stored = str(lower.tile[0].args)
+    lower.tile = [tile._replace(args=_LOWER_BYTES[stored]) for tile in lower.tile]
+    others = np.asarray(ImageOps.exif_transpose(lower)).astype(np.uint16)
+    if stored == "LA;16B":
+        return others[..., :1] << 8 | others[..., 1:2]
+    return np.asarray(ImageOps.exif_transpose(upper)).astype(np.uint16)[..., :3] << 8 | others[..., :3]
+
+
+def _deep_pnm(data: bytes, opened: Image.Image, name: str) -> tuple[NDArray[Any], bool, int] | None:
+    """Return a PNM's numbers of more than 8 bits, which Pillow stretches from those that its header says to 0..65535."""
+    found = _PNM_HEADER.match(data)
+    if found is None:
+        raise ImageError(f"{name}: decoded by Pillow, or closed, which hides its own numbers; give the file's path or bytes")
+    top = int(found[1])
+    if top < 256:
+        return None
+    if opened.mode == "RGB":  # Pillow keeps 8 bits of colours: they are as many numbers of gray
+        header = b"P%d\n%d %d\n%d\n" % (int(data[1:2]) - 1, 3 * opened.width, opened.height, top)
+        opened = Image.open(BytesIO(header + data[found.end() :]), formats=("PPM",))
+    values = np.round(np.asarray(opened) * (top / 65535)).astype(np.int32)
+    return values.reshape(opened.height, -1, 3 if data[1:2] in (b"3", b"6") else 1), True, top
 
 
 def _scale_deep(
     values: NDArray[Any], whole: bool, top: int, name: str, window: tuple[float, float] | None
 ) -> NDArray[np.float32]:
+    refuse_not_finite(values, name)
     low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise ImageError(f"{name}: holds NaN or infinite values")
     if window is None:
         if not whole or low < 0 or high > top:
             raise no_range(name, "whole-number" if whole else "float", low, high)

@@ -12,6 +12,8 @@ from medzoo.data.errors import ImageError
 PixelType = Literal["uint8", "float32"]
 MAX_PIXELS = 89_478_485
 """Pillow's own limit, 256 MiB of RGB: 9,459 pixels square."""
+SMALLER = "save a smaller copy, or tiles of it, which data.bag makes one sample"
+"""What is to be done about an image that is too large; ends the message."""
 MAX_CHANNELS = 32
 """Most channels of an image."""
 
@@ -110,6 +112,20 @@ def no_range(name: str, kind: str, low: float, high: float) -> ImageError:
     )
 
 
+def refuse_not_finite(values: NDArray[Any], name: str) -> None:
+    """Refuse stored values of which some are no numbers, such as the background of SPM's maps: which grey that is, nobody knows.
+
+    Raises:
+        ImageError: Counts them, and says what to do.
+    """
+    if values.dtype.kind != "f" or (finite := np.isfinite(values)).all():
+        return
+    raise ImageError(
+        f"{name}: {values.size - int(finite.sum())} of its {values.size} values are NaN or infinite; save a copy with numbers in "
+        "their place, such as the ends of data.window: numpy.nan_to_num(values, nan=low, neginf=low, posinf=high)"
+    )
+
+
 class SeveralFramesError(ImageError):
     """A file that holds several images, read where one is wanted and nobody said what becomes of them.
 
@@ -135,6 +151,4 @@ def check_size(height: int, width: int, max_pixels: int, name: str) -> None:
         ImageError: If height × width is above the limit.
     """
     if height * width > max_pixels:
-        raise ImageError(
-            f"{name}: {width} x {height} pixels are more than the limit of {max_pixels:,}; shrink it, or raise max_pixels"
-        )
+        raise ImageError(f"{name}: {width} x {height} pixels are more than the limit of {max_pixels:,}; {SMALLER}")

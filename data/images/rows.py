@@ -64,7 +64,8 @@ def as_rows(array: Any, name: str) -> NDArray[np.float32]:
         raise ImageError(f"{name}: holds no member (shape {list(found.shape)}); a bag has at least one")
     rows = np.ascontiguousarray(found, np.float32)
     if not np.isfinite(rows).all():
-        raise ImageError(f"{name}: {int((~np.isfinite(rows)).any(axis=1).sum())} of {len(rows)} members are not finite numbers")
+        wrong = int((~np.isfinite(rows)).any(axis=1).sum())
+        raise ImageError(f"{name}: {wrong} of {len(rows)} members are not finite numbers; compute them anew, or leave them out")
     return rows
 
 

@@ -6,7 +6,8 @@ They say what a map of a trained network is held against, and which part of an i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -21,10 +22,12 @@ class Regions(ABC):
     Attributes:
         names: Labels or concepts that there are regions of.
         source: Who says so, in words.
+        sample_ids: The samples that have some, where it is known without reading them; empty: it is not.
     """
 
     names: tuple[str, ...]
     source: str = ""
+    sample_ids: frozenset[str] = frozenset()
 
     @abstractmethod
     def of(self, sample_id: str, name: str, size: tuple[int, ...]) -> list[Mask]:
@@ -57,6 +60,11 @@ class BoxRegions(Regions):
         """Every label of the table, in the order they first stand there."""
         return tuple(str(name) for name in self.table["label"].unique())
 
+    @property
+    def sample_ids(self) -> frozenset[str]:  # type: ignore[override]
+        """Every sample of the table."""
+        return frozenset(map(str, self.table["sample_id"]))
+
     def of(self, sample_id: str, name: str, size: tuple[int, ...]) -> list[Mask]:
         """Return one mask a box; DatasetError if a box leaves the image."""
         rows = self._places.get((sample_id, name), [])
@@ -76,21 +84,28 @@ class MaskRegions(Regions):
         table: One row a region: `sample_id`, `label`, `mask`, the name of its file.
         root: Folder that names are relative to.
         source: Who drew them.
+        images: Sample → the file of its image, of those that have one: it may say to turn it; see `file_mask`.
     """
 
     table: pd.DataFrame
     root: Path
     source: str = ""
+    images: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Every label of the table, in the order they first stand there."""
         return tuple(str(name) for name in self.table["label"].unique())
 
+    @property
+    def sample_ids(self) -> frozenset[str]:  # type: ignore[override]
+        """Every sample of the table."""
+        return frozenset(map(str, self.table["sample_id"]))
+
     def of(self, sample_id: str, name: str, size: tuple[int, ...]) -> list[Mask]:
         """Return one mask a file; DatasetError if one cannot be read, or is of other proportions."""
         files = (str(self.table["mask"].iloc[row]) for row in self._places.get((sample_id, name), []))
-        masks = (file_mask(self.root / file, size, file) for file in files)
+        masks = (file_mask(self.root / file, size, file, self.images.get(sample_id)) for file in files)
         return [mask for mask in masks if mask.any()]
 
     @cached_property

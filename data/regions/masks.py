@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from medzoo.data.images.decode import read_image
-from medzoo.data.images.pillow import is_transparent
+from medzoo.data.images.pillow import is_transparent, turn_of
+from medzoo.data.images.tiff.read import upright
 
 Mask = NDArray[np.bool_]
 AXES = {2: (("y", "height"), ("x", "width")), 3: (("z", "depth"), ("y", "height"), ("x", "width"))}
@@ -60,13 +61,17 @@ def box_mask(box: Sequence[float], size: tuple[int, ...]) -> Mask:
     return filled(named, size, size, "this image")
 
 
-def file_mask(path: Path, size: tuple[int, ...], name: str | None = None) -> Mask:
+def file_mask(path: Path, size: tuple[int, ...], name: str | None = None, image: Path | None = None) -> Mask:
     """Return the mask that a file holds, an image or a volume in which every value above 0 belongs to the region.
+
+    Where the image's file says to turn it (EXIF) and the mask's own does not, the mask is taken to be of the upright image, or of
+    the stored pixels, and turned along, if its proportions are theirs alone.
 
     Args:
         path: Of the file.
         size: Of the image, (H, W) or (D, H, W); a copy of it of another size has the same mask.
         name: What messages call the file; None: its path.
+        image: The image's file; None: nobody knows it.
 
     Raises:
         DatasetError: If it cannot be read, is of other proportions, or is transparent in part: its alpha may be the mask.
@@ -80,10 +85,27 @@ def file_mask(path: Path, size: tuple[int, ...], name: str | None = None) -> Mas
         mask: Mask = np.any(pixels > 0, axis=-1)
     except (ImageError, OSError) as error:
         raise DatasetError(f"the mask {file} cannot be read: {error}") from error
-    scales = [given / side for given, side in zip(mask.shape, size, strict=True)]
-    # Of a copy of another size: each side may be rounded by up to a pixel.
-    if any(abs(side * scales[0] - given) > max(1.0, scales[0]) for given, side in zip(mask.shape, size, strict=True)):
+    if (
+        image is not None
+        and len(size) == 2
+        and not _fits(mask.shape, size)
+        and _fits(mask.shape, size[::-1])
+        and turn_of(path) == 1
+    ):
+        turn = turn_of(image)
+        mask = upright(mask, turn) if turn >= 5 else mask  # those that make rows columns
+    if not _fits(mask.shape, size):
         given, own = ("x".join(map(str, sides)) for sides in (mask.shape, size))
-        raise DatasetError(f"the mask {file} has {given} pixels, its image {own}: of other proportions")
+        raise DatasetError(
+            f"the mask {file} has {given} pixels, its image {own}: of other proportions; save it for the image as it is read, "
+            "turned as its EXIF says"
+        )
+    scales = [given / side for given, side in zip(mask.shape, size, strict=True)]
     nearest = [((np.arange(side) + 0.5) * scale).astype(np.int64) for side, scale in zip(size, scales, strict=True)]
     return mask[np.ix_(*nearest)]
+
+
+def _fits(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
+    """Whether a shape has the proportions of a size: as a copy of it has, each side rounded by up to a pixel."""
+    scale = shape[0] / size[0]
+    return all(abs(side * scale - given) <= max(1.0, scale) for given, side in zip(shape, size, strict=True))

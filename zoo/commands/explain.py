@@ -74,7 +74,7 @@ def _localisation_lines(found: dict[str, Any]) -> list[str]:
         for kind, shown in (("iou", "IoU"), ("iobb", "IoBB")):
             shares = "  ".join(f">{limit} {value_text(row['found']['value'])}" for limit, row in told[kind].items())
             lines.append(f"  {'':<20} {shown} {shares}")
-    return lines
+    return [*lines, *(f"note: {note}" for note in found["notes"])]
 
 
 def _deletion_lines(found: dict[str, Any]) -> list[str]:

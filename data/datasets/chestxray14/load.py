@@ -111,7 +111,7 @@ def load(
     if found != _COUNTS:
         counted, official = ("/".join(map(str, c.values())) for c in (found, _COUNTS))
         notes += (f"not the official release: {counted} films in train/test, officially {official}",)
-    present = list_files(folder)
+    present = list_files(folder, once=True)
     places = paths_by_name(present, set(rows["image"]), NAME)
     place = rows["image"].map(places).astype(object)
     table["path"] = place.where(place.notna(), rows["image"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +148,40 @@ def merged_folders(paths: Sequence[str], layout: Layout) -> list[str]:
         for name, forms in sorted(written.items())
         if len(forms) > 1
     ]
+
+
+def check_one_folder(folder: Path, paths: Sequence[str], layout: Layout, stands: Mapping[str, str]) -> list[str]:
+    """Refuse two classes that links make one folder, and return a note on image files that stand under several paths.
+
+    Args:
+        folder: The folder of folders.
+        paths: Of its images.
+        layout: What the folders mean.
+        stands: Paths that lead to one file → the one that stands for it; see `medzoo.data.images.listing.same_files`.
+
+    Raises:
+        DatasetError: If two class folders are one: all its images would be of both classes.
+    """
+    below: dict[str, tuple[str, str]] = {}
+    classes: dict[str, set[str]] = {}
+    for path, name in zip(paths, layout.classes, strict=True):
+        if path not in stands:
+            continue
+        top = "/".join(path.split("/")[: layout.depth + 1])
+        first, its_class = below.setdefault(os.path.realpath(folder / top), (top, name))
+        if its_class != name:
+            raise DatasetError(
+                f"{folder}: class folders {first!r} and {top!r} are one folder, by a link: its images would be of both classes; "
+                "remove the link"
+            )
+        classes.setdefault(stands[path], set()).add(name)
+    if not classes:
+        return []
+    both = sum(len(names) > 1 for names in classes.values())
+    first = next(path for path in paths if path in stands and (not both or len(classes[stands[path]]) > 1))
+    other = next(path for path in paths if path != first and stands.get(path) == stands[first])
+    said = f"{len(classes)} image files stand under several paths by links to folders (such as {first} and {other})"
+    return [f"{said}: the samples of one file are one group" + (f"; {both} of them are of several classes" if both else "")]
 
 
 def check_class_folders(folder: Path, layout: Layout) -> None:

@@ -11,17 +11,24 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS, Dataset
-from medzoo.data.datasets.folder.layout import Layout, check_alike, check_class_folders, merged_folders, read_layout
+from medzoo.data.datasets.folder.layout import (
+    Layout,
+    check_alike,
+    check_class_folders,
+    check_one_folder,
+    merged_folders,
+    read_layout,
+)
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.images.files import FRAME, SAY_FRAMES, FileReader, list_files, range_notes, with_frames
 from medzoo.data.images.frames import CHANNELS, MEMBERS, Frames
 from medzoo.data.images.kinds import READ, summary
-from medzoo.data.images.listing import images_below
+from medzoo.data.images.listing import images_below, same_files
 from medzoo.data.info import DatasetInfo
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choices, frames_option, image_channels, local_path, low_high, require_numbers, text_list
 from medzoo.data.samples.policies import POLICIES
-from medzoo.data.splits.groups import hash_split
+from medzoo.data.splits.groups import hash_split, merge_groups
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.splits.populations import population_keys
 from medzoo.data.splits.stratified import check_rule, split_by_group
@@ -123,6 +130,10 @@ def load(
             notes += [] if merged is None else [merged.note("groups")]
     if domain_pattern is not None:
         table["domain"] = groups_by_pattern(paths, domain_pattern, option="domain_pattern", what="domain")
+    if rule != 1 and (stands := same_files(folder, paths)):
+        notes += check_one_folder(folder, paths, layout, stands)
+        alike = pd.Series(paths).map(stands).dropna()
+        table["group"] = merge_groups(list(table["group"]), map(list, alike.groupby(alike).groups.values()))
     if layout.splits is not None and split == "auto":
         table["split"] = layout.splits
     known = population_keys(folder, "\n".join(paths).encode("utf-8", "surrogatepass"), table[["path"]])

@@ -178,7 +178,7 @@ def _from_csv(
     """Return the table, the reader of each kind of image, and notes; of `several` the table has a column of paths each."""
     if disease_names is not None:
         raise ConfigError("data.disease_names is for data.source=parquet; the folders of the csv form name the disease")
-    present = list_files(folder, ())
+    present = list_files(folder, once=True)
     table, notes = read_labels(locate_csv(folder, present))
     if visits == "all":
         table, more = with_all_visits(table, folder, present)

@@ -99,7 +99,7 @@ def read_shards(root: Path, disease_names: Mapping[Any, str] | None) -> tuple[pd
         ConfigError: If `disease_names` is not a mapping of numbers to DR and DME, or lacks one.
     """
     names = _disease_names(disease_names)
-    shards = list_files(root, (".parquet",))
+    shards = list_files(root, (".parquet",), once=True)
     if not shards:
         raise DatasetError(f"olives: no .parquet file below {root}; get gOLIVES/OLIVES_Dataset there, or set data.root")
     tables, left_out, image = [], [], "Image"

@@ -21,7 +21,7 @@ FLAT, DEEP = ("x", "y", "width", "height"), ("z", "depth")
 
 
 def read_boxes(
-    file: str | Path | None, samples: Sequence[str], names: Sequence[str], places: Places | None = None
+    file: str | Path | None, table: pd.DataFrame, paths: Sequence[str], names: Sequence[str], places: Places, *, by_id: bool
 ) -> Regions | None:
     """Read a table of boxes: columns `sample_id`, `label`, `x`, `y`, `width`, `height`, of volumes `z` and `depth` too.
 
@@ -30,16 +30,18 @@ def read_boxes(
 
     Args:
         file: The table, of any format that a table of samples may have; None: there is none.
-        samples: Names of the dataset's samples; boxes of others are refused.
+        table: Of the dataset's samples; boxes of others are refused.
+        paths: Its columns of paths of images.
         names: Its labels and concepts.
-        places: Where the files lie, whose paths are the samples' names; None: the names are of a column.
+        places: Where the files lie.
+        by_id: Whether the samples' names are of a column; else they are the paths of their images.
 
     Raises:
         DatasetError: If the file or a column is missing, or a row is no box of a sample and a label; names the line.
     """
     if file is None:
         return None
-    source = local_path(file, "boxes")
+    source, samples = local_path(file, "boxes"), set(table["sample_id"])
     rows, _ = read_table(source, owner=BOXES)
     masks, numbers = MASK in rows.rows.columns, tuple[str, ...]()
     if not masks:
@@ -48,23 +50,25 @@ def read_boxes(
         raise DatasetError(f"{source.name}: it has both {MASK!r} and {boxes[0]!r}; a table is of boxes or of masks")
     for column in (SAMPLE, LABEL, *numbers):
         _ = rows[column]  # one that is not there is named
-    called = rows[SAMPLE].map(identifier) if places is None else named_paths(rows[SAMPLE], places)
-    called = rows[SAMPLE].where(rows[SAMPLE].isin(set(samples)), called)
-    remedy = f"name samples {'as data.id does' if places is None else 'by the path of their image'}"
-    rows.refuse(~called.isin(set(samples)), SAMPLE, "no sample of the dataset", remedy)
+    called = rows[SAMPLE].map(identifier) if by_id else named_paths(rows[SAMPLE], places)
+    called = rows[SAMPLE].where(rows[SAMPLE].isin(samples), called)
+    remedy = f"name samples {'as data.id does' if by_id else 'by the path of their image'}"
+    rows.refuse(~called.isin(samples), SAMPLE, "no sample of the dataset", remedy)
     known = {**{plain_number(clean(name)): name for name in names}, **{name: name for name in names}}
     labels = rows[LABEL].map(lambda word: known.get(word, known.get(plain_number(word))))
     for place, label in rows[LABEL][labels.isna()].items():
         raise rows.error(place, UnknownNameError("label or concept", str(label), names))
-    table = pd.DataFrame({SAMPLE: called, LABEL: labels})
+    regions = pd.DataFrame({SAMPLE: called, LABEL: labels})
     if masks:
-        table[MASK] = rows[MASK]
+        regions[MASK] = rows[MASK]
         there = rows[MASK].map(lambda name: name != "" and is_file(source.parent / name))
         rows.refuse(~there.astype(bool), MASK, f"no file in {source.parent}")
-        return MaskRegions(table.reset_index(drop=True), source.parent, source.name)
+        own = table[table["sample_id"].isin(set(called))].dropna(subset=[paths[0]]) if len(paths) == 1 else table[:0]
+        images = {str(name): places.folder / path for name, path in zip(own["sample_id"], own[paths[0]], strict=True)}
+        return MaskRegions(regions.reset_index(drop=True), source.parent, source.name, images)
     for column in numbers:
         rows.refuse(rows[column] == "", column)
-        table[column] = rows.numbers(column)
+        regions[column] = rows.numbers(column)
         least = np.nextafter(0, 1) if column in ("width", "height", "depth") else 0
-        rows.refuse(~(table[column] >= least), column, "no length above 0" if least else "left of the image or above it")
-    return BoxRegions(table.reset_index(drop=True), source=source.name)
+        rows.refuse(~(regions[column] >= least), column, "no length above 0" if least else "left of the image or above it")
+    return BoxRegions(regions.reset_index(drop=True), source=source.name)

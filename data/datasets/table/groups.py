@@ -5,12 +5,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS
+from medzoo.data.datasets.table.paths import Places
 from medzoo.data.images.frames import frame_name
+from medzoo.data.images.listing import same_files
 from medzoo.data.splits.groups import merge_groups
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.tables import TextTable
@@ -65,7 +68,7 @@ Ungrouped = Literal["error", "alone"]
 
 def group_names(
     rows: TextTable, ids: pd.Series, paths: pd.DataFrame, column: str | None, pattern: str | None, ungrouped: Ungrouped = "error",
-    rule: int = 2
+    rule: int = 2, places: Places | None = None
 ) -> tuple[pd.Series, tuple[str, ...]]:  # fmt: skip
     """Return each sample's group, and notes on what was read as one.
 
@@ -79,6 +82,7 @@ def group_names(
         pattern: What finds the group in the cell, or without a column in the name of the (first) image's file; None: all of it.
         ungrouped: `alone`: a sample whose cell of the column is empty is a group of its own; `error`: there must be none.
         rule: The split rule; 1: a group is its cell, as medzoo read it at first.
+        places: Where the files lie: paths that links to folders lead to one file are of one image. None: nobody looks.
 
     Raises:
         DatasetError: If a cell names nobody, or the pattern finds nothing in a name; names the line.
@@ -105,7 +109,7 @@ def group_names(
         own = ids[alone].map(lambda name: f"alone: {name}")
         groups = pd.concat([groups, own]).reindex(ids.index)
         notes = (*notes, f"{own.nunique()} samples have no {column!r}: each is a group of its own (data.ungrouped)")
-    shared = _rows_by_image(paths)
+    shared = _rows_by_image(paths if places is None or places.files is None else _by_file(paths, places.folder))
     if not shared:
         return groups, notes
     joined = pd.Series(merge_groups(list(groups), shared), index=groups.index, dtype=str)
@@ -124,6 +128,12 @@ def split_words(rows: TextTable, column: str) -> pd.Series:
     words = rows[column].str.lower()
     rows.refuse(~words.isin(list(SPLIT_WORDS)), column, "not train, val or test")
     return words.map(SPLIT_WORDS)
+
+
+def _by_file(paths: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return paths, one alone of each file that several lead to."""
+    stands = same_files(folder, (str(path) for column in paths for path in paths[column].dropna()))
+    return paths.apply(lambda column: column.map(lambda path: stands.get(path, path))) if stands else paths
 
 
 def _rows_by_image(paths: pd.DataFrame) -> list[list[int]]:

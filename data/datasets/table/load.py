@@ -277,7 +277,7 @@ def load(
     members = None if bag is None else bag_names(rows, bag)
     table.insert(0, "sample_id", sample_names(rows, table[paths], columns, id, rule, numbers, members, uid))
     samples = table["sample_id"] if members is None else members
-    table["group"], more = group_names(rows, samples, table[paths], group, group_pattern, ungrouped, rule)
+    table["group"], more = group_names(rows, samples, table[paths], group, group_pattern, ungrouped, rule, places)
     notes += more
     if members is not None:
         table[BAG] = members
@@ -341,7 +341,7 @@ def load(
         concepts=ConceptSpace(tuple(concepts)) if concepts else None,
         subgroups=tuple(subgroups or ()),
         kept=(*keep, *(("path",) if frames == MEMBERS and bag is None and "path" not in keep else ())),
-        regions=read_boxes(boxes, table["sample_id"].tolist(), named, None if id is not None else places),
+        regions=read_boxes(boxes, table, paths, named, places, by_id=id is not None),
         modalities=by_name,
         targets=spaces if len(spaces) > 1 else {},
         texts=tuple(reports),

@@ -10,20 +10,24 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom.header import whole
 from medzoo.data.images.dicom.tables import Table, read_table
+from medzoo.data.images.pixels import scale_window
 
 _COLOURS = ("Red", "Green", "Blue")
 
 
-def to_rgb(header: Any, stored: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def to_rgb(
+    header: Any, stored: NDArray[Any], window: tuple[float, float] | None, name: str
+) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Return a colour image, or one with a palette.
 
     Args:
         header: The file's data set.
         stored: (H, W) places in the palette, or (H, W, 3) RGB of the header's stored bits.
+        window: (low, high) of stored colours of more than 8 bits, which become 0 and 1; None: their upper 8 bits are taken.
         name: What to call it in a message.
 
     Returns:
-        (H, W, 3), of deeper colours their upper 8 bits.
+        (H, W, 3) uint8, or float32 in 0..1 of what a window scaled.
 
     Raises:
         ImageError: If the palette is missing or damaged, or the colours are signed.
@@ -34,7 +38,8 @@ def to_rgb(header: Any, stored: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return np.stack([to_eight_bit(table(stored), _bits_of(table, filled)) for table in tables], axis=-1)
     if whole(header, "PixelRepresentation", name, usual=0) == 1:
         raise ImageError(f"{name}: its colours are signed (PixelRepresentation (0028,0103) is 1), which has no meaning")
-    return to_eight_bit(stored, whole(header, "BitsStored", name))
+    bits = whole(header, "BitsStored", name)
+    return to_eight_bit(stored, bits) if window is None or bits <= 8 else scale_window(stored, *window)
 
 
 def _bits_of(table: Table, filled_as_8: bool) -> int:

@@ -64,10 +64,11 @@ class DicomFile(Opened):
 
         Args:
             frame: From 0.
-            window: (low, high) in rescaled units, of a file that has only real-world values in those; or None.
+            window: (low, high) in rescaled units, of a file that has only real-world values in those; of colours of more than 8
+                bits in stored values; or None.
 
         Returns:
-            (H, W, 1) float32 in 0..1 for gray images; (H, W, 3) uint8 for colour.
+            (H, W, 1) float32 in 0..1 for gray images; (H, W, 3) uint8 for colour, float32 where the window scaled it.
 
         Raises:
             ImageError: If the pixels are damaged.
@@ -81,7 +82,7 @@ class DicomFile(Opened):
                 stored = stored_values(header, frame, self.count, self.max_pixels, name)
                 if word(header, "PhotometricInterpretation") in GRAY:
                     return to_gray(header, said, stored, window, name)[..., None]
-                return to_rgb(header, stored, name)
+                return to_rgb(header, stored, window, name)
             except ImageError:
                 raise
             except Exception as error:

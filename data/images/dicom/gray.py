@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom.header import numbers, placed_numbers, whole, word
 from medzoo.data.images.dicom.tables import read_table
-from medzoo.data.images.pixels import scale_window
+from medzoo.data.images.pixels import refuse_not_finite, scale_window
 
 HOUNSFIELD = (-1024.0, 3071.0)
 """The range of a CT that says none: what 12 bits hold with the usual intercept, so that nothing of it is clipped."""
@@ -32,8 +32,7 @@ def to_gray(header: Any, said: Any, stored: NDArray[Any], window: tuple[float, f
     Raises:
         ImageError: If what the file says of its values is damaged, or nothing says what becomes black and white.
     """
-    if not np.isfinite(stored).all():
-        raise ImageError(f"{name}: holds NaN or infinite values")
+    refuse_not_finite(stored, name)
     values = _modality(header, said, stored, name)
     if window is not None:
         gray = scale_window(_real_world(said, values, name), *window)

@@ -60,6 +60,8 @@ def open_header(data: bytes, name: str, *, pixels: bool = True) -> Any:
         for keyword, usual in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2"), ("PixelRepresentation", 0)):
             if header.get(keyword) in (None, ""):  # ACR-NEMA has no such elements
                 setattr(header, keyword, usual)
+        if header.SamplesPerPixel != 1 and header.get("PlanarConfiguration") in (None, ""):
+            header.PlanarConfiguration = 0  # colours pixel by pixel, as nearly all files have them
         if header.get("BitsStored") in (None, "") and header.get("BitsAllocated") not in (None, ""):
             header.BitsStored = header.BitsAllocated
     except ImageError:

@@ -17,7 +17,16 @@ from medzoo.data.errors import ImageError
 from medzoo.data.images.frames import read_bytes
 from medzoo.data.images.kinds import HEAD, described, kind_of
 from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
-from medzoo.data.images.pixels import MAX_PIXELS, PixelType, as_dtype, as_native, check_size, no_range, scale_window
+from medzoo.data.images.pixels import (
+    MAX_PIXELS,
+    PixelType,
+    as_dtype,
+    as_native,
+    check_size,
+    no_range,
+    refuse_not_finite,
+    scale_window,
+)
 from medzoo.data.images.tiff.header import CMYK, RGB, TiffHeader
 from medzoo.data.images.tiff.read import TiffFile, stored_samples, upright
 
@@ -128,8 +137,7 @@ def _scaled(values: NDArray[Any], window: tuple[float, float] | None, name: str,
     """
     if values.dtype == np.uint8:
         return values
-    if not np.isfinite(values).all():
-        raise ImageError(f"{name}: holds NaN or infinite values")
+    refuse_not_finite(values, name)
     if window is not None:
         return scale_window(values, *window)
     low, high = float(values.min()), float(values.max())

@@ -13,7 +13,7 @@ from PIL import Image
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.opened import Opened
 from medzoo.data.images.pillow import open_pillow, page_pixels
-from medzoo.data.images.pixels import as_native, check_size, no_range, scale_window
+from medzoo.data.images.pixels import as_native, check_size, no_range, refuse_not_finite, scale_window
 from medzoo.data.images.tiff.header import CMYK, PALETTE, RGB, YCBCR, TiffHeader, read_pages
 
 _MEANING = {0: 1, 1: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
@@ -57,7 +57,8 @@ class TiffFile(Opened):
         name = self.called(frame)
         check_size(*self.sides(frame), self.max_pixels, name)
         header = self.header(frame)
-        if not header.by_pillow:
+        # Pillow keeps the upper 8 bits of colours, which no window of the stored values fits.
+        if not header.by_pillow or (window is not None and header.depth > 8 and header.photometric == RGB):
             return read_tiff(self._data, header, window, name)
         if self._opened is None:
             self._opened = open_pillow(self._data, self.name)
@@ -78,7 +79,8 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
 
     Returns:
         (H, W, 1) or (H, W, 3), upright: float32 in 0..1 of gray of more than 8 bits and of whatever a window scaled, else uint8
-        (of deeper colours the upper 8 bits). Alpha is dropped; colours that were multiplied by it are divided again.
+        (of deeper colours without a window the upper 8 bits). Alpha is dropped; colours that were multiplied by it are divided
+        again.
 
     Raises:
         ImageError: If it is damaged, cut short, of a kind that is not read, or needs a window.
@@ -93,8 +95,7 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
     if header.photometric in (0, 1) and header.samples > 2:
         raise ImageError(f"{name}: a TIFF of {header.samples} channels, of which none is said to be the image; save one as gray")
     values = stored_samples(data, header, name)
-    if not np.isfinite(values).all():
-        raise ImageError(f"{name}: holds NaN or infinite values")
+    refuse_not_finite(values, name)
     if header.photometric == PALETTE:
         return upright(_palette(data, header.place, values[..., 0], name), header.orientation)
     image, extra = values[..., :meant], header.extra
@@ -112,7 +113,7 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
         else:
             pixels = scale_window(image, *(window or (0.0, top)))
             pixels = 1 - pixels if header.photometric == 0 else pixels
-    elif not plain:
+    elif not plain or (window is not None and header.depth > 8):
         pixels = scale_window(image, *(window or (0.0, 1.0)))
     elif header.depth >= 8:
         pixels = (image >> (header.depth - 8)).astype(np.uint8)
@@ -120,7 +121,8 @@ def read_tiff(data: bytes, header: TiffHeader, window: tuple[float, float] | Non
         pixels = np.round(image * (255 / (2**header.depth - 1))).astype(np.uint8)
     if header.photometric == CMYK:
         if pixels.dtype != np.uint8:
-            raise ImageError(f"{name}: a TIFF of CMYK in floats is not read; save it as RGB")
+            kind = "with a window" if plain else "in floats"
+            raise ImageError(f"{name}: a TIFF of CMYK of {header.depth} bits {kind} is not read; save it as RGB")
         pixels = np.asarray(Image.fromarray(np.ascontiguousarray(pixels), "CMYK").convert("RGB"))
     return upright(pixels, header.orientation)
 

@@ -208,7 +208,7 @@ def test_what_is_no_bag_is_one_line(
         (np.zeros((0, 4), np.float32), "holds no member"),
         (np.zeros((3, 5), np.float32), "its members have 5 features, those of the first file 4"),
         (np.zeros(4, np.float32), "not numbers"),
-        (np.full((2, 4), np.nan, np.float32), "2 of 2 members are not finite"),
+        (np.full((2, 4), np.nan, np.float32), "2 of 2 members are not finite numbers; compute them anew, or leave them out"),
         (np.array([["a", "b"]], dtype=object), "cannot be read as rows of features"),  # pickled: never opened
     ],
 )

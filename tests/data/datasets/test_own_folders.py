@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -166,3 +167,35 @@ def test_a_gap_between_grades_is_asked_about(tmp_path: Path) -> None:
     for names in (["00", "01", "02", "03"], ["00", "01", "03"]):
         assert load(root, ordinal=True, names=names).labels.names == tuple(names)  # type: ignore[union-attr]
     assert load(root).labels.names == load(root, ordinal=True, split_rule=1).labels.names  # type: ignore[union-attr]
+
+
+def test_a_linked_folder_belongs_to_every_class_that_links_to_it(tmp_path: Path) -> None:
+    root = folders(tmp_path / "fo", "a", "b")
+    write_images(tmp_path, [f"pool/{n}.png" for n in range(6)])
+    for name in ("a", "b"):
+        (root / name / "extra").symlink_to("../../pool")
+    dataset = load(root)
+    assert dataset.table["target"].value_counts().to_dict() == {0: 12, 1: 12}
+    pooled = dataset.table[dataset.table["path"].str.contains("extra")]
+    assert pooled.groupby(pooled["path"].str[-5:])[["group", "split"]].nunique().max().max() == 1
+    said = (
+        r"6 image files stand under several paths by links to folders \(such as a/extra/0\.png and b/extra/0\.png\): .*one group"
+    )
+    assert any(re.match(said + "; 6 of them are of several classes", note) for note in dataset.info.notes)
+    (root / "b" / "extra").unlink()
+    (root / "a" / "more").symlink_to("../../pool")
+    assert any(re.match(said.replace("b/extra", "a/more") + "$", note) for note in load(root).info.notes)
+
+
+def test_two_class_folders_that_are_one_are_one_line(tmp_path: Path) -> None:
+    root = folders(tmp_path / "fo", "a", "b")
+    (root / "c").symlink_to("a")
+    with pytest.raises(MedzooError, match=r"class folders 'a' and 'c' are one folder, by a link: .*; remove the link"):
+        load(root)
+
+
+def test_a_folder_that_links_put_into_two_splits_is_refused(tmp_path: Path) -> None:
+    root = folders(tmp_path / "fo", "train/a", "train/b", "test/a")
+    (root / "test" / "b").symlink_to("../train/b")
+    with pytest.raises(MedzooError, match="6 image groups stand in several splits"):
+        load(root)

@@ -315,6 +315,12 @@ def test_what_an_old_file_does_not_say_is_what_it_meant() -> None:
     np.testing.assert_allclose(gray(written(old, preamble=False)), RAMP / 65535, atol=1e-7)
 
 
+def test_colours_that_do_not_say_how_they_lie_do_so_pixel_by_pixel() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    data = dicom_data(colours, PlanarConfiguration=None)
+    np.testing.assert_array_equal(rgb(written(data)), colours)
+
+
 def test_a_jpeg_named_dcm_is_a_jpeg_and_a_dicom_whose_preamble_is_a_tiffs_is_a_dicom(tmp_path: Any) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(encoded(PLACES, "JPEG"))
@@ -380,7 +386,12 @@ def test_values_in_the_upper_bits_are_shifted_down() -> None:
 
 def test_colours_of_16_bits_are_their_upper_8_bits() -> None:
     colours = np.random.default_rng(0).integers(0, 65536, (5, 7, 3)).astype(np.uint16)
-    np.testing.assert_array_equal(rgb(dicom(colours, BitsStored=16, HighBit=15)), colours >> 8)
+    data = dicom(colours, BitsStored=16, HighBit=15)
+    np.testing.assert_array_equal(rgb(data), colours >> 8)
+    windowed = decode_image(data, channels=3, dtype="float32", window=(1000, 50000))
+    np.testing.assert_allclose(windowed, np.clip((colours - 1000.0) / 49000, 0, 1), atol=1e-6)
+    eight = dicom((colours >> 8).astype(np.uint8), BitsAllocated=8, BitsStored=8, HighBit=7)
+    np.testing.assert_array_equal(decode_image(eight, channels=3, dtype="uint8", window=(1000, 50000)), colours >> 8)
 
 
 def test_float_pixels_need_a_window_and_finite_values() -> None:
@@ -391,7 +402,7 @@ def test_float_pixels_need_a_window_and_finite_values() -> None:
     assert "no declared range" in line(written(data))
     values[0, 0] = np.nan
     data.FloatPixelData = values.tobytes()
-    assert "NaN" in line(written(data), window=(-1, 1))
+    assert "1 of its 256 values are NaN or infinite; save a copy with numbers" in line(written(data), window=(-1, 1))
 
 
 # compression

@@ -12,8 +12,9 @@ from PIL import Image
 from medzoo.cli import main
 from medzoo.data.errors import DatasetError, ImageError
 from medzoo.data.images.decode import decode_image
+from medzoo.data.images.files import FileReader
 from medzoo.data.images.kinds import kind_of, summary
-from medzoo.data.images.listing import find_images, images_below, list_files, list_images
+from medzoo.data.images.listing import MAX_PATHS, find_images, images_below, list_files, list_images, same_files
 from medzoo.data.registry import load_dataset
 from tests.data.images.makers import dicom, dicom_data, encoded, nifti, written
 
@@ -226,3 +227,56 @@ def test_a_bare_dicom_is_known_by_its_elements() -> None:
         assert kind_of(np.array(numbers * 9, "<i4").tobytes()) is None
         assert kind_of(np.array(numbers * 9, "<i2").tobytes()) is None
     assert summary(["b", "a", "b"]) == "2 b, 1 a"
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A pool of two files that A and B name by links, with a ring in it."""
+    (tmp_path / "pool").mkdir()
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scans").symlink_to("../pool")
+    for number in range(2):
+        (tmp_path / "pool" / f"{number}.png").write_bytes(encoded(PICTURE + number, "PNG"))
+    (tmp_path / "pool" / "all").symlink_to("..")
+    (tmp_path / "pool" / "gone").symlink_to("nowhere")
+    (tmp_path / "pool" / "itself").symlink_to("itself")
+    return tmp_path
+
+
+def test_a_linked_folder_is_listed_under_every_path_that_leads_to_it(linked: Path) -> None:
+    found = [path for path in list_files(linked, (".png",)) if "all/" not in path]
+    assert found == [f"{folder}/{number}.png" for folder in ("A/scans", "B/scans", "pool") for number in range(2)]
+    assert {path for path in list_files(linked) if "pool/all" in path} == set()  # the ring is followed nowhere
+    assert list_files(linked, (".png",), once=True) == ["pool/0.png", "pool/1.png"]
+    assert same_files(linked, found) == {path: f"pool/{path[-5:]}" for path in found}
+    assert same_files(linked, found[:4]) == {path: f"A/scans/{path[-5:]}" for path in found[:4]}
+    reader = FileReader(linked)
+    assert len({reader.identity(path) for path in found}) == 2
+    assert reader.identity("pool/0.png") == f"{os.path.realpath(linked)}/pool/0.png"
+    assert reader.identity("A/scans/0.png|B/scans/1.png") == f"{os.path.realpath(linked)}/pool/0.png|pool/1.png"
+    assert reader.identity("A/scans") == reader.identity("B/scans")  # a series
+
+
+def test_links_that_make_paths_without_end_are_one_line(tmp_path: Path) -> None:
+    for number in range(40):  # 2 ** 40 paths
+        (tmp_path / f"{number:02}").mkdir()
+        for name in ("a", "b"):
+            (tmp_path / f"{number:02}" / name).symlink_to(f"../{number + 1:02}")
+    (tmp_path / "40").mkdir()
+    with pytest.raises(ImageError, match=rf"symbolic links lead to this folder by more than {MAX_PATHS} paths; remove them"):
+        list_files(tmp_path)
+
+
+def test_a_table_may_name_one_folder_by_several_links(linked: Path) -> None:
+    (linked / "C").mkdir()
+    (linked / "C" / "scans").symlink_to("../A")
+    for folders, count in ((("A", "B"), 4), (("B", "C"), 4), (("C",), 2)):
+        inside = {"A": "scans", "B": "scans", "C": "scans/scans"}
+        names = [f"{folder}/{inside[folder]}/{number}.png" for folder in folders for number in range(2)]
+        rows = "".join(f"{name},{'xy'[place % 2]},{place}\n" for place, name in enumerate(names))
+        (linked / "t.csv").write_text("image,label,patient\n" + rows)
+        dataset = load_dataset("table", file=linked / "t.csv", target="label")
+        assert len(dataset) == count
+        assert dataset.table["group"].nunique() == 2
+        assert dataset.table.groupby(dataset.table["path"].str[-5:])["split"].nunique().max() == 1

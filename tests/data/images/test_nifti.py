@@ -57,6 +57,50 @@ def test_a_file_is_packed_by_its_content_and_not_by_its_name(tmp_path: Path) -> 
         decode_nifti(put(tmp_path, b"no volume at all", "none.nii.gz"), dtype="uint8")
 
 
+def members(data: bytes, size: int) -> bytes:
+    """A gzip file of many members, as bgzip writes them: the last is empty, and zeros may fill what follows."""
+    return b"".join(gzip.compress(data[at : at + size]) for at in range(0, len(data), size)) + gzip.compress(b"")
+
+
+@pytest.mark.parametrize("size", [1, 100, 352, 400, 1000, 1 << 16])
+def test_a_packed_file_may_have_several_members(size: int, tmp_path: Path) -> None:
+    plain = nifti(np.random.default_rng(0).integers(0, 255, (12, 13, 14)).astype(np.uint8), packed=False)
+    expected = decode_nifti(put(tmp_path, plain, "plain.nii"), dtype="uint8")
+    data = members(plain, size)
+    second = data.index(b"\x1f\x8b", 2)
+    for filled in (data, data + bytes(512), data[:second] + bytes(20_000) + data[second:]):
+        paths = [put(tmp_path, filled, name) for name in ("packed.nii", "packed.nii.gz", "packed")]
+        for source in (filled, *paths[:2]):
+            np.testing.assert_array_equal(decode_nifti(source, dtype="uint8"), expected)
+        for source in (filled, paths[2]) if size > 400 else ():  # known by what its first bytes hold
+            np.testing.assert_array_equal(read_image(source, channels=1, dtype="uint8", dimensions=3)[..., 0], expected)
+    with pytest.raises(ImageError, match="cannot be read as NIfTI"):
+        decode_nifti(data[: len(data) // 2], dtype="uint8")
+
+
+def test_members_of_no_bytes_are_no_bomb() -> None:
+    plain = nifti(np.zeros((4, 5, 6), np.uint8), packed=False)
+    empty = gzip.compress(b"") * 20_000
+    np.testing.assert_array_equal(decode_nifti(empty + gzip.compress(plain), dtype="uint8"), np.zeros((6, 5, 4), np.uint8))
+    with pytest.raises(ImageError, match="cannot be read as NIfTI"):
+        decode_nifti(empty, dtype="uint8")
+    bomb = bytearray(plain)
+    bomb[42:48] = np.array([500, 500, 500], "<i2").tobytes()
+    with pytest.raises(ImageError, match="more than it can hold"):
+        decode_nifti(members(bytes(bomb), 100), dtype="uint8")
+
+
+def test_a_background_of_nan_is_counted_and_its_remedy_helps(tmp_path: Path) -> None:
+    voxels = VOXELS.astype(np.float32)
+    voxels[0], voxels[1, 0, 0] = np.nan, np.inf
+    said = r"31 of its 120 values are NaN or infinite; .*numpy\.nan_to_num\(values, nan=low, neginf=low, posinf=high\)"
+    for source in (put(tmp_path, nifti(voxels)), nifti(voxels)):
+        with pytest.raises(ImageError, match=said):
+            decode_nifti(source, dtype="float32", window=(0, 120))
+    found = decode_nifti(nifti(np.nan_to_num(voxels, nan=0, neginf=0, posinf=120)), dtype="float32", window=(0, 120))
+    assert (found.min(), found.max()) == (0, 1)
+
+
 def test_8_bits_that_are_rescaled_are_not_plain(tmp_path: Path) -> None:
     path = put(tmp_path, nifti(VOXELS.astype(np.uint8).reshape(4, 5, 6, 1), slope=2.0, inter=-10.0))
     with pytest.raises(ImageError, match="not plain"):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.decode import decode_image, read_image
+from medzoo.data.images.pillow import PillowFile
 from tests.data.images.makers import RAMP, encoded
 
 DEEP = (np.arange(256).reshape(16, 16) * 257).astype(np.uint16)
@@ -43,6 +44,42 @@ def test_a_pgm_is_scaled_by_its_declared_maximum(top: int) -> None:
     np.testing.assert_allclose(gray(b"P5\n16 16\n%d\n" % top + body), values / top, atol=2e-5)
     text = " ".join(map(str, values.ravel())).encode()
     np.testing.assert_allclose(gray(b"P2\n16 16\n%d\n" % top + text), values / top, atol=2e-5)
+
+
+def netpbm(values: np.ndarray, top: int, plain: bool) -> bytes:
+    """A PGM or PPM of numbers up to `top`, with a comment in its header."""
+    mark = {(1, True): b"P2", (1, False): b"P5", (3, True): b"P3", (3, False): b"P6"}[
+        values.shape[2] if values.ndim == 3 else 1, plain
+    ]
+    head = mark + b"\n# made by hand 12 34\n%d %d\n%d\n" % (values.shape[1], values.shape[0], top)
+    return head + (" ".join(map(str, values.ravel())).encode() if plain else values.astype(">u2").tobytes())
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("top", [256, 1000, 4095, 65534, 65535])
+def test_a_window_of_a_pnm_is_in_the_numbers_that_it_stores(top: int, plain: bool, tmp_path: Path) -> None:
+    values = np.random.default_rng(top).integers(0, top + 1, (5, 7, 3))
+    low, high = top // 4, top // 2
+    for stored in (values[..., 0], values):
+        data = netpbm(stored, top, plain)
+        expected = np.clip((stored.reshape(5, 7, -1) - low) / (high - low), 0, 1)
+        (tmp_path / "x").write_bytes(data)
+        for source in (data, tmp_path / "x", Image.open(io.BytesIO(data))):
+            found = read_image(source, channels=expected.shape[-1], dtype="float32", window=(low, high))
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+    decoded = Image.open(io.BytesIO(netpbm(values[..., 0], top, plain)))
+    decoded.load()
+    with pytest.raises(ImageError, match="which hides its own numbers; give the file's path or bytes"):
+        read_image(decoded, channels=1, dtype="float32", window=(low, high))
+    with pytest.raises(ImageError, match="cannot be decoded, truncated or damaged"):
+        decode_image(netpbm(values, top, plain)[:-40], channels=3, dtype="float32", window=(low, high))
+
+
+def test_a_window_leaves_8_bits_of_a_pnm_alone() -> None:
+    for values in (RGB, RGB[..., 0]):
+        data = encoded(values, "PPM")
+        plain = decode_image(data, channels=3, dtype="uint8")
+        np.testing.assert_array_equal(decode_image(data, channels=3, dtype="uint8", window=(0, 4095)), plain)
 
 
 @pytest.mark.parametrize(("mark", "white"), [(b"P1", 0), (b"P4", 0)])
@@ -123,9 +160,78 @@ def test_a_gray_png_of_any_depth(bits: int) -> None:
 
 def test_gray_and_colour_of_16_bits_beside_alpha() -> None:
     pair = np.stack([DEEP, np.full_like(DEEP, 9)], axis=-1)
-    np.testing.assert_allclose(gray(png(pair.astype(">u2").tobytes(), 16, 16, 16, 4)), (DEEP >> 8) / 255, atol=1e-6)
+    np.testing.assert_allclose(gray(png(pair.astype(">u2").tobytes(), 16, 16, 16, 4)), DEEP / 65535, atol=1e-6)
     four = np.concatenate([RGB.astype(np.uint16) * 257, DEEP[..., None]], axis=-1)
     np.testing.assert_array_equal(decode_image(png(four.astype(">u2").tobytes(), 16, 16, 16, 6), channels=3, dtype="uint8"), RGB)
+
+
+def interlaced(values: np.ndarray, colour: int) -> bytes:
+    """A PNG of 16 bits in the seven passes of Adam7."""
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    parts = [values[top::rows, left::columns].astype(">u2") for left, top, columns, rows in passes]
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part))
+    data = bytearray(png(b"\0" * values.size * 2, values.shape[1], values.shape[0], 16, colour)[:33])
+    data[28] = 1
+    chunks = (bytes(data[12:29]), b"IDAT" + body, b"IEND")
+    whole = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    return bytes(data[:8]) + b"".join(whole)
+
+
+@pytest.mark.parametrize("form", ["plain", "filtered", "interlaced"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_window_of_a_png_of_16_bits_is_in_the_numbers_that_it_stores(count: int, form: str, tmp_path: Path) -> None:
+    """Whatever stands beside the gray; 12 bits of 16, of which the upper 8 are 16 levels."""
+    values = np.random.default_rng(count).integers(0, 4096, (13, 11, count)).astype(np.uint16)
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[count]
+    if form == "plain":
+        data = png(values.astype(">u2").tobytes(), 11, 13, 16, colour)
+    elif form == "interlaced":
+        data = interlaced(values, colour)
+    else:
+        data = pytest.importorskip("imagecodecs").png_encode(np.sort(values, axis=1), filter=0xF8)
+        values = np.sort(values, axis=1)
+    meant = values[..., : 1 if count < 3 else 3]
+    (tmp_path / "x.png").write_bytes(data)
+    for source in (data, tmp_path / "x.png", Image.open(io.BytesIO(data))):
+        found = read_image(source, channels=meant.shape[-1], dtype="float32", window=(0, 4095))
+        np.testing.assert_allclose(found, meant / 4095, atol=1e-6)
+    as_gray = decode_image(data, channels=1, dtype="float32", window=(0, 4095))
+    weights = np.array([1.0] if count < 3 else [0.299, 0.587, 0.114])
+    np.testing.assert_allclose(as_gray[..., 0], meant / 4095 @ weights, atol=1e-6)
+    if count > 2:  # without a window as before
+        upper = (meant >> 8).astype(np.uint8)
+        np.testing.assert_array_equal(decode_image(data, channels=3, dtype="uint8"), upper)
+
+
+def test_deep_colours_of_a_png_are_turned_by_its_exif() -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (4, 6, 3)).astype(np.uint16)
+    data = png(values.astype(">u2").tobytes(), 6, 4, 16, 2)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    body = b"eXIf" + exif.tobytes()[6:]
+    data = data[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+    found = decode_image(data, channels=3, dtype="float32", window=(0, 4095))
+    np.testing.assert_allclose(found, np.rot90(values, -1) / 4095, atol=1e-6)
+
+
+def test_a_window_of_a_later_picture_of_a_png_of_16_bits_is_one_line() -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    frames = np.random.default_rng(0).integers(0, 4096, (2, 8, 8, 3)).astype(np.uint16)
+    data = imagecodecs.apng_encode(frames)
+    found = decode_image(data, channels=3, dtype="float32", window=(0, 4095))
+    np.testing.assert_allclose(found, frames[0] / 4095, atol=1e-6)
+    opened = PillowFile(data, "x.png", 1 << 20)
+    opened.pixels(1, None)
+    with pytest.raises(ImageError, match="8 of 16 bits are read of a PNG's later pictures, which no window fits; save it alone"):
+        opened.pixels(1, (0, 4095))
+
+
+def test_a_window_of_deep_colours_in_jpeg_2000_is_in_the_numbers_that_it_stores() -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    values = np.random.default_rng(0).integers(0, 1024, (16, 16, 3)).astype(np.uint16)
+    data = imagecodecs.jpeg2k_encode(values, level=0, reversible=True, bitspersample=12, codecformat="jp2", mct=False)
+    found = decode_image(data, channels=3, dtype="float32", window=(0, 1023))
+    np.testing.assert_allclose(found, values / 1023, atol=1e-6)
 
 
 def test_inks_are_pillows_and_an_animated_png_is_its_first_picture() -> None:

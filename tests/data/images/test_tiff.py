@@ -199,6 +199,33 @@ def test_compressions_without_loss_change_nothing(compression: str, dtype: type)
 # 15: intact kinds
 
 
+@pytest.mark.parametrize("options", [{}, {"planarconfig": "separate"}, {"compression": "zlib"}, {"byteorder": ">"}], ids=str)
+def test_a_window_of_deep_colours_is_in_the_numbers_that_they_store(options: dict[str, Any]) -> None:
+    colours = COLOURS >> 4
+    stored = np.moveaxis(colours, -1, 0) if options.get("planarconfig") else colours
+    data = tiff(stored, photometric="rgb", **options)
+    found = decode_image(data, channels=3, dtype="float32", window=(100, 4000))
+    np.testing.assert_allclose(found, np.clip((colours - 100.0) / 3900, 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(decode_image(data, channels=3, dtype="uint8"), colours >> 8)
+    with pytest.raises(ImageError, match="give the file's path"):
+        read_image(Image.open(io.BytesIO(data)), channels=3, dtype="float32", window=(100, 4000))
+    eight = tiff((colours >> 4).astype(np.uint8), photometric="rgb")
+    np.testing.assert_array_equal(decode_image(eight, channels=3, dtype="uint8", window=(100, 4000)), colours >> 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])  # Pillow's, and tifffile's
+def test_floats_that_are_no_numbers_are_counted(dtype: str) -> None:
+    values = np.linspace(0, 1, 256).reshape(16, 16).astype(dtype)
+    values[0, :3] = np.nan
+    assert "3 of its 256 values are NaN or infinite; save a copy with numbers" in line(tiff(values), window=(0, 1))
+
+
+def test_a_window_of_inks_is_one_line() -> None:
+    inks = RNG.integers(0, 65536, (16, 16, 4)).astype(np.uint16)
+    with pytest.raises(ImageError, match="a TIFF of CMYK of 16 bits with a window is not read; save it as RGB"):
+        decode_image(tiff(inks, photometric="separated"), channels=3, dtype="uint8", window=(0, 4095))
+
+
 def test_floats_of_any_size_take_a_window_and_say_so() -> None:
     values = np.linspace(-1000, 3000, 256).reshape(16, 16)
     for dtype in (np.float16, np.float32, np.float64):

@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from medzoo.data.audit.audit import audit
 from medzoo.data.datasets.phantom.image import CONCEPTS, PhantomReader
 from medzoo.data.datasets.phantom.regions import PhantomRegions
 from medzoo.data.errors import DatasetError
+from medzoo.data.images.decode import read_image
 from medzoo.data.regions.marked import BoxRegions, MaskRegions
 from medzoo.data.regions.masks import file_mask
+from medzoo.data.regions.turned import turned_note
 from medzoo.data.registry import load_dataset
 
 BOX = {"sample_id": "a", "label": "mass", "x": 2.0, "y": 1.0, "width": 3.0, "height": 2.0}
@@ -152,3 +155,63 @@ def test_a_black_mask_marks_nothing(tmp_path: Path) -> None:
     table = pd.DataFrame({"sample_id": ["a", "a"], "label": ["x", "x"], "mask": ["none.png", "one.png"]})
     (mask,) = MaskRegions(table, tmp_path).of("a", "x", (6, 8))
     np.testing.assert_array_equal(mask, MARKED > 0)
+
+
+TURNS = {3: 2, 6: -1, 8: 1}
+"""EXIF's orientations → quarter turns to the left that make the stored pixels upright."""
+
+
+def turned_image(path: Path, orientation: int, shape: tuple[int, int] = (24, 32)) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(np.zeros(shape, np.uint8)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_mask_of_the_stored_pixels_is_turned_along_where_its_proportions_say_so(
+    orientation: int, scale: int, tmp_path: Path
+) -> None:
+    turned_image(tmp_path / "a.jpg", orientation)
+    stored = np.zeros((24, 32), np.uint8)
+    stored[2:5, 20:28] = 1
+    upright = np.rot90(stored, TURNS[orientation])
+    Image.fromarray(np.kron(stored, np.ones((scale, scale), np.uint8))).save(tmp_path / "stored.png")
+    Image.fromarray(np.kron(upright, np.ones((scale, scale), np.uint8))).save(tmp_path / "upright.png")
+    size, image = upright.shape, tmp_path / "a.jpg"
+    assert read_image(image, channels=1, dtype="uint8").shape[:2] == size
+    np.testing.assert_array_equal(file_mask(tmp_path / "upright.png", size, image=image), upright > 0)
+    expected = stored if orientation == 3 else upright  # of half a turn nothing tells: the upright image's
+    np.testing.assert_array_equal(file_mask(tmp_path / "stored.png", size, image=image), expected > 0)
+    tagged = Image.Exif()
+    tagged[274] = orientation
+    Image.fromarray(stored).save(tmp_path / "tagged.png", exif=tagged)
+    np.testing.assert_array_equal(file_mask(tmp_path / "tagged.png", size, image=image), upright > 0)
+    if orientation != 3:
+        with pytest.raises(DatasetError, match="of other proportions; save it for the image as it is read, turned as its EXIF"):
+            file_mask(tmp_path / "stored.png", size)
+        turned_image(tmp_path / "a.jpg", 1)
+        with pytest.raises(DatasetError, match="of other proportions"):
+            file_mask(tmp_path / "stored.png", size, image=image)
+
+
+@pytest.mark.parametrize("kind", ["mask", "box"])
+def test_images_that_are_turned_and_have_regions_are_counted(kind: str, tmp_path: Path) -> None:
+    for number, orientation in enumerate((1, 3, 6, 3, 1, 6)):
+        turned_image(tmp_path / f"{number}.jpg", orientation)
+        Image.fromarray(np.full((32, 24) if orientation == 6 else (24, 32), number, np.uint8)).save(tmp_path / f"{number}.png")
+    rows = "".join(f"{n}.jpg,{'xy'[n % 2]},{n}\n" for n in range(6))
+    (tmp_path / "t.csv").write_text("image,label,patient\n" + rows)
+    header, cells = ("mask", "{}.png") if kind == "mask" else ("x,y,width,height", "1,2,3,4")
+    lines = "".join(f"{n}.jpg,x,{cells.format(n)}\n" for n in range(4))
+    (tmp_path / "b.csv").write_text(f"sample_id,label,{header}\n{lines}")
+    dataset = load_dataset("table", file=tmp_path / "t.csv", target="label", group="patient", boxes=tmp_path / "b.csv")
+    notes = audit(dataset)["notes"]
+    said = "3 images are turned by EXIF and have regions (such as 1.jpg): regions are taken to be of the upright image"
+    assert sum(note.startswith(said) for note in notes) == 1
+    assert turned_note(dataset.regions, dataset.table.iloc[[0, 4, 5]], dataset.reader) is None
+    assert turned_note(None, dataset.table, dataset.reader) is None
+    assert dataset.regions is not None
+    if kind == "mask":  # the table knows the images' files
+        Image.fromarray(np.full((24, 32), 1, np.uint8)).save(tmp_path / "2.png")
+        assert dataset.regions.of("2.jpg", "x", (32, 24))[0].all()

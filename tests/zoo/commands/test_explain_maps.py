@@ -150,3 +150,23 @@ def test_a_bottlenecks_concepts_look_again_without_a_box(tmp_path: Path, capsys:
     ):
         assert main([*given, *wrong]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_images_that_exif_turns_are_counted_beside_the_measure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[274] = 3
+    rows = ["image,label,patient,split"]
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.jpg", **({"exif": exif} if number % 3 == 0 else {}))
+        rows.append(f"{number}.jpg,{'ab'[number % 2]},{number},{('train', 'test')[number // 6]}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    (tmp_path / "b.csv").write_text("sample_id,label,x,y,width,height\n" + "".join(f"{n}.jpg,b,2,2,8,8\n" for n in range(12)))
+    data = ["data=table", f"data.file={tmp_path / 't.csv'}", f"data.boxes={tmp_path / 'b.csv'}", "data.target=label"]
+    data += ["data.group=patient", "data.split=split"]
+    words = ["model.backbone=test_resnet", "trainer.epochs=1", "trainer.trackers=[]", "evaluation.replicates=0"]
+    assert main(["train", *data, *words, f"run={tmp_path / 'run'}"]) == 0
+    assert main(["explain", f"run={tmp_path / 'run'}", "measure=localisation", "replicates=20"]) == 0
+    (note,) = json.loads((tmp_path / "run" / "localisation.json").read_text())["notes"]
+    assert note.startswith("2 images are turned by EXIF and have regions (such as 6.jpg): ")
+    assert f"note: {note}" in capsys.readouterr().out

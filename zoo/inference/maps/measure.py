@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
+from medzoo.data.regions.turned import turned_note
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.seeding import generator
 from medzoo.evaluation.bootstrap import Interval
@@ -35,7 +36,8 @@ def localisation(
         interval: How intervals over groups are made.
 
     Returns:
-        JSON-ready: `classes` by name and `all` of them together, see `medzoo.inference.maps.localisation.Hits.described`.
+        JSON-ready: `notes` on the regions, `classes` by name and `all` of them together, see
+        `medzoo.inference.maps.localisation.Hits.described`.
 
     Raises:
         ConfigError: If nothing is marked in the dataset or the split, or its images are prepared ones.
@@ -51,11 +53,13 @@ def localisation(
         raise UnknownNameError(f"region of {mapped.of}", name, known)
     names = known if name is None else [name]
     samples, hits = mapped.split(split), {label: Hits() for label in names}
+    held: list[int] = []
     for index in _places(samples, images, interval.seed):
         pixels = samples.pixels(index)
         marked = {label: regions.of(str(samples.sample_ids[index]), label, pixels.shape[:-1]) for label in names}
         if not any(marked.values()):
             continue
+        held.append(index)
         called = mapped.said(mapped.explainer.outputs(pixels))
         for label in (label for label, masks in marked.items() if masks):
             made = mapped.explainer.map(pixels, label)
@@ -67,10 +71,11 @@ def localisation(
     together = Hits()
     for found in kept.values():
         together = together.joined(found)
-    unit = dataset.info.split_unit
+    unit, note = dataset.info.split_unit, turned_note(regions, samples.rows.iloc[held], dataset.reader)
     return {
         **_about(mapped, split),
         "regions": regions.source,
+        "notes": [] if note is None else [note],
         "thresholds": list(THRESHOLDS),
         "cuts": list(CUTS),
         "classes": {label: found.described(interval, unit) for label, found in kept.items()},

@@ -15,7 +15,7 @@ from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
 from medzoo.data.tables.cells import EMPTY, ask_about_empty_words, is_missing, read_yes_no
 from medzoo.data.tables.text_table import TextTable
-from medzoo.data.tables.words import clean, is_empty_word, plain_number
+from medzoo.data.tables.words import clean, is_empty_word, is_no_label, plain_number
 
 Kind = Literal["auto", "multiclass", "ordinal", "multilabel", "regression"]
 LIST = "[]"
@@ -99,7 +99,7 @@ def make_targets(
         return _findings(rows, words, missing, names, separator, values or {}, left_out)
     if ask:
         remedy = ", or list all classes, it among them, in data.names"
-        ask_about_empty_words(rows, columns[0], missing, names or (), remedy)
+        ask_about_empty_words(rows, columns[0], missing, names or (), remedy, is_no_label)
     classes = tuple(names) if names is not None else _classes(words[~missing], kind, columns[0], rows.file)
     if kind == "ordinal" and names is None and ask:
         refuse_gap(classes, f"in no row of {rows.file}")

@@ -25,6 +25,11 @@ EMPTY_WORDS = frozenset({
     "#value!", "#ref!", "#div/0!", "#name?", "#null!", "#num!", "1.#ind", "1.#qnan", "-1.#ind", "-1.#qnan",
 })  # fmt: skip
 """Words, in lower case, by which programs and people say that a cell is empty; some of them may be meant."""
+_NO_LABEL = frozenset({
+    "unlabelled", "unlabeled", "not labelled", "not labeled", "no label", "no labels", "without label", "unannotated",
+    "not annotated", "to label", "to be labelled", "to be labeled",
+})  # fmt: skip
+"""Words, in lower case and with blanks, by which people say that nobody has labelled a sample yet."""
 
 _ASCII_BLANKS = "".join(map(chr, (*range(33), 127)))
 """Spaces and control characters: fixed-width exports and DICOM UIDs are padded with NUL."""
@@ -99,6 +104,11 @@ class KeptReal(str):
 def is_empty_word(word: str) -> bool:
     """Return whether a word is one of those that mean an empty cell, in any case."""
     return word.lower() in EMPTY_WORDS
+
+
+def is_no_label(word: str) -> bool:
+    """Return whether a word in the place of a label usually says that there is none: empty, or not labelled yet."""
+    return is_empty_word(word) or re.sub(r"[\s_-]+", " ", word.strip(" _-")).lower() in _NO_LABEL
 
 
 def alike_key(word: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS, Dataset
-from medzoo.data.datasets.folder.layout import Layout, check_alike, check_class_folders, merged_folders, read_layout
+from medzoo.data.datasets.folder.layout import Layout, check_alike, check_class_folders, check_words, merged_folders, read_layout
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
 from medzoo.data.images.files import FRAME, SAY_FRAMES, FileReader, list_files, range_notes, with_frames
 from medzoo.data.images.frames import CHANNELS, MEMBERS, Frames
@@ -102,6 +102,7 @@ def load(
     if names is None:
         check_class_folders(folder, layout)
         if rule != 1:
+            check_words(folder, layout)
             check_alike(folder, layout)
     found = given if given is not None else _in_order(set(layout.classes), ordinal, folder, rule)
     space = LabelSpace("ordinal" if ordinal else "multiclass", tuple(names if names is not None else found))

@@ -166,3 +166,17 @@ def test_a_gap_between_grades_is_asked_about(tmp_path: Path) -> None:
     for names in (["00", "01", "02", "03"], ["00", "01", "03"]):
         assert load(root, ordinal=True, names=names).labels.names == tuple(names)  # type: ignore[union-attr]
     assert load(root).labels.names == load(root, ordinal=True, split_rule=1).labels.names  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("above", ["", "train/"])
+@pytest.mark.parametrize("word", ["nan", "unknown", "unlabelled", "Not_Labeled", "N.A."])
+def test_a_folder_called_by_a_word_for_no_label_is_asked_about(above: str, word: str, tmp_path: Path) -> None:
+    root = folders(tmp_path, *(above + name for name in ("a", "b", word)))
+    with pytest.raises(
+        MedzooError, match=rf"class folder '{word}' \(6 images\): images without a label\?.*data\.names=\["
+    ) as caught:
+        load(root)
+    assert "\n" not in str(caught.value)
+    labels = load(root, names=["a", "b", word]).labels
+    assert labels is not None
+    assert labels.names == ("a", "b", word)

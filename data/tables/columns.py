@@ -13,6 +13,7 @@ from medzoo.data.images.given import no_text
 from medzoo.data.inputs import InputSpace
 from medzoo.data.options import text_list
 from medzoo.data.tables.cells import EMPTY, ask_about_empty_words, is_missing
+from medzoo.data.tables.numbered import unquoted
 from medzoo.data.tables.text_table import TextTable
 from medzoo.data.tables.words import clean, is_empty_word, plain_number
 
@@ -112,9 +113,9 @@ def category(
     if known is None:
         known = sorted(set(cells[~missing]))
     others = ~missing & ~cells.isin(known)
-    rows.refuse(
-        others, column, f"none of its categories ({', '.join(known[:6])})", "name it in data.categories, or in data.empty_words"
-    )
+    zeros = unquoted(str(cells[others].iloc[0]), known) if others.any() else ""
+    remedy = f"name it in data.categories, or in data.empty_words{zeros}"
+    rows.refuse(others, column, f"none of its categories ({', '.join(known[:6])})", remedy)
     codes = cells.map({word: code for code, word in enumerate(known)}).astype(np.float64).mask(missing)
     return codes.astype(np.float32), known
 

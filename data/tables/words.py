@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ _FILLERS = "\u2800\u3164"
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 _DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
 _SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")
+_REAL = re.compile(r"\+?(-?\d+\.?\d*(?:e[+-]?\d{1,3})?)")
 _BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−_"), "-")
 _LETTERS = str.maketrans(
@@ -112,11 +114,16 @@ def is_no_label(word: str) -> bool:
 
 
 def alike_key(word: str) -> str:
-    """Return what words have in common that look alike: without case, accents, leading zeros, blanks, scripts and widths."""
+    """Return what words have in common that look alike: without case, accents, leading zeros, blanks, scripts and widths.
+
+    One number in two writings is alike: `+1`, `1e0` and `1`, `-0` and `0`.
+    """
     text = unicodedata.normalize("NFKC", word.translate(_LETTERS)).casefold().translate(_DASHES)
     text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) not in ("Mn", "Cf", "Cc"))
-    text = plain_number(re.sub(r"[\s-]+", "-", text.strip()))
-    sign = "-" if re.match(r"-\d", text) else ""
+    text = re.sub(r"[\s-]+", "-", text.strip())
+    number = _REAL.fullmatch(text)
+    text = plain_number(text if number is None else f"{Decimal(number[1]):f}")
+    sign = "-" if re.match(r"-\d", text) and re.search(r"[1-9]", text) else ""
     text = text.strip("-")
     text = re.sub(r"(?<!\d)-|-(?!\d)", "", text)  # between digits it may part two numbers
     return sign + re.sub(r"(?<![\d.])0+(?=\d)", "", text)

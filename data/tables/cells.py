@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -121,11 +121,17 @@ def replace_by_column(
     return rows, tuple(notes)
 
 
-def require_columns(rows: TextTable, columns: Iterable[str | None]) -> None:
-    """Raise UnknownColumnError for the first of some columns that the table lacks."""
+def require_columns(rows: TextTable, columns: Iterable[str | None], lists: Collection[str] = ()) -> None:
+    """Raise UnknownColumnError for the first of some columns that the table lacks, DatasetError for one that holds no words.
+
+    Args:
+        rows: The table.
+        columns: Their names; None stands for none.
+        lists: Those whose cells may be lists.
+    """
     for column in columns:
         if column is not None:
-            _ = rows[column]
+            _ = rows.lists(column) if column in lists else rows[column]
 
 
 def refuse_nobody(rows: TextTable, column: str) -> None:

@@ -95,7 +95,7 @@ def make_targets(
         _as_many(names, columns)
         space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", tuple(names or columns))
         return space, _one_of(rows, columns, empty_words), ()
-    words = rows[columns[0]].str.strip()
+    words = (rows.lists(columns[0]) if separator == LIST else rows[columns[0]]).str.strip()
     missing = is_missing(words, empty_words)
     if kind == "multilabel":
         return _findings(rows, words, missing, names, separator, values or {}, left_out)

@@ -18,6 +18,7 @@ from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.tables import TextTable, as_text
 from medzoo.data.tables.excel import SUFFIXES as EXCEL
 from medzoo.data.tables.excel import cell_text, read_workbook
+from medzoo.data.tables.first_bytes import misnamed, unmarked_utf16
 from medzoo.data.tables.json_record import json_fields
 from medzoo.data.tables.text_file import UNREADABLE, TextFile, kind_of
 from medzoo.data.tables.text_table import nested_kind
@@ -94,6 +95,10 @@ def read_table(
         raise ConfigError(f"{said} is for text ({', '.join(TEXT)}), and {path.name} is none; leave it out")
     if not path.is_file():
         raise DatasetError(f"no table at {path}; set data.file")
+    if (told := misnamed(path, kind)) is not None:
+        raise DatasetError(f"{path} is not what its name says: {told}")
+    if kind in (*TEXT, *LINES) and encoding is None:
+        _refuse_unmarked(path, kind, owner)
     if kind in TEXT:
         try:
             table = TextTable.read(path, pad=True, encoding=encoding)
@@ -122,6 +127,18 @@ def read_table(
             numbers = text[column].map(lambda word: _COMMA.fullmatch(word) is not None)
             text[column] = text[column].where(~numbers, text[column].str.replace(",", ".", regex=False))
     return replace(table, rows=text, pointed=pointed), merged
+
+
+def _refuse_unmarked(path: Path, kind: str, owner: Owner) -> None:
+    """Refuse text that is UTF-16 and does not say so: read as UTF-8, its names have a zero after each letter."""
+    try:
+        found = unmarked_utf16(path)
+    except UNREADABLE:
+        return  # which reading it says
+    if found is not None:
+        remedy = owner.encoding.replace("cp1252, say,", found).replace("cp1252, say", found)
+        remedy = remedy if kind in TEXT else "save it as UTF-8"
+        raise DatasetError(f"{path} is {found.upper()} text without a byte-order mark; {remedy}")
 
 
 def _with_points(rows: pd.DataFrame) -> dict[str, pd.Series]:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS
 from medzoo.data.errors import DatasetError
+from medzoo.data.inputs import plain_number as plain_number  # what a deployment reads alike
 
 EMPTY_WORDS = frozenset({
     "", "nan", "-nan", "<nan>", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "#n/a n/a", "<na>", "nat", "none", "null", "nil", "-",
@@ -37,7 +38,6 @@ _ASCII_BLANKS = "".join(map(chr, (*range(33), 127)))
 _FILLERS = "\u2800\u3164"
 """Letters by their category that show nothing: a Braille pattern without dots, the Hangul filler."""
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
-_DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
 _SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")
 _REAL = re.compile(r"\+?(-?\d+\.?\d*(?:e[+-]?\d{1,3})?)")
 _BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
@@ -72,12 +72,6 @@ def identifier(word: str) -> str:
     word = clean(word)
     whole = _WHOLE.fullmatch(word)
     return word if whole is None else whole[1]
-
-
-def plain_number(word: str) -> str:
-    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is."""
-    decimal = _DECIMAL.fullmatch(word)  # pandas writes a column of whole numbers as 0.0, 1.0 as soon as one cell is missing
-    return word if decimal is None else decimal[1].removesuffix(".")
 
 
 def real_text(value: float, exponent: bool = True, stored: type[np.floating[Any]] = np.float64) -> str:

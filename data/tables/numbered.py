@@ -81,7 +81,8 @@ def places_of_names(
     """
     codes = pd.to_numeric(words, errors="coerce").astype(np.float64)
     whole = np.isfinite(codes) & (codes >= 0) & (codes == np.floor(codes))
-    held = dict(sorted((int(code), plain_number(words[label])) for label, code in codes[whole & ~missing].items()))
+    taken = whole & ~missing
+    held = dict(sorted(zip(codes[taken].astype(int).tolist(), words[taken].map(plain_number).tolist(), strict=True)))
     if ask and held and whole[~missing].all() and min(held) > 0 and max(held) <= len(names):
         by_one = {held.get(number, str(number)): name for number, name in enumerate(names, start=1)}
         by_zero = {held.get(number, str(number)): names[number] for number in range(1, len(names))}

@@ -106,14 +106,14 @@ def read_table(
             advised = encoding is None or owner is not FIRST
             raise DatasetError(f"{error}; {owner.encoding}" if advised and _NO_TEXT.search(str(error)) else str(error)) from None
     else:
-        rows, found = _read_rows(path, kind, sheet, owner)
+        rows, no_words = _read_rows(path, kind, sheet, owner)
         if not len(rows):
             raise DatasetError(f"{path.name} has no rows")
         names = [str(column) if rule == 1 else clean(str(column)) for column in rows.columns]
         twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
         if twice:
             raise DatasetError(f"{path.name} has several columns {twice[0]!r}; keep one")
-        nested = {name: held for name, column in zip(names, rows.columns, strict=True) if len(held := found.get(column, ()))}
+        nested = {name: no_words[one] for name, one in zip(names, rows.columns, strict=True) if len(no_words.get(one, ()))}
         table = TextTable(path.name, rows.set_axis(names, axis=1), unit="line" if kind in LINES else "row", nested=nested)
     pointed = _with_points(table.rows) if decimal == "," else {}
     text = table.rows.copy() if kind in TEXT and rule != 1 else as_text(table.rows, strip=rule == 1)

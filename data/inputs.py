@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
+from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float32]
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -127,20 +129,24 @@ class InputSpace:
     def _code(self, name: str, value: Any) -> float:
         words = self.categories.get(name)
         if words is not None:
-            if str(value) not in words:
-                raise UnknownNameError("category", str(value), words, where=f" of input {name!r}")
-            return float(words.index(str(value)))
+            return _place(name, value, words)
         if isinstance(value, bool | np.bool_):
             return float(value)
         if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):  # Python takes 1_0 and digits of other scripts, too
-            raise ConfigError(f"input {name!r} is {value!r}, which is no number")
+            raise ConfigError(_no_number(name, value))
         try:
             number = float(value) if isinstance(value, Real | str) else math.inf
         except (ValueError, OverflowError):
             number = math.inf
         if not abs(number) <= LARGEST:  # what float32 has no number for would become infinite
-            raise ConfigError(f"input {name!r} is {value!r}, which is no number")
+            raise ConfigError(_no_number(name, value))
         return number
+
+
+def plain_number(word: str) -> str:
+    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is."""
+    decimal = _DECIMAL.fullmatch(word)  # pandas writes a column of whole numbers as 0.0, 1.0 as soon as one cell is missing
+    return word if decimal is None else decimal[1].removesuffix(".")
 
 
 def inputs_of(
@@ -162,6 +168,25 @@ def inputs_of(
         else table[name].to_numpy(dtype=np.float32, na_value=np.nan)
         for name in names
     }
+
+
+def _place(name: str, value: Any, words: Sequence[str]) -> float:
+    """Return the code of a category's word: as it is written, or as tables are read that a model learns from (1.0 is 1)."""
+    word = str(int(value)) if isinstance(value, bool | np.bool_) and str(value) not in words else str(value)
+    if word not in words:
+        read = plain_number(unicodedata.normalize("NFC", word.strip()))
+        known = [place for place, one in enumerate(words) if plain_number(one) == read]
+        if not known:
+            empty = "" if nearest(word, words) else ", which is left empty where it is missing"
+            raise UnknownNameError("category", word, words, where=f" of input {name!r}{empty}")
+        return float(known[0])
+    return float(words.index(word))
+
+
+def _no_number(name: str, value: Any) -> str:
+    comma = isinstance(value, str) and _NUMBER.fullmatch(value.strip().replace(",", ".", 1))
+    remedy = "write a point before its fraction" if comma else "leave it empty where it is missing"
+    return f"input {name!r} is {value!r}, which is no number; {remedy}"
 
 
 def _is_missing(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +41,10 @@ def read_share(table: TextTable, column: str, empty_words: Sequence[str] = ()) -
     return values
 
 
-def ask_about_empty_words(rows: TextTable, column: str, missing: pd.Series, known: Iterable[str] = (), remedy: str = "") -> None:
+def ask_about_empty_words(
+    rows: TextTable, column: str, missing: pd.Series, known: Iterable[str] = (), remedy: str = "",
+    means_empty: Callable[[str], bool] = is_empty_word,
+) -> None:  # fmt: skip
     """Stop where a cell holds a word by which programs and people say that it is empty, and nobody said what it means.
 
     Args:
@@ -50,18 +53,19 @@ def ask_about_empty_words(rows: TextTable, column: str, missing: pd.Series, know
         missing: Which cells are known to be missing.
         known: Words that are said to be meant.
         remedy: What to do if the word is meant; with a leading comma.
+        means_empty: Whether a word usually means missing in such a column.
 
     Raises:
         DatasetError: If there is one; names the first line, each such word and the option.
     """
     words = rows[column]
     meant = set(known)
-    asked = ~missing & words.map(is_empty_word) & ~words.isin(list(meant)) & (words != "")
+    asked = ~missing & words.map(means_empty) & ~words.isin(list(meant)) & (words != "")
     if not asked.any():
         return
     counts = words[asked].value_counts(sort=False).sort_index()
     listed = ", ".join(f"{word!r} ({count})" for word, count in list(counts.items())[:6]) + ", ..." * (len(counts) > 6)
-    option = f"data.empty_words=[{', '.join(_shown(str(word)) for word in list(counts.index)[:6])}]"
+    option = f"data.empty_words=[{', '.join(in_quotes(str(word)) for word in list(counts.index)[:6])}]"
     raise rows.error(words.index[asked][0], f"{column!r} holds {listed}: missing? Say {option}{remedy}", column)
 
 
@@ -117,11 +121,17 @@ def replace_by_column(
     return rows, tuple(notes)
 
 
-def require_columns(rows: TextTable, columns: Iterable[str | None]) -> None:
-    """Raise UnknownColumnError for the first of some columns that the table lacks."""
+def require_columns(rows: TextTable, columns: Iterable[str | None], lists: Collection[str] = ()) -> None:
+    """Raise UnknownColumnError for the first of some columns that the table lacks, DatasetError for one that holds no words.
+
+    Args:
+        rows: The table.
+        columns: Their names; None stands for none.
+        lists: Those whose cells may be lists.
+    """
     for column in columns:
         if column is not None:
-            _ = rows[column]
+            _ = rows.lists(column) if column in lists else rows[column]
 
 
 def refuse_nobody(rows: TextTable, column: str) -> None:
@@ -135,6 +145,7 @@ def refuse_nobody(rows: TextTable, column: str) -> None:
     rows.refuse(nobody, column, "which names nobody", "every sample needs its group; rename one that is truly called so")
 
 
-def _shown(word: str) -> str:
+def in_quotes(word: str) -> str:
+    """Return a word as a list on the command line or in YAML keeps it: in quotes where it may be read as something else."""
     plain = word.isascii() and word.isalnum() and word.lower() not in ("null", "true", "false")
     return word if plain else f"'{word}'"

@@ -13,6 +13,7 @@ from medzoo.data.images.given import no_text
 from medzoo.data.inputs import InputSpace
 from medzoo.data.options import text_list
 from medzoo.data.tables.cells import EMPTY, ask_about_empty_words, is_missing
+from medzoo.data.tables.numbered import unquoted
 from medzoo.data.tables.text_table import TextTable
 from medzoo.data.tables.words import clean, is_empty_word, plain_number
 
@@ -45,10 +46,12 @@ def captions(rows: TextTable, column: str, empty_words: Sequence[str], rule: int
 def subgroup(rows: TextTable, column: str, empty_words: Sequence[str], rule: int) -> tuple[pd.Series, tuple[str, ...]]:
     """Return levels, None where missing, and a note on words that count as missing.
 
-    Numbers are numbers where every filled cell is one, so that many values are banded; else they are text.
+    Numbers are numbers where every filled cell is one, so that many values are banded; else they are text, in which 1.0 is 1.
+    Codes are text too, which as numbers would become one: where a cell begins with a 0 that says nothing (`007`), or two of them
+    are one number (`1e3`, `1000`).
 
     Raises:
-        DatasetError: If they are, and one has a point where numbers have a comma.
+        DatasetError: If they are numbers, and one is infinite or has a point where numbers have a comma.
     """
     missing = is_missing(rows[column], empty_words)
     notes: tuple[str, ...] = ()
@@ -60,10 +63,25 @@ def subgroup(rows: TextTable, column: str, empty_words: Sequence[str], rule: int
         missing |= empty
     filled = rows[column].where(~missing, None)
     numbers = pd.to_numeric(filled, errors="coerce")
-    if numbers.notna().sum() != filled.notna().sum():
-        return filled, notes
+    if numbers.notna().sum() != filled.notna().sum() or (rule != 1 and _are_codes(filled.dropna())):
+        return filled if rule == 1 else filled.map(plain_number, na_action="ignore"), notes
+    if rule != 1:
+        remedy = f"leave the cell empty, or {EMPTY}"
+        rows.refuse(np.isinf(numbers.astype(np.float64)), column, "no finite number, as the others are", remedy)
     rows.refuse_points(column, ~missing)
     return numbers, notes
+
+
+def _are_codes(words: pd.Series) -> bool:
+    """Return whether words that are numbers are none: with zeros before them, two that are one number, or infinite alone."""
+    plain = words.drop_duplicates().map(plain_number)
+    if plain.str.match(r"[+-]?0[0-9]").any():
+        return True
+    # A sign or a 0 before the point says nothing of a quantity: +0.5 is .5, and -0 is 0.
+    forms = plain.str.replace(r"^\+", "", regex=True).str.replace(r"^(-?)\.", r"\g<1>0.", regex=True).replace("-0", "0")
+    forms = forms.drop_duplicates()
+    numbers = pd.to_numeric(forms).astype(np.float64)
+    return bool(numbers.duplicated().any()) or (len(numbers) > 0 and bool(np.isinf(numbers).all()))
 
 
 def categories_option(given: Any, inputs: Sequence[str]) -> dict[str, list[str] | None]:
@@ -112,9 +130,9 @@ def category(
     if known is None:
         known = sorted(set(cells[~missing]))
     others = ~missing & ~cells.isin(known)
-    rows.refuse(
-        others, column, f"none of its categories ({', '.join(known[:6])})", "name it in data.categories, or in data.empty_words"
-    )
+    zeros = unquoted(str(cells[others].iloc[0]), known) if others.any() else ""
+    remedy = f"name it in data.categories, or in data.empty_words{zeros}"
+    rows.refuse(others, column, f"none of its categories ({', '.join(known[:6])})", remedy)
     codes = cells.map({word: code for code, word in enumerate(known)}).astype(np.float64).mask(missing)
     return codes.astype(np.float32), known
 

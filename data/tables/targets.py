@@ -14,8 +14,9 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.options import choice
 from medzoo.data.tables.cells import EMPTY, ask_about_empty_words, is_missing, read_yes_no
+from medzoo.data.tables.numbered import KEEP_ONE, equal_remedy, number_of, places_of_names, refuse_equal_grades, unquoted
 from medzoo.data.tables.text_table import TextTable
-from medzoo.data.tables.words import clean, is_empty_word, plain_number
+from medzoo.data.tables.words import clean, is_empty_word, is_no_label, plain_number
 
 Kind = Literal["auto", "multiclass", "ordinal", "multilabel", "regression"]
 LIST = "[]"
@@ -60,7 +61,8 @@ def make_targets(
         The label space; a column `target` of codes, or columns `target.<name>`, NaN where missing; and notes.
 
     Raises:
-        ConfigError: If the options contradict each other, or grades without names have a gap.
+        ConfigError: If the options contradict each other, grades without names have a gap, two grades are one number, or numbers
+            that are places in `names` have no 0.
         DatasetError: If a cell is not of the kind; names its line.
     """
     choice("kind", kind, Kind)
@@ -93,14 +95,17 @@ def make_targets(
         _as_many(names, columns)
         space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", tuple(names or columns))
         return space, _one_of(rows, columns, empty_words), ()
-    words = rows[columns[0]].str.strip()
+    words = (rows.lists(columns[0]) if separator == LIST else rows[columns[0]]).str.strip()
     missing = is_missing(words, empty_words)
     if kind == "multilabel":
         return _findings(rows, words, missing, names, separator, values or {}, left_out)
     if ask:
         remedy = ", or list all classes, it among them, in data.names"
-        ask_about_empty_words(rows, columns[0], missing, names or (), remedy)
+        ask_about_empty_words(rows, columns[0], missing, names or (), remedy, is_no_label)
     classes = tuple(names) if names is not None else _classes(words[~missing], kind, columns[0], rows.file)
+    if kind == "ordinal" and ask:
+        where, remedy = f"{columns[0]!r} of {rows.file}", equal_remedy(rows, columns[0])
+        refuse_equal_grades(classes, *((where, remedy) if names is None else ("data.names", KEEP_ONE)))
     if kind == "ordinal" and names is None and ask:
         refuse_gap(classes, f"in no row of {rows.file}")
     space = LabelSpace("ordinal" if kind == "ordinal" else "multiclass", classes)
@@ -110,14 +115,14 @@ def make_targets(
     # A cell that is no name as it stands may be one in another writing of the same number (1.0 for 1).
     rewritten = words.map(plain_number).map({plain_number(name): float(code) for code, name in enumerate(space.names)})
     codes = codes.where(codes.notna(), rewritten)
+    notes: tuple[str, ...] = ()
     if names is not None and codes[~missing].isna().all():  # integers, and names for them
-        codes = pd.to_numeric(words, errors="coerce")
-        codes = codes.where((codes >= 0) & (codes < space.width) & (codes == np.floor(codes)))
+        codes, notes = places_of_names(rows, columns[0], words, missing, space.names, ask)
     unknown = codes.isna() & ~missing
     if unknown.any():
         first, word = next(iter(words[unknown].items()))
-        raise rows.error(first, UnknownNameError("class", word, space.names), columns[0])
-    return space, pd.DataFrame({"target": codes.where(~missing).astype(np.float64)}), ()
+        raise rows.error(first, f"{UnknownNameError('class', word, space.names)}{unquoted(word, names or ())}", columns[0])
+    return space, pd.DataFrame({"target": codes.where(~missing).astype(np.float64)}), notes
 
 
 def refuse_gap(grades: Sequence[str], where: str) -> None:
@@ -130,7 +135,7 @@ def refuse_gap(grades: Sequence[str], where: str) -> None:
     Raises:
         ConfigError: If there is a gap.
     """
-    numbers = {float(grade) for grade in grades if _is_number(grade)}
+    numbers = {float(grade) for grade in grades if number_of(grade) is not None}
     if len(numbers) < 2 or len(numbers) < len(grades) or not all(number.is_integer() for number in numbers):
         return
     low, high = int(min(numbers)), int(max(numbers))
@@ -163,10 +168,12 @@ def _one_of(rows: TextTable, columns: Sequence[str], empty_words: Sequence[str])
 
 
 def _classes(words: pd.Series, kind: str, column: str, file: str) -> tuple[str, ...]:
-    found = sorted(set(words.map(plain_number)), key=lambda word: (0, float(word), word) if _is_number(word) else (1, 0.0, word))
-    if kind == "ordinal" and not all(_is_number(word) for word in found):
+    found = sorted(
+        set(words.map(plain_number)), key=lambda word: (0, float(word), word) if number_of(word) is not None else (1, 0.0, word)
+    )
+    if kind == "ordinal" and any(number_of(word) is None for word in found):
         raise ConfigError(f"the grades of {column!r} are words: give their order, from low to high, as data.names=[...]")
-    fractions = [word for word in found if _is_number(word) and "." in word]
+    fractions = [word for word in found if number_of(word) is not None and "." in word]
     if fractions:
         raise ConfigError(f"{column!r} holds fractions such as {fractions[0]}: say data.kind=regression, or give data.names")
     if len(found) > MOST_CLASSES:
@@ -213,7 +220,7 @@ def _findings(
             elif name in known or ALL in known:
                 seen[name] = seen.get(name, 0) + 1
             else:
-                where = f"; {EMPTY}" if is_empty_word(name) else "; or leave it out, data.left_out"
+                where = f"; {EMPTY}" if is_empty_word(name) else f"{unquoted(name, names)}; or leave it out, data.left_out"
                 raise rows.error(label, f"{UnknownNameError('finding', name, space.names)}{where}", str(words.name))
     notes = _of_findings(seen, [word for word in meanings if word not in met])
     if nothing:
@@ -263,10 +270,3 @@ def _as_many(names: Sequence[str] | None, columns: Sequence[str]) -> None:
 def _as_option(grade: str) -> str:
     """Return a grade as a list on the command line or in YAML keeps it: 01 without quotes would be the number 1."""
     return grade if str(int(float(grade))) == grade else f"'{grade}'"
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False

@@ -21,6 +21,13 @@ Columns = Sequence[str] | Mapping[str, Sequence[str]]
 Mask = pd.Series | NDArray[np.bool_]
 _SHORT: dict[int, type[np.floating[Any]]] = {2: np.float16, 4: np.float32}
 """Bytes → types of real numbers shorter than Python's, in which Parquet keeps columns."""
+LIST, OBJECT, BYTES = "a list", "an object", "bytes"
+_NESTED = {
+    LIST: "of all columns, findings alone may be lists: say data.separator='[]' with data.names",
+    OBJECT: "a cell is a word or a number: give its fields columns of their own",
+    BYTES: "a cell is a word or a number: write images as files, and name their paths",
+}
+"""What a cell of JSON or Parquet may be that is no word → what to do; its text as Python writes it would be one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class TextTable:
         pointed: Column → cells that are numbers with a point, by their labels, of a file whose numbers have a comma; what such
             a cell says is only known of words.
         beside: Column → where it comes from, of those of further tables: their bad cells are named by the lines there.
+        nested: Column → which of its cells, by their labels, are a list, an object or bytes in the file: a column that has
+            some is not read as words, but by `lists`.
     """
 
     file: str
@@ -63,6 +72,7 @@ class TextTable:
     remedy: str = ""
     pointed: Mapping[str, pd.Series] = field(default_factory=dict)
     beside: Mapping[str, Beside] = field(default_factory=dict)
+    nested: Mapping[str, pd.Series] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -110,7 +120,15 @@ class TextTable:
     def __getitem__(self, column: str) -> pd.Series:
         if column not in self.rows.columns:
             raise UnknownColumnError(self._called, column, list(self.rows.columns))
+        self._refuse_nested(column, _NESTED)
         return self.rows[column]
+
+    def lists(self, column: str) -> pd.Series:
+        """Return a column whose cells may be lists, as Python writes them; raises as that of words does else."""
+        if column in self.rows.columns:
+            self._refuse_nested(column, (OBJECT, BYTES))
+            return self.rows[column]
+        return self[column]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -226,6 +244,18 @@ class TextTable:
         self.refuse(values.abs() > np.finfo(np.float32).max, column, "too large a number", remedy)
         return values
 
+    def _refuse_nested(self, column: str, kinds: Iterable[str]) -> None:
+        held = self._nested(column)
+        for kind in kinds if len(held) else ():
+            self.refuse((held == kind) & held.index.isin(self.rows.index), column, kind, _NESTED[kind])
+
+    def _nested(self, column: str) -> pd.Series:
+        """Return what `nested` says of a column, be it a further table's."""
+        other = self.beside.get(column)
+        if other is None:
+            return self.nested.get(column, pd.Series(dtype=object))
+        return other.rows.map(other.table._nested(column)).dropna()
+
     def _pointed(self, column: str) -> pd.Series:
         """Return what `pointed` says of a column, be it a further table's."""
         other = self.beside.get(column)
@@ -257,6 +287,13 @@ def _find(file: str, header: list[str], columns: Columns | None, remedy: str) ->
             raise DatasetError(f"{file} has several columns {' or '.join(map(repr, known))}; keep one")
         places[wanted] = found[0]
     return places
+
+
+def nested_kind(value: object) -> str | None:
+    """Return what a value of JSON or Parquet is that is no word, None of one that is."""
+    if isinstance(value, Mapping):
+        return OBJECT
+    return LIST if isinstance(value, list | tuple) else BYTES if isinstance(value, bytes | bytearray) else None
 
 
 def as_text(rows: pd.DataFrame, *, strip: bool = True) -> pd.DataFrame:

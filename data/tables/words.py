@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pandas as pd
 
 from medzoo.data.dataset import SPLIT_WORDS
 from medzoo.data.errors import DatasetError
+from medzoo.data.inputs import plain_number as plain_number  # what a deployment reads alike
 
 EMPTY_WORDS = frozenset({
     "", "nan", "-nan", "<nan>", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "#n/a n/a", "<na>", "nat", "none", "null", "nil", "-",
@@ -25,14 +27,19 @@ EMPTY_WORDS = frozenset({
     "#value!", "#ref!", "#div/0!", "#name?", "#null!", "#num!", "1.#ind", "1.#qnan", "-1.#ind", "-1.#qnan",
 })  # fmt: skip
 """Words, in lower case, by which programs and people say that a cell is empty; some of them may be meant."""
+_NO_LABEL = frozenset({
+    "unlabelled", "unlabeled", "not labelled", "not labeled", "no label", "no labels", "without label", "unannotated",
+    "not annotated", "to label", "to be labelled", "to be labeled",
+})  # fmt: skip
+"""Words, in lower case and with blanks, by which people say that nobody has labelled a sample yet."""
 
 _ASCII_BLANKS = "".join(map(chr, (*range(33), 127)))
 """Spaces and control characters: fixed-width exports and DICOM UIDs are padded with NUL."""
 _FILLERS = "\u2800\u3164"
 """Letters by their category that show nothing: a Braille pattern without dots, the Hangul filler."""
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
-_DECIMAL = re.compile(r"([+-]?\d+\.\d*?)0*")
 _SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")
+_REAL = re.compile(r"\+?(-?\d+\.?\d*(?:e[+-]?\d{1,3})?)")
 _BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−_"), "-")
 _LETTERS = str.maketrans(
@@ -67,12 +74,6 @@ def identifier(word: str) -> str:
     return word if whole is None else whole[1]
 
 
-def plain_number(word: str) -> str:
-    """Return a number without zeros at the end of its fraction (`-1.0` is `-1`, `0.50` is `0.5`); any other word as it is."""
-    decimal = _DECIMAL.fullmatch(word)  # pandas writes a column of whole numbers as 0.0, 1.0 as soon as one cell is missing
-    return word if decimal is None else decimal[1].removesuffix(".")
-
-
 def real_text(value: float, exponent: bool = True, stored: type[np.floating[Any]] = np.float64) -> str:
     """Return a real number as a table's text: whole numbers without a point, longer ones than a real number holds with exponent.
 
@@ -101,12 +102,22 @@ def is_empty_word(word: str) -> bool:
     return word.lower() in EMPTY_WORDS
 
 
+def is_no_label(word: str) -> bool:
+    """Return whether a word in the place of a label usually says that there is none: empty, or not labelled yet."""
+    return is_empty_word(word) or re.sub(r"[\s_-]+", " ", word.strip(" _-")).lower() in _NO_LABEL
+
+
 def alike_key(word: str) -> str:
-    """Return what words have in common that look alike: without case, accents, leading zeros, blanks, scripts and widths."""
+    """Return what words have in common that look alike: without case, accents, leading zeros, blanks, scripts and widths.
+
+    One number in two writings is alike: `+1`, `1e0` and `1`, `-0` and `0`.
+    """
     text = unicodedata.normalize("NFKC", word.translate(_LETTERS)).casefold().translate(_DASHES)
     text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) not in ("Mn", "Cf", "Cc"))
-    text = plain_number(re.sub(r"[\s-]+", "-", text.strip()))
-    sign = "-" if re.match(r"-\d", text) else ""
+    text = re.sub(r"[\s-]+", "-", text.strip())
+    number = _REAL.fullmatch(text)
+    text = plain_number(text if number is None else f"{Decimal(number[1]):f}")
+    sign = "-" if re.match(r"-\d", text) and re.search(r"[1-9]", text) else ""
     text = text.strip("-")
     text = re.sub(r"(?<!\d)-|-(?!\d)", "", text)  # between digits it may part two numbers
     return sign + re.sub(r"(?<![\d.])0+(?=\d)", "", text)

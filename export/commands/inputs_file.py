@@ -10,8 +10,13 @@ from typing import Any
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.images.given import Modalities
 from medzoo.data.images.planes.stack import Stack
+from medzoo.data.tables.first_bytes import misnamed, unmarked_utf16
+from medzoo.data.tables.text_file import UNREADABLE, TextFile, kind_of
 
 IMAGE = "image"
+NO_TEXT = (".xlsx", ".xlsm", ".parquet", ".jsonl", ".ndjson")
+"""Tables that a model may learn from, and that need libraries which a deployment has not."""
+_MARKS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
 def with_inputs(
@@ -107,30 +112,45 @@ def rows_of(table: Path, option: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file, column → cell, without blank ones.
 
     Args:
-        table: The file: UTF-8, commas between cells; a last column that is empty, name and all, is left out.
+        table: The file, written as tables that are learnt from may be: commas, semicolons or tabs between cells, UTF-8, or UTF-16
+            by its mark, packed or not. A last column that is empty, name and all, is left out, and so is a first one without a
+            name, of pandas.
         option: What it was given for; begins messages.
 
     Raises:
         ConfigError: If it cannot be read, has no row, a column twice or without a name, or a row of more or fewer cells than the
             header; names the line.
     """
+    if (kind := kind_of(table)) in NO_TEXT:
+        raise ConfigError(f"{option} {table}: a CSV file is read here, and {kind} is none; save it as CSV")
+    if (told := misnamed(table, ".csv")) is not None:
+        raise ConfigError(f"{option} {table} cannot be read ({told.partition(';')[0]}); save it as CSV")
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, strict=True)
+        if (unmarked := unmarked_utf16(table)) is not None:
+            raise ConfigError(f"{option} {table} is {unmarked.upper()} text without a byte-order mark; save it as UTF-8")
+        file = TextFile.find(table)
+        with file.text() as stream:
+            reader = csv.reader(stream, strict=True, delimiter=file.separator)
             lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except (OSError, ValueError, csv.Error) as error:
+    except UnicodeError:
+        raise ConfigError(f"{option} {table} cannot be read (it is not UTF-8 text); save it as UTF-8") from None
+    except UNREADABLE as error:
         raise ConfigError(f"{option} {table} cannot be read ({error})") from None
+    if lines and file.separator.join(lines[0][1]).lower().startswith("sep="):
+        del lines[0]
     filled = [(line, cells) for line, cells in lines if any(cells)]
     if len(filled) < 2:
         raise ConfigError(f"{option} {table} has no row")
     width = max(len(cells) if cells[-1] else len(cells) - 1 for _, cells in filled)  # a comma may end each line
+    if not filled[0][1][0] and any(filled[0][1]):  # the names of rows, as pandas writes them
+        filled, width = [(line, cells[1:]) for line, cells in filled], width - 1
     header = filled[0][1][:width]
     rows = []
     for line, cells in filled:
         if len(cells[:width]) != len(header):
-            raise ConfigError(
-                f"{option} {table}, line {line}: {len(cells)} cells, and the header has {len(header)}; quote a comma"
-            )
+            mark = _MARKS.get(file.separator, file.separator)
+            said = f"{len(cells)} cells, and the header has {len(header)}; quote a {mark}"
+            raise ConfigError(f"{option} {table}, line {line}: {said}")
         rows.append(dict(zip(header, cells, strict=False)))
     for column in header:
         if not column or header.count(column) > 1:

@@ -36,6 +36,13 @@ def test_what_is_missing_is_nan(missing: Any):
         ({"age": "old"}, ConfigError, "input 'age' is 'old', which is no number"),
         ({"age": math.inf}, ConfigError, "no number"),
         ({"age": [3]}, ConfigError, "no number"),
+        ({"age": "NA"}, ConfigError, "input 'age' is 'NA', which is no number; leave it empty where it is missing"),
+        ({"age": "40,5"}, ConfigError, "input 'age' is '40,5', which is no number; write a point before its fraction"),
+        (
+            {"sex": "nan"},
+            UnknownNameError,
+            "unknown category 'nan' of input 'sex', which is left empty where it is missing; known",
+        ),
         ({"age": "1_0"}, ConfigError, "input 'age' is '1_0', which is no number"),
         ({"age": "\u0661"}, ConfigError, "no number"),
         ({"age": 10**400}, ConfigError, "no number"),
@@ -47,6 +54,23 @@ def test_what_cannot_be_is_one_line(values: Any, error: type[Exception], said: s
     with pytest.raises(error, match=said) as raised:
         SPACE.row(values)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [("1.0", 0), (" 1 ", 0), (1, 0), (1.0, 0), (np.float32(2), 1), (True, 0), ("2.00", 1), ("J\u0075\u0308rgen", 2), ("0.50", 3)],
+)
+def test_a_category_is_read_as_in_the_tables_that_a_model_learns_from(value: Any, code: int):
+    space = InputSpace(("g",), {"g": ("1", "2", "J\u00fcrgen", "0.5")})
+    np.testing.assert_array_equal(space.row({"g": value}), [code])
+    np.testing.assert_array_equal(space.codes("g", [value]), [code])
+
+
+def test_words_are_first_what_they_are():
+    space = InputSpace(("g",), {"g": ("1", "1.0", "True", "001")})
+    np.testing.assert_array_equal(space.codes("g", ["1", "1.0", True, "001"]), [0, 1, 2, 3])
+    with pytest.raises(UnknownNameError, match="unknown category '01'"):
+        space.row({"g": "01"})
 
 
 def test_values_of_another_space_are_found_by_name_and_word():

@@ -12,7 +12,8 @@ from pathlib import Path
 from medzoo.data.dataset import SPLIT_WORDS
 from medzoo.data.errors import ConfigError, DatasetError
 from medzoo.data.images.kinds import READ
-from medzoo.data.tables.words import alike_key, identifier, split_of
+from medzoo.data.tables.cells import in_quotes
+from medzoo.data.tables.words import alike_key, identifier, is_no_label, split_of
 
 _FOLD = re.compile(r"(?:fold|cv|k|part|split)[ _-]?\d+", re.IGNORECASE)
 _MASKS = re.compile(r"(?:.*[ _-])?(?:masks?|segmentations?|segs?)", re.IGNORECASE)
@@ -212,3 +213,16 @@ def check_alike(folder: Path, layout: Layout) -> None:
                 f"{folder}: class folder {one!r} of {', '.join(sorted(found[one]))} and {other!r} of "
                 f"{', '.join(sorted(found[other]))} look alike; rename one, or list both in data.names if they are two classes"
             )
+
+
+def check_words(folder: Path, layout: Layout) -> None:
+    """Refuse class folders called by a word that usually says that there is no label: that of such images is no class."""
+    asked = {name: layout.classes.count(name) for name in sorted(set(layout.classes)) if is_no_label(name)}
+    if asked:
+        listed = ", ".join(f"{name!r} ({count} images)" for name, count in list(asked.items())[:6]) + ", ..." * (len(asked) > 6)
+        every = sorted(set(layout.classes))
+        names = ", ".join(map(in_quotes, every[:12])) + ", ..." * (len(every) > 12)
+        raise DatasetError(
+            f"{folder}: class folder {listed}: images without a label? Move them elsewhere, or list all classes if it is one of "
+            f"them: data.names=[{names}]"
+        )

@@ -16,6 +16,7 @@ from medzoo.data.datasets.folder.layout import (
     check_alike,
     check_class_folders,
     check_one_folder,
+    check_words,
     merged_folders,
     read_layout,
 )
@@ -32,6 +33,7 @@ from medzoo.data.splits.groups import hash_split, merge_groups
 from medzoo.data.splits.patterns import groups_by_pattern
 from medzoo.data.splits.populations import population_keys
 from medzoo.data.splits.stratified import check_rule, split_by_group
+from medzoo.data.tables.numbered import KEEP_ONE, number_of, refuse_equal_grades, unquoted
 from medzoo.data.tables.targets import refuse_gap
 from medzoo.data.tables.words import identifier, refuse_nobodies, unify
 
@@ -87,7 +89,8 @@ def load(
         licence: The data's licence, kept in the model's spec.
 
     Raises:
-        ConfigError: If an option is missing or wrong, or grades without names are words or have a gap.
+        ConfigError: If an option is missing or wrong, grades without names are words or have a gap, or two grades are one
+            number.
         DatasetError: If there are no images, a class folder holds none, a class is unknown, or a name does not hold its patient.
     """
     if root is None:
@@ -109,14 +112,17 @@ def load(
     if names is None:
         check_class_folders(folder, layout)
         if rule != 1:
+            check_words(folder, layout)
             check_alike(folder, layout)
     found = given if given is not None else _in_order(set(layout.classes), ordinal, folder, rule)
+    if ordinal and given is not None and rule != 1:
+        refuse_equal_grades(given, "data.names", KEEP_ONE)
     space = LabelSpace("ordinal" if ordinal else "multiclass", tuple(names if names is not None else found))
     place = {name: float(code) for code, name in enumerate(found)}
     unknown = [index for index, name in enumerate(layout.classes) if name not in place]
     if unknown:
         error = UnknownNameError("class folder", layout.classes[unknown[0]], space.names)
-        raise DatasetError(f"{folder / paths[unknown[0]]}: {error}")
+        raise DatasetError(f"{folder / paths[unknown[0]]}: {error}{unquoted(layout.classes[unknown[0]], space.names)}")
     ids = paths if rule == 1 else [path if path.isascii() else unicodedata.normalize("NFC", path) for path in paths]
     table = pd.DataFrame({"sample_id": ids, "path": paths, "target": [place[name] for name in layout.classes]})
     notes = [f"no image of {', '.join(lacking)}"] if (lacking := [name for name in found if name not in layout.classes]) else []
@@ -165,7 +171,7 @@ def _in_order(classes: set[str], ordinal: bool, folder: Path, rule: int) -> list
     """Return class folders as they sort, numbers as numbers; words alone tell no order of grades, nor numbers with a gap all."""
     if rule == 1:
         return sorted(classes)
-    numbers = {name: _number(name) for name in classes}
+    numbers = {name: number_of(name) for name in classes}
     if ordinal and any(number is None for number in numbers.values()):
         raise ConfigError(
             f"the grades of {folder} are words: give their order, from low to high, as data.names=[...] "
@@ -173,16 +179,9 @@ def _in_order(classes: set[str], ordinal: bool, folder: Path, rule: int) -> list
         )
     found = sorted(classes, key=lambda name: (numbers[name] is None, numbers[name] or 0.0, name))
     if ordinal:
+        refuse_equal_grades(found, f"class folders of {folder}", "put their images into one folder")
         refuse_gap(found, f"no folder of {folder}")
     return found
-
-
-def _number(word: str) -> float | None:
-    try:
-        number = float(word)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
 
 
 def _first_layout(folder: Path, paths: Sequence[str]) -> Layout:

@@ -21,6 +21,7 @@ from medzoo.data.errors import DatasetError
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.excel import cell_text
 from medzoo.data.tables.json_record import json_fields
+from medzoo.data.tables.text_table import LIST
 from medzoo.data.tables.words import clean, unify
 from medzoo.data.tars.index import ShardIndex
 from medzoo.data.tars.names import JSON, TEXT, last_part
@@ -130,10 +131,11 @@ def read_fields(shards: Shards, names: Sequence[str]) -> SampleTable:
     """
     wanted = list(dict.fromkeys(names))
     columns = {name: shards.texts(name[1:]).fillna("") for name in wanted if name.startswith(".")}
-    columns |= _of_json(shards, [name for name in wanted if not name.startswith(".")])
+    of_json, lists = _of_json(shards, [name for name in wanted if not name.startswith(".")])
+    columns |= of_json
     read = {name: unify(columns[name], clean)[0] for name in wanted}
     rows = pd.DataFrame(read, index=pd.RangeIndex(len(shards)))
-    return SampleTable(shards.title, rows, unit="sample", shards=shards)
+    return SampleTable(shards.title, rows, unit="sample", shards=shards, nested=lists)
 
 
 def _plain(path: Path) -> Path:
@@ -145,9 +147,11 @@ def _common(paths: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([path.parent for path in paths]))
 
 
-def _of_json(shards: Shards, names: Sequence[str]) -> dict[str, pd.Series]:
+def _of_json(shards: Shards, names: Sequence[str]) -> tuple[dict[str, pd.Series], dict[str, pd.Series]]:
+    """Return fields as text, and which cells of them are lists."""
     if not names:
-        return {}
+        return {}, {}
+    lists: dict[str, list[int]] = {}
     parts: dict[str, list[pa.Array]] = {name: [] for name in names}
     seen: dict[str, None] = {}
     for start, texts in _json_texts(shards):
@@ -159,6 +163,8 @@ def _of_json(shards: Shards, names: Sequence[str]) -> dict[str, pd.Series]:
                 value = record.get(name)
                 if isinstance(value, dict):
                     raise DatasetError(f"{shards.where(place)}: field {name!r} is an object, not a word, a number or a list")
+                if isinstance(value, list):
+                    lists.setdefault(name, []).append(place)
                 found[name].append(cell_text(value))
         for name in names:
             parts[name].append(pa.array(found[name], pa.large_string()))
@@ -166,7 +172,8 @@ def _of_json(shards: Shards, names: Sequence[str]) -> dict[str, pd.Series]:
         if name not in seen:
             members = [f".{one}" for index in shards.indexes for one in index.endings if last_part(one) in TEXT]
             raise UnknownColumnError(shards.title, name, [*seen, *dict.fromkeys(members)])
-    return {name: _series(parts[name]) for name in names}
+    held = {name: pd.Series(LIST, index=places, dtype=object) for name, places in lists.items()}
+    return {name: _series(parts[name]) for name in names}, held
 
 
 def _named(shards: Shards, position: int) -> str:

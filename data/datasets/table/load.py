@@ -42,9 +42,9 @@ from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.populations import population_keys
 from medzoo.data.splits.stratified import check_rule, split_by_group
-from medzoo.data.tables.cells import column_meanings, replace_by_column, replace_values
+from medzoo.data.tables.cells import column_meanings, replace_by_column, replace_values, require_columns
 from medzoo.data.tables.columns import captions, categories_option, input_space, refuse_own_names
-from medzoo.data.tables.targets import Kind
+from medzoo.data.tables.targets import LIST, Kind
 from medzoo.data.tables.words import clean
 
 
@@ -244,9 +244,9 @@ def load(
     merged = {**merged, **of_others}
     said = [column for one in asked.values() for column in one.columns]
     alike = [*(concepts or []), *(subgroups or []), *(inputs or []), *when, *reports.values()]
-    for column in (*columns, id, group, split, caption, frame, uid, bag, weight, view, *said, *alike, *keep):
-        if column is not None:
-            _ = rows[column]  # a column that is not there is named before a file is looked for
+    used = (*columns, id, group, split, caption, frame, uid, bag, weight, view, *said, *alike, *keep)
+    # A column that is not there is named before a file is looked for.
+    require_columns(rows, used, [column for one in asked.values() if one.separator == LIST for column in one.columns])
     notes = [found.note(repr(column)) for column, found in merged.items() if column in (group, split, *said, *(subgroups or []))]
     rows, taken_note = take_where(rows, taken_words)
     notes += [*of_rows, *taken_note]

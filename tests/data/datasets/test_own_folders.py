@@ -199,3 +199,17 @@ def test_a_folder_that_links_put_into_two_splits_is_refused(tmp_path: Path) -> N
     (root / "test" / "b").symlink_to("../train/b")
     with pytest.raises(MedzooError, match="6 image groups stand in several splits"):
         load(root)
+
+
+@pytest.mark.parametrize("above", ["", "train/"])
+@pytest.mark.parametrize("word", ["nan", "unknown", "unlabelled", "Not_Labeled", "N.A."])
+def test_a_folder_called_by_a_word_for_no_label_is_asked_about(above: str, word: str, tmp_path: Path) -> None:
+    root = folders(tmp_path, *(above + name for name in ("a", "b", word)))
+    with pytest.raises(
+        MedzooError, match=rf"class folder '{word}' \(6 images\): images without a label\?.*data\.names=\["
+    ) as caught:
+        load(root)
+    assert "\n" not in str(caught.value)
+    labels = load(root, names=["a", "b", word]).labels
+    assert labels is not None
+    assert labels.names == ("a", "b", word)

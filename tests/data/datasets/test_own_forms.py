@@ -263,9 +263,9 @@ def _formulas(path: Path) -> None:
         ("t.csv", lambda path: TABLE.to_csv(path), {"encoding": "rot13"}, "is no known encoding"),
         ("t.csv", lambda path: TABLE.to_csv(path), {"decimal": "'"}, "neither . nor ,"),
         ("t.csv.gz", lambda path: path.write_bytes(b"\x1f\x8bdamaged"), {}, "cannot be read"),
-        ("t.csv.zip", lambda path: path.write_bytes(b"damaged"), {}, "cannot be read"),
-        ("t.csv.xz", lambda path: path.write_bytes(b"damaged"), {}, "cannot be read"),
-        ("t.csv.bz2", lambda path: path.write_bytes(b"damaged"), {}, "cannot be read"),
+        ("t.csv.zip", lambda path: path.write_bytes(b"PK\3\4damaged"), {}, "cannot be read"),
+        ("t.csv.xz", lambda path: path.write_bytes(b"\xfd7zXZ\0damaged"), {}, "cannot be read"),
+        ("t.csv.bz2", lambda path: path.write_bytes(b"BZh91AY&SYdamaged"), {}, "cannot be read"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line(name: str, write: Callable, options: dict, message: str, tmp_path: Path) -> None:

@@ -214,3 +214,14 @@ def test_texts_of_blanks_in_html_are_missing(folder: Path, capsys: pytest.Captur
 def test_no_text_is_what_a_tokenizer_leaves_nothing_of(word: str | float | None) -> None:
     assert no_text(word)
     assert not any(map(no_text, ("a", "&", "&nbsp;a", "&lt;", "\u200b1")))
+
+
+@pytest.mark.parametrize("word", ["unlabelled", "Not labeled", "no_label"])
+def test_a_word_for_no_label_yet_is_asked_about_as_an_empty_one_is(word: str, folder: Path) -> None:
+    frame(label=["benign", "malignant", word] * 4).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(MedzooError, match=rf"'label' holds '{word}' \(4\): missing\? Say data\.empty_words"):
+        load_table(folder / "t.csv")
+    assert load_table(folder / "t.csv", empty_words=[word]).table["target"].isna().sum() == 4
+    labels = load_table(folder / "t.csv", names=["benign", "malignant", word]).labels
+    assert labels is not None
+    assert labels.width == 3

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,45 @@ def test_a_table_that_says_two_things_or_too_much_is_refused(tmp_path: Path, tex
 def test_a_mark_blank_lines_and_commas_at_the_ends_are_read_over(tmp_path: Path) -> None:
     path = table(tmp_path, "\ufeffimage, flag ,\n\n a.png,1,\n,,\nb.png,,\n")
     assert rows_of(path, "--inputs") == [{"image": "a.png", "flag": "1"}, {"image": "b.png", "flag": ""}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image;flag\na.png;1\n", "sep=;\nimage;flag\na.png;1\n", "image\tflag\na.png\t1\n", "image|flag\na.png|1\n",
+        ",image,flag\n0,a.png,1\n", '"","image","flag"\n"1","a.png","1"\n', "image,flag\na.png,1\n".encode("utf-16"),
+    ],
+)  # fmt: skip
+def test_a_table_is_read_as_those_that_are_learnt_from(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert rows_of(path, "--inputs") == [{"image": "a.png", "flag": "1"}]
+    packed = tmp_path / "rows.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert rows_of(packed, "--inputs") == [{"image": "a.png", "flag": "1"}]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("rows.xlsx", b"PK\3\4", r"a CSV file is read here, and \.xlsx is none; save it as CSV"),
+    ("rows.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"\(it is an Excel workbook of the old form .*\); save it as CSV"),
+    ("rows.csv", gzip.compress(b"image,flag\na.png,1\n", mtime=0), r"\(it is packed by gzip\); save it as CSV"),
+    ("rows.csv", "image,flag\na.png,1\n".encode("utf-16-le"), "is UTF-16-LE text without a byte-order mark; save it as UTF-8"),
+    ("rows.csv", "image,flag\nä.png,1\n".encode("cp1252"), r"\(it is not UTF-8 text\); save it as UTF-8"),
+    ("rows.csv", b"image;flag\na.png;1;2\n", "line 2: 3 cells, and the header has 2; quote a semicolon"),
+])  # fmt: skip
+def test_what_is_no_csv_is_told(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        rows_of(tmp_path / name, "--inputs")
+
+
+def test_tables_are_read_without_the_libraries_of_training(tmp_path: Path) -> None:
+    path = table(tmp_path, "image;flag\na.png;1\n")
+    program = f"""
+import sys
+from pathlib import Path
+from medzoo.export.commands.inputs_file import rows_of
+assert rows_of(Path({str(path)!r}), "--inputs") == [{{"image": "a.png", "flag": "1"}}]
+print(sorted({{"pandas", "pyarrow", "torch", "hydra"}} & set(sys.modules)))
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

@@ -13,6 +13,7 @@ from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.info import NO_PATIENT
 from medzoo.data.labels import probabilities
 from medzoo.data.splits.groups import merge_groups
+from medzoo.data.splits.subgroups import joined_names
 from medzoo.evaluation.grouped.votes import check_vote, truths, voted
 from medzoo.evaluation.predictions import Predictions
 
@@ -29,7 +30,7 @@ def group_predictions(rows: Predictions, columns: Sequence[str], vote: str) -> P
         vote: How its rows answer together; see `medzoo.evaluation.grouped.votes.voted`.
 
     Returns:
-        One row a group and split, named by its cells (several joined by " / "), in order of
+        One row a group and split, named by its cells (several joined by " / ", quoted where names would be alike), in order of
         first appearance. `group` is what intervals are made over: the patient where every group is of one, else the patients that
         groups join together.
 
@@ -46,7 +47,7 @@ def group_predictions(rows: Predictions, columns: Sequence[str], vote: str) -> P
             raise EvaluationError(
                 f"evaluation.by={by}: {int(empty.sum())} rows have no {column} ({_some(rows.sample_id[empty])}); fill the cells"
             )
-    names = cells.astype(str).agg(" / ".join, axis=1).to_numpy(dtype=object)
+    names = joined_names(cells, " / ")
     codes, _ = pd.factorize(pd.Series(rows.split.astype(str)) + "\x1f" + pd.Series(names))
     first = np.unique(codes, return_index=True)[1]
     targets, disagree = truths(rows.targets, codes, rows.labels, vote)

@@ -12,7 +12,7 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.losses.groups import HOWS, group_arguments
 from medzoo.losses.objective import Objective
 from medzoo.settings.schema import LossConfig
-from medzoo.tasks.guide.groups import group_names
+from medzoo.tasks.guide.groups import OF, group_names
 
 
 def with_groups(objective: Objective, config: LossConfig, dataset: Dataset) -> Objective:
@@ -45,7 +45,13 @@ def with_groups(objective: Objective, config: LossConfig, dataset: Dataset) -> O
         raise ConfigError(
             "loss.group with how=irm scales logits, and loss=corn has none of classes; use cumulative or cross_entropy"
         )
-    names = group_names(dataset, column, cells)[(dataset.table["split"] == "train").to_numpy()]
+    whole = group_names(dataset, column, cells)
+    if len(set(whole)) < len(set(zip(whole, group_names(dataset, column, False), strict=True))):
+        raise ConfigError(
+            f"loss.group.cells=true: classes and levels of {column} hold {OF.strip()!r}, so that cells of other classes would "
+            "bear one name; rename them, or leave it out"
+        )
+    names = whole[(dataset.table["split"] == "train").to_numpy()]
     labelled = ~np.isnan(target_matrix(dataset.rows("train"), dataset.labels)).all(axis=1)
     levels = sorted(set(names[labelled]))
     if len(levels) < 2:

@@ -207,3 +207,15 @@ def test_the_majority_of_one_row_is_that_row_and_a_tie_goes_by_the_mean() -> Non
     for odds, chosen in (([16.0, -15.0], 1), ([15.0, -16.0], 0), ([3.0], 1), ([-3.0], 0)):
         given = said(two, [[0.0, one] for one in odds], [[0, 1]] * len(odds), ["p"] * len(odds))
         assert group_predictions(given, ["group"], "majority").logits.argmax(axis=1).tolist() == [chosen]
+
+
+def test_groups_whose_joined_names_would_be_alike_stay_apart() -> None:
+    given = rows(
+        CLASSES, np.full((4, 3), 1 / 3), np.eye(3)[[0, 1, 2, 0]], list("pppp"), u=["x", "x / y", "w", "x"],
+        v=["y / z", "z", "v", "y / z"],
+    )  # fmt: skip
+    groups = group_predictions(given, ["u", "v"], "mean")
+    assert groups.sample_id.tolist() == ['"x" / "y / z"', '"x / y" / "z"', '"w" / "v"']
+    assert groups.targets.argmax(axis=1).tolist() == [0, 1, 2]
+    plain = given.take(np.array([True, False, True, True]))
+    assert group_predictions(plain, ["u", "v"], "mean").sample_id.tolist() == ["x / y / z", "w / v"]

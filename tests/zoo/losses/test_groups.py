@@ -180,3 +180,14 @@ def test_a_convex_problem_counts_a_weighed_sample_as_often(kind: str, name: str)
     assert found.weights is not None
     assert torch.equal(found.weights, ones * weights[:, None])
     assert torch.equal(found.targets.nan_to_num(), plain.targets.nan_to_num())
+
+
+def test_identity_scaling_takes_a_weight_of_two_for_a_sample_twice() -> None:
+    outputs, targets = case("multiclass")
+    codes, weights = torch.arange(12) % 3, torch.tensor([2.0, 1.0, 3.0] * 4)
+    twice = torch.arange(12).repeat_interleave(weights.long())
+    scaling = IdentityScaling(0.5, 0.3)
+    mean, count = scaling(masked.cross_entropy, outputs, targets, codes, weights)
+    expected, over = scaling(masked.cross_entropy, outputs[twice], targets[twice], codes[twice], torch.ones(24))
+    assert mean.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert count.item() == pytest.approx(over.item(), rel=1e-5)

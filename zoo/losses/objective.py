@@ -91,8 +91,13 @@ class Objective:
         """Return how many a complete sample counts for in the loss; for the conditional tasks of `corn` the most."""
         return {"corn": labels.width - 1}.get(self.loss, 1 if labels.exclusive else labels.width)
 
-    def function(self, labels: LabelSpace) -> losses.Loss:
-        """Return the loss itself; UnknownNameError if it is not one of the label kind's."""
+    def function(self, labels: LabelSpace, *, training: bool = True) -> losses.Loss:
+        """Return the loss itself; UnknownNameError if it is not one of the label kind's.
+
+        Args:
+            labels: What the targets mean.
+            training: Whether it is learnt by; else it judges what the model answers, without the offsets of training alone.
+        """
         if self.loss not in LOSSES[labels.kind]:
             raise UnknownNameError("loss", self.loss, LOSSES[labels.kind], where=f" for {labels.kind} labels")
         given: dict[str, Any] = dict(self.arguments)
@@ -100,7 +105,7 @@ class Objective:
             given["label_smoothing"] = self.label_smoothing
         for name, values in (
             ("class_weights", self.class_weights), ("positive_weights", self.positive_weights), ("scale", self.std),
-            ("offsets", self.offsets),
+            ("offsets", self.offsets if training else None),
         ):  # fmt: skip
             if values is not None:
                 given[name] = torch.tensor(values, dtype=torch.float32)

@@ -52,17 +52,19 @@ def voted(logits: NDArray[Any], codes: NDArray[np.intp], labels: LabelSpace, vot
     if vote == "any":
         if not labels.exclusive:
             return _largest(given, codes)
-        odds = given[:, 1] - given[:, 0]
-        return given[np.lexsort((odds, codes))[rows[:, 0].cumsum() - 1]]  # each group's last by the odds
+        by_odds = np.lexsort((given[:, 1] - given[:, 0], codes))
+        last: Floats = given[by_odds[rows[:, 0].cumsum() - 1]]  # of each group
+        return last
     if labels.exclusive:
         total = log_sum_exp(given)[:, None]
         mean = _log_means(given - total, codes)
-        if vote == "mean":  # on the rows' own scale: one row, or equal ones, give their logits back to the last bit
+        if vote == "mean":  # on the rows' own scale: one row, or equal ones, give their logits back
             return mean + _sums(total, codes) / rows
         ballots = np.zeros_like(given)
         ballots[np.arange(len(given)), given.argmax(axis=1)] = 1
         shares = _with_votes(_sums(ballots, codes), mean)
-        return shares - shares.max(axis=1, keepdims=True)  # near ties stay apart when they are rounded
+        below: Floats = shares - shares.max(axis=1, keepdims=True)  # near ties stay apart when they are rounded
+        return below
     present, absent = (_log_means(-np.logaddexp(0.0, -sign * given), codes) for sign in (1, -1))
     if vote == "mean":
         return present - absent

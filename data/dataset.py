@@ -143,6 +143,11 @@ def target_matrix(table: pd.DataFrame, labels: LabelSpace) -> NDArray[np.float32
     return label_matrix(table, labels)
 
 
+def weight_vector(table: pd.DataFrame) -> NDArray[np.float32] | None:
+    """Return (N,) how much each sample of a table counts in training; None: all alike."""
+    return table["sample_weight"].to_numpy(dtype=np.float32) if "sample_weight" in table.columns else None
+
+
 def concept_matrix(table: pd.DataFrame, concepts: ConceptSpace) -> NDArray[np.float32]:
     """Return the concepts of a table as (N, M) float32 in index order; 0, 1 or NaN."""
     return np.ascontiguousarray(table[concept_columns(concepts)].to_numpy(dtype=np.float32, na_value=np.nan))
@@ -242,8 +247,8 @@ def table_checksum(dataset: Dataset, split: str | None = None) -> str:
         names["modalities"] = list(dataset.modalities)
         there = [presence(table, reader) for reader in dataset.modalities.values()]
         numbers["modalities"] = np.stack(there, axis=1).astype(np.float32)
-    if "sample_weight" in table.columns:
-        numbers["weight"] = table["sample_weight"].to_numpy(dtype=np.float32)
+    if (weights := weight_vector(table)) is not None:
+        numbers["weight"] = weights
     if dataset.labels is not None:
         numbers["targets"] = target_matrix(table, dataset.labels)
         names["labels"] = replace(dataset.labels, parents=None).to_dict()

@@ -227,17 +227,6 @@ def log_odds(logits: NDArray[Any], labels: LabelSpace) -> NDArray[np.float64]:
     return np.asarray(shifted - others, np.float64)
 
 
-def logits_of(shares: NDArray[Any], labels: LabelSpace) -> NDArray[np.float32]:
-    """Return (N, K) logits whose probabilities are these (N, K), however they were averaged; quantities as they are."""
-    if labels.kind == "regression":
-        return shares.astype(np.float32)
-    logits = np.log(np.clip(shares, 1e-30, 1.0))
-    if labels.kind == "multilabel":
-        logits -= np.log(np.clip(1 - shares, 1e-16, 1.0))
-    made: NDArray[np.float32] = logits.astype(np.float32)
-    return made
-
-
 def descendants(ontology: Mapping[str, Sequence[str]], node: str) -> tuple[str, ...]:
     """Return the leaves below a node, each once, in the order of the lists; a leaf's own are itself alone.
 

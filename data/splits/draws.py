@@ -154,25 +154,31 @@ def group_strata(rows: pd.DataFrame, labels: LabelSpace | None) -> pd.Series:
     return strata
 
 
-def even_weights(codes: NDArray[np.int64], labelled: NDArray[np.bool_]) -> NDArray[np.float64]:
+def even_weights(
+    codes: NDArray[np.int64], labelled: NDArray[np.bool_], counts: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
     """Return (N,) probabilities of drawing each sample, so that all groups are drawn equally often.
 
     Args:
         codes: (N,) whose each is.
         labelled: (N,) which have a label: the others are never drawn, as by `balanced_weights`.
+        counts: (N,) how often each sample is there; None: once.
 
     Raises:
         ConfigError: If nothing is labelled.
     """
     if not labelled.any():
         raise ConfigError("trainer.sampling=groups: the training split has no labelled sample")
-    sizes = np.bincount(codes[labelled], minlength=int(codes.max()) + 1)[codes]
-    rarity = np.divide(1, sizes, out=np.zeros(len(codes)), where=labelled & (sizes > 0))
+    own = None if counts is None else counts.astype(np.float64)
+    sizes = np.bincount(codes[labelled], None if own is None else own[labelled], minlength=int(codes.max()) + 1)[codes]
+    rarity = np.divide(1 if own is None else own, sizes, out=np.zeros(len(codes)), where=labelled & (sizes > 0))
     weights: NDArray[np.float64] = rarity / rarity.sum()
     return weights
 
 
-def balanced_weights(targets: NDArray[np.float32], labels: LabelSpace) -> NDArray[np.float64]:
+def balanced_weights(
+    targets: NDArray[np.float32], labels: LabelSpace, counts: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
     """Return how often to draw each sample so that every class comes equally often.
 
     A sample of a soft target weighs as its classes do; one of several findings as its rarest; one without any finding as its
@@ -181,6 +187,7 @@ def balanced_weights(targets: NDArray[np.float32], labels: LabelSpace) -> NDArra
     Args:
         targets: (N, K), NaN where missing.
         labels: The label space.
+        counts: (N,) how often each sample is there; None: once.
 
     Returns:
         (N,) probabilities that sum to 1.
@@ -190,12 +197,14 @@ def balanced_weights(targets: NDArray[np.float32], labels: LabelSpace) -> NDArra
     """
     if labels.kind == "regression":
         raise ConfigError("trainer.sampling=balanced needs classes, and regression has none; use shuffle")
-    values = np.nan_to_num(targets.astype(np.float64))
+    own = np.ones(len(targets)) if counts is None else counts.astype(np.float64)
+    values = np.nan_to_num(targets.astype(np.float64)) * own[:, None]
     if labels.exclusive:
         mass = values.sum(axis=0)
         weights = values @ np.divide(1, mass, out=np.zeros_like(mass), where=mass > 0)
     else:
-        columns = [member / max(1, member.sum()) for _, member in _classes(targets, labels)]
+        members = [member * own for _, member in _classes(targets, labels)]
+        columns = [member / (member.sum() or 1) for member in members]
         weights = np.max(columns, axis=0)
     if not weights.sum():
         raise ConfigError("trainer.sampling=balanced: the training split has no labelled sample")

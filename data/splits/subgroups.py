@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 
@@ -34,6 +35,18 @@ def level_names(column: pd.Series) -> NDArray[np.object_]:
     else:
         named = _quartiles(column)
     return np.where(missing, MISSING, named.to_numpy(dtype=object))
+
+
+def joined_names(cells: pd.DataFrame, between: str) -> NDArray[np.object_]:
+    """Return each row's cells as one name, which rows share only where all their cells, as text, are equal.
+
+    Where cells hold what stands between them, so that names of other cells would be alike, all cells are quoted as in JSON.
+    """
+    texts = [tuple(map(str, row)) for row in cells.itertuples(index=False, name=None)]
+    names = {row: between.join(row) for row in dict.fromkeys(texts)}
+    if len(set(names.values())) < len(names):
+        names = {row: between.join(json.dumps(cell, ensure_ascii=False) for cell in row) for row in names}
+    return np.array([names[row] for row in texts], dtype=object)
 
 
 def _is_age(column: pd.Series) -> bool:

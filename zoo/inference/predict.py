@@ -15,13 +15,14 @@ from medzoo.data.audit.leakage import image_leakage
 from medzoo.data.columns import places_of
 from medzoo.data.dataset import Dataset, data_card, require_rows, table_checksum
 from medzoo.data.errors import ConfigError, DatasetError, UnknownNameError
-from medzoo.data.labels import ConceptSpace, LabelSpace, logits_of
+from medzoo.data.labels import ConceptSpace, LabelSpace, probabilities
 from medzoo.data.options import local_path
 from medzoo.data.registry import PLACES, earlier_options, load_dataset
 from medzoo.data.samples.augment import augment_policy
 from medzoo.data.splits.domains import domain_names
 from medzoo.data.splits.published import name_published
 from medzoo.data.visits.columns import carried_matrix
+from medzoo.evaluation.grouped.votes import voted
 from medzoo.evaluation.predictions import Predictions
 from medzoo.evaluation.predictions import joined as concatenated
 from medzoo.evaluation.several import write_predictions
@@ -319,9 +320,10 @@ def _with_copies(
     if not policy.transforms and not policy.crops:
         raise ConfigError("evaluation.tta: the run's augmentation is none, so every copy would be the same; use tta=0")
     copies = task.samples(dataset, split, policy=policy, augmenter=augmenter, seed=config.seed)
-    total = outputs["probabilities"].astype(np.float64)
-    for copy in range(1, config.tta + 1):
-        total += runner.predict(task, copies, epoch=copy)[0]["probabilities"]
-    mean = total / (1 + config.tta)
-    # Averages of probabilities have no logits of their own; these give them back.
-    return {"logits": logits_of(mean, task.spec.label_space), "probabilities": mean.astype(np.float32)}
+    said = [outputs["logits"], *(runner.predict(task, copies, epoch=k)[0]["logits"] for k in range(1, config.tta + 1))]
+    codes = np.tile(np.arange(len(said[0])), len(said))
+    logits = voted(np.concatenate(said), codes, task.spec.label_space, "mean")
+    return {
+        "logits": logits.astype(np.float32),
+        "probabilities": probabilities(logits, task.spec.label_space).astype(np.float32),
+    }

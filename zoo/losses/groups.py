@@ -55,7 +55,7 @@ class GroupDro(nn.Module):
     A group that a batch lacks has no loss there: its q falls as the others' rise, and comes back.
 
     Args:
-        counts: Training samples of each group.
+        counts: Training samples of each group, each as often as it counts.
         step: η, how fast q moves.
 
     Attributes:
@@ -65,7 +65,7 @@ class GroupDro(nn.Module):
     adds_up = False
     shares: Tensor
 
-    def __init__(self, counts: list[int], step: float) -> None:
+    def __init__(self, counts: list[float], step: float) -> None:
         super().__init__()
         self.step = step
         self.register_buffer("shares", torch.full((len(counts),), 1 / len(counts)))
@@ -108,12 +108,15 @@ class IdentityScaling(nn.Module):
         with torch.no_grad():
             own, counts = sample_losses(loss, outputs, targets)
             seen = counts > 0
-            same = (codes[:, None] == codes[None, :]) & seen[None, :]
-            of_group = (same * own[None, :]).sum(dim=1) / same.sum(dim=1).clamp(min=1)
+            counted = weights.to(own.dtype) * seen  # a sample of weight 2 is that sample twice in these means, too
+            same = (codes[:, None] == codes[None, :]) * counted[None, :]
+            total = same.sum(dim=1)
+            of_group = (same * own[None, :]).sum(dim=1) / torch.where(total > 0, total, 1.0)
             scaled = ((1 - self.share) * own + self.share * of_group) / self.temperature
             top = torch.where(seen, scaled, -torch.inf).amax()
             raised = torch.where(seen, (scaled - top).exp(), 0.0)
-            factors = raised / (raised.sum() / seen.sum().clamp(min=1)).clamp(min=1e-300)
+            total = counted.sum()
+            factors = raised / ((counted * raised).sum() / torch.where(total > 0, total, 1.0)).clamp(min=1e-300)
         return loss(outputs, targets, sample_weights=weights * factors.to(weights.dtype))  # type: ignore[call-arg]
 
 
@@ -121,13 +124,13 @@ class GroupBalance(nn.Module):
     """Every group counts as much as any other: a sample of group g has the weight N / (G n_g).
 
     Args:
-        counts: Labelled training samples of each group, at least 1.
+        counts: Labelled training samples of each group, each as often as it counts; above 0.
     """
 
     adds_up = True
     factors: Tensor
 
-    def __init__(self, counts: list[int]) -> None:
+    def __init__(self, counts: list[float]) -> None:
         super().__init__()
         self.register_buffer("factors", balancing_factors(counts), persistent=False)
 
@@ -136,7 +139,7 @@ class GroupBalance(nn.Module):
         return loss(outputs, targets, sample_weights=weights * self.factors[codes])  # type: ignore[call-arg]
 
 
-def balancing_factors(counts: list[int]) -> Tensor:
+def balancing_factors(counts: list[float]) -> Tensor:
     """Return (G,) how much a sample of each group counts, for all groups to count alike; their mean over samples is 1."""
     of_groups = torch.tensor(counts, dtype=torch.float64)
     return (of_groups.sum() / (len(counts) * of_groups)).float()
@@ -154,7 +157,7 @@ def sample_losses(loss: Loss, outputs: Tensor, targets: Tensor) -> tuple[Tensor,
 
 def group_loss(described: Mapping[str, Any]) -> nn.Module:
     """Build a group loss from what an objective says of it: `how`, `counts` and the arguments."""
-    counts, arguments = [int(n) for n in described["counts"]], dict(described["arguments"])
+    counts, arguments = [float(n) for n in described["counts"]], dict(described["arguments"])
     builders: dict[str, Callable[[], nn.Module]] = {
         "dro": partial(GroupDro, counts, **arguments),
         "fis": partial(IdentityScaling, **arguments),

@@ -91,8 +91,13 @@ class Objective:
         """Return how many a complete sample counts for in the loss; for the conditional tasks of `corn` the most."""
         return {"corn": labels.width - 1}.get(self.loss, 1 if labels.exclusive else labels.width)
 
-    def function(self, labels: LabelSpace) -> losses.Loss:
-        """Return the loss itself; UnknownNameError if it is not one of the label kind's."""
+    def function(self, labels: LabelSpace, *, training: bool = True) -> losses.Loss:
+        """Return the loss itself; UnknownNameError if it is not one of the label kind's.
+
+        Args:
+            labels: What the targets mean.
+            training: Whether it is learnt by; else it judges what the model answers, without the offsets of training alone.
+        """
         if self.loss not in LOSSES[labels.kind]:
             raise UnknownNameError("loss", self.loss, LOSSES[labels.kind], where=f" for {labels.kind} labels")
         given: dict[str, Any] = dict(self.arguments)
@@ -100,15 +105,23 @@ class Objective:
             given["label_smoothing"] = self.label_smoothing
         for name, values in (
             ("class_weights", self.class_weights), ("positive_weights", self.positive_weights), ("scale", self.std),
-            ("offsets", self.offsets),
+            ("offsets", self.offsets if training else None),
         ):  # fmt: skip
             if values is not None:
                 given[name] = torch.tensor(values, dtype=torch.float32)
         return partial(LOSSES[labels.kind][self.loss], **given)
 
 
-def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArray[np.float32]) -> Objective:
-    """Choose the loss and take its weights from the training split's targets (N, K), NaN where missing.
+def objective_from_config(
+    config: LossConfig, labels: LabelSpace, targets: NDArray[np.float32], samples: NDArray[np.float32] | None = None
+) -> Objective:
+    """Choose the loss and take its weights from the training split's targets.
+
+    Args:
+        config: What is asked for.
+        labels: What the targets mean.
+        targets: (N, K), NaN where missing.
+        samples: (N,) how much each sample counts: one of weight 2 is that sample twice. None: all alike.
 
     Raises:
         UnknownNameError: If the loss or one of its arguments is not known for this kind of labels.
@@ -136,16 +149,20 @@ def objective_from_config(config: LossConfig, labels: LabelSpace, targets: NDArr
             takers = sorted(n for n, f in known.items() if setting in signature(f).parameters)
             remedy = f"; {', '.join(takers)} take it" if takers else ""
             raise ConfigError(f"loss.{setting} is not for {name} of {labels.kind} labels{remedy}")
-    mean, std = _location(targets) if labels.kind == "regression" else (None, None)
+    given = (targets, samples)
+    mean, std = _location(*given) if labels.kind == "regression" else (None, None)
     return Objective(
         loss=name, label_smoothing=config.label_smoothing,
-        class_weights=_weights(config.class_weights, "class_weights", labels, lambda: _balanced_classes(targets)),
-        positive_weights=_weights(config.positive_weights, "positive_weights", labels, lambda: _balanced_positives(targets)),
-        mean=mean, std=std, arguments=dict(config.arguments), offsets=_offsets(config.logit_adjustment, name, targets),
+        class_weights=_weights(config.class_weights, "class_weights", labels, lambda: _balanced_classes(*given)),
+        positive_weights=_weights(config.positive_weights, "positive_weights", labels, lambda: _balanced_positives(*given)),
+        mean=mean, std=std, arguments=dict(config.arguments),
+        offsets=_offsets(config.logit_adjustment, name, *given),
     )  # fmt: skip
 
 
-def _offsets(strength: float | None, loss: str, targets: NDArray[np.float32]) -> tuple[float, ...] | None:
+def _offsets(
+    strength: float | None, loss: str, targets: NDArray[np.float32], samples: NDArray[np.float32] | None
+) -> tuple[float, ...] | None:
     """Return τ log π of the classes' shares π in training; a class without a sample has the share of half a one."""
     if strength is None or strength == 0:
         return None
@@ -153,8 +170,7 @@ def _offsets(strength: float | None, loss: str, targets: NDArray[np.float32]) ->
         raise ConfigError(f"loss.logit_adjustment={strength:g} is for cross_entropy of classes, not for {loss}; leave it out")
     if not 0 < strength < float("inf"):
         raise ConfigError(f"loss.logit_adjustment={strength:g} is not a number of at least 0; 1 is usual")
-    labelled = targets[~np.isnan(targets).any(axis=1)].astype(np.float64)
-    mass = np.maximum(labelled.sum(axis=0), 0.5)
+    mass = np.maximum(_masses(targets, samples)[0], 0.5)
     return tuple(float(v) for v in strength * np.log(mass / mass.sum()))
 
 
@@ -172,30 +188,45 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
-def _balanced_classes(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+def _masses(targets: NDArray[np.float32], samples: NDArray[np.float32] | None) -> tuple[NDArray[np.float64], float]:
+    """Return (K,) how many labelled samples are of each class, and how many there are, each as often as it counts."""
+    known = ~np.isnan(targets).any(axis=1)
+    labelled = targets[known].astype(np.float64)
+    if samples is None:
+        return labelled.sum(axis=0), len(labelled)
+    counted = samples[known].astype(np.float64)
+    return counted @ labelled, float(counted.sum())
+
+
+def _balanced_classes(targets: NDArray[np.float32], samples: NDArray[np.float32] | None) -> NDArray[np.float64]:
     """Return N / (K · N_k), scikit-learn's `balanced`; 1 for a class without training samples."""
-    labelled = targets[~np.isnan(targets).any(axis=1)].astype(np.float64)
-    mass = labelled.sum(axis=0)
-    weights: NDArray[np.float64] = np.divide(len(labelled), len(mass) * mass, out=np.ones_like(mass), where=mass > 0)
+    mass, total = _masses(targets, samples)
+    weights: NDArray[np.float64] = np.divide(total, len(mass) * mass, out=np.ones_like(mass), where=mass > 0)
     return weights
 
 
-def _balanced_positives(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+def _balanced_positives(targets: NDArray[np.float32], samples: NDArray[np.float32] | None) -> NDArray[np.float64]:
     """Return negatives / positives of each finding, over observed entries; 1 where either is absent."""
     observed = ~np.isnan(targets)
-    positive = np.where(observed, targets, 0).sum(axis=0, dtype=np.float64)
-    negative = observed.sum(axis=0) - positive
+    present = np.where(observed, targets, 0)
+    counted = None if samples is None else samples.astype(np.float64)
+    positive = present.sum(axis=0, dtype=np.float64) if counted is None else counted @ present
+    negative = (observed.sum(axis=0) if counted is None else counted @ observed) - positive
     both = (positive > 0) & (negative > 0)
     weights: NDArray[np.float64] = np.divide(negative, positive, out=np.ones_like(positive), where=both)
     return weights
 
 
-def _location(targets: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _location(targets: NDArray[np.float32], samples: NDArray[np.float32] | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each target over observed entries; (0, 1) with none, spread 1 without spread."""
     means, spreads = [], []
     for column in targets.astype(np.float64).T:
-        values = column[~np.isnan(column)]
-        mean, spread = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
+        known = ~np.isnan(column)
+        values, counted = column[known], None if samples is None else samples[known].astype(np.float64)
+        mean, spread = 0.0, 1.0
+        if len(values):
+            mean = float(values.mean() if counted is None else np.average(values, weights=counted))
+            spread = float(values.std() if counted is None else np.sqrt(np.average((values - mean) ** 2, weights=counted)))
         means.append(mean)
         spreads.append(spread if spread > 0 else 1.0)
     return tuple(means), tuple(spreads)

@@ -31,6 +31,7 @@ class Part:
         labels: What they mean.
         objective: What it is trained for.
         loss: The loss of that.
+        validation_loss: The same without what is of training alone.
         weight: Of the loss in the sum; 0: the target is not trained.
         observed: Share of its labels that the training split has.
     """
@@ -40,6 +41,7 @@ class Part:
     labels: LabelSpace
     objective: Objective
     loss: Loss
+    validation_loss: Loss
     weight: float
     observed: float
 
@@ -51,7 +53,8 @@ def parts_of(objective: Objective, targets: Mapping[str, LabelSpace]) -> Iterato
         about = (objective.targets or {})[name]
         own = Objective.from_dict(about["objective"])
         weight, observed = float(about["weight"]), float(about["observed"])
-        yield Part(name, places[name], targets[name], own, own.function(targets[name]), weight, observed)
+        learnt, judged = (own.function(targets[name], training=training) for training in (True, False))
+        yield Part(name, places[name], targets[name], own, learnt, judged, weight, observed)
 
 
 def joined_objective(config: LossConfig, targets: Mapping[str, LabelSpace], values: NDArray[np.float32]) -> Objective:

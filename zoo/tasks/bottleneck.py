@@ -65,6 +65,7 @@ class Bottleneck(Task):
         super().__init__(spec, model)
         self.objective = Objective.from_dict(spec.objective["classes"])
         self.loss = self.objective.function(spec.label_space)
+        self.validation_loss = self.objective.function(spec.label_space, training=False)
         self.regime: str = spec.objective["regime"]
         if self.regime not in get_args(Regime):
             raise UnknownNameError("model.bottleneck.regime", self.regime, get_args(Regime))
@@ -88,10 +89,14 @@ class Bottleneck(Task):
         loss = self.concept_weight * mean * count / (rows * concept_logits.shape[1])
         if self.regime == "joint":
             outputs = in_units(self.model.classes(concept_logits, features, *self.corrections(batch)).float(), self.objective)
-            mean, count = self.loss(outputs, batch["target"])
+            mean, count = self.class_loss(outputs, batch["target"])
             loss = loss + mean * count / rows
             return {"loss": loss, "count": rows, "logits": outputs.detach()}
         return {"loss": loss, "count": rows}
+
+    def class_loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of (N, K) class outputs, and how much it is over; where nothing learns, what validation judges by."""
+        return (self.loss if self.training else self.validation_loss)(outputs, targets)
 
     def corrections(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         """Return values and mask (N, M) of the concepts of a training batch that are corrected: none are."""

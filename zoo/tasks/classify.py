@@ -38,8 +38,9 @@ class Classify(Task):
         self._set_loss()
 
     def _set_loss(self) -> None:
-        """Make what `training_step` minimises of the objective."""
+        """Make what `training_step` minimises of the objective, and what `validation_step` judges by."""
         self.loss = self.objective.function(self.spec.label_space)
+        self.validation_loss = self.objective.function(self.spec.label_space, training=False)
         self.guide = guide_of(self.spec.label_space, self.spec.objective)
         self.accumulates = self.objective.groups is None or self.objective.groups["how"] == "balanced"
 
@@ -111,8 +112,8 @@ class Classify(Task):
         return in_units(outputs.float(), self.objective)
 
     def _loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of labels alone, and how many it is over."""
-        return self.loss(logits, targets)
+        """Return the loss of labels alone, without what is of training alone, and how many it is over."""
+        return self.validation_loss(logits, targets)
 
     def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return `logits`, and the (N, F) pooled features that they follow from, with gradient."""

@@ -65,10 +65,12 @@ class SolvedProbe(Classify):
         learnt, held_out = (_batch(samples, runner.features(self, samples)) for samples in (train, val))
         self.to("cpu")
         layer, sign = head_modules(self.model)[0], 1 if self.higher_is_better(monitor) else -1
-        problem = as_convex(self.objective, self.spec.label_space, learnt["target"].double(), self._counts(train))
+        given = train.further.get(WEIGHT)
+        weights = None if given is None else torch.from_numpy(given)
+        problem = as_convex(self.objective, self.spec.label_space, learnt["target"].double(), self._counts(train, weights))
         tried: list[dict[str, Any]] = []
         best: tuple[float, float, Tensor, Tensor] | None = None
-        for penalty, weight, bias in solved_layers(learnt["features"], problem):
+        for penalty, weight, bias in solved_layers(learnt["features"], problem, samples=weights):
             set_layer(layer, weight, bias, self.spec.architecture)
             outputs = self.validation_step(held_out)
             losses = {"train_loss": self.validation_step(learnt)["loss"].item(), "val_loss": outputs["loss"].item()}
@@ -86,15 +88,13 @@ class SolvedProbe(Classify):
         self.chosen_by = f"val {monitor} of {_labelled(held_out)} samples"
         return Classify(replace(self.spec, training=training), self.model), _notes(note, monitor, best[:2], len(tried))
 
-    def _counts(self, train: SampleDataset) -> Tensor | None:
-        """Return (N,) how much each training sample counts; None where all count alike."""
-        given = train.further.get(WEIGHT)
-        counts = None if given is None else torch.from_numpy(given)
+    def _counts(self, train: SampleDataset, weights: Tensor | None) -> Tensor | None:
+        """Return (N,) how much each training sample counts, its group's share among it; None where all count alike."""
         groups = self.objective.groups
         if groups is None:
-            return counts
+            return weights
         factors = balancing_factors(list(groups["counts"]))[torch.from_numpy(train.further[GROUP])]
-        return factors if counts is None else factors * counts
+        return factors if weights is None else factors * weights
 
 
 def _labelled(batch: dict[str, Tensor]) -> int:

@@ -69,7 +69,7 @@ class PrototypeBottleneck(Bottleneck):
         if self.regime != "joint":
             return {"loss": loss, "count": rows}
         outputs = in_units(self.model.classes(concept_logits, scores).float(), self.objective)
-        mean, count = self.loss(outputs, batch["target"])
+        mean, count = self.class_loss(outputs, batch["target"])
         return {"loss": loss + mean * count / rows, "count": rows, "logits": outputs.detach()}
 
     def said(self, concept_logits: Tensor, beside: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -64,11 +64,11 @@ class SeveralTargets(Classify):
         """Return the weighted sum of the targets' masked mean losses, and how much is observed of those that weigh anything."""
         logits, targets = self.logits(batch), batch["target"]
         if processes() == 1 or self.accumulates:
-            loss, count = self._loss(logits, targets)
+            loss, count = self._loss(logits, targets, training=True)
         else:  # means over what all processes observe of each target, and this one's share of them
             own = 0 if STANDS_IN in batch else len(logits)
             whole = gathered([logits[:own], targets[:own]])
-            loss, count = self._loss(*whole)
+            loss, count = self._loss(*whole, training=True)
             count = count * own / len(whole[0])
         return {"loss": loss, "count": count, "logits": logits.detach()}
 
@@ -177,12 +177,12 @@ class SeveralTargets(Classify):
             raise UnknownNameError("target", target, by_name, where=f" in trainer.monitor={name}")
         return by_name[target], metric
 
-    def _loss(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, logits: Tensor, targets: Tensor, *, training: bool = False) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of the targets' losses, and how much is observed of those that weigh anything."""
         total = count = None
         for part in self.parts:
             if part.weight:
-                loss, seen = part.loss(logits[:, part.place], targets[:, part.place])
+                loss, seen = (part.loss if training else part.validation_loss)(logits[:, part.place], targets[:, part.place])
                 loss = loss if part.weight == 1 else part.weight * loss
                 total, count = (loss, seen) if total is None or count is None else (total + loss, count + seen)
         assert total is not None

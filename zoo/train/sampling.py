@@ -18,6 +18,9 @@ def drawn_with(
 ) -> NDArray[np.float64] | None:
     """Return (N,) the probability of drawing each sample, with replacement; None: every sample once.
 
+    A sample of weight 2 is there twice: it is drawn so much more often, and its weight, which would count it once more, is taken
+    from the samples.
+
     Args:
         sampling: One of `SAMPLINGS`.
         samples: The training split.
@@ -36,9 +39,10 @@ def drawn_with(
         if "group_code" not in samples.further:
             raise ConfigError("trainer.sampling=groups draws the groups of loss.group equally often; name their column there")
         assert samples.targets is not None  # loss.group has seen to it
-        return even_weights(samples.further["group_code"], np.asarray(~np.isnan(samples.targets).all(axis=1)))
+        labelled = np.asarray(~np.isnan(samples.targets).all(axis=1))
+        return even_weights(samples.further["group_code"], labelled, samples.further.pop("weight", None))
     if several:
         raise ConfigError("trainer.sampling=balanced is of one target's classes, and there are several; use shuffle")
     if labels is None or samples.targets is None:
         raise ConfigError("trainer.sampling=balanced needs labels, and this dataset has none; use shuffle")
-    return balanced_weights(samples.targets, labels)
+    return balanced_weights(samples.targets, labels, samples.further.pop("weight", None))

@@ -188,3 +188,18 @@ def test_even_weights_never_draw_what_has_no_label() -> None:
     assert [weights[codes == code].sum() for code in range(4)] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
     with pytest.raises(ConfigError, match="no labelled sample"):
         even_weights(codes, np.zeros(101, bool))
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_a_sample_of_weight_two_is_drawn_as_two_of_it(kind: str) -> None:
+    labels = LabelSpace(kind, ("a", "b", "c"))
+    targets = np.eye(3, dtype=np.float32)[[0, 0, 0, 0, 1, 1, 2, 2]]
+    targets[7] = np.nan
+    counts = np.array([1, 2, 3, 1, 5, 1, 2, 4], np.float32)
+    twice, codes = np.repeat(np.arange(8), counts.astype(int)), np.array([0, 0, 1, 1, 0, 1, 1, 0])
+    known = ~np.isnan(targets).any(axis=1)
+    for found, repeated in (
+        (balanced_weights(targets, labels, counts), balanced_weights(targets[twice], labels)),
+        (even_weights(codes, known, counts), even_weights(codes[twice], known[twice])),
+    ):
+        np.testing.assert_allclose(found, np.bincount(twice, repeated), rtol=1e-12)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medzoo.data.splits.subgroups import level_names
+from medzoo.data.splits.subgroups import joined_names, level_names
 
 MANY = np.arange(40, dtype=float)
 
@@ -40,3 +40,10 @@ def test_few_numbers_and_text_are_levels_of_their_own() -> None:
 def test_many_equal_numbers_make_fewer_bands() -> None:
     names = level_names(pd.Series([0.0] * 90 + list(np.arange(1.0, 21.0)), name="count"))
     assert set(names) == {"[0, 20]"} or len(set(names)) <= 3
+
+
+def test_joined_names_are_shared_by_equal_cells_alone() -> None:
+    cells = pd.DataFrame({"u": ["x", "x & y", "x", 1], "v": ["y & z", "z", "y & z", 2]})
+    assert joined_names(cells, " & ").tolist() == ['"x" & "y & z"', '"x & y" & "z"', '"x" & "y & z"', '"1" & "2"']
+    assert joined_names(cells.iloc[1:2], " & ").tolist() == ["x & y & z"]  # nothing is alike
+    assert joined_names(cells.iloc[:0], " & ").tolist() == []

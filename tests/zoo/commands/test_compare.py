@@ -114,6 +114,26 @@ def test_a_run_evaluated_otherwise_or_twice_is_no_further_seed(
     assert "±" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"), [(["evaluation.calibration=temperature"], "calibrated by temperature"), (["evaluation.bins=5"], "5 bins")]
+)
+def test_seeds_of_other_calibrators_or_bins_are_no_seeds_of_one_setting(
+    asked: list[str], said: str, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A calibrator is of its seed: two seeds calibrated alike are one setting, a calibrated and an uncalibrated one are two."""
+    import shutil
+
+    copies = [str(shutil.copytree(run, tmp_path / run.name)) for run in runs[:2]]
+    for place in (1, 0):
+        command = ["evaluate", f"run={copies[place]}", "predict=false", "evaluation.replicates=20", *asked]
+        assert main(command) == 0
+        capsys.readouterr()
+        assert main(["compare", *copies, "--metrics", "ece"]) == 0
+        rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| default") and "from scratch" in line]
+        assert ["±" in row for row in rows] == ([False, False] if place else [True])
+        assert [said in row for row in rows] == ([False, True] if place else [True])
+
+
 def test_mistakes_are_one_line(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         ([str(runs[0]), "--metrics", "kapa"], "did you mean 'kappa'"),

@@ -79,6 +79,22 @@ def test_seeds_are_one_setting(runs: Path, capsys: pytest.CaptureFixture[str]) -
     assert "delong" not in found
 
 
+def test_predictions_are_of_the_model_whatever_calibrated_its_report(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(runs / "default-0", tmp_path / "default-0")
+    asked = ["predict=false", "evaluation.replicates=50", "evaluation.calibration=temperature"]
+    assert main(["evaluate", f"run={copy}", *asked]) == 0
+    given = [str(copy), str(runs / "default-1"), str(runs / "corn-0"), "--paired", "--metrics", "nll"]
+    found = compared(runs, *given, capsys=capsys)
+    assert [len(setting["runs"]) for setting in found["settings"]] == [2, 1]
+    assert not any("calibrated by" in setting["training"] for setting in found["settings"])
+    assert any(note.startswith("the reports of default-0 are calibrated") for note in found["notes"])
+    plain = compared(runs, "default-0", *given[1:], capsys=capsys)
+    assert found["settings"] == plain["settings"]
+    assert not any("calibrated" in note for note in plain["notes"])
+
+
 def test_folds_are_pooled_where_their_patients_are_their_own(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folds = [f"fold-{k}" for k in range(3)]
     found = compared(runs, *folds, "--pool-folds", "--metrics", "auroc", "mae", capsys=capsys)

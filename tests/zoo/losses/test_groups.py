@@ -180,3 +180,26 @@ def test_a_convex_problem_counts_a_weighed_sample_as_often(kind: str, name: str)
     assert found.weights is not None
     assert torch.equal(found.weights, ones * weights[:, None])
     assert torch.equal(found.targets.nan_to_num(), plain.targets.nan_to_num())
+
+
+def test_identity_scaling_takes_a_weight_of_two_for_a_sample_twice() -> None:
+    outputs, targets = case("multiclass")
+    codes, weights = torch.arange(12) % 3, torch.tensor([2.0, 1.0, 3.0] * 4)
+    twice = torch.arange(12).repeat_interleave(weights.long())
+    scaling = IdentityScaling(0.5, 0.3)
+    mean, count = scaling(masked.cross_entropy, outputs, targets, codes, weights)
+    expected, over = scaling(masked.cross_entropy, outputs[twice], targets[twice], codes[twice], torch.ones(24))
+    assert mean.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert count.item() == pytest.approx(over.item(), rel=1e-5)
+
+
+def test_the_offsets_of_a_long_tail_are_of_training_alone() -> None:
+    """What validation judges by is the model's own cross-entropy, whose mean is the report's."""
+    labels = LabelSpace("multiclass", ("a", "b", "c", "d"))
+    outputs, targets = case("multiclass")
+    objective = objective_from_config(LossConfig(logit_adjustment=1.0), labels, targets.numpy())
+    plain = objective_from_config(LossConfig(), labels, targets.numpy()).function(labels)(outputs, targets)
+    assert objective.function(labels, training=False)(outputs, targets) == plain
+    assert objective.function(labels)(outputs, targets)[0] != plain[0]
+    weighed = objective_from_config(LossConfig(class_weights=[1, 2, 3, 4], label_smoothing=0.1), labels, targets.numpy())
+    assert weighed.function(labels, training=False)(outputs, targets) == weighed.function(labels)(outputs, targets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,3 +54,35 @@ def test_regression_learns_standardised_values_and_answers_in_units(tmp_path: Pa
         raw = model.task.model((images.float() / 255 - 0.5) / 0.5)
     said = model.task.predict({"image": images})["logits"]
     torch.testing.assert_close(said, raw * torch.tensor(objective.std) + torch.tensor(objective.mean))
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        ("multiclass", {"class_weights": "balanced"}), ("multiclass", {"logit_adjustment": 1.0}),
+        ("ordinal", {"name": "corn", "class_weights": "balanced"}), ("multilabel", {"positive_weights": "balanced"}),
+        ("regression", {}),
+    ],
+)  # fmt: skip
+def test_a_sample_of_weight_3_is_that_sample_three_times(kind: Any, setting: dict[str, Any]) -> None:
+    """What the loss takes from the training split counts weights as it does itself."""
+    rng = np.random.default_rng(0)
+    labels = LabelSpace(kind, ("a", "b", "c"), **({"units": ("m",) * 3} if kind == "regression" else {}))
+    codes = np.array([0] * 6 + [1] * 2 + [2])
+    targets = {"multilabel": rng.integers(0, 2, (9, 3)), "regression": rng.normal(size=(9, 3))}.get(kind, np.eye(3)[codes])
+    targets = targets.astype(np.float32)
+    targets[3, slice(None) if labels.exclusive else 1] = np.nan
+    weights = np.array([1, 2, 1, 3, 1, 1, 3, 3, 2], np.float32)
+    outputs = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).log_softmax(dim=1)
+    twice = np.repeat(np.arange(9), weights.astype(int))
+    weighed = objective_from_config(LossConfig(**setting), labels, targets, weights)
+    repeated = objective_from_config(LossConfig(**setting), labels, targets[twice])
+    for name, values in vars(weighed).items():
+        assert values == (pytest.approx(vars(repeated)[name]) if isinstance(values, tuple) else vars(repeated)[name]), name
+    found, count = weighed.function(labels)(outputs, torch.from_numpy(targets), sample_weights=torch.from_numpy(weights))  # type: ignore[call-arg]
+    wanted, over = repeated.function(labels)(outputs[twice], torch.from_numpy(targets[twice]))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert count.item() == pytest.approx(float(over), rel=1e-5)
+    assert objective_from_config(LossConfig(**setting), labels, targets, np.ones(9, np.float32)) == objective_from_config(
+        LossConfig(**setting), labels, targets
+    )

@@ -24,8 +24,12 @@ SEEDS = (
     "seed", "run", "data.draw_seed", "data.root", "device", "trainer.workers", "trainer.trackers", "trainer.metrics",
     "evaluation.extra", "evaluation.operating_points", "evaluation.prevalence", "evaluation.decision_curve",
     "evaluation.intersections", "evaluation.interval", "evaluation.audit", "evaluation.by", "evaluation.vote", "debug",
+    "evaluation.calibration", "evaluation.bins",
 )  # fmt: skip
-"""Settings that do not part runs: what is drawn, and where, and what else is looked at."""
+"""Settings that do not part runs: what is drawn, and where, and what else is looked at; and of what the report itself says how it
+was made (`_evaluated`), for a run may be evaluated anew."""
+BINS = 15
+"""Of the calibration error, in reports of an earlier medzoo."""
 LATER = ("data.", "loss.", "trainer.")
 """Groups of settings that have got new ones, null unless asked for."""
 
@@ -104,6 +108,16 @@ class Result:
             raise UnknownNameError("split", split, set(map(str, found.split)), where=f" in the predictions of {self.name}")
         return found.of_split(split)
 
+    def as_predicted(self) -> Result:
+        """Return the result as its predictions file has it: a run's holds the model's own answers, calibrated or not its report.
+
+        The answers of groups of rows (`by/<columns>`) were made of calibrated ones, and stay.
+        """
+        details = self.report.get("details", {})
+        if not details.get("calibration") or self.files.path.parent.name == BY:
+            return self
+        return replace(self, report={**self.report, "details": {k: v for k, v in details.items() if k != "calibration"}})
+
     def tested_on(self, split: str) -> str:
         """Return the checksum of the rows that the report's split had; empty in reports of an earlier medzoo."""
         data = self.report.get("details", {}).get("data", {})
@@ -166,6 +180,15 @@ def _read_report(files: RunDirectory) -> dict[str, Any]:
 
 
 def recipe(result: Result) -> str:
+    """Return a run's training in one line, and how its figures were made where that is not the usual way."""
+    told = _evaluated(result)
+    further = [f"mean over {int(told['tta']) + 1} copies"] if told["tta"] else []
+    further += [f"calibrated by {told['calibration']}"] if told["calibration"] else []
+    further += [f"{told['bins']} bins"] if told["bins"] != BINS else []
+    return ", ".join([_recipe(result), *further])
+
+
+def _recipe(result: Result) -> str:
     """Return a run's training in one line."""
     if not result.config["trainer"]:
         asked = result.config
@@ -258,15 +281,21 @@ def setting_key(result: Result, further: Sequence[str] = ()) -> str:
         result: Of a run.
         further: Settings that do not part runs either, such as `FOLDS`.
     """
-    details = result.report.get("details", {})
-    evaluated = {key: details.get(key) for key in ("checkpoint", "tta", "training", "target")}
     own = result.config["data"] if result.config["data"].get("name") in ("folder", "table") else {}
     config, below, run = dict(result.config), None, _backbone_run(result)
     if run is not None:
         config["model"] = {key: value for key, value in config["model"].items() if key != "backbone"}
         below = [result.spec.family, result.spec.architecture, _training(run)]
     file = None if "data.file" in further else own.get("file")
-    return json.dumps([_without_seeds(config, further), evaluated, own.get("root"), file, below], sort_keys=True)
+    return json.dumps([_without_seeds(config, further), _evaluated(result), own.get("root"), file, below], sort_keys=True)
+
+
+def _evaluated(result: Result) -> dict[str, Any]:
+    """Return how a report was made: of a calibrator the method, for its numbers are of its seed as weights are."""
+    details = result.report.get("details", {})
+    told = {key: details.get(key) for key in ("checkpoint", "tta", "training", "target")}
+    method = str(details.get("calibration") or "").partition(" ")[0]
+    return {**told, "calibration": method or None, "bins": int(result.report.get("bins", BINS))}
 
 
 def _training(run: Path) -> list[str]:

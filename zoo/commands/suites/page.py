@@ -15,7 +15,7 @@ from medzoo.evaluation.comparison.page import parts
 from medzoo.evaluation.comparison.paired import Asked
 from medzoo.evaluation.comparison.parts import Grid as Text
 from medzoo.evaluation.comparison.parts import Part
-from medzoo.evaluation.monitor import LOWER_IS_BETTER
+from medzoo.evaluation.monitor import higher_is_better
 
 FOR_FRIEDMAN = 3
 """Models and datasets that the test needs at least."""
@@ -100,7 +100,7 @@ def _ranks(table: Mapping[str, Mapping[str, float | None]], metrics: Mapping[str
 def _lower(value: float | None, metric: str) -> float:
     """Return a figure as one of which less is better."""
     assert value is not None
-    return value if metric in LOWER_IS_BETTER else -value
+    return -value if higher_is_better(metric) else value
 
 
 def _differences(

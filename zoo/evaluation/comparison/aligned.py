@@ -81,7 +81,7 @@ def _reordered(predictions: Predictions, places: NDArray[np.int64]) -> Predictio
     parts = ("sample_id", "split", "group", "targets", "logits", "probabilities")
     further = (
         "concept_targets", "concept_logits", "residual_logits", "absent_logits", "concept_effects",
-        "prototype_scores", "kept", "attention",
+        "prototype_scores", "kept", "attention", "carried",
     )  # fmt: skip
     chosen: dict[str, Any] = {part: getattr(predictions, part)[places] for part in parts}
     chosen |= dict.fromkeys(further)  # not compared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError
 from medzoo.evaluation.comparison.aligned import same_labels
-from medzoo.evaluation.predictions import Predictions
+from medzoo.evaluation.predictions import Predictions, joined
 
 RANKED = ("auroc", "ap", "spearman")
 """Metrics that compare the scores of one sample with those of another: across folds those are of different models."""
@@ -25,7 +25,7 @@ def pool(parts: Mapping[str, Predictions]) -> tuple[Predictions, NDArray[np.int6
         parts: Name of a run → what it predicted of its own fold.
 
     Returns:
-        All rows, and (N,) which part each is of, from 0.
+        All rows, with what beside its answers every part says of them, and (N,) which part each is of, from 0.
 
     Raises:
         EvaluationError: If labels or units differ, or a group is in two folds.
@@ -61,6 +61,16 @@ def pool(parts: Mapping[str, Predictions]) -> tuple[Predictions, NDArray[np.int6
             "prototype_scores",
         )
     )
+    for field in ("attention", "carried"):
+        rows = [getattr(part, field) for part in found]
+        columns[field] = None if any(one is None for one in rows) else joined(rows)
     subgroups = pd.concat([part.subgroups[shared] for part in found], ignore_index=True)
     fold = np.repeat(np.arange(len(found)), [len(part) for part in found])
-    return replace(first, **columns, subgroups=subgroups), fold.astype(np.int64)
+    return replace(first, **columns, subgroups=subgroups, kept=_kept(found)), fold.astype(np.int64)
+
+
+def _kept(found: Sequence[Predictions]) -> pd.DataFrame | None:
+    """Return the further columns that all parts have, with the rows of all; None where they share none."""
+    frames = [pd.DataFrame(index=range(len(part))) if part.kept is None else part.kept for part in found]
+    shared = [name for name in frames[0].columns if all(name in frame.columns for frame in frames)]
+    return pd.concat([frame[shared] for frame in frames], ignore_index=True) if shared else None

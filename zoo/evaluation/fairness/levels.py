@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from medzoo.data.errors import ConfigError, UnknownNameError
-from medzoo.data.splits.subgroups import level_names
+from medzoo.data.splits.subgroups import joined_names, level_names
 from medzoo.evaluation.bootstrap import FEWEST_GROUPS, Lack
 from medzoo.settings.intersections import read_intersections
 
@@ -42,9 +42,7 @@ def named_levels(subgroups: pd.DataFrame, intersections: Any = ()) -> tuple[pd.D
         title = AND.join(parts)
         if title in columns:
             raise ConfigError(f"the subgroup column {title!r} bears the name of an intersection; rename the column")
-        levels = named[parts[0]].astype(str)
-        for part in parts[1:]:
-            levels = levels + AND + named[part].astype(str)
+        levels = pd.Series(joined_names(named[list(parts)], AND), index=named.index)
         if wanted == "auto" and (count := levels.nunique()) > MOST_AUTO:
             remedy = f"name it to have it, [[{', '.join(parts)}]]"
             notes.append(f"evaluation.intersections=auto leaves out {title}: {count} levels; {remedy}")

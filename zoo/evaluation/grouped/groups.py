@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from medzoo.data.errors import EvaluationError, UnknownNameError
 from medzoo.data.info import NO_PATIENT
-from medzoo.data.labels import logits_of
+from medzoo.data.labels import probabilities
 from medzoo.data.splits.groups import merge_groups
+from medzoo.data.splits.subgroups import joined_names
 from medzoo.evaluation.grouped.votes import check_vote, truths, voted
 from medzoo.evaluation.predictions import Predictions
 
@@ -29,8 +30,9 @@ def group_predictions(rows: Predictions, columns: Sequence[str], vote: str) -> P
         vote: How its rows answer together; see `medzoo.evaluation.grouped.votes.voted`.
 
     Returns:
-        One row a group and split, named by its cells (several joined by " / "), in order of first appearance. `group` is what
-        intervals are made over: the patient where every group is of one, else the patients that groups join together.
+        One row a group and split, named by its cells (several joined by " / ", quoted where names would be alike), in order of
+        first appearance. `group` is what intervals are made over: the patient where every group is of one, else the patients that
+        groups join together.
 
     Raises:
         UnknownNameError: If the predictions have no such column; names those that there are.
@@ -45,13 +47,13 @@ def group_predictions(rows: Predictions, columns: Sequence[str], vote: str) -> P
             raise EvaluationError(
                 f"evaluation.by={by}: {int(empty.sum())} rows have no {column} ({_some(rows.sample_id[empty])}); fill the cells"
             )
-    names = cells.astype(str).agg(" / ".join, axis=1).to_numpy(dtype=object)
+    names = joined_names(cells, " / ")
     codes, _ = pd.factorize(pd.Series(rows.split.astype(str)) + "\x1f" + pd.Series(names))
     first = np.unique(codes, return_index=True)[1]
     targets, disagree = truths(rows.targets, codes, rows.labels, vote)
     if disagree.any():
         raise EvaluationError(_disagreement(rows, codes, names, disagree, by, len(columns)))
-    shares = voted(rows.probabilities, codes, rows.labels, vote)
+    logits = voted(rows.logits, codes, rows.labels, vote)
     unit, group, notes = _unit_above(rows, codes, first, by)
     single = {str(name): _single(column, codes, first) for name, column in rows.subgroups.items()}
     if left_out := [name for name, column in single.items() if column is None]:
@@ -63,8 +65,8 @@ def group_predictions(rows: Predictions, columns: Sequence[str], vote: str) -> P
     told = {"columns": list(columns), "vote": vote, "rows": len(rows), "groups": len(first)}
     return replace(
         rows, sample_id=names[first], split=rows.split[first], group=group, targets=targets,
-        logits=logits_of(shares, rows.labels), probabilities=shares.astype(np.float32), concepts=None, concept_targets=None,
-        concept_logits=None, residual_logits=None, absent_logits=None, concept_effects=None,
+        logits=logits.astype(np.float32), probabilities=probabilities(logits, rows.labels).astype(np.float32), concepts=None,
+        concept_targets=None, concept_logits=None, residual_logits=None, absent_logits=None, concept_effects=None,
         prototype_scores=None, carried=None, attention=None,
         subgroups=pd.DataFrame({name: column for name, column in single.items() if column is not None}, index=range(len(first))),
         kept=None, split_unit=unit, notes=(*(note for note in rows.notes), *notes), details={**rows.details, "by": told},

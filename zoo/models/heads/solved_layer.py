@@ -16,7 +16,7 @@ PROBE_PENALTIES = tuple(float(10**exponent) for exponent in np.arange(4.0, -2.5,
 
 
 def solved_layers(
-    features: Tensor, problem: Convex, penalties: Sequence[float] = PROBE_PENALTIES
+    features: Tensor, problem: Convex, penalties: Sequence[float] = PROBE_PENALTIES, samples: Tensor | None = None
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
     """Yield (penalty, (J, F) weights, (J,) bias) of the layer that minimises a problem, for each penalty.
 
@@ -29,6 +29,7 @@ def solved_layers(
         features: (N, F).
         problem: What the layer's outputs are to minimise.
         penalties: To try, in this order.
+        samples: (N,) how often each sample is there, in the mean and spread of features; None: once.
 
     Raises:
         ConfigError: If nothing is labelled.
@@ -37,9 +38,10 @@ def solved_layers(
     rows = observed.all(dim=1) if problem.kind in EXCLUSIVE else observed.any(dim=1)
     inputs, targets = features[rows].double(), problem.targets[rows].double()
     weights = None if problem.weights is None else problem.weights[rows].double()
-    mean, spread = inputs.mean(dim=0), inputs.std(dim=0, correction=0).clamp_min(1e-6)
+    counts = None if samples is None else samples[rows].double()
+    mean, spread = _location(inputs, counts)
     inputs = (inputs - mean) / spread
-    fitted, usual = _both_states(targets, weights, problem.kind)
+    fitted, usual = _both_states(targets, weights, problem.kind, float(len(targets) if counts is None else counts.sum()))
     of_fitted = None if weights is None else weights[:, fitted]
     for penalty in penalties:
         weight, bias = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64), usual.clone()
@@ -52,13 +54,25 @@ def solved_layers(
         yield penalty, weight.float(), bias.float()
 
 
-def _both_states(targets: Tensor, weights: Tensor | None, kind: str) -> tuple[Tensor, Tensor]:
-    """Return (J,) which outputs can be fitted, and the (J,) bias of the others; of classes, beside the fitted ones' mean."""
+def _location(inputs: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return (F,) mean and spread of inputs, each as often as (N,) `counts` says."""
+    if counts is None:
+        return inputs.mean(dim=0), inputs.std(dim=0, correction=0).clamp_min(1e-6)
+    shares = (counts / counts.sum())[:, None]
+    mean = (shares * inputs).sum(dim=0)
+    return mean, (shares * (inputs - mean) ** 2).sum(dim=0).sqrt().clamp_min(1e-6)
+
+
+def _both_states(targets: Tensor, weights: Tensor | None, kind: str, total: float) -> tuple[Tensor, Tensor]:
+    """Return (J,) which outputs can be fitted, and the (J,) bias of the others; of classes, beside the fitted ones' mean.
+
+    `total` is how many samples there are.
+    """
     if kind == "regression":
         seen = (~targets.isnan()).any(dim=0)
         return seen, torch.zeros(len(seen), dtype=torch.float64)
     if kind in EXCLUSIVE:
-        half = float(np.log(0.5 / len(targets)))
+        half = float(np.log(0.5 / total))
         return targets.sum(dim=0) > 0, torch.full((targets.shape[1],), half, dtype=torch.float64)
     counts = (~targets.isnan()).double() if weights is None else weights
     present = (targets.nan_to_num(0.0) * counts).sum(dim=0)

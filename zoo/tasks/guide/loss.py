@@ -15,7 +15,7 @@ from medzoo.losses.groups import group_loss
 from medzoo.losses.masked import Loss
 from medzoo.losses.objective import Objective
 from medzoo.tasks.guide.groups import GROUP, WEIGHT
-from medzoo.tasks.guide.teaching import Teaching, distilled, filled, matched
+from medzoo.tasks.guide.teaching import Teaching, distilled, filled, matched, mean_of
 from medzoo.tasks.task import STANDS_IN, Batch
 
 
@@ -54,7 +54,7 @@ class Guide(nn.Module):
         """Return the loss, and how much it is over.
 
         Without a teacher that is what the labels' loss is over. With one it is the samples, each of which the teacher has an
-        answer to: the labels' part is then their share of them, so that batches add up.
+        answer to, as often as it counts: the labels' part is then their share of them, so that batches add up.
 
         Args:
             loss: Of the labels.
@@ -72,15 +72,16 @@ class Guide(nn.Module):
         added = None if self.penalty is None else self._held_alike(loss, outputs, features, batch)
         if self.teaching is None or told is None:
             return mean if added is None else mean + added, count
-        rows = torch.full((), float(len(outputs)), device=outputs.device)
+        weights = batch.get(WEIGHT)
+        rows = torch.full((), float(len(outputs)), device=outputs.device) if weights is None else weights.sum()
         entries = self.objective.entries(self.labels)
         weight = self.teaching.weight
         total = (1 - weight) * mean * count / (rows * entries)
         if weight:
-            total = total + weight * self._distance(outputs, told["logits"])
+            total = total + weight * self._distance(outputs, told["logits"], weights)
         if self.projection is not None and features is not None:
             aims = self.teaching.held.on(outputs.device).features(batch)
-            total = total + self.teaching.features * matched(self.projection(features), aims)
+            total = total + self.teaching.features * matched(self.projection(features), aims, weights)
         return total if added is None else total + added, rows
 
     def _held_alike(self, loss: Loss, outputs: Tensor, features: Tensor | None, batch: Batch) -> Tensor:
@@ -110,12 +111,12 @@ class Guide(nn.Module):
             return mean, count * _own(outputs, batch) / len(whole[0])
         return loss(outputs, targets) if weights is None else loss(outputs, targets, sample_weights=weights)  # type: ignore[call-arg]
 
-    def _distance(self, outputs: Tensor, aims: Tensor) -> Tensor:
+    def _distance(self, outputs: Tensor, aims: Tensor, weights: Tensor | None) -> Tensor:
         assert self.teaching is not None
         if self.labels.kind == "regression":
             spread = outputs.new_tensor(self.objective.std or [1.0])
-            return (((outputs - aims) / spread) ** 2).mean()
-        return distilled(outputs, aims, self.labels, self.teaching.temperature)
+            return mean_of(((outputs - aims) / spread) ** 2, weights)
+        return distilled(outputs, aims, self.labels, self.teaching.temperature, weights)
 
 
 def _own(outputs: Tensor, batch: Batch) -> int:

@@ -40,7 +40,7 @@ class Teaching:
     threshold: float | None
 
 
-def distilled(outputs: Tensor, aims: Tensor, labels: LabelSpace, temperature: float) -> Tensor:
+def distilled(outputs: Tensor, aims: Tensor, labels: LabelSpace, temperature: float, weights: Tensor | None = None) -> Tensor:
     """Return T² · KL(teacher ‖ student) of probabilities at a temperature (Hinton et al. 2015), a sample; a finding for findings.
 
     Args:
@@ -48,19 +48,28 @@ def distilled(outputs: Tensor, aims: Tensor, labels: LabelSpace, temperature: fl
         aims: (N, K) the teacher's.
         labels: Exclusive classes, or findings.
         temperature: T.
+        weights: (N,) how much each sample counts; None: all alike.
     """
     ours, theirs = outputs / temperature, aims / temperature
     if labels.exclusive:
         known = theirs.log_softmax(dim=1)
-        return temperature**2 * (known.exp() * (known - ours.log_softmax(dim=1))).sum(dim=1).mean()
+        return temperature**2 * mean_of((known.exp() * (known - ours.log_softmax(dim=1))).sum(dim=1), weights)
     share = theirs.sigmoid()
     apart = share * (F.logsigmoid(theirs) - F.logsigmoid(ours)) + (1 - share) * (F.logsigmoid(-theirs) - F.logsigmoid(-ours))
-    return temperature**2 * apart.mean()
+    return temperature**2 * mean_of(apart, weights)
 
 
-def matched(features: Tensor, aims: Tensor) -> Tensor:
+def matched(features: Tensor, aims: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean squared distance of (N, F) features from a teacher's, each image's brought to mean 0 and spread 1."""
-    return F.mse_loss(features.float(), F.layer_norm(aims.float(), aims.shape[1:]))
+    ours, theirs = features.float(), F.layer_norm(aims.float(), aims.shape[1:])
+    return F.mse_loss(ours, theirs) if weights is None else mean_of((ours - theirs) ** 2, weights)
+
+
+def mean_of(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean of (N, ...) values of samples, of which each counts as much as (N,) `weights` say; None: all alike."""
+    if weights is None:
+        return values.mean()
+    return (weights * values.reshape(len(values), -1).mean(dim=1)).sum() / weights.sum()
 
 
 def filled(targets: Tensor, probabilities: Tensor, labels: LabelSpace, threshold: float) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from medzoo.data.dataset import Dataset, target_matrix
+from medzoo.data.dataset import Dataset, target_matrix, weight_vector
 from medzoo.data.errors import ConfigError
 from medzoo.data.images.bags import VIEW
 from medzoo.losses.objective import objective_from_config
@@ -26,7 +26,9 @@ def classify_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset
     assert dataset.labels is not None
     source = find_source(config, dataset)
     train = target_matrix(dataset.rows("train"), dataset.labels)
-    objective = with_groups(objective_from_config(loss, dataset.labels, train), loss, dataset)
+    objective = with_groups(
+        objective_from_config(loss, dataset.labels, train, weight_vector(dataset.rows("train"))), loss, dataset
+    )
     arguments: dict[str, object] = {"outputs": objective.outputs(dataset.labels)}
     if config.pool != "mean" or config.family == "features":
         arguments["bag"] = {"pool": config.pool, "hidden": HIDDEN, **_views(dataset)}

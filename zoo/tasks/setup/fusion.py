@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from medzoo.data.dataset import Dataset, data_card, input_matrix, readers_of, target_matrix
+from medzoo.data.dataset import Dataset, data_card, input_matrix, readers_of, target_matrix, weight_vector
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.images.given import view_names
 from medzoo.data.images.modalities import presence
@@ -55,7 +55,9 @@ def fusion_from_config(config: ModelConfig, loss: LossConfig, dataset: Dataset, 
         objective, outputs = objective_of_targets(loss, dataset)
     else:
         train = target_matrix(dataset.rows("train"), dataset.labels)
-        objective = with_groups(objective_from_config(loss, dataset.labels, train), loss, dataset)
+        objective = with_groups(
+            objective_from_config(loss, dataset.labels, train, weight_vector(dataset.rows("train"))), loss, dataset
+        )
         outputs = objective.outputs(dataset.labels)
     arguments: dict[str, Any] = {"outputs": outputs, "join": asked.join, "width": asked.width}
     arguments |= {"dropout": float(asked.dropout), "encoders": {}}

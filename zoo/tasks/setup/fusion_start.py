@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medzoo.data.dataset import Dataset, data_card, readers_of, target_matrix
+from medzoo.data.dataset import Dataset, data_card, readers_of, target_matrix, weight_vector
 from medzoo.data.errors import ConfigError
 from medzoo.losses.objective import objective_from_config
 from medzoo.models.build import build_network, encoder_spec
@@ -50,8 +50,9 @@ def fusion_from_run(config: ModelConfig, loss: LossConfig, dataset: Dataset, see
     _check(config.fusion, own, dataset, config.backbone)
     for name, reader in readers_of(dataset).items():
         check_images(encoder_spec(start, name), replace(dataset, reader=reader, modalities={}))
-    target = target_matrix(dataset.rows("train"), dataset.labels)
-    objective = with_groups(objective_from_config(loss, dataset.labels, target), loss, dataset)
+    train = dataset.rows("train")
+    objective = objective_from_config(loss, dataset.labels, target_matrix(train, dataset.labels), weight_vector(train))
+    objective = with_groups(objective, loss, dataset)
     arguments = {**own, "outputs": objective.outputs(dataset.labels), "dropout": float(config.fusion.dropout)}
     for kind in ("encoders", "texts"):
         if kind in own:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from medzoo.data.dataset import Dataset, target_matrix
+from medzoo.data.dataset import Dataset, target_matrix, weight_vector
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.losses.groups import HOWS, group_arguments
 from medzoo.losses.objective import Objective
 from medzoo.settings.schema import LossConfig
-from medzoo.tasks.guide.groups import group_names
+from medzoo.tasks.guide.groups import OF, group_names
 
 
 def with_groups(objective: Objective, config: LossConfig, dataset: Dataset) -> Objective:
@@ -45,15 +45,25 @@ def with_groups(objective: Objective, config: LossConfig, dataset: Dataset) -> O
         raise ConfigError(
             "loss.group with how=irm scales logits, and loss=corn has none of classes; use cumulative or cross_entropy"
         )
-    names = group_names(dataset, column, cells)[(dataset.table["split"] == "train").to_numpy()]
-    labelled = ~np.isnan(target_matrix(dataset.rows("train"), dataset.labels)).all(axis=1)
+    whole = group_names(dataset, column, cells)
+    if len(set(whole)) < len(set(zip(whole, group_names(dataset, column, False), strict=True))):
+        raise ConfigError(
+            f"loss.group.cells=true: classes and levels of {column} hold {OF.strip()!r}, so that cells of other classes would "
+            "bear one name; rename them, or leave it out"
+        )
+    names = whole[(dataset.table["split"] == "train").to_numpy()]
+    train = dataset.rows("train")
+    labelled = ~np.isnan(target_matrix(train, dataset.labels)).all(axis=1)
     levels = sorted(set(names[labelled]))
     if len(levels) < 2:
         raise ConfigError(
             f"loss.group={column}: all {int(labelled.sum())} labelled training samples are {levels[0] if levels else 'of none'}; "
             "groups are weighed against each other, so give a column of several, or leave it out"
         )
-    counts = [int((names[labelled] == level).sum()) for level in levels]
+    weights = weight_vector(train)
+    of_levels = [labelled & (names == level) for level in levels]
+    # As often as each counts: without weights whole numbers, as they always stood in specs.
+    counts = [int(own.sum()) if weights is None else float(weights[own].sum(dtype=np.float64)) for own in of_levels]
     return replace(objective, groups={
         "column": column, "how": how, "cells": cells, "levels": levels, "counts": counts, "arguments": arguments,
     })  # fmt: skip

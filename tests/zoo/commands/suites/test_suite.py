@@ -106,6 +106,12 @@ def test_ranks_are_scipys(metric: str, tmp_path: Path) -> None:
     assert "| undefined |" in page
 
 
+@pytest.mark.parametrize("metric", ["hamming_distance", "mean_absolute_error", "calibration_error(n_bins=5)", "nll", "rmse"])
+def test_the_smaller_error_ranks_first_whoever_computes_it(metric: str) -> None:
+    page = markdown("t", [], [_ranks({"d": {"bad": 0.4, "good": 0.1}}, {"d": metric})])
+    assert page.index("| good | 1.00 | 0.100 (1) |") < page.index("| bad | 2.00 | 0.400 (2) |")
+
+
 def test_folds_externals_and_prompts_are_jobs_in_their_order(tmp_path: Path) -> None:
     text = (
         "data: {a: data=phantom}\nmodels: {m: model=cnn}\nzeroshot: {z: model=clip}\nfolds: 2\ncommon: trainer.epochs=1\n"

@@ -30,6 +30,8 @@ def test_rows_come_in_the_order_of_the_first() -> None:
     assert found["one"] is one
     assert found["two"].sample_id.tolist() == one.sample_id.tolist()
     np.testing.assert_array_equal(found["two"].logits, two.logits)
+    of_visits = replace(shuffled, carried=shuffled.targets)
+    assert align({"one": one, "two": of_visits})["two"].carried is None  # not compared, and in no other order either
 
 
 ONE = predictions()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -35,6 +38,28 @@ def test_every_patient_is_there_once() -> None:
     assert joined.sample_id.tolist() == [sample for part in parts.values() for sample in part.sample_id]
     assert fold.tolist() == [0] * 60 + [1] * 60 + [2] * 60
     np.testing.assert_array_equal(joined.logits[fold == 1], parts["fold-1"].logits)
+
+
+def test_what_every_fold_says_of_its_rows_is_pooled_and_what_some_lack_is_left_out() -> None:
+    parts = {
+        name: replace(
+            part, kept=pd.DataFrame({"video": [f"{name} {i}" for i in range(len(part))], name: "x"}), carried=part.targets + k,
+            attention=np.full((len(part), 2 + k), 0.5, np.float32),
+        )
+        for k, (name, part) in enumerate(folds().items())
+    }  # fmt: skip
+    pooled, fold = pool(parts)
+    assert pooled.kept is not None
+    assert pooled.carried is not None
+    assert pooled.attention is not None
+    assert list(pooled.kept.columns) == ["video"]
+    assert pooled.kept["video"].tolist() == [text for part in parts.values() for text in part.kept["video"]]  # type: ignore[index]
+    np.testing.assert_array_equal(pooled.carried[fold == 2], parts["fold-2"].targets + 2)
+    assert (~np.isnan(pooled.attention)).sum(axis=1).tolist() == [2] * 60 + [3] * 60 + [4] * 60
+    assert pooled.take(fold == 1).kept.equals(parts["fold-1"].kept[["video"]])  # type: ignore[union-attr,index]
+    lacking, _ = pool({**parts, "fold-1": replace(parts["fold-1"], kept=None, carried=None, attention=None)})
+    assert lacking.kept is lacking.carried is lacking.attention is None
+    assert len(lacking.take(fold == 1)) == 60
 
 
 def test_a_patient_in_two_folds_is_refused() -> None:

@@ -66,6 +66,12 @@ def test_auto_takes_pairs_of_few_levels_and_names_those_it_leaves_out() -> None:
     assert notes[0] in report["notes"]
 
 
+def test_levels_that_hold_what_joins_them_stay_apart() -> None:
+    held = pd.DataFrame({"site": ["a", "a & b", "a"], "ward": ["b & c", "c", "b & c"]})
+    named, _ = named_levels(held, [["site", "ward"]])
+    assert named["site & ward"].tolist() == ['"a" & "b & c"', '"a & b" & "c"', '"a" & "b & c"']
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,26 @@ import pandas as pd
 import pytest
 
 from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
-from medzoo.data.labels import LabelSpace, logits_of
+from medzoo.data.labels import LabelSpace, probabilities
 from medzoo.evaluation.grouped.groups import group_predictions
+from medzoo.evaluation.grouped.votes import voted
+from medzoo.evaluation.monitor import monitor_value
 from medzoo.evaluation.predictions import Predictions
 
 CLASSES = LabelSpace("multiclass", ("a", "b", "c"))
+
+
+def as_logits(shares: Any, labels: LabelSpace) -> Any:
+    if labels.kind == "regression":
+        return shares.astype(np.float32)
+    return (np.log(shares) - (np.log(1 - shares) if labels.kind == "multilabel" else 0)).astype(np.float32)
+
+
+def said(labels: LabelSpace, logits: Any, targets: Any, group: Any, **kept: Any) -> Predictions:
+    """Return rows that say these logits, however large."""
+    given = np.asarray(logits, np.float32)
+    blank = rows(labels, np.full(given.shape, 0.5), targets, group, **kept)
+    return replace(blank, logits=given, probabilities=probabilities(given, labels))
 
 
 def rows(labels: LabelSpace, shares: Any, targets: Any, group: Any, **kept: Any) -> Predictions:
@@ -21,7 +37,7 @@ def rows(labels: LabelSpace, shares: Any, targets: Any, group: Any, **kept: Any)
     held = {name: pd.Series(values, dtype=object) for name, values in kept.items() if name not in ("unit", "subgroups")}
     return Predictions(
         labels, np.array([f"s{i}" for i in range(count)], object), np.array(["test"] * count, object), np.array(group, object),
-        np.asarray(targets, np.float32), logits_of(shares, labels), shares.astype(np.float32),
+        np.asarray(targets, np.float32), as_logits(shares, labels), shares.astype(np.float32),
         kept.get("subgroups", pd.DataFrame(index=range(count))), kept=pd.DataFrame(held) if held else None,
         split_unit=kept.get("unit", "patient"),
     )  # fmt: skip
@@ -77,9 +93,9 @@ def test_a_thousand_random_cases_are_as_pandas_has_them(kind: str) -> None:
         np.testing.assert_array_equal(groups.logits.argmax(axis=1), expected)
     if kind == "multilabel":
         groups = group_predictions(given, ["case"], "majority")
-        half = (by_case.agg(lambda column: (column >= 0.5).mean())).to_numpy()
-        expected = np.where(half == 0.5, by_case.mean() >= 0.5, half > 0.5)
-        np.testing.assert_array_equal(groups.logits >= 0, expected)
+        half = (by_case.agg(lambda column: (column > 0.5).mean())).to_numpy()
+        expected = np.where(half == 0.5, by_case.mean() > 0.5, half > 0.5)
+        np.testing.assert_array_equal(groups.logits > 0, expected)
         np.testing.assert_allclose(group_predictions(given, ["case"], "any").probabilities, by_case.max(), rtol=1e-6)
 
 
@@ -137,3 +153,69 @@ def test_what_has_no_answer_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="quantities; use mean"):
         group_predictions(values, ["group"], "majority")
     assert group_predictions(values, ["group"], "mean").logits.tolist() == [[1.5]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "vote"),
+    [(kind, vote) for kind in ("multiclass", "multilabel") for vote in ("mean", "majority", "any")]
+    + [("ordinal", "mean"), ("ordinal", "majority")],
+)
+def test_probabilities_that_round_to_one_do_not_tie(kind: Any, vote: str) -> None:
+    """Groups of one row, and of equal rows as averaged copies are, rank as rows do."""
+    rng = np.random.default_rng(0)
+    truth = (rng.random((400, 1)) < 0.4).astype(np.float32)
+    odds = 18 + 4 * (truth - 0.5) + 3 * rng.normal(size=(400, 1))
+    findings = kind == "multilabel"
+    labels = LabelSpace(kind, ("f",) if findings else ("no", "yes"))
+    truth, odds = (truth, odds) if findings else (np.hstack([1 - truth, truth]), np.hstack([np.zeros_like(odds) - 3, odds - 3]))
+    for copies in (1, 5):
+        names = np.tile(np.arange(400).astype(str), copies)
+        given = said(labels, np.tile(odds, (copies, 1)), np.tile(truth, (copies, 1)), names)
+        groups = group_predictions(given, ["group"], vote)
+        wanted = monitor_value(labels, given.targets[:400], given.logits[:400], "auroc")
+        assert monitor_value(labels, groups.targets, groups.logits, "auroc") == pytest.approx(wanted, abs=1e-12)
+        if vote != "majority":
+            np.testing.assert_allclose(groups.logits, given.logits[:400], rtol=1e-6)
+            np.testing.assert_allclose(groups.probabilities, given.probabilities[:400], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_logits_of_a_mean_are_those_of_the_mean_probability(kind: Any) -> None:
+    """Probabilities far from 0 and 1, of which float64 has the mean itself; rows that are shifted say the same."""
+    rng = np.random.default_rng(1)
+    labels, logits, codes = LabelSpace(kind, ("a", "b", "c")), rng.normal(size=(60, 3)) * 3, rng.integers(0, 7, 60)
+    mean = pd.DataFrame(probabilities(logits, labels)).groupby(codes).mean().to_numpy()
+    shift = 0 if kind == "multilabel" else rng.normal(size=(60, 1)) * 5
+    found = voted(logits + shift, codes, labels, "mean")
+    np.testing.assert_allclose(probabilities(found, labels), mean, rtol=1e-12)
+
+
+def test_the_majority_of_one_row_is_that_row_and_a_tie_goes_by_the_mean() -> None:
+    findings = LabelSpace("multilabel", ("f",))
+    for case, odds, called in (
+        ("not called at one half", [0.0], False), ("called above it", [1e-3], True), ("not below", [-1e-3], False),
+        ("a tie of the surer one for it", [2.0, -1.0], True), ("a tie of the surer one against it", [1.0, -2.0], False),
+        ("a tie through and through", [2.0, -2.0], False), ("one half votes against", [0.0, 1.0], True),
+        ("two against one", [30.0, -0.1, -0.1], False), ("two for one against", [-30.0, 0.1, 0.1], True),
+        ("saturated, the surer one for it", [16.0, -15.0], True), ("and against it", [15.0, -16.0], False),
+    ):  # fmt: skip
+        groups = group_predictions(
+            said(findings, [[one] for one in odds], [[1]] * len(odds), ["p"] * len(odds)), ["group"], "majority"
+        )
+        assert bool(groups.logits[0, 0] > 0) is called, case
+    two = LabelSpace("multiclass", ("no", "yes"))
+    for odds, chosen in (([16.0, -15.0], 1), ([15.0, -16.0], 0), ([3.0], 1), ([-3.0], 0)):
+        given = said(two, [[0.0, one] for one in odds], [[0, 1]] * len(odds), ["p"] * len(odds))
+        assert group_predictions(given, ["group"], "majority").logits.argmax(axis=1).tolist() == [chosen]
+
+
+def test_groups_whose_joined_names_would_be_alike_stay_apart() -> None:
+    given = rows(
+        CLASSES, np.full((4, 3), 1 / 3), np.eye(3)[[0, 1, 2, 0]], list("pppp"), u=["x", "x / y", "w", "x"],
+        v=["y / z", "z", "v", "y / z"],
+    )  # fmt: skip
+    groups = group_predictions(given, ["u", "v"], "mean")
+    assert groups.sample_id.tolist() == ['"x" / "y / z"', '"x / y" / "z"', '"w" / "v"']
+    assert groups.targets.argmax(axis=1).tolist() == [0, 1, 2]
+    plain = given.take(np.array([True, False, True, True]))
+    assert group_predictions(plain, ["u", "v"], "mean").sample_id.tolist() == ["x / y / z", "w / v"]

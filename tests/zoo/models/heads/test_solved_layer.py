@@ -96,3 +96,18 @@ def test_the_grid_goes_from_scikit_learns_strongest_c_to_a_hundred() -> None:
     assert PROBE_PENALTIES[0] == pytest.approx(1e4)
     assert PROBE_PENALTIES[-1] == pytest.approx(0.01)
     assert list(PROBE_PENALTIES) == sorted(PROBE_PENALTIES, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+def test_a_sample_of_weight_two_is_that_sample_twice(features: Tensor, kind: str) -> None:
+    """In the loss, and in the mean and spread by which the penalty measures weights."""
+    rng, rows = np.random.default_rng(3), len(features)
+    counts = torch.from_numpy(rng.integers(1, 4, rows))
+    targets = torch.from_numpy(np.eye(4)[rng.integers(0, 3, rows)])  # the last class is never seen
+    twice = torch.arange(rows).repeat_interleave(counts)
+    wide = counts[:, None].double()
+    problem = Convex(kind, targets * wide) if kind == "multiclass" else Convex(kind, targets, torch.ones_like(targets) * wide)
+    ((_, weight, bias),) = solved_layers(features, problem, [30.0], samples=counts)
+    ((_, wanted, shift),) = solved_layers(features[twice], Convex(kind, targets[twice]), [30.0])
+    torch.testing.assert_close(weight, wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(bias, shift, rtol=0, atol=1e-4)

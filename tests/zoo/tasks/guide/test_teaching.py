@@ -118,3 +118,19 @@ def test_a_teacher_is_neither_copied_nor_saved() -> None:
     assert again.teaching.held.task is led.teaching.held.task
     assert set(led.state_dict()) == {"projection.weight", "projection.bias"}
     assert not any(parameter.requires_grad for parameter in led.teaching.held.task.parameters())
+
+
+@pytest.mark.parametrize("labels", [CLASSES, FINDINGS, LabelSpace("regression", ("a", "b", "c"))])
+def test_a_sample_of_weight_three_is_taught_three_times(labels: LabelSpace) -> None:
+    name = {"multilabel": "binary_cross_entropy", "regression": "squared_error"}.get(labels.kind, "cross_entropy")
+    objective = Objective(name, std=(0.5, 2.0, 1.0), mean=(0.0,) * 3) if labels.kind == "regression" else Objective(name)
+    teaching = Teaching(Held(Fixed()), 0.5, 2.0, 0.4, None)  # type: ignore[arg-type]
+    led = Guide(labels, objective, teaching, nn.Linear(2, 3))
+    loss, outputs, aims, features = objective.function(labels), drawn(4, 0), drawn(4, 1), torch.randn(4, 2)
+    targets, weights = torch.eye(3)[[0, 1, 2, 0]], torch.tensor([1.0, 3.0, 1.0, 2.0])
+    targets[3] = float("nan")
+    rows = torch.arange(4).repeat_interleave(weights.long())
+    found, count = led(loss, outputs, features, {"target": targets, "image": aims, "weight": weights})
+    wanted, over = led(loss, outputs[rows], features[rows], {"target": targets[rows], "image": aims[rows]})
+    assert torch.allclose(found, wanted, rtol=1e-5)
+    assert count == over == 7

@@ -79,7 +79,7 @@ def test_seeds_are_one_setting(runs: Path, capsys: pytest.CaptureFixture[str]) -
     assert "delong" not in found
 
 
-def test_predictions_are_of_the_model_whatever_calibrated_its_report(
+def test_a_calibrated_run_is_a_setting_of_its_own_with_the_figures_of_its_report(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = shutil.copytree(runs / "default-0", tmp_path / "default-0")
@@ -87,12 +87,11 @@ def test_predictions_are_of_the_model_whatever_calibrated_its_report(
     assert main(["evaluate", f"run={copy}", *asked]) == 0
     given = [str(copy), str(runs / "default-1"), str(runs / "corn-0"), "--paired", "--metrics", "nll"]
     found = compared(runs, *given, capsys=capsys)
-    assert [len(setting["runs"]) for setting in found["settings"]] == [2, 1]
-    assert not any("calibrated by" in setting["training"] for setting in found["settings"])
-    assert any(note.startswith("the reports of default-0 are calibrated") for note in found["notes"])
-    plain = compared(runs, "default-0", *given[1:], capsys=capsys)
-    assert found["settings"] == plain["settings"]
-    assert not any("calibrated" in note for note in plain["notes"])
+    assert [len(setting["runs"]) for setting in found["settings"]] == [1, 1, 1]
+    assert ["calibrated by temperature" in setting["training"] for setting in found["settings"]] == [True, False, False]
+    shown = found["settings"][0]["metrics"]["nll"]["value"]
+    assert shown == pytest.approx(values(copy)["nll"]["value"], abs=1e-6)
+    assert shown != pytest.approx(values(runs / "default-0")["nll"]["value"], abs=1e-6)
 
 
 def test_folds_are_pooled_where_their_patients_are_their_own(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,13 +31,6 @@ def compare_runs(results: Sequence[Result], split: str | None, asked: Asked, *, 
         EvaluationError: If the runs were not tested on the same samples, or folds share a patient.
         ConfigError: If there are no folds to pool, or nothing to compare.
     """
-    notes: list[str] = []
-    if told := [result.name for result, own in zip(results, map(Result.as_predicted, results), strict=True) if own is not result]:
-        notes.append(
-            f"the reports of {', '.join(told)} are calibrated, and their predictions.parquet is not: these figures are of the "
-            "models' own probabilities"
-        )
-    results = [result.as_predicted() for result in results]
     made = any(_folds(result) for result in results)
     split = split or ("val" if pool_folds and made else "test")
     domains = split == "test" and any(result.domain for result in results)  # each tests on patients of its own
@@ -46,6 +39,7 @@ def compare_runs(results: Sequence[Result], split: str | None, asked: Asked, *, 
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(setting_key(result, further), []).append(result)
+    notes: list[str] = []
     settings = []
     for members in groups.values():
         runs, predictions, folds = _runs(members, split, pooling, notes)

@@ -108,16 +108,6 @@ class Result:
             raise UnknownNameError("split", split, set(map(str, found.split)), where=f" in the predictions of {self.name}")
         return found.of_split(split)
 
-    def as_predicted(self) -> Result:
-        """Return the result as its predictions file has it: a run's holds the model's own answers, calibrated or not its report.
-
-        The answers of groups of rows (`by/<columns>`) were made of calibrated ones, and stay.
-        """
-        details = self.report.get("details", {})
-        if not details.get("calibration") or self.files.path.parent.name == BY:
-            return self
-        return replace(self, report={**self.report, "details": {k: v for k, v in details.items() if k != "calibration"}})
-
     def tested_on(self, split: str) -> str:
         """Return the checksum of the rows that the report's split had; empty in reports of an earlier medzoo."""
         data = self.report.get("details", {}).get("data", {})

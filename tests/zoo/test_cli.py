@@ -130,7 +130,7 @@ def test_no_space_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> Non
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     state = run / "state" / (run / "state" / "latest").read_text() / "state.json"
     content = json.loads(state.read_text())
-    content["progress"]["finished"] = False
+    content["progress"]["finished"], content["settings"]["trainer.epochs"] = False, 3
     state.write_text(json.dumps(content))
 
     def limit() -> None:  # a file may not grow past 20 kB: what a full disk does to a write

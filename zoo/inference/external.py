@@ -35,7 +35,7 @@ def in_terms_of(spec: ModelSpec, dataset: Dataset, renamed: Renamed, splits: Seq
 
     Raises:
         ConfigError: If the dataset has no labels or ones of another kind, a name is none of the model's, units differ, or no
-            sample is left; or its images have a window of their own.
+            sample is left; or its images have a window that is not the model's.
         UnknownNameError: If `renamed` names what is neither the dataset's nor the model's.
     """
     require_rows(spec.data, dataset)

@@ -29,7 +29,7 @@ def as_the_model_reads(spec: ModelSpec, dataset: Dataset, option: str) -> Datase
         option: What options of the dataset begin with: `on` or `data`.
 
     Raises:
-        ConfigError: If the dataset was given a window of its own that is not the model's.
+        ConfigError: If model and dataset have a window each, and they differ.
     """
     notes: list[str] = []
     cards = spec.data.get("modalities") or {}
@@ -66,11 +66,16 @@ def _read_by(reader: Reader, card: Mapping[str, Any], channels: int, option: str
     if reader.shape is not None or reader.row_width is not None or "window" not in card:
         return reader
     wanted = None if card["window"] is None else (float(card["window"][0]), float(card["window"][1]))
-    if reader.window is not None and reader.window != wanted:
-        own = f"by {option_text('data.window', wanted)}" if wanted else "without a window"
+    if reader.window is not None and wanted is None:
+        notes.append(
+            f"images are read by {option_text(f'{option}.window', reader.window)}, and the model was trained without a window: a "
+            "file of more than 8 bits that it is given itself is read without one"
+        )
+    elif reader.window is not None and wanted is not None and reader.window != wanted:
         raise ConfigError(
-            f"{option_text(f'{option}.window', reader.window)}: the model was trained on images that were read {own}, and so "
-            f"reads every file that it is given; leave {option}.window out, and convert the files where their values mean others"
+            f"{option_text(f'{option}.window', reader.window)}: the model was trained on images that were read by "
+            f"{option_text('data.window', wanted)}, and so reads every file that it is given; leave {option}.window out, and "
+            "convert the files where their values mean others"
         )
     if wanted is not None and reader.window is None and (found := _with(reader, window=wanted)) is not None:
         reader = found

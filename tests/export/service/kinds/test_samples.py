@@ -156,7 +156,7 @@ def test_the_model_says_what_it_takes(client: httpx.Client) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown part": ({"nte": "x"}, "unknown part 'nte'; did you mean 'note'?"),
     "a long unknown part": ({"n" * 5000: "x"}, "unknown part 'nnn"),
-    "a word never seen": ({"inputs": {"sex": "diverse"}}, "unknown category 'diverse' of input 'sex'; known: female, male"),
+    "a word never seen": ({"inputs": {"sex": "diverse"}}, "which is left empty where it is missing; known: female, male"),
     "an unknown value": ({"inputs": {"agee": 1}}, "unknown input 'agee'; did you mean 'age'?"),
     "no number": ({"inputs": {"age": "old"}}, "input 'age' is 'old', which is no number"),
     "a number without end": ({"inputs": {"age": 10**400}}, "which is no number"),

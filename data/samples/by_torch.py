@@ -31,6 +31,8 @@ _DRAWN = 24  # as many as `medzoo.data.seeding.Draws` takes from one hash
 _ORDERS = np.array(tuple(permutations(range(4))))
 _REFLECT = 4  # cv2.BORDER_REFLECT_101
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+_PHASES = (5.0, 3.0, 1.0)  # how far from blue's end of the circle of hues, in sixths, each channel's part begins
+_NO_COLOUR = 1e-4  # a difference of channels below which a pixel is grey; grey has no hue to turn
 
 
 class BatchAugment:
@@ -189,7 +191,7 @@ class _Light(_Step):
         chosen = numbers[:, 0] < self.probability
         factor = np.where(chosen, 1 + _between(numbers[:, 1], self.contrast), 1.0)
         offset = np.where(chosen, _between(numbers[:, 2], self.brightness), 0.0)
-        return (images * _each(factor, images) + _each(offset, images)).clamp_(0, 1)
+        return torch.addcmul(_each(offset, images), images, _each(factor, images)).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
@@ -217,16 +219,18 @@ class _Colour(_Step):
         amounts = np.stack([_between(numbers[:, 2 + kind], self.limits[kind]) for kind in range(4)], axis=1)
         if whole:  # OpenCV's bytes know 256 hues
             amounts[:, HUE] = np.rint(256 * amounts[:, HUE]) / 256
-        for place in range(4):
-            now = np.where(chosen, order[:, place], -1)
-            linear = (now >= 0) & (now != HUE)
-            factor = np.where(linear, amounts[np.arange(len(now)), order[:, place]], 1.0)
-            images = _mixed(images, factor, now)
-            turned = np.flatnonzero(now == HUE)
-            if len(turned):
-                rows = sent(torch.from_numpy(turned), images.device)
-                part = images.index_select(0, rows)  # all are copies of _mixed's making by now
-                images.index_copy_(0, rows, _hue(part, _each(amounts[turned, HUE], part)[:, 0]))
+        groups = [np.flatnonzero(chosen & (order[:, place] == kind)) for place in range(4) for kind in range(4)]
+        all_rows = np.concatenate(groups)
+        # Of the hue what is added to a pixel's own for each channel, in sixths of the circle.
+        given = np.concatenate([amounts[:, :HUE], 6 * amounts[:, HUE:] + _PHASES], axis=1)[all_rows]
+        rows, values = sent(torch.from_numpy(all_rows), images.device), _each(given, images)
+        images, end = images.clone(), 0  # what follows is written into its rows
+        for number, group in enumerate(groups):
+            start, end, kind = end, end + len(group), number % 4
+            if len(group):
+                part = images.index_select(0, rows[start:end])
+                last = HUE + 3 if kind == HUE else kind + 1
+                images.index_copy_(0, rows[start:end], _CHANGES[kind](part, values[start:end, kind:last]))
         return images
 
 
@@ -235,37 +239,53 @@ def _centres(side: int, device: torch.device) -> Tensor:
     return torch.linspace(-1, 1, side, device=device) if side > 1 else torch.zeros(1, device=device)
 
 
-def _mixed(images: Tensor, factor: NDArray[np.float64], now: NDArray[np.int64]) -> Tensor:
-    """Move images away from black (brightness), from their mean grey (contrast) or from their own grey (saturation)."""
-    red, green, blue = images.unbind(1)
-    grey = (0.299 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)[:, None]
-    mean = grey.mean((-2, -1), keepdim=True, dtype=torch.float32).to(images.dtype)
-    other = torch.where(_each(now == SATURATION, images), grey, mean * _each(now == CONTRAST, images))
-    return torch.lerp(other, images, _each(factor, images)).clamp_(0, 1)
+def _brighter(images: Tensor, factor: Tensor) -> Tensor:
+    """Move images of one's own away from black, by a factor each, (N, 1, ...)."""
+    return images.mul_(factor).clamp_(0, 1)
 
 
-def _hue(images: Tensor, share: Tensor) -> Tensor:
-    """Turn the hue of (N, 3, ...) images by a share of the circle, (N, ...); through HSV (Smith 1978)."""
-    red, green, blue = images.unbind(1)
-    value = images.amax(1)
-    chroma = value - images.amin(1)
-    safe = torch.where(chroma > 0, chroma, torch.ones_like(chroma))
-    sector = torch.where(
-        value == red, (green - blue) / safe, torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
-    )
-    sector = torch.where(chroma > 0, sector, torch.zeros_like(sector)) + 6 * share
-    channels = []
-    for offset in (5, 3, 1):
-        place = torch.remainder(sector + offset, 6)
-        channels.append(value - chroma * torch.minimum(place, 4 - place).clamp(0, 1))
-    return torch.stack(channels, dim=1)
+def _contrasted(images: Tensor, factor: Tensor) -> Tensor:
+    """Move images away from their mean grey."""
+    means = images.mean(tuple(range(2, images.ndim)), keepdim=True, dtype=torch.float32)
+    return torch.lerp(_grey(means).to(images.dtype), images, factor).clamp_(0, 1)
+
+
+def _saturated(images: Tensor, factor: Tensor) -> Tensor:
+    """Move images away from their own grey."""
+    return torch.lerp(_grey(images), images, factor).clamp_(0, 1)
+
+
+def _grey(images: Tensor) -> Tensor:
+    red, green, blue = images.split(1, dim=1)
+    return (0.299 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+
+
+def _hue(images: Tensor, phases: Tensor) -> Tensor:
+    """Turn the hue of (N, 3, ...) images; through HSV (Smith 1978).
+
+    Args:
+        images: In 0..1.
+        phases: (N, 3, ...) what is added to a pixel's hue, in sixths of the circle, for red, green and blue.
+    """
+    red, green, blue = images.split(1, dim=1)
+    value = images.amax(1, keepdim=True)
+    chroma = value - images.amin(1, keepdim=True)
+    is_red, is_green = value == red, value == green
+    sector = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green)).div_(chroma.clamp(min=_NO_COLOUR))
+    sector.add_(torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0)))
+    place = (sector + phases).remainder_(6)
+    return torch.addcmul(value, chroma, torch.minimum(place, 4 - place).clamp_(0, 1), value=-1)
+
+
+_CHANGES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (_brighter, _contrasted, _saturated, _hue)
+"""Each by its number: `BRIGHTNESS` and so on."""
 
 
 def _each(values: NDArray[Any], images: Tensor) -> Tensor:
-    """Return a value an image as a tensor that goes with (N, C, ..., H, W) images; numbers of their type."""
+    """Return a value an image, or some of (N, k), as a tensor that goes with (N, C, ..., H, W) images; numbers of their type."""
     given = torch.from_numpy(np.ascontiguousarray(values))
     given = sent(given.to(images.dtype) if given.is_floating_point() else given, images.device)
-    return given.reshape(-1, *(1,) * (images.ndim - 1))
+    return given.reshape(len(given), -1, *(1,) * (images.ndim - 2))
 
 
 def _between(numbers: Numbers, limits: Range) -> Numbers:

@@ -65,27 +65,25 @@ def cut_out_batch(
     """
     whole = images.dtype == torch.uint8
     framed = _framed(boxes, size, preprocess.mode)
-    rows = _weights(framed[:, 0], framed[:, 2], boxes[:, 0], boxes[:, 2], images.shape[2], size[0], preprocess, images.device)
-    columns = _weights(framed[:, 1], framed[:, 3], boxes[:, 1], boxes[:, 3], images.shape[3], size[1], preprocess, images.device)
-    if mirrored is not None:
-        rows, columns = (_turned(weights, flags) for weights, flags in zip((rows, columns), mirrored, strict=True))
     count, planes, height, width = images.shape
+    places, weights = _weights(framed, boxes, size, mirrored, preprocess, images.device)
+    rows, within_rows = _placed(places[:count, : size[0]], weights[:count, : size[0]], height, dtype, 1 / 255 if whole else 1.0)
+    columns, within_columns = _placed(places[count:, : size[1]], weights[count:, : size[1]], width, dtype)
     # Planes beside the columns: two plain batched products, without a copy of the weights for each plane.
     lines = torch.empty((count, height, planes, width), dtype=dtype, device=images.device).copy_(images.permute(0, 2, 1, 3))
-    across = torch.bmm(lines.view(count, height * planes, width), columns.transpose(1, 2).to(dtype))
-    scaled = rows / 255 if whole else rows
-    found = torch.bmm(scaled.to(dtype), across.view(count, height, planes * size[1])).view(count, size[0], planes, size[1])
-    if preprocess.mode == "pad" and preprocess.fill:  # the share of an output pixel that lies in no image
-        covered = rows.sum(2)[:, :, None] * columns.sum(2)[:, None, :]
-        found += ((1 - covered) * (preprocess.fill / 255)).to(dtype)[:, :, None]
-    if preprocess.interpolation == "bicubic":  # which overshoots
+    across = torch.bmm(lines.view(count, height * planes, width), columns.transpose(1, 2))
+    outside = preprocess.fill / 255 if preprocess.mode == "pad" else 0.0  # what an output pixel shows of no image
+    top = 255 if whole else 1
+    if outside:
+        across += ((1 - within_columns) * (outside * top)).to(dtype)[:, None]
+    if preprocess.interpolation == "bicubic":  # which overshoots, in each of its two passes
+        across.clamp_(0, top)
+    found = torch.bmm(rows, across.view(count, height, planes * size[1])).view(count, size[0], planes, size[1])
+    if outside:
+        found += ((1 - within_rows) * outside).to(dtype)[:, :, None, None]
+    if preprocess.interpolation == "bicubic":
         found.clamp_(0, 1)
     return found.permute(0, 2, 1, 3)
-
-
-def _turned(weights: Tensor, flags: Mirrored) -> Tensor:
-    given = sent(torch.from_numpy(flags), weights.device)[:, None, None]
-    return torch.where(given, weights.flip(1), weights)
 
 
 def _framed(boxes: Boxes, size: tuple[int, int], mode: str) -> Boxes:
@@ -106,28 +104,62 @@ def _framed(boxes: Boxes, size: tuple[int, int], mode: str) -> Boxes:
 
 
 def _weights(
-    frame_start: NDArray[np.int64], frame_length: NDArray[np.int64], box_start: NDArray[np.int64], box_length: NDArray[np.int64],
-    source: int, target: int, preprocess: Preprocess, device: torch.device
-) -> Tensor:  # fmt: skip
-    """Return (N, target, source): how much of each source pixel is in an output pixel, antialiased as torch and Pillow do."""
-    first, last = min(0, int(frame_start.min())), max(source, int((frame_start + frame_length).max()))
-    spans = np.stack([frame_start, frame_length, box_start, box_length], axis=1).astype(np.float32)
-    start, length, inner, inner_length = sent(torch.from_numpy(spans), device).T[..., None, None]
-    places = torch.arange(first, last, device=device, dtype=torch.float32)[None, None]
+    framed: Boxes, boxes: Boxes, size: tuple[int, int], mirrored: tuple[Mirrored, Mirrored] | None, preprocess: Preprocess,
+    device: torch.device
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return which source pixels each output pixel is made of, and how much of each, antialiased as torch and Pillow do.
+
+    Only the few that count are named: in a matrix of all of them, each step of its making would read and write as much memory
+    as the images themselves. Both axes are made together, for on a GPU so small a step costs what its launch costs.
+
+    Args:
+        framed: (N, 4) what is resized.
+        boxes: (N, 4) what of it lies in an image.
+        size: The new height and width.
+        mirrored: Which images' output pixels are in reverse order, of rows and of columns; None: none.
+        preprocess: The model's.
+        device: Of the result.
+
+    Returns:
+        (2N, max(size), k) source pixels, whole numbers as float32, some outside of the image; and their weights. First those of
+        the rows, then those of the columns, each to be cut to its own length.
+    """
+    targets = np.repeat(size, len(boxes))
+    spans = np.concatenate([np.concatenate([framed[:, axis::2], boxes[:, axis::2]], axis=1) for axis in (0, 1)])
+    backwards = np.zeros(len(spans), dtype=bool) if mirrored is None else np.concatenate(mirrored)
+    # Output pixel i is the one at first + i * sign.
+    signs, firsts = np.where(backwards, -1, 1), np.where(backwards, targets - 1, 0)
+    table = np.concatenate([spans, np.stack([targets, signs, firsts], axis=1)], axis=1).astype(np.float32)
+    start, length, inner, inner_length, target, sign, first = sent(torch.from_numpy(table), device).T[..., None, None]
     step = length / target
-    centres = start + (torch.arange(target, device=device, dtype=torch.float32)[None, :, None] + 0.5) * step
+    order = torch.arange(max(size), device=device, dtype=torch.float32)[None, :, None]
+    centres = start + (first + order * sign + 0.5) * step
     if preprocess.interpolation == "nearest":
-        weights = (places == (centres + 1e-4).floor()).float()
+        places = (centres + 1e-4).floor()
+        weights = torch.ones_like(places)
     else:
+        radius = 1 if preprocess.interpolation == "bilinear" else 2
         reach = step.clamp(min=1)
+        widest = max(1.0, float((spans[:, 1] / targets).max()))
+        ahead = torch.arange(math.ceil(2 * radius * widest) + 2, device=device, dtype=torch.float32)
+        places = (centres - 0.5 - radius * reach).floor() + ahead
         distance = ((places + 0.5) / reach - centres / reach).abs_()
-        weights = _triangle(distance) if preprocess.interpolation == "bilinear" else _cubic(distance)
+        weights = _triangle(distance) if radius == 1 else _cubic(distance)
         weights.masked_fill_((places < start) | (places >= start + length), 0)
         weights.div_(weights.sum(2, keepdim=True))
     if preprocess.mode == "pad":  # what lies in the frame and in no image
         weights.masked_fill_((places < inner) | (places >= inner + inner_length), 0)
-    found: Tensor = weights[..., -first : source - first]
-    return found
+    return places, weights
+
+
+def _placed(places: Tensor, weights: Tensor, source: int, dtype: torch.dtype, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return (N, target, source) matrices of some weights, times a scale, and (N, target) their sums, unscaled."""
+    count, target = places.shape[:2]
+    # One more column takes what lies in no image, all of it zeros; rows of multiples of eight are what a GPU multiplies fastest.
+    wide = torch.zeros((count, target, (source // 8 + 1) * 8), dtype=dtype, device=places.device)
+    within = torch.where((places < 0) | (places >= source), source, places).long()
+    wide.scatter_(2, within, (weights * scale).to(dtype))
+    return wide[..., :source], weights.sum(2)
 
 
 def _triangle(distance: Tensor) -> Tensor:

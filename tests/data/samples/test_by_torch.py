@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from medzoo.data.samples import by_torch
 from medzoo.data.samples.augment import Augment
 from medzoo.data.samples.by_torch import BatchAugment, draw
-from medzoo.data.samples.crop import crop_box
-from medzoo.data.samples.crop_batch import crop_boxes
+from medzoo.data.samples.crop import crop_box, cut_out
+from medzoo.data.samples.crop_batch import crop_boxes, cut_out_batch
 from medzoo.data.samples.policies import POLICIES, Policy, Transform
 from medzoo.data.samples.preprocess import Preprocess, fit
 from medzoo.data.seeding import Draws, derived_seed
@@ -120,6 +121,47 @@ def test_an_image_does_not_depend_on_its_neighbours_in_the_batch() -> None:
     images = smooth_images((3, 28, 28), preprocess)
     backwards = batched(images.flip(0), SEEDS[::-1]).flip(0)
     assert (batched(images, SEEDS).int() - backwards.int()).abs().max() <= 1  # sums of another order
+
+
+BOXES = {
+    "much smaller": ((300, 260), (8, 12), [(0, 0, 300, 260), (3, 250, 297, 10), (299, 1, 1, 259)]),
+    "much larger": ((5, 7), (40, 33), [(0, 0, 5, 7), (4, 6, 1, 1), (0, 2, 5, 1)]),
+    "narrow": ((200, 6), (24, 24), [(0, 0, 200, 6), (10, 0, 180, 6), (0, 5, 3, 1)]),
+    "of a multiple of eight": ((32, 32), (16, 16), [(0, 0, 32, 32), (16, 16, 16, 16), (1, 2, 7, 30)]),
+}
+
+
+@pytest.mark.parametrize("shape", BOXES)
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize("mode", ["stretch", "pad", "crop"])
+def test_a_box_shows_what_it_shows_alone(mode: str, interpolation: str, shape: str) -> None:
+    sides, size, boxes = BOXES[shape]
+    preprocess = Preprocess(size, mode=mode, interpolation=interpolation, fill=9 if mode == "pad" else 0, dtype="float32")
+    images = torch.rand(3, 3, *sides, generator=torch.Generator().manual_seed(2))
+    alone = np.stack([cut_out(image, box, preprocess, size) for image, box in zip(images, boxes, strict=True)])
+    upside_down, left_to_right = np.array([True, False, False]), np.array([False, True, False])
+    for flips in (None, (upside_down, left_to_right)):
+        found = cut_out_batch(images, np.array(boxes), preprocess, size, mirrored=flips).permute(0, 2, 3, 1).numpy()
+        if flips is not None:
+            found = np.stack([found[0, ::-1], found[1, :, ::-1], found[2]])
+        assert np.abs(found - alone).max() < 2e-4
+
+
+@pytest.mark.parametrize("policy", ["skin", "histology", "xray"])
+def test_halves_are_exact_to_a_grey_level(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU computes bytes."""
+    preprocess = Preprocess((40, 40))
+    augment = Augment(POLICIES[policy], preprocess).batched
+    assert augment is not None
+    images = smooth_images((3, 48, 56), preprocess)
+    images[0] = 93  # grey has no hue
+    whole = augment(images, SEEDS)
+    monkeypatch.setattr(by_torch, "_working", lambda images: torch.float16)
+    halves = augment(images, SEEDS)
+    levels = (halves.int() - whole.int()).abs()
+    assert int(levels.max()) <= 2
+    assert float(levels.float().mean()) < 0.1
+    assert torch.equal(halves[0, 0], halves[0, 1])
 
 
 def test_without_transforms_it_is_fit() -> None:

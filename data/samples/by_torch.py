@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medzoo.data.samples.colour_batch import CHANGES, HUE, PHASES
 from medzoo.data.samples.crop_batch import crop_boxes, cut_out_batch
 from medzoo.data.samples.policies import Policy, Transform
 from medzoo.data.samples.preprocess import Preprocess, fit
@@ -30,9 +31,6 @@ Limit = float | Range
 _DRAWN = 24  # as many as `medzoo.data.seeding.Draws` takes from one hash
 _ORDERS = np.array(tuple(permutations(range(4))))
 _REFLECT = 4  # cv2.BORDER_REFLECT_101
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
-_PHASES = (5.0, 3.0, 1.0)  # how far from blue's end of the circle of hues, in sixths, each channel's part begins
-_NO_COLOUR = 1e-4  # a difference of channels below which a pixel is grey; grey has no hue to turn
 
 
 class BatchAugment:
@@ -222,7 +220,7 @@ class _Colour(_Step):
         groups = [np.flatnonzero(chosen & (order[:, place] == kind)) for place in range(4) for kind in range(4)]
         all_rows = np.concatenate(groups)
         # Of the hue what is added to a pixel's own for each channel, in sixths of the circle.
-        given = np.concatenate([amounts[:, :HUE], 6 * amounts[:, HUE:] + _PHASES], axis=1)[all_rows]
+        given = np.concatenate([amounts[:, :HUE], 6 * amounts[:, HUE:] + PHASES], axis=1)[all_rows]
         rows, values = sent(torch.from_numpy(all_rows), images.device), _each(given, images)
         images, end = images.clone(), 0  # what follows is written into its rows
         for number, group in enumerate(groups):
@@ -230,55 +228,13 @@ class _Colour(_Step):
             if len(group):
                 part = images.index_select(0, rows[start:end])
                 last = HUE + 3 if kind == HUE else kind + 1
-                images.index_copy_(0, rows[start:end], _CHANGES[kind](part, values[start:end, kind:last]))
+                images.index_copy_(0, rows[start:end], CHANGES[kind](part, values[start:end, kind:last]))
         return images
 
 
 def _centres(side: int, device: torch.device) -> Tensor:
     """Return (side,) places of pixels, -1 and 1 for the outermost ones; 0 of a single one."""
     return torch.linspace(-1, 1, side, device=device) if side > 1 else torch.zeros(1, device=device)
-
-
-def _brighter(images: Tensor, factor: Tensor) -> Tensor:
-    """Move images of one's own away from black, by a factor each, (N, 1, ...)."""
-    return images.mul_(factor).clamp_(0, 1)
-
-
-def _contrasted(images: Tensor, factor: Tensor) -> Tensor:
-    """Move images away from their mean grey."""
-    means = images.mean(tuple(range(2, images.ndim)), keepdim=True, dtype=torch.float32)
-    return torch.lerp(_grey(means).to(images.dtype), images, factor).clamp_(0, 1)
-
-
-def _saturated(images: Tensor, factor: Tensor) -> Tensor:
-    """Move images away from their own grey."""
-    return torch.lerp(_grey(images), images, factor).clamp_(0, 1)
-
-
-def _grey(images: Tensor) -> Tensor:
-    red, green, blue = images.split(1, dim=1)
-    return (0.299 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
-
-
-def _hue(images: Tensor, phases: Tensor) -> Tensor:
-    """Turn the hue of (N, 3, ...) images; through HSV (Smith 1978).
-
-    Args:
-        images: In 0..1.
-        phases: (N, 3, ...) what is added to a pixel's hue, in sixths of the circle, for red, green and blue.
-    """
-    red, green, blue = images.split(1, dim=1)
-    value = images.amax(1, keepdim=True)
-    chroma = value - images.amin(1, keepdim=True)
-    is_red, is_green = value == red, value == green
-    sector = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green)).div_(chroma.clamp(min=_NO_COLOUR))
-    sector.add_(torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0)))
-    place = (sector + phases).remainder_(6)
-    return torch.addcmul(value, chroma, torch.minimum(place, 4 - place).clamp_(0, 1), value=-1)
-
-
-_CHANGES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (_brighter, _contrasted, _saturated, _hue)
-"""Each by its number: `BRIGHTNESS` and so on."""
 
 
 def _each(values: NDArray[Any], images: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def saturated(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = torch.split(images, 1, dim=1)
     return (0.299 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
@@ -44,7 +44,7 @@ def turned_hue(images: Tensor, phases: Tensor) -> Tensor:
         images: In 0..1.
         phases: (N, 3, ...) what is added to a pixel's hue, in sixths of the circle, for red, green and blue.
     """
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = torch.split(images, 1, dim=1)
     value = images.amax(1, keepdim=True)
     chroma = value - images.amin(1, keepdim=True)
     safe = chroma.clamp(min=_NO_COLOUR)

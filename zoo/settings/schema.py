@@ -229,6 +229,8 @@ class TrainerConfig:
         ema: Decay of the moving average that is validated and saved (warmed up); None: no average.
         precision: no, bf16 or fp16 (accelerate's names; `no` is float32).
         compile: torch.compile the network.
+        fsdp: Share the network, its gradients and the optimizer's state out among processes, in place of a copy in each
+            (torch's `fully_shard`).
         checkpoint_activations: Compute activations again on the way back instead of keeping them: less memory, more time, the
             same gradients.
         monitor: Validation metric that chooses the epoch (of a solved probe the penalty), or `loss`; None: auroc, for
@@ -277,6 +279,7 @@ class TrainerConfig:
     ema: float | None = None
     precision: str = "no"
     compile: bool = False
+    fsdp: bool = False
     checkpoint_activations: bool = False
     monitor: Any = None
     patience: int | None = None

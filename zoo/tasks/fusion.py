@@ -54,6 +54,7 @@ class Fusion(Classify):
     reads_modalities = True
     reads_texts = True
     uses_all = False  # an encoder sees only the images that are there, and a batch may have none of a modality
+    kept_whole = "a process may have no image for an encoder that others go through, and all gather its parameters together"
 
     def __init__(self, spec: ModelSpec, model: nn.Module, texts: Mapping[str, Tokenizer] | None = None) -> None:
         super().__init__(spec, model)

@@ -204,6 +204,7 @@ class Dino(Pretraining):
     """
 
     accumulates = False  # each pass moves the teacher
+    kept_whole = "the teacher of model.ssl.objective=dino is the whole network's moving average"
     chooses_by = "agreement"  # its loss rises while the center of the outputs is found, and says nothing of how good they are
 
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:

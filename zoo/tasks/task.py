@@ -78,6 +78,7 @@ class Task(nn.Module, ABC):
         accumulates: Whether gradients of small batches add up to that of the larger.
         alone: Why several processes cannot train it together, in words; None where they can.
         uses_all: Whether all that learns takes part in the loss of every batch.
+        kept_whole: Why processes cannot each hold a share of it (`trainer.fsdp`), in words; None where they can.
         reads_inputs: Whether the tabular inputs of a batch (`tabular`) are looked at.
         reads_modalities: Whether several images a sample are, each by its name.
         reads_texts: Whether the texts of a sample are, each by its name.
@@ -97,6 +98,7 @@ class Task(nn.Module, ABC):
     accumulates = True
     alone: str | None = None
     uses_all = True
+    kept_whole: str | None = None
     reads_inputs = False
     reads_modalities = False
     reads_texts = False

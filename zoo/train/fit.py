@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from medzoo.data.dataset import Dataset
 from medzoo.inference.run import Runner
 from medzoo.settings.schema import ModelConfig
@@ -15,14 +17,18 @@ from medzoo.tasks.task import Task
 from medzoo.train.progress import write_history
 
 
-def write_checkpoint(run: RunDirectory, task: Task, yaml: str, name: str, pointer: str) -> None:
+def write_checkpoint(
+    run: RunDirectory, task: Task, yaml: str, name: str, pointer: str, weights: dict[str, Tensor] | None = None
+) -> None:
     """Write a checkpoint folder of a run, and let a pointer name it; see `medzoo.store.storage.write_folder`.
 
-    Of `best` also what its last step found in the training split, into the run directory.
+    Of `best` also what its last step found in the training split, into the run directory. `weights` are those of the network, of
+    which this process may hold a share alone.
     """
+    weights = task.model.state_dict() if weights is None else weights
     for file, content in task.record().items() if pointer == "best" else ():
         write_file(run.path / file, content)
-    write_folder(run.checkpoints, name, checkpoint_files(task.spec, task.model.state_dict(), yaml, task.assets()), pointer)
+    write_folder(run.checkpoints, name, checkpoint_files(task.spec, weights, yaml, task.assets()), pointer)
 
 
 def fit_at_once(

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from timm.utils import ModelEmaV3
 
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError, StoppedError, TrainingError
@@ -30,6 +28,7 @@ from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import prune
 from medzoo.tasks.prepare import prepare_samples
 from medzoo.tasks.task import DRAWS, STANDS_IN, Batch, Task
+from medzoo.train import sharding
 from medzoo.train.checks import check_trainer
 from medzoo.train.display import Display
 from medzoo.train.fit import write_checkpoint
@@ -103,17 +102,17 @@ class Trainer:
             raise ConfigError("trainer.input=device is for images, and features are computed once here; use auto")
         chosen = "loader" if cache and self.config.input == "auto" else self.config.input
         placed = place_images(chosen, self.train, self.val, device, self.config.workers)
-        for note in (slower, placed):
-            if note is not None:
-                self.display.say(f"note: {note}")
         self.loader = Feed(self.train, self.batches, device, self.config.workers)
         self.readings, self.asked = Readings(), Asked()
         self.profile = Profile(run.trace if self.config.profile and accelerator.is_main_process else None, self.display.say)
         task.freeze(self.config)
+        self.average, self.single, kept = sharding.share_out(task, self.config, accelerator, cache)
+        for note in (slower, placed, kept):
+            if note is not None:
+                self.display.say(f"note: {note}")
         beside = [] if task.guide is None else list(task.guide.parameters())
-        optimizer = make_optimizer(task.model, self.config, beside)
+        optimizer = make_optimizer(task.model, self.config, beside, one_by_one=bool(self.single))
         self.learners = [*task.model.parameters(), *beside]
-        self.average = ModelEmaV3(task, decay=self.config.ema, use_warmup=True) if self.config.ema is not None else None
         self.progress, self._drawn = Progress(), time.monotonic()
         if self.config.checkpoint_activations:  # of what learns: its average, copied above, only looks
             task.recompute_activations(self.config)
@@ -189,7 +188,7 @@ class Trainer:
         torch.manual_seed(derived_seed(self.seed, "forward", *words))
         batch = mix_batch(batch, self.config, generator(self.seed, "mix", *words))
         batch = {**batch, DRAWS: derived_seed(self.seed, "forward", *words[:2], 0)}
-        with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+        with sharding.unsynchronised(self.wrapped, self.accelerator, last):
             with self.accelerator.autocast():
                 outputs = self.wrapped(batch)
             # Sums, not means: passes of unequal numbers of labels then add up to the gradient of the larger batch.
@@ -218,9 +217,12 @@ class Trainer:
         )  # fmt: skip
         set_learning_rate(self.optimizer, rate)
         if isinstance(count, torch.Tensor) or count:  # a step over missing labels alone changes nothing
-            gradients = [p.grad for p in self.learners if p.grad is not None]
+            sharding.average_gradients(self.single)
+            gradients = [sharding.own(p.grad) for p in self.learners if p.grad is not None]
             torch._foreach_mul_(gradients, self.config.batch_size * self.accelerator.num_processes / count)
-            if self.config.clip is not None:
+            if self.config.clip is not None and sharding.is_sharded(self.task):
+                sharding.clip_shared(self.learners, self.config.clip)
+            elif self.config.clip is not None:
                 self.accelerator.clip_grad_norm_(self.learners, self.config.clip)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -256,7 +258,8 @@ class Trainer:
         progress = self.progress
         task: Task = self.average.module if self.average is not None else self.task
         task.eval()
-        outputs, val_loss = Runner(self.accelerator, self.config.batch_size).predict(task, self.val)
+        with sharding.gathered(task):
+            outputs, val_loss = Runner(self.accelerator, self.config.batch_size).predict(task, self.val)
         if val_loss is None or not math.isfinite(val_loss):
             raise TrainingError(
                 f"the validation loss is {val_loss} after epoch {progress.epoch + 1}; the last good state is kept in "
@@ -332,18 +335,18 @@ class Trainer:
             samples.features = runner.features(self.task, samples)
 
     def _save_checkpoint(self, task: Task, pointer: str) -> None:
-        if self.accelerator.is_main_process:
-            name = f"epoch-{self.progress.epoch:04d}" + ("-last" if pointer == "last" else "")
-            write_checkpoint(self.run, task, self.yaml, name, pointer)
+        writes, name = self.accelerator.is_main_process, f"epoch-{self.progress.epoch:04d}" + "-last" * (pointer == "last")
+        weights = sharding.whole(task.model.state_dict(), writes)
+        with sharding.gathered(task):
+            if writes:
+                write_checkpoint(self.run, task, self.yaml, name, pointer, weights)
 
     def _save_state(self) -> None:
         self._read()
-        for name, tensor in self.task.model.state_dict().items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise TrainingError(
-                    f"weights {name!r} are not finite at epoch {self.progress.epoch + 1}, step {self.progress.step}; the last "
-                    f"good state is kept in {self.run.state}: lower trainer.learning_rate or set trainer.clip"
-                )
+        for name in sharding.not_finite(self.task.model.state_dict()):
+            raise TrainingError(
+                f"weights {name!r} are not finite at epoch {self.progress.epoch + 1}, step {self.progress.step}; the last "
+                f"good state is kept in {self.run.state}: lower trainer.learning_rate or set trainer.clip"
+            )
         sums = self.live.state() if self.live is not None and self.progress.batch else {}  # of no whole epoch
-        if self.accelerator.is_main_process:
-            self.resumable.save(self.progress, sums)
+        self.resumable.save(self.progress, sums, self.accelerator.is_main_process)

@@ -18,11 +18,13 @@ from medzoo.settings.schema import TrainerConfig
 SCHEDULES = ("cosine", "constant", "step")
 
 
-def make_optimizer(model: nn.Module, config: TrainerConfig, beside: Sequence[nn.Parameter] = ()) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, config: TrainerConfig, beside: Sequence[nn.Parameter] = (), *, one_by_one: bool = False
+) -> torch.optim.Optimizer:
     """Create the optimizer over a network's trainable parameters; no weight decay on biases and norms.
 
     On a GPU its step is one kernel for many parameters where torch has such a form (`fused`). What is learnt `beside` the network
-    is a group of its own, without weight decay.
+    is a group of its own, without weight decay. `one_by_one`: no step is of several parameters, which are not all of one kind.
 
     Raises:
         UnknownNameError: If timm has no such optimizer.
@@ -39,13 +41,19 @@ def make_optimizer(model: nn.Module, config: TrainerConfig, beside: Sequence[nn.
     if config.layer_decay is not None:
         parameters = parameter_groups(model, config.weight_decay, config.layer_decay)
     on_gpu = next(model.parameters()).is_cuda
-    fused = on_gpu and "fused" in signature(timm.optim.get_optimizer_class(config.optimizer, bind_defaults=False)).parameters
+    fused = (
+        on_gpu
+        and not one_by_one
+        and "fused" in signature(timm.optim.get_optimizer_class(config.optimizer, bind_defaults=False)).parameters
+    )
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
         parameters, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=config.momentum,
         **({"fused": True} if fused else {}),
     )  # fmt: skip
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)
+        if one_by_one:
+            group["foreach"] = False
     _part_faster_layers(optimizer, model)
     if beside:
         optimizer.add_param_group({"params": list(beside), "weight_decay": 0.0, "lr_scale": 1.0})

@@ -12,6 +12,7 @@ from torch import nn
 from medzoo.data.samples.feed import chosen_input, hindrance, leave_to_device
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.tasks.task import Task
+from medzoo.train.sharding import is_sharded
 
 _SIDE = 512
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -28,6 +29,8 @@ def place_model(model: nn.Module, device: torch.device) -> None:
 
 def prepared(task: Task, optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> tuple[Any, Any]:
     """Return a task and its optimizer as one process or several train them: what a batch leaves out has no gradient in either."""
+    if is_sharded(task):  # which brings processes together by itself
+        return task, accelerator.prepare(optimizer)
     if not task.uses_all:
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
     wrapped, stepping = accelerator.prepare(task, optimizer)

@@ -20,11 +20,15 @@ from medzoo.data.registry import PLACES
 from medzoo.store.checkpoint import load_weights, tensors_from_file, tensors_to_bytes
 from medzoo.store.directory import RunDirectory
 from medzoo.store.storage import pointed_folder, prune, write_folder
+from medzoo.train.sharding import is_whole, shared_like, spread, whole
 
 POINTER = "latest"
 TENSORS = "tensors.safetensors"
 SCALARS = "state.json"
-RESUMABLE = ("trainer.workers", "trainer.profile", "device", "evaluate", "debug", *(f"data.{name}" for name in (*PLACES, "file")))
+RESUMABLE = (
+    "trainer.workers", "trainer.profile", "trainer.fsdp", "device", "evaluate", "debug",
+    *(f"data.{name}" for name in (*PLACES, "file")),
+)  # fmt: skip
 """What may differ when a run goes on: none of it changes a number. A table is told by its content, wherever it lies."""
 
 
@@ -82,10 +86,10 @@ class Resumable:
     settings: str
     beside: Callable[[], Mapping[str, Tensor]] = dict
 
-    def save(self, progress: Progress, sums: Mapping[str, Tensor]) -> None:
+    def save(self, progress: Progress, sums: Mapping[str, Tensor], writes: bool = True) -> None:
         """Write a resumable state and point to it; the one before is removed only then.
 
-        `sums` are those of the epoch's metrics so far.
+        `sums` are those of the epoch's metrics so far. All processes call it together, and one of them `writes`.
 
         Raises:
             TrainingError: If it cannot be written; the last state stands.
@@ -103,6 +107,9 @@ class Resumable:
                     tensors[f"optimizer.{index}.{key}"] = value
                 else:
                     scalars.setdefault(str(index), {})[key] = value
+        tensors = whole(tensors, writes)
+        if not writes:
+            return
         content = {
             "spec": self.spec_hash,
             "settings": _numbers_settings(self.settings),
@@ -132,19 +139,20 @@ class Resumable:
         if content["spec"] != self.spec_hash:
             raise CheckpointError(f"the state in {state} is of another model than {self.folder.parent / 'spec.json'}")
         tensors = tensors_from_file(state / TENSORS)
-        load_weights(self.model, _under(tensors, "model."), state)
+        load_weights(self.model, spread(_under(tensors, "model."), self.model.state_dict()), state)
         if self.average is not None:
-            load_weights(self.average, _under(tensors, "average."), state)
+            load_weights(self.average, spread(_under(tensors, "average."), self.average.state_dict()), state)
         saved = _under(tensors, "beside.")
         beside = self.beside()
         if set(saved) != set(beside):
             raise CheckpointError(f"the state in {state} is of a training with other groups or another teacher; start anew")
         for name, tensor in saved.items():
-            beside[name].copy_(tensor)
+            beside[name].copy_(shared_like(tensor, beside[name]))
         values: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in content["optimizer"]["scalars"].items()}
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for name, tensor in _under(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
-            values.setdefault(int(index), {})[key] = tensor
+            values.setdefault(int(index), {})[key] = shared_like(tensor, parameters[int(index)])
         # How the step is computed is the device's matter: a state may be of another.
         now = [{k: group[k] for k in ("fused", "foreach") if k in group} for group in self.optimizer.param_groups]
         groups = [{**_tuples(group), **ours} for group, ours in zip(content["optimizer"]["groups"], now, strict=True)]
@@ -205,7 +213,7 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
     """Give the optimizer's tensors the order in memory of their parameters, which a fused step needs; files keep none."""
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+            if is_whole(value) and value.shape == parameter.shape and value.stride() != parameter.stride():
                 values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 

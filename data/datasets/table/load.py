@@ -19,7 +19,7 @@ from medzoo.data.datasets.table.beside import columns_beside
 from medzoo.data.datasets.table.boxes import read_boxes
 from medzoo.data.datasets.table.card import table_info
 from medzoo.data.datasets.table.channels import MissingChannels, channels_option, check_channels, planes_or_frames, whole_stacks
-from medzoo.data.datasets.table.frames import check_frames, check_volumes, frame_numbers, frame_rows
+from medzoo.data.datasets.table.frames import check_frames, check_volumes, file_parts, frame_numbers, frame_rows
 from medzoo.data.datasets.table.groups import Ungrouped, group_names, sample_names, split_words
 from medzoo.data.datasets.table.joined import join_option, join_tables, take_where, where_option
 from medzoo.data.datasets.table.modalities import modalities_option, texts_option
@@ -269,8 +269,8 @@ def load(
     space = next(iter(spaces.values()), None)
     notes += told
     if readers is not None:
-        same = [*filter(None, (group, split, caption, weight, bag)), *alike]
-        rows, found, labelled, settled = settle(rows, found, labelled, space, readers, same)
+        same = [*filter(None, (group, split, caption, weight, bag, view)), *alike, *keep]
+        rows, found, labelled, settled = settle(rows, found, labelled, space, readers, same, file_parts(rows, frame, uid))
         notes += settled
     table = found.set_axis(paths, axis=1)
     numbers = None if frame is None else frame_numbers(rows, frame)

@@ -193,6 +193,8 @@ def test_a_card_that_is_wrong_is_one_line(tmp_path: Path) -> None:
         (["format=webdataset", "mode=pad"], "leaves images as they are"),
         (["format=webdataset", "images=original"], "are not files of their own"),
         (["format=webdataset", "data.modalities=[image,second]"], "has several images"),
+        (["format=webdataset", "data.targets=[multiclass,regression]"], "several targets (multiclass, regression)"),
+        (["format=webdataset", "data.texts=[note]"], "not hold: leave data.texts out"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_go_together_are_one_line(
@@ -201,3 +203,14 @@ def test_settings_that_do_not_go_together_are_one_line(
     given = ["data=phantom", "data.patients=8", "data.size=16", f"output={tmp_path / 'out'}", *options]
     assert main(["prepare", *given]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_shards_do_not_hold_is_said_and_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["data=phantom", "data.patients=8", "data.size=16", "data.visits=true", "format=webdataset", "data.labels=binary"]
+    names = load_dataset("phantom", patients=8, size=16, labels="binary").labels
+    assert names is not None
+    tree = f"data.parents={{{', '.join(f'{name}: any' for name in names.names)}}}"
+    assert main(["prepare", *given, tree, f"output={tmp_path / 'out'}"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not in the shards: ")]
+    assert [line.split()[4] for line in said] == ["when", "regions,", "the"]
+    assert json.loads((tmp_path / "out" / "shards.json").read_text())["notes"][-3:] == said

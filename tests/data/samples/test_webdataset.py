@@ -214,3 +214,18 @@ def test_what_shards_do_not_hold_is_said_and_noted(tmp_path: Path, capsys: pytes
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not in the shards: ")]
     assert [line.split()[4] for line in said] == ["when", "regions,", "the"]
     assert json.loads((tmp_path / "out" / "shards.json").read_text())["notes"][-3:] == said
+
+
+def test_what_is_kept_reads_back_word_by_word(tmp_path: Path) -> None:
+    """Videos of `none`, `1.50` and `007` would be missing, or other names, as levels of a subgroup."""
+    words = ["none", "1.50", "007", ""]
+    for number in range(8):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / f"{number}.png")
+    rows = [f"{n}.png,{n % 2},{words[n % 4]},{words[n % 3]},{('train', 'val')[n // 4]}" for n in range(8)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,y,video,eye,split", *rows]) + "\n")
+    dataset = load_dataset("table", file=tmp_path / "t.csv", target="y", split="split", keep=["video", "eye"], subgroups=["eye"])
+    write_webdataset(dataset, tmp_path / "out", shard_size=5)
+    read = load_dataset("shards", root=tmp_path / "out")
+    check_alike(dataset, read)
+    assert read.table["video"].fillna("").tolist() == dataset.table["video"].fillna("").tolist() == words * 2
+    assert not any("video" in note for note in read.info.notes)

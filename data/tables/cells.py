@@ -26,10 +26,13 @@ def is_missing(column: pd.Series, empty_words: Sequence[str]) -> pd.Series:
 
 
 def read_yes_no(table: TextTable, column: str, empty_words: Sequence[str] = ()) -> pd.Series:
-    """Return 1, 0 or NaN (empty) for each cell, as float32; raises DatasetError on any other word, which names its line."""
+    """Return 1, 0 or NaN (empty) for each cell, as float32; raises DatasetError on any other word, which names its line.
+
+    1 may be written 1.00, as decimals of a database are.
+    """
     missing = is_missing(table[column], empty_words)
     known = {**dict.fromkeys(NO, 0.0), **dict.fromkeys(YES, 1.0)}
-    values = table[column].str.strip().str.lower().map(known).astype(np.float32)
+    values = table[column].str.strip().str.lower().map(plain_number).map(known).astype(np.float32)
     table.refuse(values.isna() & ~missing, column, "neither 0, 1 nor empty", f"{EMPTY}, {VALUES}")
     return values.mask(missing)
 

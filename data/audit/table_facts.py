@@ -12,7 +12,8 @@ import numpy as np
 from medzoo.data.audit.identifying import identified, identified_lines
 from medzoo.data.audit.leakage import ImageKey, images_of
 from medzoo.data.audit.named_labels import named_labels
-from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, readers_of, target_matrix
+from medzoo.data.columns import targets_matrix
+from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, each_target, readers_of, target_matrix
 from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES, is_folder
 from medzoo.data.info import NO_PATIENT
 from medzoo.data.splits.patterns import suggest_pattern
@@ -74,7 +75,9 @@ def unnamed_images(dataset: Dataset) -> dict[str, Any]:
 def alike(dataset: Dataset) -> dict[str, Any]:
     """Return the names of groups, classes and subgroups that look alike, and groups whose numbers a spreadsheet shortened."""
     groups = [] if dataset.info.split_unit in NO_PATIENT else [str(group) for group in dataset.table["group"].unique()]
-    found = {"groups": look_alike(groups), "classes": look_alike(() if dataset.labels is None else dataset.labels.names)}
+    found = {"groups": look_alike(groups)}
+    for target, space in (dataset.targets or {"": dataset.labels}).items():
+        found[f"classes of {target}" if target else "classes"] = look_alike(() if space is None else space.names)
     for column in dataset.subgroups:
         levels = dataset.table[column].dropna().unique()
         found[f"levels of {column}"] = look_alike(level for level in levels if isinstance(level, str))
@@ -95,10 +98,10 @@ def contradictions(dataset: Dataset, digests: Mapping[ImageKey, str]) -> dict[st
         dataset: With its table.
         digests: Image (`images_of`) → a digest of the pixels, of images that were decoded.
     """
-    labels = dataset.labels
+    labels, ids = dataset.labels, dataset.table["sample_id"].to_numpy()
     if labels is None:
         return {}
-    targets, ids = target_matrix(dataset.table, labels), dataset.table["sample_id"].to_numpy()
+    targets = targets_matrix(dataset.table, dataset.targets) if dataset.targets else target_matrix(dataset.table, labels)
     rows_of: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row, keys in enumerate(images_of(dataset)):
         if shown := tuple((key[0], digests.get(key) or key) for key in keys):
@@ -135,12 +138,14 @@ def beside_labels(dataset: Dataset) -> dict[str, Any]:
 
 
 def unlearnt(dataset: Dataset) -> list[str]:
-    """Return the classes of which no training sample is labelled."""
-    labels = dataset.labels
-    if labels is None or labels.kind == "regression":
-        return []
-    targets = np.nan_to_num(target_matrix(dataset.rows("train"), labels))
-    return [name for name, column in zip(labels.names, targets.T, strict=True) if not (column > 0).any()]
+    """Return the classes of which no training sample is labelled; of several targets as `target: class`."""
+    found = []
+    for target, alone in each_target(dataset).items():
+        labels, begin = alone.labels, f"{target}: " * bool(target)
+        if labels is not None and labels.kind != "regression":
+            columns = np.nan_to_num(target_matrix(alone.rows("train"), labels)).T
+            found += [begin + name for name, column in zip(labels.names, columns, strict=True) if not (column > 0).any()]
+    return found
 
 
 def unknown_patient(dataset: Dataset) -> dict[str, Any]:

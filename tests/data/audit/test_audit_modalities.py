@@ -11,6 +11,7 @@ from PIL import Image
 
 from medzoo.data.audit.audit import as_lines, audit
 from medzoo.data.audit.between import images_learnt_from
+from medzoo.data.audit.page import page
 from medzoo.data.dataset import Dataset
 from tests.data.datasets.own_tables import frame, load_table, write_images
 from tests.data.images.makers import animation
@@ -31,6 +32,14 @@ def folder(tmp_path: Path) -> Path:
 
 def loaded(folder: Path) -> Dataset:
     return load_table(folder / "t.csv", split="split", modalities={"film": "image", "slide": "slide"})
+
+
+def test_the_page_shows_what_a_sample_has(folder: Path) -> None:
+    table = pd.read_csv(folder / "t.csv")
+    table.loc[0, "image"] = None
+    table.to_csv(folder / "t.csv", index=False)
+    dataset = loaded(folder)
+    assert "no image" not in page(dataset, audit(dataset))
 
 
 def test_a_damaged_image_of_any_modality_is_found(folder: Path) -> None:

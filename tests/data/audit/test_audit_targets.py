@@ -42,3 +42,14 @@ def test_classes_of_a_further_target_are_looked_at(dataset: Dataset) -> None:
     assert report["alike"]["classes of diagnosis"]["listed"] == [["Nevus", "nevus"]]
     assert report["contradictions"]["listed"] == [["i00.png", "i01.png"]]
     assert any("look at the classes of diagnosis: 'Nevus' and 'nevus' look alike" in line for line in as_lines(report))
+
+
+def test_a_val_split_that_lacks_the_classes_of_a_further_target_is_noted(dataset: Dataset, tmp_path: Path) -> None:
+    sites = ["a", "b", "a", "b", *[""] * 8]
+    table = frame(split=SPLITS, grade=[n % 3 for n in range(12)], tone=[n // 4 for n in range(12)], site=sites)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    targets = {name: {"target": name} for name in ("grade", "tone", "site")}
+    found = load_table(tmp_path / "t.csv", target=None, targets=targets, split="split", group=None).info.notes
+    assert [note.removeprefix("the val split has ") for note in found][-2:] == [
+        "no class of tone but 1", "no labelled sample of site",
+    ]  # fmt: skip

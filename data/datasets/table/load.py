@@ -248,7 +248,7 @@ def load(
     # A column that is not there is named before a file is looked for.
     require_columns(rows, used, [column for one in asked.values() if one.separator == LIST for column in one.columns])
     notes = [found.note(repr(column)) for column, found in merged.items() if column in (group, split, *said, *(subgroups or []))]
-    rows, taken_note = take_where(rows, taken_words)
+    whole, (rows, taken_note) = rows, take_where(rows, taken_words)
     notes += [*of_rows, *taken_note]
     plain = [column for one in asked.values() if one.separator is None for column in one.columns]
     changed = dict.fromkeys([*plain, *(concepts or [])])
@@ -341,7 +341,7 @@ def load(
         concepts=ConceptSpace(tuple(concepts)) if concepts else None,
         subgroups=tuple(subgroups or ()),
         kept=(*keep, *(("path",) if frames == MEMBERS and bag is None and "path" not in keep else ())),
-        regions=read_boxes(boxes, table, paths, named, places, by_id=id is not None),
+        regions=read_boxes(boxes, table, paths, named, Named(whole, columns, places, path), id),
         modalities=by_name,
         targets=spaces if len(spaces) > 1 else {},
         texts=tuple(reports),

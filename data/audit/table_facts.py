@@ -76,8 +76,9 @@ def alike(dataset: Dataset) -> dict[str, Any]:
     """Return the names of groups, classes and subgroups that look alike, and groups whose numbers a spreadsheet shortened."""
     groups = [] if dataset.info.split_unit in NO_PATIENT else [str(group) for group in dataset.table["group"].unique()]
     found = {"groups": look_alike(groups)}
-    for target, space in (dataset.targets or {"": dataset.labels}).items():
-        found[f"classes of {target}" if target else "classes"] = look_alike(() if space is None else space.names)
+    for target, alone in each_target(dataset).items():
+        names = () if alone.labels is None else alone.labels.names
+        found[f"classes of {target}" if target else "classes"] = look_alike(names)
     for column in dataset.subgroups:
         levels = dataset.table[column].dropna().unique()
         found[f"levels of {column}"] = look_alike(level for level in levels if isinstance(level, str))

@@ -80,8 +80,8 @@ def val_notes(table: pd.DataFrame, labels: LabelSpace | None, targets: Mapping[s
     notes = []
     if len(rows) < FEW_SAMPLES:
         notes.append(f"the val split has {len(rows)} samples: what is chosen by it is chosen by chance")
-    columns = columns_of(targets or {})
-    for target, space in (targets or {"": labels}).items():
+    columns, spaces = columns_of(targets or {}), dict[str, LabelSpace | None](targets or {"": labels})
+    for target, space in spaces.items():
         if space is None or not space.exclusive:
             continue
         held, of = np.nan_to_num(label_matrix(rows, space, columns.get(target, TARGET))), f" of {target}" * bool(target)

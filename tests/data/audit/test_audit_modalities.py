@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -85,3 +86,23 @@ def test_a_test_on_other_data_compares_every_modality(folder: Path, tmp_path: Pa
     found = images_learnt_from(loaded(folder), loaded(other))
     assert found["compared"] == {"learnt_from": 15, "test": 12}
     assert [one["sample_id"] for one in found["identical_listed"]] == [f"film/{n}.png" for n in range(30, 34)]
+
+
+def test_samples_that_share_another_image_are_not_nearly_learnt_from(folder: Path, tmp_path: Path) -> None:
+    """The slide of one sample is nearly one learnt from; its film is that of all samples."""
+    other = tmp_path / "other"
+    (other / "slide").mkdir(parents=True)
+    write_images(other, [f"film/{n}.png" for n in range(31)])
+    for number in range(6):
+        level = np.random.default_rng(100 + number).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(level).save(other / "slide" / f"{number}.png")
+    learnt = np.asarray(Image.open(folder / "slide" / "00.png"))
+    Image.fromarray(learnt // 2 * 2).save(other / "slide" / "0.png")
+    table = frame(6, image=["film/30.png"] * 6, slide=[f"slide/{n}.png" for n in range(6)], row=list(range(6)))
+    table.assign(split="test").to_csv(other / "t.csv", index=False)
+    modalities = {"film": "image", "slide": "slide"}
+    found = images_learnt_from(
+        loaded(folder), load_table(other / "t.csv", split="split", id="row", modalities=modalities, group=None)
+    )
+    assert (found["identical"], found["near"]) == (0, 1)
+    assert [(one["sample_id"], one["learnt_from"]) for one in found["near_listed"]] == [("0", "film/00.png")]

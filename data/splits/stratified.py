@@ -80,7 +80,8 @@ def val_notes(table: pd.DataFrame, labels: LabelSpace | None, targets: Mapping[s
     notes = []
     if len(rows) < FEW_SAMPLES:
         notes.append(f"the val split has {len(rows)} samples: what is chosen by it is chosen by chance")
-    columns, spaces = columns_of(targets or {}), dict[str, LabelSpace | None](targets or {"": labels})
+    columns = columns_of(targets or {})
+    spaces: dict[str, LabelSpace | None] = {**targets} if targets else {"": labels}
     for target, space in spaces.items():
         if space is None or not space.exclusive:
             continue

@@ -120,6 +120,11 @@ class Dataset:
         return replace(self, info=info, table=table, labels=labels, targets={}, regions=self.regions if first else None)
 
 
+def each_target(dataset: Dataset) -> dict[str, Dataset]:
+    """Return target → the dataset with it alone; of one target, or none, the dataset itself under an empty name."""
+    return {name: dataset.of_target(name) for name in dataset.targets} or {"": dataset}
+
+
 def readers_of(dataset: Dataset) -> dict[str, Reader]:
     """Return every image modality of a dataset by name; that of one image a sample is called `image`."""
     return dict(dataset.modalities) or {ONE: dataset.reader}

@@ -217,7 +217,7 @@ def load_dataset(
         asked_visits = {"tolerance": tolerance, "visit_inputs": of_visits or None, "history": history or None}
         dataset.options.update(horizon=horizon, **_given(**asked_visits))
     if dataset.info.populations and rule != 1:
-        notes += val_notes(table, labels)
+        notes += val_notes(table, labels, dataset.targets)
     if table is not dataset.table or notes:
         info = replace(dataset.info, notes=(*dataset.info.notes, *notes))
         dataset = replace(dataset, table=table, info=info)

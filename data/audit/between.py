@@ -5,7 +5,6 @@ Names say nothing here. Two public sets may hold one image under two names, and 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -54,14 +53,14 @@ def images_learnt_from(own: Dataset, other: Dataset, workers: int = 1) -> dict[s
         if side == "other" and fact.digest in by_digest:
             identical |= dict.fromkeys(places[side, key], by_digest[fact.digest])
     near: dict[int, tuple[int, int]] = {}
-    tested: dict[int, list[int]] = defaultdict(list)
-    for where in (where for (side, _), where in places.items() if side == "other"):
-        tested[where[0]] += where
-    sides_of = np.where(splits == "test", "test", "learnt")
-    for learnt, test, bits in near_pairs(facts, places, sides_of):
-        for row in tested[test]:
+    # Image by image: samples may share one of several that they have, and not the one that is alike.
+    keys = list(places)
+    numbered = {key: [number] for number, key in enumerate(keys)}
+    for one, other_one, bits in near_pairs(facts, numbered, np.array([side for side, _ in keys])):
+        learnt, test = sorted((keys[one], keys[other_one]), key=lambda key: key[0] != "own")
+        for row in places[test]:
             if row not in identical and bits < near.get(row, (0, 65))[1]:
-                near[row] = (learnt, bits)
+                near[row] = (places[learnt][0], bits)
 
     def named(row: int, learnt: int) -> dict[str, Any]:
         return {"sample_id": str(ids[row]), "learnt_from": str(ids[learnt]), "split": str(splits[learnt])}

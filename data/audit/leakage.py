@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medzoo.data.audit.greys import share_used
-from medzoo.data.dataset import Dataset
+from medzoo.data.dataset import Dataset, readers_of
 from medzoo.data.errors import MedzooError
 from medzoo.data.seeding import stable_hash
 from medzoo.data.splits.groups import shared_groups
@@ -28,6 +28,8 @@ NEAR_BITS = 3
 their four 16-bit quarters, so that comparing within quarters misses none."""
 LISTED = 100
 """Longest list of offenders in a report; the count is always whole."""
+ImageKey = tuple[str, tuple[Any, ...]]
+"""A modality's name, and what its reader takes for one of its images."""
 
 
 @dataclass(frozen=True)
@@ -51,37 +53,48 @@ class ImageFacts:
     held: int = 1
 
 
+def images_of(dataset: Dataset) -> list[list[ImageKey]]:
+    """Return the images of each row: of every modality what its reader takes for them."""
+    found: list[list[ImageKey]] = [[] for _ in range(len(dataset))]
+    for name, reader in readers_of(dataset).items():
+        columns = [dataset.table[column].to_numpy(dtype=object) for column in reader.columns]
+        for row, values in enumerate(zip(*columns, strict=True)):
+            found[row] += [(name, key) for key in reader.images(*values).values()]
+    return found
+
+
 def look_at_images(
     dataset: Dataset, limit: int | None, deep: bool, workers: int, advance: Callable[[int], None]
-) -> tuple[dict[Any, ImageFacts], dict[Any, list[int]]]:
-    """Decode each distinct image once; returns what was seen, and the rows of each image."""
-    reader = dataset.reader
-    columns = [dataset.table[c].to_numpy(dtype=object) for c in reader.columns]
-    places: dict[Any, list[int]] = defaultdict(list)
-    for row, values in enumerate(zip(*columns, strict=True)):
-        for key in reader.images(*values).values():
+) -> tuple[dict[ImageKey, ImageFacts], dict[ImageKey, list[int]]]:
+    """Decode each distinct image of every modality once; returns what was seen, and the rows of each image (`images_of`)."""
+    readers = readers_of(dataset)
+    places: dict[ImageKey, list[int]] = defaultdict(list)
+    for row, keys in enumerate(images_of(dataset)):
+        for key in keys:
             places[key].append(row)
     chosen = list(places)
     if limit is not None and limit < len(chosen):
-        chosen = sorted(chosen, key=lambda key: stable_hash("\x1f".join(map(str, key))))[:limit]
-    facts: dict[Any, ImageFacts] = {}
-    counted: dict[tuple[Path, ...], int] = {}
+        chosen = sorted(chosen, key=lambda key: stable_hash("\x1f".join(map(str, key[1]))))[:limit]
+    facts: dict[ImageKey, ImageFacts] = {}
+    counted: dict[tuple[str, tuple[Path, ...]], int] = {}
 
-    def held_of(key: Any) -> int:
-        files = tuple(reader.files(*key))
+    def held_of(name: str, key: tuple[Any, ...]) -> int:
+        files = (name, tuple(readers[name].files(*key)))
         if files not in counted:  # once for all frames of a file, which counting reads whole
-            counted[files] = reader.held(*key)
+            counted[files] = readers[name].held(*key)
         return counted[files]
 
-    def look(key: Any) -> ImageFacts:
+    def look(image: ImageKey) -> ImageFacts:
+        name, key = image
+        reader = readers[name]
         try:
             pixels = reader.read(*key)
         except (MedzooError, OSError) as error:
-            return ImageFacts("", error=str(error), held=held_of(key))
+            return ImageFacts("", error=str(error), held=held_of(name, key))
         described = f"{pixels.dtype}{pixels.shape}".encode()
         digest = hashlib.sha256(described + np.ascontiguousarray(pixels).tobytes()).hexdigest()
         hashed = _perceptual(pixels) if deep else None
-        return ImageFacts(digest, hashed, share=share_used(pixels), assumed=reader.assumed(*key), held=held_of(key))
+        return ImageFacts(digest, hashed, share=share_used(pixels), assumed=reader.assumed(*key), held=held_of(name, key))
 
     with ThreadPoolExecutor(workers) as pool:
         for key, seen in zip(chosen, pool.map(look, chosen), strict=True):
@@ -99,7 +112,9 @@ def _perceptual(pixels: NDArray[Any]) -> int:
     return int(str(imagehash.phash(Image.fromarray(np.round(gray).astype(np.uint8)))), 16)
 
 
-def leakage(dataset: Dataset, facts: Mapping[Any, ImageFacts], places: Mapping[Any, list[int]], deep: bool) -> dict[str, Any]:
+def leakage(
+    dataset: Dataset, facts: Mapping[ImageKey, ImageFacts], places: Mapping[ImageKey, list[int]], deep: bool
+) -> dict[str, Any]:
     """Return what stands in several splits: groups, identical images and, if asked for (`deep`), near-identical ones."""
     splits, ids = dataset.table["split"].to_numpy(), dataset.table["sample_id"].to_numpy()
     groups = dataset.table["group"].to_numpy()

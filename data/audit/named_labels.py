@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from medzoo.data.dataset import Dataset, target_matrix
+from medzoo.data.dataset import Dataset, each_target, target_matrix
 from medzoo.data.images.modalities import written
 
 MOST = 10_000
@@ -25,26 +25,27 @@ def named_labels(dataset: Dataset) -> dict[str, Any]:
     which is why the texts of samples without the label are counted beside.
 
     Returns:
-        Text → `texts` looked through, and `told`: label → the share of its own samples' texts that name it, and of the others'.
+        Text → `texts` looked through, and `told`: label, of several targets `target: label` → the share of its own samples'
+        texts that name it, and of the others'.
     """
-    if dataset.labels is None or dataset.labels.kind == "regression":
-        return {}
-    found = {}
-    for name in dataset.texts:
-        rows = dataset.table[written(dataset.table, name)]
-        rows = rows.iloc[:: max(1, -(-len(rows) // MOST))]
-        targets = target_matrix(rows, dataset.labels)
-        words = [_words(str(text)) for text in rows[f"text.{name}"]]
-        told = {}
-        for label, column in zip(dataset.labels.names, targets.T, strict=True):
-            if not _words(label).strip():
-                continue
-            named = np.array([_words(label) in text for text in words])
-            own, other = named[column > 0.5], named[column <= 0.5]
-            share, beside = (float(part.mean()) if len(part) else 0.0 for part in (own, other))
-            if share >= SHARE and share >= TIMES * beside:
-                told[label] = {"own": share, "others": beside}
-        found[name] = {"texts": len(rows), "told": told}
+    found: dict[str, Any] = {}
+    for target, alone in each_target(dataset).items():
+        labels = alone.labels
+        if labels is None or labels.kind == "regression":
+            continue
+        for name in dataset.texts:
+            rows = alone.table[written(alone.table, name)]
+            rows = rows.iloc[:: max(1, -(-len(rows) // MOST))]
+            words = [_words(str(text)) for text in rows[f"text.{name}"]]
+            about = found.setdefault(name, {"texts": len(rows), "told": {}})
+            for label, column in zip(labels.names, target_matrix(rows, labels).T, strict=True):
+                if not _words(label).strip():
+                    continue
+                named = np.array([_words(label) in text for text in words])
+                own, other = named[column > 0.5], named[column <= 0.5]
+                share, beside = (float(part.mean()) if len(part) else 0.0 for part in (own, other))
+                if share >= SHARE and share >= TIMES * beside:
+                    about["told"][f"{target}: {label}" if target else label] = {"own": share, "others": beside}
     return found
 
 

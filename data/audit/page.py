@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.audit.audit import as_lines
-from medzoo.data.dataset import SPLITS, Dataset, target_matrix
+from medzoo.data.dataset import SPLITS, Dataset, readers_of, target_matrix
 from medzoo.data.errors import MedzooError
 from medzoo.data.images.thumbnail import thumbnail
 from medzoo.data.labels import LabelSpace
@@ -39,15 +39,21 @@ def _figures(dataset: Dataset, split: str) -> list[dict[str, str]]:
     targets = None if dataset.labels is None else target_matrix(rows, dataset.labels)
     figures = []
     for place in order:
-        images = dataset.reader.images(*(rows[column].iloc[place] for column in dataset.reader.columns))
+        # Of several modalities the first that the sample has.
+        shown = (
+            (reader, key)
+            for reader in readers_of(dataset).values()
+            for key in reader.images(*(rows[column].iloc[place] for column in reader.columns)).values()
+        )
+        reader, key = next(shown, (dataset.reader, None))
         said = "" if targets is None or dataset.labels is None else _label(dataset.labels, targets[place])
         figure = {"name": str(rows["sample_id"].iloc[place]), "label": said}
-        if not images:
+        if key is None:
             figure["error"] = "no image"
             figures.append(figure)
             continue
         try:
-            figure["image"] = thumbnail(dataset.reader.read(*next(iter(images.values()))), SIDE)
+            figure["image"] = thumbnail(reader.read(*key), SIDE)
         except (MedzooError, OSError) as error:
             figure["error"] = str(error)
         figures.append(figure)

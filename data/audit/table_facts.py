@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from medzoo.data.audit.identifying import identified, identified_lines
+from medzoo.data.audit.leakage import ImageKey, images_of
 from medzoo.data.audit.named_labels import named_labels
-from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, target_matrix
+from medzoo.data.columns import targets_matrix
+from medzoo.data.dataset import SPLITS, Dataset, concept_matrix, each_target, readers_of, target_matrix
 from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES, is_folder
 from medzoo.data.info import NO_PATIENT
 from medzoo.data.splits.patterns import suggest_pattern
@@ -21,12 +23,12 @@ LISTED = 20
 _LEFT_OUT = re.compile(r"(\d+) image files are missing .*: (\d+) of (\d+) samples left out$")  # as `with_files` notes it
 
 
-def table_facts(dataset: Dataset, digests: Mapping[Any, str], held: Mapping[Any, int]) -> dict[str, Any]:
+def table_facts(dataset: Dataset, digests: Mapping[ImageKey, str], held: Mapping[ImageKey, int]) -> dict[str, Any]:
     """Return what a report says beside what decoding tells.
 
     Args:
         dataset: The dataset.
-        digests: What its reader takes for an image → digest of the pixels, empty where they cannot be read.
+        digests: Image (`images_of`) → digest of the pixels, empty where they cannot be read.
         held: The same → how many frames the file holds.
     """
     return {
@@ -57,12 +59,10 @@ def unnamed_images(dataset: Dataset) -> dict[str, Any]:
 
     Looked at are the folders that hold an image of the table's, without those below them.
     """
-    reader = dataset.reader
     if not dataset.info.populations:
         return {}
-    columns = [dataset.table[column].to_numpy(dtype=object) for column in reader.columns]
-    keys = {key for values in zip(*columns, strict=True) for key in reader.images(*values).values()}
-    named = {path for key in keys for path in reader.files(*key)}
+    readers = readers_of(dataset)
+    named = {path for name, key in {one for keys in images_of(dataset) for one in keys} for path in readers[name].files(*key)}
     beside = sorted(
         entry.name
         for folder in {path.parent for path in named if is_folder(path.parent)}
@@ -75,7 +75,10 @@ def unnamed_images(dataset: Dataset) -> dict[str, Any]:
 def alike(dataset: Dataset) -> dict[str, Any]:
     """Return the names of groups, classes and subgroups that look alike, and groups whose numbers a spreadsheet shortened."""
     groups = [] if dataset.info.split_unit in NO_PATIENT else [str(group) for group in dataset.table["group"].unique()]
-    found = {"groups": look_alike(groups), "classes": look_alike(() if dataset.labels is None else dataset.labels.names)}
+    found = {"groups": look_alike(groups)}
+    for target, alone in each_target(dataset).items():
+        names = () if alone.labels is None else alone.labels.names
+        found[f"classes of {target}" if target else "classes"] = look_alike(names)
     for column in dataset.subgroups:
         levels = dataset.table[column].dropna().unique()
         found[f"levels of {column}"] = look_alike(level for level in levels if isinstance(level, str))
@@ -87,21 +90,22 @@ def alike(dataset: Dataset) -> dict[str, Any]:
     return report
 
 
-def contradictions(dataset: Dataset, digests: Mapping[Any, str]) -> dict[str, Any]:
+def contradictions(dataset: Dataset, digests: Mapping[ImageKey, str]) -> dict[str, Any]:
     """Return how many images have several labels that differ: in several rows of one file, or in files of the same pixels.
+
+    Of several modalities or views a sample has all of them together: one that two samples share contradicts nothing.
 
     Args:
         dataset: With its table.
-        digests: What `Reader.read` takes → a digest of the pixels, of images that were decoded.
+        digests: Image (`images_of`) → a digest of the pixels, of images that were decoded.
     """
-    labels, reader = dataset.labels, dataset.reader
+    labels, ids = dataset.labels, dataset.table["sample_id"].to_numpy()
     if labels is None:
         return {}
-    targets, ids = target_matrix(dataset.table, labels), dataset.table["sample_id"].to_numpy()
+    targets = targets_matrix(dataset.table, dataset.targets) if dataset.targets else target_matrix(dataset.table, labels)
     rows_of: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    columns = [dataset.table[column].to_numpy(dtype=object) for column in reader.columns]
-    for row, values in enumerate(zip(*columns, strict=True)):
-        if shown := tuple(digests.get(key) or key for key in reader.images(*values).values()):
+    for row, keys in enumerate(images_of(dataset)):
+        if shown := tuple((key[0], digests.get(key) or key) for key in keys):
             rows_of[shown].append(row)
     several = {image: rows for image, rows in rows_of.items() if len(rows) > 1}
     differing = []
@@ -135,12 +139,14 @@ def beside_labels(dataset: Dataset) -> dict[str, Any]:
 
 
 def unlearnt(dataset: Dataset) -> list[str]:
-    """Return the classes of which no training sample is labelled."""
-    labels = dataset.labels
-    if labels is None or labels.kind == "regression":
-        return []
-    targets = np.nan_to_num(target_matrix(dataset.rows("train"), labels))
-    return [name for name, column in zip(labels.names, targets.T, strict=True) if not (column > 0).any()]
+    """Return the classes of which no training sample is labelled; of several targets as `target: class`."""
+    found = []
+    for target, alone in each_target(dataset).items():
+        labels, begin = alone.labels, f"{target}: " * bool(target)
+        if labels is not None and labels.kind != "regression":
+            columns = np.nan_to_num(target_matrix(alone.rows("train"), labels)).T
+            found += [begin + name for name, column in zip(labels.names, columns, strict=True) if not (column > 0).any()]
+    return found
 
 
 def unknown_patient(dataset: Dataset) -> dict[str, Any]:
@@ -153,27 +159,29 @@ def unknown_patient(dataset: Dataset) -> dict[str, Any]:
     return {"pattern": None, "groups": None} if suggested is None else {"pattern": suggested[0], "groups": suggested[1]}
 
 
-def frames_held(dataset: Dataset, held: Mapping[Any, int]) -> dict[str, Any]:
+def frames_held(dataset: Dataset, held: Mapping[ImageKey, int]) -> dict[str, Any]:
     """Return how many of the files that were looked at hold several frames, and what the dataset's option makes of them.
 
     Args:
         dataset: The dataset.
-        held: What its reader takes for an image → how many frames its file holds.
+        held: Image (`images_of`) → how many frames its file holds.
 
     Returns:
-        `files`, `least`, `most` and `total` frames, `images` that are read from them, `option`; empty if no file holds several.
+        `files`, `least`, `most` and `total` frames, `images` that are read from them, `option` (of modalities that differ in it
+        `modalities`); empty if no file holds several.
     """
     files: dict[tuple[Any, ...], int] = {}
-    images = 0
-    for key, count in held.items():
+    images, readers, options = 0, readers_of(dataset), set()
+    for (name, key), count in held.items():
         if count > 1:
-            files[tuple(dataset.reader.files(*key))] = count
+            files[tuple(readers[name].files(*key))] = count
+            options.add(readers[name].frames)
             images += 1
     if not files:
         return {}
     counts = list(files.values())
     told = {"files": len(counts), "least": min(counts), "most": max(counts), "total": sum(counts)}
-    return {**told, "images": images, "option": dataset.reader.frames}
+    return {**told, "images": images, "option": options.pop() if len(options) == 1 else "modalities"}
 
 
 def fact_lines(report: Mapping[str, Any]) -> list[str]:
@@ -216,6 +224,7 @@ def fact_lines(report: Mapping[str, Any]) -> list[str]:
         made = {
             "members": f"{held['images']} of them are images of their own (data.frames=members, data.frame_number)",
             "volume": "each file is one volume, its planes in the file's order (data.frames=volume)",
+            "modalities": "they are read as data.modalities says of each",
         }
         lines.append(f"{said}: {made.get(held['option'], 'each is refused, or of an animated PNG the first picture read')}")
     if report["unknown_patient"]:

@@ -116,6 +116,10 @@ class Reader(ABC):
         """
         return None
 
+    def identities(self, *values: Any) -> tuple[str | None, ...]:
+        """Return the `identity` of an image; of one that is put together of several, that of each of them."""
+        return (self.identity(*values),)
+
 
 def is_missing(value: Any) -> bool:
     """Whether a cell of a reader's column says that there is no image: None or NaN."""

@@ -8,7 +8,7 @@ Image files are also known by where they lie, whatever table lists them. Equal n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medzoo.data.dataset import Dataset
+from medzoo.data.dataset import Dataset, readers_of
 from medzoo.data.errors import CheckpointError, DatasetError
+from medzoo.data.images.reader import Reader
 from medzoo.data.info import NO_PATIENT
 from medzoo.data.seeding import stable_hash
 
@@ -191,14 +192,23 @@ def _keys(dataset: Dataset, rows: pd.DataFrame, *, earlier: bool = False) -> Key
         names.append([f"{population}\x1fgroup\x1f{group}" for group in groups])
         names.append([f"{population}\x1fsample\x1f{sample}" for sample in samples])
     whose = info.populations[-1] if info.populations else population
-    reader, own = dataset.reader, [f"{whose}\x1fsample\x1f{sample}" for sample in samples]
-    seen = [reader.images(*values) for values in zip(*(rows[column] for column in reader.columns), strict=True)]
-    for view in range(max((1 + max(images) for images in seen if images), default=1)):
-        places = [reader.identity(*images[view]) if view in images else None for images in seen]
-        if any(place is not None for place in places):
+    own = [f"{whose}\x1fsample\x1f{sample}" for sample in samples]
+    for reader in readers_of(dataset).values():
+        for places in _places(reader, rows):
             # A view that is not there is known by its sample.
             names.append([sample if place is None else place for place, sample in zip(places, own, strict=True)])
     return np.stack([_hashes(part) for part in names], axis=1)
+
+
+def _places(reader: Reader, rows: pd.DataFrame) -> Iterator[list[str | None]]:
+    """Yield what makes images of rows the same: of each view, of each file that is a channel of one; None where there is none."""
+    seen = [reader.images(*values) for values in zip(*(rows[column] for column in reader.columns), strict=True)]
+    for view in range(max((1 + max(images) for images in seen if images), default=1)):
+        found = [reader.identities(*images[view]) if view in images else () for images in seen]
+        for part in range(max(map(len, found), default=0)):
+            places = [one[part] if part < len(one) else None for one in found]
+            if any(place is not None for place in places):
+                yield places
 
 
 def _hashes(names: list[str]) -> Keys:

@@ -6,10 +6,12 @@ and dealt out; from there on a group's place depends on its own name and the see
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from medzoo.data.dataset import target_matrix
+from medzoo.data.columns import TARGET, columns_of, label_matrix
 from medzoo.data.errors import DatasetError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.splits.draws import group_strata
@@ -64,20 +66,29 @@ def carve_val_by_class(table: pd.DataFrame, labels: LabelSpace | None, fraction:
     return table
 
 
-def val_notes(table: pd.DataFrame, labels: LabelSpace | None) -> list[str]:
-    """Return what a val split is too small for: an epoch chosen by it is chosen by chance."""
+def val_notes(table: pd.DataFrame, labels: LabelSpace | None, targets: Mapping[str, LabelSpace] | None = None) -> list[str]:
+    """Return what a val split is too small for: an epoch chosen by it is chosen by chance.
+
+    Args:
+        table: A table.
+        labels: The label space; None: no classes.
+        targets: Of several targets each one's.
+    """
     rows = table[table["split"] == "val"]
     if not len(rows):
         return []
     notes = []
     if len(rows) < FEW_SAMPLES:
         notes.append(f"the val split has {len(rows)} samples: what is chosen by it is chosen by chance")
-    if labels is not None and labels.exclusive:
-        present = [
-            name for name, column in zip(labels.names, np.nan_to_num(target_matrix(rows, labels)).T, strict=True) if column.any()
-        ]
+    columns = columns_of(targets or {})
+    spaces: dict[str, LabelSpace | None] = {**targets} if targets else {"": labels}
+    for target, space in spaces.items():
+        if space is None or not space.exclusive:
+            continue
+        held, of = np.nan_to_num(label_matrix(rows, space, columns.get(target, TARGET))), f" of {target}" * bool(target)
+        present = [name for name, column in zip(space.names, held.T, strict=True) if column.any()]
         if len(present) < 2:
-            notes.append(f"the val split has no class but {present[0]}" if present else "the val split has no labelled sample")
+            notes.append("the val split has no " + (f"class{of} but {present[0]}" if present else f"labelled sample{of}"))
     return notes
 
 

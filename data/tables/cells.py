@@ -11,7 +11,7 @@ import pandas as pd
 from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.options import text_mapping
 from medzoo.data.tables.text_table import TextTable
-from medzoo.data.tables.words import clean, is_empty_word, plain_number
+from medzoo.data.tables.words import clean, is_empty_word, plain_number, with_point
 
 YES = ("1", "1.0", "true", "yes", "y", "positive", "present")
 NO = ("0", "0.0", "false", "no", "n", "negative", "absent")
@@ -26,10 +26,13 @@ def is_missing(column: pd.Series, empty_words: Sequence[str]) -> pd.Series:
 
 
 def read_yes_no(table: TextTable, column: str, empty_words: Sequence[str] = ()) -> pd.Series:
-    """Return 1, 0 or NaN (empty) for each cell, as float32; raises DatasetError on any other word, which names its line."""
+    """Return 1, 0 or NaN (empty) for each cell, as float32; raises DatasetError on any other word, which names its line.
+
+    1 may be written 1.00, as decimals of a database are.
+    """
     missing = is_missing(table[column], empty_words)
     known = {**dict.fromkeys(NO, 0.0), **dict.fromkeys(YES, 1.0)}
-    values = table[column].str.strip().str.lower().map(known).astype(np.float32)
+    values = table[column].str.strip().str.lower().map(plain_number).map(known).astype(np.float32)
     table.refuse(values.isna() & ~missing, column, "neither 0, 1 nor empty", f"{EMPTY}, {VALUES}")
     return values.mask(missing)
 
@@ -91,8 +94,17 @@ def replace_values(rows: TextTable, columns: Iterable[str], values: Mapping[str,
     return replace(rows, rows=changed), notes
 
 
-def column_meanings(given: object) -> dict[str, dict[str, str]]:
+def with_points(meanings: Mapping[str, str], decimal: str) -> dict[str, str]:
+    """Return word → the word for it, the former as cells are read of a table whose numbers have `decimal` (see `with_point`)."""
+    return {with_point(clean(word), decimal): meaning for word, meaning in meanings.items()}
+
+
+def column_meanings(given: object, decimal: str = ".") -> dict[str, dict[str, str]]:
     """Return the option `map_values`: column → word → the word for it.
+
+    Args:
+        given: What the user gave, or None.
+        decimal: What stands before the fraction of the table's numbers.
 
     Raises:
         ConfigError: If it is no mapping of columns to words for words.
@@ -101,7 +113,9 @@ def column_meanings(given: object) -> dict[str, dict[str, str]]:
         return {}
     if not isinstance(given, Mapping):
         raise ConfigError("data.map_values is no mapping; give words for words by column, {column: {word: meaning}}")
-    return {clean(str(column)): text_mapping(words, f"map_values.{column}") for column, words in given.items()}
+    return {
+        clean(str(column)): with_points(text_mapping(words, f"map_values.{column}"), decimal) for column, words in given.items()
+    }
 
 
 def replace_by_column(

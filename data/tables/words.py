@@ -39,6 +39,7 @@ _FILLERS = "\u2800\u3164"
 """Letters by their category that show nothing: a Braille pattern without dots, the Hangul filler."""
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 _SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")
+_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _REAL = re.compile(r"\+?(-?\d+\.?\d*(?:e[+-]?\d{1,3})?)")
 _BESIDE = re.compile(r"[ _-]*(?:set|split|images?|imgs?|data|dataset|folder|dir)$", re.IGNORECASE)
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−_"), "-")
@@ -72,6 +73,16 @@ def identifier(word: str) -> str:
     word = clean(word)
     whole = _WHOLE.fullmatch(word)
     return word if whole is None else whole[1]
+
+
+def with_point(word: str, decimal: str) -> str:
+    """Return a word of a table whose numbers have `decimal` before their fraction: a number with a comma gets a point.
+
+    Args:
+        word: Of a cell, or of an option that says what cells mean.
+        decimal: `.` or `,`.
+    """
+    return word.replace(",", ".") if decimal == "," and _COMMA.fullmatch(word) else word
 
 
 def real_text(value: float, exponent: bool = True, stored: type[np.floating[Any]] = np.float64) -> str:

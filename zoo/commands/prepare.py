@@ -9,6 +9,7 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.registry import load_dataset
 from medzoo.data.samples.packed.images import write_packed
 from medzoo.data.samples.preprocess import Preprocess, sides
+from medzoo.data.samples.shards.fields import not_written
 from medzoo.data.samples.shards.write import write_webdataset
 from medzoo.settings.verbs import PrepareConfig
 from medzoo.train.display import Display
@@ -64,6 +65,7 @@ def _shards(config: PrepareConfig) -> Path:
             workers=config.workers, advance=lambda count: move(advance=count),
         )  # fmt: skip
     print(f"wrote {len(dataset)} samples as {len(written)} shards in {folder}; train with data=shards data.root={folder}")
+    print("".join(f"{line}\n" for line in not_written(dataset)), end="")
     return folder
 
 

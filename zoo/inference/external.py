@@ -98,7 +98,7 @@ def names_of(labels: LabelSpace | None, concepts: ConceptSpace | None) -> tuple[
 
 def _of_samples(dataset: Dataset) -> list[str]:
     """Return a dataset's notes but for those on its val split, which chooses nothing here."""
-    about_val = val_notes(dataset.table, dataset.labels)
+    about_val = val_notes(dataset.table, dataset.labels, dataset.targets)
     return [note for note in dataset.info.notes if note not in about_val]
 
 

@@ -166,10 +166,11 @@ def input_columns(rows: SampleTable, meanings: Meanings) -> tuple[InputSpace | N
 
 def subgroup_columns(rows: SampleTable, meanings: Meanings) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the columns that results are broken down by, those that predictions carry, and notes."""
-    found, notes = {}, list[str]()
-    for column in dict.fromkeys([*meanings.subgroups, *meanings.keep]):
+    found, notes = dict[str, pd.Series](), list[str]()
+    for column in dict.fromkeys(meanings.subgroups):
         found[column], more = subgroup(rows, column, meanings.empty_words, 2)
         notes += more
+    found |= {name: rows[name].where(rows[name] != "", None) for name in meanings.keep if name not in found}  # as of a table
     return pd.DataFrame(found, index=rows.rows.index), tuple(notes)
 
 

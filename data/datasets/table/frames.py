@@ -57,6 +57,13 @@ def frame_numbers(rows: TextTable, column: str) -> pd.Series:
     return numbers.astype(np.int64)
 
 
+def file_parts(rows: TextTable, frame: str | None, series: str | None) -> pd.Series | None:
+    """Return which part of its path each row is: the number of its frame, or the series of a directory; None: all of it."""
+    if frame is not None:
+        return frame_numbers(rows, frame)
+    return None if series is None else rows[series]
+
+
 def frame_rows(
     table: pd.DataFrame, folder: Path, present: Sequence[str], missing: Missing
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:

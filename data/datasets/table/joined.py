@@ -16,7 +16,7 @@ from medzoo.data.options import one_text, text_list
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.text_file import PACKED, UNREADABLE, is_encoding, kind_of, says_unicode
 from medzoo.data.tables.text_table import Beside
-from medzoo.data.tables.words import Merged, clean, identifier, plain_number
+from medzoo.data.tables.words import Merged, clean, identifier, plain_number, with_point
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,19 @@ def join_option(value: Any) -> list[Join]:
     return found
 
 
-def where_option(value: Any) -> dict[str, list[str]]:
-    """Return the option `where`, column → words; raises ConfigError if it is something else."""
+def where_option(value: Any, decimal: str = ".") -> dict[str, list[str]]:
+    """Return the option `where`, column → words; raises ConfigError if it is something else.
+
+    Args:
+        value: What the user gave, or None.
+        decimal: What stands before the fraction of the table's numbers.
+    """
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise ConfigError(f"data.where={value} is no mapping; give a column and its words, data.where={{view: [PA, AP]}}")
-    return {clean(str(column)): text_list(words, f"where.{column}") or [] for column, words in value.items()}
+    given = {clean(str(column)): text_list(words, f"where.{column}") or [] for column, words in value.items()}
+    return {column: [with_point(clean(word), decimal) for word in words] for column, words in given.items()}
 
 
 def join_tables(

@@ -19,7 +19,7 @@ from medzoo.data.datasets.table.beside import columns_beside
 from medzoo.data.datasets.table.boxes import read_boxes
 from medzoo.data.datasets.table.card import table_info
 from medzoo.data.datasets.table.channels import MissingChannels, channels_option, check_channels, planes_or_frames, whole_stacks
-from medzoo.data.datasets.table.frames import check_frames, check_volumes, frame_numbers, frame_rows
+from medzoo.data.datasets.table.frames import check_frames, check_volumes, file_parts, frame_numbers, frame_rows
 from medzoo.data.datasets.table.groups import Ungrouped, group_names, sample_names, split_words
 from medzoo.data.datasets.table.joined import join_option, join_tables, take_where, where_option
 from medzoo.data.datasets.table.modalities import modalities_option, texts_option
@@ -42,10 +42,10 @@ from medzoo.data.samples.policies import POLICIES
 from medzoo.data.splits.groups import hash_split
 from medzoo.data.splits.populations import population_keys
 from medzoo.data.splits.stratified import check_rule, split_by_group
-from medzoo.data.tables.cells import column_meanings, replace_by_column, replace_values, require_columns
+from medzoo.data.tables.cells import column_meanings, replace_by_column, replace_values, require_columns, with_points
 from medzoo.data.tables.columns import captions, categories_option, input_space, refuse_own_names
 from medzoo.data.tables.targets import LIST, Kind
-from medzoo.data.tables.words import clean
+from medzoo.data.tables.words import clean, with_point
 
 
 def infos() -> list[DatasetInfo]:
@@ -191,19 +191,19 @@ def load(
     if file is None:
         raise ConfigError("data=table needs data.file=<your table>.csv (or .xlsx, .parquet, .jsonl) and data.target=<column>")
     choices(modality=(modality, POLICIES), missing=(missing, Missing), ungrouped=(ungrouped, Ungrouped))
-    joins, taken_words = join_option(join), where_option(where)
     choices(**({} if readers is None else {"readers": (readers, Readers)}))
     require_numbers({"seed": seed}, {"test_fraction": test_fraction})
     rule = check_rule(split_rule)
-    empty_words = text_list(empty_words, "empty_words")
+    empty_words, mark = text_list(empty_words, "empty_words"), "." if rule == 1 else decimal
+    joins, taken_words = join_option(join), where_option(where, mark)
     concepts, subgroups, inputs = text_list(concepts, "concepts"), text_list(subgroups, "subgroups"), text_list(inputs, "inputs")
     id, caption, weight = one_text(id, "id"), one_text(caption, "caption"), one_text(weight, "weight")  # noqa: A001
     keep, group, split = text_list(keep, "keep") or [], one_text(group, "group"), one_text(split, "split")
     features, bag, view = one_text(features, "features"), one_text(bag, "bag"), one_text(view, "view")
     when = visits_option(time, time_as, visits_of, group, group_pattern)
     path, group_pattern, sheet = one_text(path, "path"), one_text(group_pattern, "group_pattern"), one_text(sheet, "sheet")
-    meanings, empty = text_mapping(values, "values"), empty_words or []
-    own_meanings = column_meanings(map_values)
+    meanings, empty = text_mapping(values, "values"), [with_point(clean(word), mark) for word in empty_words or []]
+    meanings, own_meanings = with_points(meanings, mark), column_meanings(map_values, mark)
     source = local_path(file, "file")
     folder = source.parent if root is None else local_path(root, "root")
     if features is not None and image != "image":
@@ -248,7 +248,7 @@ def load(
     # A column that is not there is named before a file is looked for.
     require_columns(rows, used, [column for one in asked.values() if one.separator == LIST for column in one.columns])
     notes = [found.note(repr(column)) for column, found in merged.items() if column in (group, split, *said, *(subgroups or []))]
-    rows, taken_note = take_where(rows, taken_words)
+    whole, (rows, taken_note) = rows, take_where(rows, taken_words)
     notes += [*of_rows, *taken_note]
     plain = [column for one in asked.values() if one.separator is None for column in one.columns]
     changed = dict.fromkeys([*plain, *(concepts or [])])
@@ -269,8 +269,8 @@ def load(
     space = next(iter(spaces.values()), None)
     notes += told
     if readers is not None:
-        same = [*filter(None, (group, split, caption, weight, bag)), *alike]
-        rows, found, labelled, settled = settle(rows, found, labelled, space, readers, same)
+        same = [*filter(None, (group, split, caption, weight, bag, view)), *alike, *keep]
+        rows, found, labelled, settled = settle(rows, found, labelled, space, readers, same, file_parts(rows, frame, uid))
         notes += settled
     table = found.set_axis(paths, axis=1)
     numbers = None if frame is None else frame_numbers(rows, frame)
@@ -341,7 +341,7 @@ def load(
         concepts=ConceptSpace(tuple(concepts)) if concepts else None,
         subgroups=tuple(subgroups or ()),
         kept=(*keep, *(("path",) if frames == MEMBERS and bag is None and "path" not in keep else ())),
-        regions=read_boxes(boxes, table, paths, named, places, by_id=id is not None),
+        regions=read_boxes(boxes, table, paths, named, Named(whole, columns, places, path), id),
         modalities=by_name,
         targets=spaces if len(spaces) > 1 else {},
         texts=tuple(reports),

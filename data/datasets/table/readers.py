@@ -18,8 +18,9 @@ Readers = Literal["any", "majority", "unanimous"]
 
 
 def settle(
-    rows: TextTable, paths: pd.DataFrame, targets: pd.DataFrame, space: LabelSpace | None, readers: Readers, same: Sequence[str]
-) -> tuple[TextTable, pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    rows: TextTable, paths: pd.DataFrame, targets: pd.DataFrame, space: LabelSpace | None, readers: Readers, same: Sequence[str],
+    parts: pd.Series | None = None,
+) -> tuple[TextTable, pd.DataFrame, pd.DataFrame, tuple[str, ...]]:  # fmt: skip
     """Keep the first row of each image, with the labels that its rows agree on.
 
     `majority`: what more than half of those say who say anything. `unanimous`: what all of them say. `any`: a finding holds if
@@ -32,6 +33,7 @@ def settle(
         space: What they mean.
         readers: How they are settled.
         same: Columns in which the rows of an image must not differ.
+        parts: What of its file an image is: the number of its frame, the series of a directory. None: all of it.
 
     Returns:
         Rows, paths and labels of one row an image, and a note.
@@ -48,6 +50,9 @@ def settle(
         raise ConfigError(f"data.readers={readers} is no way to settle {space.kind} labels" + "; majority is" * space.exclusive)
     rows.refuse(paths.isna().all(axis=1), str(paths.columns[0]), remedy="every row needs its image")
     images, _ = pd.factorize(paths.iloc[:, 0])
+    if parts is not None:
+        within, _ = pd.factorize(parts, use_na_sentinel=False)
+        images, _ = pd.factorize(images * (within.max() + 1) + within)
     first = ~pd.Series(images, index=rows.rows.index).duplicated()
     for column in dict.fromkeys(same):
         of_first = rows[column][first].to_numpy()[images]

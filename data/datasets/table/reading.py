@@ -22,14 +22,13 @@ from medzoo.data.tables.first_bytes import misnamed, unmarked_utf16
 from medzoo.data.tables.json_record import json_fields
 from medzoo.data.tables.text_file import UNREADABLE, TextFile, kind_of
 from medzoo.data.tables.text_table import nested_kind
-from medzoo.data.tables.words import KeptReal, Merged, clean, unify
+from medzoo.data.tables.words import KeptReal, Merged, clean, unify, with_point
 
 TEXT = (".csv", ".tsv", ".txt")
 LINES = (".jsonl", ".ndjson")
 FORMATS = (*TEXT, *LINES, ".parquet", *EXCEL)
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
 _NO_TEXT = re.compile(r" is not \S+ text: ")
-_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _POINT = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?")
 _REMEDIES = {
     ".xls": "save it as .xlsx or CSV", ".ods": "save it as .xlsx or CSV", ".xlsb": "save it as .xlsx or CSV",
@@ -124,8 +123,7 @@ def read_table(
         text[column], found = unify(text[column], clean)
         merged |= {} if found is None else {column: found}
         if decimal == ",":
-            numbers = text[column].map(lambda word: _COMMA.fullmatch(word) is not None)
-            text[column] = text[column].where(~numbers, text[column].str.replace(",", ".", regex=False))
+            text[column] = text[column].map(lambda word: with_point(word, decimal)).astype(text[column].dtype)
     return replace(table, rows=text, pointed=pointed), merged
 
 

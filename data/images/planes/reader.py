@@ -65,3 +65,7 @@ class StackedReader(Reader):
     def identity(self, *values: Any) -> str | None:
         """Return where the first that is there lies."""
         return next((self.one.identity(value) for value in values if not is_missing(value)), None)
+
+    def identities(self, *values: Any) -> tuple[str | None, ...]:
+        """Return where each channel lies: a network may have learnt from one of them alone."""
+        return tuple(None if is_missing(value) else self.one.identity(value) for value in values)

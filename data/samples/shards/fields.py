@@ -95,6 +95,17 @@ def shard_options(dataset: Dataset, preprocess: Preprocess | None, *, named: boo
     return {name: value for name, value in options.items() if value not in (None, {}, [])}
 
 
+def not_written(dataset: Dataset) -> list[str]:
+    """Return what a dataset knows of its samples and shards do not hold, a line each."""
+    labels = dataset.labels
+    lines = {
+        "when samples were (data.time), so that data.horizon cannot ask of a later visit": dataset.visits is not None,
+        "regions, which maps are held against": dataset.regions is not None,
+        "the tree over the labels: give data.parents again": labels is not None and labels.parents is not None,
+    }
+    return [f"not in the shards: {line}" for line, there in lines.items() if there]
+
+
 def _channels(dataset: Dataset) -> int:
     values = [dataset.table[column].iloc[0] for column in dataset.reader.columns]
     return int(dataset.reader.read(*values).shape[0])

@@ -25,7 +25,7 @@ from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.images.kinds import SUFFIXES, VOLUME_SUFFIXES
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
-from medzoo.data.samples.shards.fields import Members, records, shard_options
+from medzoo.data.samples.shards.fields import Members, not_written, records, shard_options
 from medzoo.data.tars.index import SUFFIX
 from medzoo.data.tars.names import CARD, CARD_FORMAT, are_keys
 from medzoo.data.tars.write import write_shard
@@ -60,7 +60,8 @@ def write_webdataset(
         The shards.
 
     Raises:
-        ConfigError: If the dataset has several images a sample or none in files of their own, or the folder holds other things.
+        ConfigError: If the dataset has several images or targets a sample, texts beside them, or no images in files of their own,
+            or the folder holds other things.
         ImageError: If an image cannot be read; names it.
     """
     _check(dataset, original, preprocess)
@@ -74,7 +75,8 @@ def write_webdataset(
     }
     info, options = dataset.info, shard_options(dataset, preprocess, named=keys is not names, original=original)
     about = {key: getattr(info, key) for key in ("name", "title", "citation", "homepage")}
-    card = {"format": CARD_FORMAT, **about, "notes": list(info.notes), "shards": list(shards), "options": options}
+    notes = [*info.notes, *not_written(dataset)]
+    card = {"format": CARD_FORMAT, **about, "notes": notes, "shards": list(shards), "options": options}
     _claim(folder, card)
     with ThreadPoolExecutor(workers) as pool:
         samples = {
@@ -104,6 +106,13 @@ def _check(dataset: Dataset, original: bool, preprocess: Preprocess | None) -> N
     name, reader = dataset.info.name, dataset.reader
     if dataset.modalities or reader.views or reader.bag or reader.row_width is not None:
         raise ConfigError(f"{name} has several images or rows of features a sample; shards are written of one image a sample")
+    if dataset.targets or dataset.texts:
+        what, option = ("several targets", "targets") if dataset.targets else ("texts beside the image", "texts")
+        these = ", ".join(dataset.targets or dataset.texts)
+        raise ConfigError(
+            f"{name} has {what} ({these}), which shards do not hold: leave data.{option} out, or prepare the images alone "
+            "(format=packed)"
+        )
     if not original:
         return
     if preprocess is not None:

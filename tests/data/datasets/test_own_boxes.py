@@ -59,6 +59,24 @@ def test_samples_and_labels_are_read_as_the_table_of_samples_is(named: bool, tmp
         load_dataset("table", **options, channels=1, boxes=tmp_path / "b.csv")
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_boxes_of_rows_that_are_left_out_go_with_them(named: bool, tmp_path: Path) -> None:
+    for number in range(1, 8):
+        Image.fromarray(np.full((10, 12), 30 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    rows = [f"{n}.png,{n},{'ab'[n % 2]},{('PA', 'lateral')[n == 7]}" for n in range(8)]  # 0.png is not there
+    (tmp_path / "t.csv").write_text("\n".join(["image,name,class,view", *rows]), encoding="utf-8")
+    samples = [str(n) if named else f"{n}.png" for n in range(8)]
+    (tmp_path / "b.csv").write_text("\n".join([HEADER, *(f"{one},a,2,3,4,5" for one in samples)]), encoding="utf-8")
+    options: dict[str, Any] = {"where": {"view": ["PA"]}, "missing": "skip", "id": "name" if named else None, "channels": 1}
+    asked = {"file": tmp_path / "t.csv", "target": "class", "boxes": tmp_path / "b.csv", **options}
+    regions = load_dataset("table", **asked).regions
+    assert regions is not None
+    assert sorted(regions.sample_ids) == samples[1:7]
+    (tmp_path / "b.csv").write_text(f"{HEADER}\n{samples[7]},a,2,3,4,5\n9,a,2,3,4,5\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"line 3: 'sample_id' is '9', no sample of the dataset"):
+        load_dataset("table", **asked)
+
+
 @pytest.mark.parametrize(
     ("boxes", "parts"),
     [

@@ -91,3 +91,22 @@ def test_a_point_in_a_further_table_is_named_there(tmp_path: Path) -> None:
     assert str(caught.value) == f"l.csv line 6: 'size' is '1.234', {ADVICE}"
     where = {"patient": ["P0", "P1", "P2", "P3", "P5"]}
     assert load_table(tmp_path / "t.csv", decimal=",", where=where, **options).table["input.size"].iloc[2] == 1.5
+
+
+@pytest.mark.parametrize("kind", ["csv", "excel"])
+def test_options_say_words_as_the_file_writes_them(kind: str, tmp_path: Path) -> None:
+    """-9,0 was a measurement, and nobody was told that the word for missing had met no cell."""
+    name, write, _ = KINDS[kind]
+    stage = ["0,5", "1,5", "2,0"] * 4
+    write(frame(size=[*SIZES[:2], "-9,0", *SIZES[3:]], stage=stage), tmp_path / name)
+    asked: dict[str, Any] = {"decimal": ",", "missing": "ignore", "target": "stage", "names": ["low", "high"]}
+    table = load_table(
+        tmp_path / name, inputs=["size"], empty_words=["-9,0"], values={"0,5": "low", "1,5": "high", "2,0": None}, **asked
+    ).table
+    assert table["input.size"].isna().tolist() == [n == 2 for n in range(12)]
+    np.testing.assert_array_equal(table["target"], [0, 1, np.nan] * 4)
+    mapped = load_table(
+        tmp_path / name, map_values={"stage": {"0,5": "low", "1,50": "high"}}, where={"stage": ["0,5", "1,5"]}, **asked
+    )
+    assert mapped.table["target"].tolist() == [0, 1] * 4
+    assert not any("no cell holds" in note for note in mapped.info.notes)

@@ -18,7 +18,7 @@ from medzoo.data.errors import MedzooError
 from medzoo.data.tables.excel import read_workbook
 from medzoo.data.tables.text_table import as_text
 from medzoo.data.tables.words import shortened
-from tests.data.datasets.own_tables import frame, load_table
+from tests.data.datasets.own_tables import frame, load_table, write_images
 
 SHORT = frame().to_csv(sep=";", index=False)
 TABLE = frame(size=[n / 4 for n in range(12)], note=["two\nlines", "one"] * 6)
@@ -292,3 +292,17 @@ def test_decimals_of_parquet_are_the_numbers_that_they_are(tmp_path: Path) -> No
     labels = load_table(tmp_path / "t.parquet", missing="ignore").labels
     assert labels is not None
     assert labels.names == ("0", "1")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_findings_are_read_with_as_many_zeros_as_a_database_writes(tmp_path: Path, suffix: str) -> None:
+    """A decimal of two places, of which a Parquet file keeps the places."""
+    write_images(tmp_path, list(frame()["image"]))
+    found = [[Decimal("1.00"), Decimal("0.00"), None][n % 3] for n in range(12)]
+    table = frame(mass=found, edema=found[::-1])
+    path = tmp_path / f"t.{suffix}"
+    (table.to_parquet if suffix == "parquet" else table.to_csv)(path, index=False)
+    dataset = load_table(path, target=["mass", "edema"], concepts=["mass"])
+    expected = np.array([1, 0, np.nan] * 4, np.float32)
+    np.testing.assert_array_equal(dataset.table["target.mass"], expected)
+    np.testing.assert_array_equal(dataset.table["concept.mass"], expected)

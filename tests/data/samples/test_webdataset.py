@@ -193,6 +193,8 @@ def test_a_card_that_is_wrong_is_one_line(tmp_path: Path) -> None:
         (["format=webdataset", "mode=pad"], "leaves images as they are"),
         (["format=webdataset", "images=original"], "are not files of their own"),
         (["format=webdataset", "data.modalities=[image,second]"], "has several images"),
+        (["format=webdataset", "data.targets=[multiclass,regression]"], "several targets (multiclass, regression)"),
+        (["format=webdataset", "data.texts=[note]"], "not hold: leave data.texts out"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_go_together_are_one_line(
@@ -201,3 +203,29 @@ def test_settings_that_do_not_go_together_are_one_line(
     given = ["data=phantom", "data.patients=8", "data.size=16", f"output={tmp_path / 'out'}", *options]
     assert main(["prepare", *given]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_shards_do_not_hold_is_said_and_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["data=phantom", "data.patients=8", "data.size=16", "data.visits=true", "format=webdataset", "data.labels=binary"]
+    names = load_dataset("phantom", patients=8, size=16, labels="binary").labels
+    assert names is not None
+    tree = f"data.parents={{{', '.join(f'{name}: any' for name in names.names)}}}"
+    assert main(["prepare", *given, tree, f"output={tmp_path / 'out'}"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not in the shards: ")]
+    assert [line.split()[4] for line in said] == ["when", "regions,", "the"]
+    assert json.loads((tmp_path / "out" / "shards.json").read_text())["notes"][-3:] == said
+
+
+def test_what_is_kept_reads_back_word_by_word(tmp_path: Path) -> None:
+    """Videos of `none`, `1.50` and `007` would be missing, or other names, as levels of a subgroup."""
+    words = ["none", "1.50", "007", ""]
+    for number in range(8):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / f"{number}.png")
+    rows = [f"{n}.png,{n % 2},{words[n % 4]},{words[n % 3]},{('train', 'val')[n // 4]}" for n in range(8)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,y,video,eye,split", *rows]) + "\n")
+    dataset = load_dataset("table", file=tmp_path / "t.csv", target="y", split="split", keep=["video", "eye"], subgroups=["eye"])
+    write_webdataset(dataset, tmp_path / "out", shard_size=5)
+    read = load_dataset("shards", root=tmp_path / "out")
+    check_alike(dataset, read)
+    assert read.table["video"].fillna("").tolist() == dataset.table["video"].fillna("").tolist() == words * 2
+    assert not any("video" in note for note in read.info.notes)

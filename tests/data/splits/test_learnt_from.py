@@ -150,6 +150,22 @@ def test_images_are_known_where_the_first_run_knew_no_patient(tmp_path: Path) ->
         refuse_learnt_from(table(tmp_path / "t.csv", "eettvv"), before, ["test"])
 
 
+@pytest.mark.parametrize("together", [{"modalities": {"film": "film", "slide": "slide"}}, {"channel_columns": ["film", "slide"]}])
+def test_an_image_is_known_wherever_it_stands_in_a_sample_of_several(tmp_path: Path, together: dict[str, Any]) -> None:
+    """An encoder learnt from slides alone, and the model that is made of it looks at films and slides of other rows."""
+    splits = ["train", "train", "val", "test"]
+    for name, order in (("alone", splits), ("both", splits[::-1])):
+        rows = [f"s{n}.png,f{n}.png,{n % 2},{split}" for n, split in enumerate(order)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["slide,film,y,split", *rows]) + "\n")
+    asked: dict[str, Any] = {"target": "y", "split": "split", "missing": "ignore", "names": [0, 1]}
+    alone = load_dataset("table", file=tmp_path / "alone.csv", image="slide", **asked)
+    both = load_dataset("table", file=tmp_path / "both.csv", **together, **asked)
+    for first, then in ((alone, both), (both, alone)):
+        with pytest.raises(DatasetError, match="the network has learnt from 1 image groups of the test split"):
+            refuse_learnt_from(then, record(first), ["test"])
+    assert refuse_learnt_from(both, record(both), BOTH, own=True) is both
+
+
 def test_variants_of_labels_have_the_same_patients(tmp_path: Path) -> None:
     films = chestxray14_files.many_films(40)
     chestxray14_files.write_release(tmp_path, films, [film[0] for film in films if film[0][:8] > "00000030"])

@@ -161,7 +161,7 @@ def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _start(member: Member) -> str:
-    """Return what a run's first weights were, in words that are equal where they were."""
+    """Return what a run's first weights were, in words that are equal where they were; ConfigError if it cannot be told."""
     model = member.settings["model"]
     name = str(model["backbone"])
     if is_run(name):
@@ -170,6 +170,11 @@ def _start(member: Member) -> str:
         return f"the file {member.task.spec.initial_weights.get('sha256', member.task.spec.initial_weights)}"
     if model.get("pretrained"):
         return f"the published weights of {name}"
+    if ":" not in name and name != member.task.spec.architecture:  # a run's directory, of which nothing is known but its path
+        raise ConfigError(
+            f"{member.path} started from the run {name}, which is not there: whether the members started from the same weights "
+            "cannot be told; run this where that path leads to it, or let them vote (--how probabilities)"
+        )
     return f"random weights of seed {member.settings['seed']}"
 
 

@@ -144,6 +144,21 @@ def test_unrelated_networks_are_not_averaged(members: list[Path], capsys: pytest
     assert "leave one out" in refused(capsys, str(members[2]), str(members[3]), "--how", "weights", "--votes")
 
 
+def test_networks_whose_start_is_not_there_are_not_averaged(
+    members: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From two runs at relative paths, of one seed: elsewhere both would pass for random weights of that seed."""
+    monkeypatch.chdir(tmp_path)
+    for name, run in zip("ab", (members[0], members[2]), strict=True):
+        shutil.copytree(run, tmp_path / f"start_{name}")
+        assert main(["train", *SHORT, f"model.backbone=start_{name}", "evaluate=false", f"run={tmp_path / name}"]) == 0
+    both = (str(tmp_path / "a"), str(tmp_path / "b"), "--how", "weights", "--device", "cpu")
+    assert "did not start from the same weights" in refused(capsys, *both)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert f"{tmp_path / 'a'} started from the run start_a, which is not there" in refused(capsys, *both)
+
+
 def test_other_labels_are_refused(members: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other"
     shutil.copytree(members[1], other)

@@ -113,6 +113,8 @@ def test_fitted_votes_lose_no_more_than_equal_ones_on_val(members: list[Path], t
     assert main(["ensemble", *map(str, members[:2]), "--votes", "--run", str(run), "--how", "logits", "--device", "cpu"]) == 0
     votes = ModelSpec.read(run / "spec.json").objective["votes"]
     assert sum(votes) == pytest.approx(1)
+    details = json.loads((run / "metrics.json").read_text())["details"]
+    assert details["chosen_by"] == "val loss, which the votes were fitted to"  # so its figures on val are too good
     parts = [Predictions.read(one / "predictions.parquet").of_split("val") for one in members[:2]]
 
     def loss(weights: list[float]) -> float:

@@ -260,6 +260,12 @@ def _fit(trainer: Trainer, settings: TrainConfig, dataset: Dataset, stops: Stops
     run = trainer.run
     with _memory(settings):
         progress = trainer.fit(stops)
+    if progress.best is None and progress.finished:
+        last = "" if trainer.task.completes else f"; medzoo evaluate run={run.path} checkpoint=last reports the last epoch"
+        raise TrainingError(
+            f"val {trainer.monitor} was undefined after each of {progress.epoch} epochs, so that none is the best: train anew "
+            f"with another trainer.monitor, such as loss, into another run=...{last}"
+        )
     trainer.display.say(
         f"trained {progress.epoch} epochs; best val {trainer.monitor} {progress.best:.4f} at epoch {progress.best_epoch}"
         if progress.best is not None

@@ -72,19 +72,17 @@ class Task(nn.Module, ABC):
     Attributes:
         spec: The model's spec.
         model: The network itself: what EMA averages, checkpoints hold and an optimizer trains.
-        guide: What leads its learning beside its loss, with what that has learnt of its own; None: nothing. A training goes on
-            with it, and no checkpoint holds it.
+        guide: What leads its learning beside its loss, with what that has learnt; None: nothing. States hold it, no checkpoint.
         learns_by_guide: Whether it can learn from weighed samples, weighed groups and a teacher.
         accumulates: Whether gradients of small batches add up to that of the larger.
         alone: Why several processes cannot train it together, in words; None where they can.
         uses_all: Whether all that learns takes part in the loss of every batch.
         kept_whole: Why processes cannot each hold a share of it (`trainer.fsdp`), in words; None where they can.
         reads_inputs: Whether the tabular inputs of a batch (`tabular`) are looked at.
-        reads_modalities: Whether several images a sample are, each by its name.
-        reads_texts: Whether the texts of a sample are, each by its name.
+        reads_modalities, reads_texts: Whether several images, and the texts, of a sample are, each by its name.
         texts: Text → what makes its tokens, of a task that reads some.
-        bag_input: Of samples of any number of members the graph's input that holds them (`image`, or `members` for rows of
-            features); its second input, `counts`, says how many each has. None: the graph takes images, one by one.
+        bag_input: Of samples of any number of members the graph's input of them (`image`, or `members` for rows of features);
+            its second input, `counts`, says how many each has. None: the graph takes images, one by one.
         no_copies: What averaging augmented copies at test time is not for, in words; None where it can be done.
         answers_in_training: Whether `training_step` returns `logits`, which `trainer.metrics` follows.
         learns_by_steps: Whether the loop trains it; else `fit` does, once.

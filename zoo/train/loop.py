@@ -220,10 +220,8 @@ class Trainer:
             sharding.average_gradients(self.single)
             gradients = [sharding.own(p.grad) for p in self.learners if p.grad is not None]
             torch._foreach_mul_(gradients, self.config.batch_size * self.accelerator.num_processes / count)
-            if self.config.clip is not None and sharding.is_sharded(self.task):
-                sharding.clip_shared(self.learners, self.config.clip)
-            elif self.config.clip is not None:
-                self.accelerator.clip_grad_norm_(self.learners, self.config.clip)
+            if self.config.clip is not None:
+                sharding.clip_gradients(self.task, self.learners, self.config.clip, self.accelerator)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1

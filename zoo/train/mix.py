@@ -13,10 +13,7 @@ from medzoo.tasks.task import Batch
 
 
 def check_mixing(config: TrainerConfig, spec: ModelSpec, *, cached: bool, views: bool) -> None:
-    """Check a batch's mixing: ConfigError if a parameter is negative, there are no single images, or cutmix meets quantities."""
-    for name in ("mixup", "cutmix"):
-        if getattr(config, name) < 0:
-            raise ConfigError(f"trainer.{name} must be at least 0, got {getattr(config, name):g}")
+    """Check a batch's mixing: ConfigError if there are no single images or targets, or cutmix meets quantities."""
     if (config.mixup or config.cutmix) and cached:
         raise ConfigError("mixup and cutmix need images, not cached features; set trainer.cache_features=false")
     if (config.mixup or config.cutmix) and views:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from inspect import signature
+from random import Random
 from typing import Any
 
 import timm.optim
@@ -28,7 +29,7 @@ def make_optimizer(
 
     Raises:
         UnknownNameError: If timm has no such optimizer.
-        ConfigError: If nothing is trainable or a value is out of range.
+        ConfigError: If nothing is trainable, a value is out of range, or it is none that a training can go on with.
     """
     known = timm.optim.list_optimizers()
     if config.optimizer not in known:
@@ -41,15 +42,20 @@ def make_optimizer(
     if config.layer_decay is not None:
         parameters = parameter_groups(model, config.weight_decay, config.layer_decay)
     on_gpu = next(model.parameters()).is_cuda
-    fused = (
-        on_gpu
-        and not one_by_one
-        and "fused" in signature(timm.optim.get_optimizer_class(config.optimizer, bind_defaults=False)).parameters
-    )
-    optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        parameters, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=config.momentum,
-        **({"fused": True} if fused else {}),
-    )  # fmt: skip
+    try:
+        known_to = signature(timm.optim.get_optimizer_class(config.optimizer, bind_defaults=False)).parameters
+        fused = on_gpu and not one_by_one and "fused" in known_to
+        optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
+            parameters, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=config.momentum,
+            **({"fused": True} if fused else {}),
+        )  # fmt: skip
+    except (AssertionError, ImportError) as error:  # of another package, which asks for itself or a GPU by an assertion
+        raise ConfigError(f"trainer.optimizer={config.optimizer} cannot be used here ({error}); choose another: adamw") from error
+    if any(isinstance(held, Random | torch.Generator) for held in vars(optimizer).values()):
+        raise ConfigError(
+            f"trainer.optimizer={config.optimizer} draws numbers of its own, which no state keeps: a training could not be gone "
+            "on with to the same bits; choose another: adamw"
+        )
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)
         if one_by_one:

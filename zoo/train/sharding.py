@@ -209,13 +209,18 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
             parameter.grad /= distributed.get_world_size()
 
 
-def clip_shared(parameters: Sequence[nn.Parameter], limit: float) -> None:
-    """Clip the norm of gradients of which each process holds shares, as `torch.nn.utils.clip_grad_norm_` does of whole ones.
+def clip_gradients(module: nn.Module, parameters: Sequence[nn.Parameter], limit: float, accelerator: Accelerator) -> None:
+    """Clip the norm of all gradients, as `torch.nn.utils.clip_grad_norm_` does; also of those of which each process holds shares.
 
     Args:
+        module: Whose they are.
         parameters: All that learn; what is not shared counts once.
         limit: The largest norm.
+        accelerator: Devices and precision.
     """
+    if not is_sharded(module):
+        accelerator.clip_grad_norm_(parameters, limit)
+        return
     gradients = [p.grad for p in parameters if p.grad is not None]
     first = distributed.get_rank() == 0
     counted = [own(g) for g in gradients if first or isinstance(g, DTensor)]

@@ -100,6 +100,8 @@ class Resumable:
         tensors.update({f"live.{name}": t for name, t in sums.items()})
         tensors.update({f"beside.{name}": t for name, t in self.beside().items()})
         described = self.optimizer.state_dict()
+        groups, held = _groups_to_json(described["param_groups"])
+        tensors.update(held)
         scalars: dict[str, dict[str, Any]] = {}
         for index, values in described["state"].items():
             for key, value in values.items():
@@ -114,7 +116,7 @@ class Resumable:
             "spec": self.spec_hash,
             "settings": _numbers_settings(self.settings),
             "progress": asdict(progress),
-            "optimizer": {"groups": described["param_groups"], "scalars": scalars},
+            "optimizer": {"groups": groups, "scalars": scalars},
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
         }
         files = {TENSORS: tensors_to_bytes(tensors), SCALARS: json.dumps(content, indent=1).encode("utf-8")}
@@ -153,9 +155,11 @@ class Resumable:
         for name, tensor in _under(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
             values.setdefault(int(index), {})[key] = shared_like(tensor, parameters[int(index)])
-        # How the step is computed is the device's matter: a state may be of another.
-        now = [{k: group[k] for k in ("fused", "foreach") if k in group} for group in self.optimizer.param_groups]
-        groups = [{**_tuples(group), **ours} for group, ours in zip(content["optimizer"]["groups"], now, strict=True)]
+        groups = []
+        for place, (group, own) in enumerate(zip(content["optimizer"]["groups"], self.optimizer.param_groups, strict=True)):
+            # How the step is computed is the device's matter: a state may be of another.
+            ours = {k: v for k, v in own.items() if k in ("fused", "foreach") or isinstance(v, torch.dtype)}
+            groups.append({**_tuples(group), **_under(tensors, f"group.{place}."), **ours})
         self.optimizer.load_state_dict({"state": values, "param_groups": groups})
         _lay_out(self.optimizer)
         if self.scaler is not None and content["scaler"]:
@@ -234,6 +238,16 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in settings.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
     return flat
+
+
+def _groups_to_json(groups: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """Return an optimizer's groups without what JSON cannot hold, and their tensors by name (LAMB counts its steps in one).
+
+    The kind of number that an optimizer computes in is a setting of its own, which one made anew has again.
+    """
+    kept = [{k: v for k, v in group.items() if not isinstance(v, Tensor | torch.dtype)} for group in groups]
+    held = {f"group.{i}.{k}": v for i, group in enumerate(groups) for k, v in group.items() if isinstance(v, Tensor)}
+    return kept, held
 
 
 def _tuples(group: dict[str, Any]) -> dict[str, Any]:

@@ -67,18 +67,19 @@ def main(arguments: Sequence[str]) -> int:
     text = _configuration(members, given)
     RunDirectory.create(run.path, text, task.spec, {**task.assets(), FILE: rows.learnt.to_bytes()})
     write_checkpoint(run, task.to("cpu"), text, "joined", "best")
-    _report(run, members, rows, runner)
+    chosen_by = "val loss, which the votes were fitted to" if given.votes else "no choice: made of trained runs"
+    _report(run, members, rows, runner, chosen_by)
     print(f"run directory: {run.path}")
     return 0
 
 
-def _report(run: RunDirectory, members: Sequence[Member], rows: Rows, runner: Runner) -> None:
-    """Predict and score the splits that no member has learnt from."""
+def _report(run: RunDirectory, members: Sequence[Member], rows: Rows, runner: Runner, chosen_by: str) -> None:
+    """Predict and score the splits that no member has learnt from; `chosen_by` is what its report says the votes are from."""
     settings, folder = members[0].settings, find_checkpoint(run.path)
     asked, plain = settings.get("evaluation") or {}, EvaluationConfig()
     kept = {name: asked.get(name, getattr(plain, name)) for name in ("replicates", "level", "seed", "bins")}
     evaluation = replace(plain, splits=list(rows.splits), **kept)
-    details = {"checkpoint": "best", "weights": weights_checksum(folder), "chosen_by": "no choice: made of trained runs"}
+    details = {"checkpoint": "best", "weights": weights_checksum(folder), "chosen_by": chosen_by}
     trainer = settings["trainer"]
     predict_run(
         run, load_checkpoint(folder), rows.dataset, evaluation, runner, details, augment=trainer["augment"],

@@ -155,8 +155,8 @@ def judged_on(further: Words) -> tuple[str, ...]:
 
 
 def val_rows(dataset: Dataset) -> str:
-    """Return the checksum of what trials are judged on."""
-    return table_checksum(dataset, "val")
+    """Return the checksum of what trials are judged on, which rows' weights are no part of: they count in training alone."""
+    return table_checksum(replace(dataset, table=dataset.table.drop(columns="sample_weight", errors="ignore")), "val")
 
 
 def _compose(asked: Asked, values: Mapping[str, Any], further: Words, folder: Path, place: str) -> TrainConfig:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medzoo.models.heads.bottleneck import BottleneckNetwork
-from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_sparse_linear, for_raw_inputs, set_layer
+from medzoo.models.heads.linear_layer import choose_penalty, fit_linear, fit_shown, fit_sparse_linear, for_raw_inputs, set_layer
 from medzoo.models.heads.prototypes import PrototypeNetwork
 
 PERCENTILES = (0.05, 0.95)
@@ -86,7 +86,8 @@ def fit_class_layer(
     def fit(value: float) -> tuple[Tensor, Tensor]:
         if l1_ratio > 0:
             return fit_sparse_linear(shown, train.targets, kind, penalty=value, l1_ratio=l1_ratio)
-        return fit_linear(shown, train.targets, kind, penalty=value)
+        weight, bias = fit_shown(shown, train.targets, kind, penalty=value)
+        return weight.float(), bias.float()
 
     with torch.enable_grad():
         chosen = penalty

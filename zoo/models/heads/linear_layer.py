@@ -75,6 +75,39 @@ def fit_linear(
     return weight.detach().float(), shift.detach().float()
 
 
+def fit_shown(
+    inputs: Tensor, targets: Tensor, kind: str, *, penalty: float, weights: Tensor | None = None, total: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Fit as `fit_linear` does, where it has a minimum: a class or finding that the data show in one state only has none.
+
+    Its bias, which no penalty holds, would go to infinity, and lie wherever the solver stops. It gets no weights, and the bias of
+    half a sample in the other state.
+
+    Args:
+        inputs: (N, M).
+        targets: As for `fit_linear`, whose errors are raised here, too.
+        kind: Label kind.
+        penalty: At least 0.
+        weights: As for `fit_linear`.
+        total: How many labelled samples there are; None: as many as rows.
+
+    Returns:
+        (K, M) weights and (K,) bias, float64.
+    """
+    rows = _labelled(targets, kind, penalty)
+    x, y = inputs[rows].double(), targets[rows].double()
+    counts = None if weights is None else weights[rows].double()
+    fitted, bias = _both_states(y, counts, kind, float(len(y)) if total is None else total)
+    weight = torch.zeros(y.shape[1], x.shape[1], dtype=torch.float64)
+    if fitted.any():
+        of_fitted = None if counts is None else counts[:, fitted]
+        some, shift = fit_linear(x, y[:, fitted], kind, penalty=penalty, weights=of_fitted)
+        weight[fitted], bias[fitted] = some.double(), shift.double()
+    if kind in EXCLUSIVE:
+        bias[~fitted] += bias[fitted].mean()
+    return weight, bias
+
+
 def fit_sparse_linear(inputs: Tensor, targets: Tensor, kind: str, *, penalty: float, l1_ratio: float) -> tuple[Tensor, Tensor]:
     """Fit a sparse linear layer on standardised inputs, by scikit-learn's SAGA (quantities: coordinate descent).
 
@@ -183,6 +216,23 @@ def _labelled(targets: Tensor, kind: str, penalty: float) -> Tensor:
     if not rows.any():
         raise ConfigError("no labelled sample to fit a linear layer on")
     return rows
+
+
+def _both_states(targets: Tensor, weights: Tensor | None, kind: str, total: float) -> tuple[Tensor, Tensor]:
+    """Return (J,) which outputs can be fitted, and the (J,) bias of the others; of classes, beside the fitted ones' mean.
+
+    `total` is how many samples there are.
+    """
+    if kind == "regression":
+        seen = (~targets.isnan()).any(dim=0)
+        return seen, torch.zeros(len(seen), dtype=torch.float64)
+    if kind in EXCLUSIVE:
+        half = float(np.log(0.5 / total))
+        return targets.sum(dim=0) > 0, torch.full((targets.shape[1],), half, dtype=torch.float64)
+    counts = (~targets.isnan()).double() if weights is None else weights
+    present = (targets.nan_to_num(0.0) * counts).sum(dim=0)
+    absent = counts.sum(dim=0) - present
+    return (present > 0) & (absent > 0), torch.log((present + 0.5) / (absent + 0.5))
 
 
 Fitted = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from medzoo.losses.convex import Convex
-from medzoo.models.heads.linear_layer import EXCLUSIVE, fit_linear, for_raw_inputs
+from medzoo.models.heads.linear_layer import EXCLUSIVE, fit_shown, for_raw_inputs
 
 PROBE_PENALTIES = tuple(float(10**exponent) for exponent in np.arange(4.0, -2.5, -0.5))
 """What a probe tries, the strongest first: C from 1e-4, where scikit-learn's `LogisticRegressionCV` begins, to 100."""
@@ -41,15 +40,9 @@ def solved_layers(
     counts = None if samples is None else samples[rows].double()
     mean, spread = _location(inputs, counts)
     inputs = (inputs - mean) / spread
-    fitted, usual = _both_states(targets, weights, problem.kind, float(len(targets) if counts is None else counts.sum()))
-    of_fitted = None if weights is None else weights[:, fitted]
+    total = float(len(targets) if counts is None else counts.sum())
     for penalty in penalties:
-        weight, bias = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64), usual.clone()
-        if fitted.any():
-            some, shift = fit_linear(inputs, targets[:, fitted], problem.kind, penalty=penalty, weights=of_fitted)
-            weight[fitted], bias[fitted] = some.double(), shift.double()
-        if problem.kind in EXCLUSIVE:
-            bias[~fitted] += bias[fitted].mean()
+        weight, bias = fit_shown(inputs, targets, problem.kind, penalty=penalty, weights=weights, total=total)
         weight, bias = for_raw_inputs(weight, bias, mean, spread)
         yield penalty, weight.float(), bias.float()
 
@@ -61,20 +54,3 @@ def _location(inputs: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
     shares = (counts / counts.sum())[:, None]
     mean = (shares * inputs).sum(dim=0)
     return mean, (shares * (inputs - mean) ** 2).sum(dim=0).sqrt().clamp_min(1e-6)
-
-
-def _both_states(targets: Tensor, weights: Tensor | None, kind: str, total: float) -> tuple[Tensor, Tensor]:
-    """Return (J,) which outputs can be fitted, and the (J,) bias of the others; of classes, beside the fitted ones' mean.
-
-    `total` is how many samples there are.
-    """
-    if kind == "regression":
-        seen = (~targets.isnan()).any(dim=0)
-        return seen, torch.zeros(len(seen), dtype=torch.float64)
-    if kind in EXCLUSIVE:
-        half = float(np.log(0.5 / total))
-        return targets.sum(dim=0) > 0, torch.full((targets.shape[1],), half, dtype=torch.float64)
-    counts = (~targets.isnan()).double() if weights is None else weights
-    present = (targets.nan_to_num(0.0) * counts).sum(dim=0)
-    absent = counts.sum(dim=0) - present
-    return (present > 0) & (absent > 0), torch.log((present + 0.5) / (absent + 0.5))

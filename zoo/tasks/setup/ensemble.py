@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.data.errors import ConfigError
-from medzoo.data.labels import LabelSpace
 from medzoo.models.trained import is_run
 from medzoo.store.checkpoint import find_checkpoint, load_weights, weights_checksum
 from medzoo.store.reading import read_otherwise
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.ensemble import HOWS, Ensemble
 from medzoo.tasks.load import load_checkpoint, task_from_spec
+from medzoo.tasks.setup.questions import other_labels
 from medzoo.tasks.setup.source import library_versions
 from medzoo.tasks.task import Task
 
@@ -78,11 +78,9 @@ def check_members(members: Sequence[Member]) -> None:
             raise ConfigError(f"{member.path} and {seen[member.weights]} are the same weights; give each once")
         seen[member.weights] = member.path
         one, other = first.task.spec, member.task.spec
-        ours, theirs = (replace(spec.label_space, parents=None) for spec in (one, other))
-        if ours != theirs or _columns(one) != _columns(other):
+        if apart := other_labels(other, one):
             raise ConfigError(
-                f"{member.path} has other labels than {first.path}: {_shown(theirs)}, not {_shown(ours)}; members must have the "
-                "same, in the same order"
+                f"{member.path} has other labels than {first.path}: {apart}; members must have the same, in the same order"
             )
         for name, kept, given in (
             ("channels", one.preprocess.channels, other.preprocess.channels),
@@ -163,7 +161,7 @@ def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _start(member: Member) -> str:
-    """Return what a run's first weights were, in words that are equal where they were."""
+    """Return what a run's first weights were, in words that are equal where they were; ConfigError if it cannot be told."""
     model = member.settings["model"]
     name = str(model["backbone"])
     if is_run(name):
@@ -172,6 +170,11 @@ def _start(member: Member) -> str:
         return f"the file {member.task.spec.initial_weights.get('sha256', member.task.spec.initial_weights)}"
     if model.get("pretrained"):
         return f"the published weights of {name}"
+    if ":" not in name and name != member.task.spec.architecture:  # a run's directory, of which nothing is known but its path
+        raise ConfigError(
+            f"{member.path} started from the run {name}, which is not there: whether the members started from the same weights "
+            "cannot be told; run this where that path leads to it, or let them vote (--how probabilities)"
+        )
     return f"random weights of seed {member.settings['seed']}"
 
 
@@ -183,12 +186,3 @@ def _data(members: Sequence[Member]) -> dict[str, Any]:
     for card in cards[1:]:
         earlier += [one for one in card.get("learnt_from", []) if one not in earlier]
     return {**cards[0], "learnt_from": earlier} if earlier else cards[0]
-
-
-def _columns(spec: ModelSpec) -> Any:
-    """Return the columns that labels of 0 and 1, alike in name, were read from."""
-    return spec.data.get("options", {}).get("target")
-
-
-def _shown(labels: LabelSpace) -> str:
-    return f"{labels.kind} {', '.join(labels.names[:4])}{', ...' if labels.width > 4 else ''}"

@@ -11,7 +11,6 @@ from torch import nn
 
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.data.inputs import InputSpace
-from medzoo.data.labels import LabelSpace
 from medzoo.data.seeding import derived_seed
 from medzoo.losses.objective import Objective
 from medzoo.models.backbones.contract import pooled_features
@@ -22,6 +21,7 @@ from medzoo.store.spec import ModelSpec
 from medzoo.tasks.guide.loss import Guide
 from medzoo.tasks.guide.teaching import Held, Teaching
 from medzoo.tasks.load import load_checkpoint
+from medzoo.tasks.setup.questions import other_labels
 from medzoo.tasks.task import Task
 
 
@@ -94,10 +94,8 @@ def _check_teacher(path: Path, teacher: ModelSpec, student: ModelSpec, asked: Di
         raise ConfigError(f"trainer.teacher={path} answers for several targets; give a run of one")
     if teacher.labels is None:
         raise ConfigError(f"trainer.teacher={path} has no labels ({teacher.architecture}); give a run of a labelled model")
-    theirs, ours = (replace(spec.label_space, parents=None) for spec in (teacher, student))
-    columns = [spec.data.get("options", {}).get("target") for spec in (teacher, student)]
-    if theirs != ours or columns[0] != columns[1]:
-        raise ConfigError(f"trainer.teacher={path} has other labels: {_shown(theirs)}, not {_shown(ours)}")
+    if apart := other_labels(teacher, student):
+        raise ConfigError(f"trainer.teacher={path} has other labels: {apart}; give a teacher of the same, in the same order")
     for name, given, wanted in (
         ("channels", teacher.preprocess.channels, student.preprocess.channels),
         ("dtype", teacher.preprocess.dtype, student.preprocess.dtype),
@@ -108,7 +106,7 @@ def _check_teacher(path: Path, teacher: ModelSpec, student: ModelSpec, asked: Di
             remedy = f"; set model.preprocess.channels={given}" if name == "channels" else ""
             raise ConfigError(f"trainer.teacher={path} takes images of {name} {given}, the student of {wanted}{remedy}")
     plain = DistillConfig()
-    if ours.kind == "regression" and (asked.threshold is not None or asked.temperature != plain.temperature):
+    if student.label_space.kind == "regression" and (asked.threshold is not None or asked.temperature != plain.temperature):
         raise ConfigError(
             "trainer.distill.temperature and threshold are of probabilities, and quantities have none; leave them out"
         )
@@ -160,7 +158,3 @@ def _projection(task: Task, teacher: Task, seed: int) -> nn.Linear:
         made = nn.Linear(own, aims)
     model.train(mode)
     return made
-
-
-def _shown(labels: LabelSpace) -> str:
-    return f"{labels.kind} {', '.join(labels.names[:4])}{', ...' if labels.width > 4 else ''}"

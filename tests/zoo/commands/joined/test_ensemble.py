@@ -113,6 +113,8 @@ def test_fitted_votes_lose_no_more_than_equal_ones_on_val(members: list[Path], t
     assert main(["ensemble", *map(str, members[:2]), "--votes", "--run", str(run), "--how", "logits", "--device", "cpu"]) == 0
     votes = ModelSpec.read(run / "spec.json").objective["votes"]
     assert sum(votes) == pytest.approx(1)
+    details = json.loads((run / "metrics.json").read_text())["details"]
+    assert details["chosen_by"] == "val loss, which the votes were fitted to"  # so its figures on val are too good
     parts = [Predictions.read(one / "predictions.parquet").of_split("val") for one in members[:2]]
 
     def loss(weights: list[float]) -> float:
@@ -142,6 +144,21 @@ def test_unrelated_networks_are_not_averaged(members: list[Path], capsys: pytest
     assert "did not start from the same weights" in refused(capsys, str(members[0]), str(members[2]), "--how", "weights")
     assert "in its arguments" in refused(capsys, str(members[0]), str(members[1]), "--how", "weights")
     assert "leave one out" in refused(capsys, str(members[2]), str(members[3]), "--how", "weights", "--votes")
+
+
+def test_networks_whose_start_is_not_there_are_not_averaged(
+    members: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From two runs at relative paths, of one seed: elsewhere both would pass for random weights of that seed."""
+    monkeypatch.chdir(tmp_path)
+    for name, run in zip("ab", (members[0], members[2]), strict=True):
+        shutil.copytree(run, tmp_path / f"start_{name}")
+        assert main(["train", *SHORT, f"model.backbone=start_{name}", "evaluate=false", f"run={tmp_path / name}"]) == 0
+    both = (str(tmp_path / "a"), str(tmp_path / "b"), "--how", "weights", "--device", "cpu")
+    assert "did not start from the same weights" in refused(capsys, *both)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert f"{tmp_path / 'a'} started from the run start_a, which is not there" in refused(capsys, *both)
 
 
 def test_other_labels_are_refused(members: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -375,3 +375,21 @@ def test_torchrun_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(words(tmp_path)) == 2
     assert "medzoo tune is the work of one process: start it without torchrun" in capsys.readouterr().err
+
+
+def test_weights_of_rows_may_be_searched_for_they_count_in_training_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["image,patient,split,label,sure"]
+    for i in range(24):
+        Image.fromarray(np.full((16, 16), 100 * (i % 2) + i, np.uint8)).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,p{i},{('train', 'train', 'val')[i // 2 % 3]},{'no' if i % 2 else 'yes'},{1 + i % 3}")
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    text = f"""
+space: {{data.weight: {{choice: [null, sure]}}}}
+common: data=table data.file={tmp_path / "rows.csv"} data.group=patient data.split=split data.target=label device=cpu
+  model.backbone=test_resnet model.preprocess.size=16 trainer.augment=none trainer.epochs=1
+sampler: grid
+"""
+    assert main(words(tmp_path, text)) == 0, capsys.readouterr().err
+    assert [row["state"] for row in rows(tmp_path)] == ["done", "done"]

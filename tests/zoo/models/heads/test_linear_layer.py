@@ -9,7 +9,7 @@ from sklearn.linear_model import ElasticNet, LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from medzoo.data.errors import ConfigError
-from medzoo.models.heads.linear_layer import PENALTIES, choose_penalty, fit_linear, fit_sparse_linear
+from medzoo.models.heads.linear_layer import PENALTIES, choose_penalty, fit_linear, fit_shown, fit_sparse_linear
 
 
 @pytest.fixture
@@ -130,3 +130,21 @@ def test_a_fit_that_does_not_converge_is_never_returned_and_never_chosen(data: t
     assert choose_penalty(fit, x, y, "multiclass", [0.01, 1e4]) == 1e4
     with pytest.raises(ConfigError, match="does not converge"):
         choose_penalty(fit, x, y, "multiclass", [0.01])
+
+
+def test_what_is_shown_in_one_state_only_gets_the_bias_of_half_a_sample_in_the_other(data: tuple) -> None:
+    """As the sparse layer does it; a bias at infinity would lie wherever the solver stops."""
+    x, y = data
+    absent = np.concatenate([y, np.zeros((200, 1), np.float32)], axis=1)
+    weight, bias = fit_shown(*tensors(x, absent), "multiclass", penalty=1.0)
+    plain = fit_linear(*tensors(x, y), "multiclass", penalty=1.0)
+    assert torch.equal(weight[:3].float(), plain[0])
+    assert torch.equal(bias[:3].float(), plain[1])
+    assert (weight[3] == 0).all()
+    assert float(bias[3] - bias[:3].mean()) == pytest.approx(np.log(0.5 / 200))
+    findings = np.stack([np.ones(200, np.float32), y[:, 0], np.full(200, np.nan, np.float32)], axis=1)
+    weight, bias = fit_shown(*tensors(x, findings), "multilabel", penalty=1.0)
+    assert (weight[[0, 2]] == 0).all()
+    assert bias[[0, 2]].tolist() == pytest.approx([np.log(200.5 / 0.5), 0.0])
+    theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=50_000).fit(x, y[:, 0])
+    np.testing.assert_allclose(weight[1].numpy(), theirs.coef_[0], atol=1e-3)

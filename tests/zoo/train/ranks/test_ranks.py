@@ -20,7 +20,7 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.settings.schema import TrainerConfig
 from medzoo.store.storage import pointed_folder
 from medzoo.train.checks import check_trainer
-from tests.zoo.train.forked import ROOT, run_together
+from tests.zoo.train.ranks.forked import ROOT, run_together
 from tests.zoo.train.runs import assert_same
 
 # 5 samples a batch, 2 or 3 processes: unequal shares in each batch, and a last batch that leaves one with nothing.
@@ -121,7 +121,7 @@ def test_a_killed_process_ends_the_others_in_a_line_and_any_number_goes_on(tmp_p
 def test_all_save_and_stop_where_one_is_asked_to(tmp_path: Path) -> None:
     options = ["train", *OPTIONS, *VIT, "evaluate=false", "trainer.epochs=3000", "trainer.save_every=null"]
     run = tmp_path / "run"
-    words = [sys.executable, "-m", "tests.zoo.train.forked", "2", *options, f"run={run}"]
+    words = [sys.executable, "-m", "tests.zoo.train.ranks.forked", "2", *options, f"run={run}"]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while not (run / "history.csv").is_file():
             assert process.poll() is None

@@ -1,6 +1,6 @@
 """Trains by several processes that share a batch, as torchrun starts them, for the price of one import of torch.
 
-Run: python -m tests.zoo.train.forked PROCESSES WORD... [-- PROCESSES WORD...]...   (1: alone; words as for `medzoo`)
+Run: python -m tests.zoo.train.ranks.forked PROCESSES WORD... [-- PROCESSES WORD...]...   (1: alone; words as for `medzoo`)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DOUBLE, STOP = "MEDZOO_TEST_DOUBLE", "MEDZOO_TEST_STOP"
 STOPPED = 75
 
@@ -26,7 +26,7 @@ def run_together(
     Trainings that several processes begin are asked to stop after step `stop`, which is no failure: the next command goes on.
     """
     parts = [part for processes, words in plan for part in ("--", str(processes), *words)][1:]
-    command = [sys.executable, "-m", "tests.zoo.train.forked", *parts]
+    command = [sys.executable, "-m", "tests.zoo.train.ranks.forked", *parts]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **({DOUBLE: "1"} if double else {})}
     environment |= {} if stop is None else {STOP: str(stop)}
     return subprocess.run(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medzoo.store.checkpoint import WEIGHTS, find_checkpoint, tensors_from_file
-from tests.zoo.train.forked import run_together
+from tests.zoo.train.ranks.forked import run_together
 from tests.zoo.train.runs import assert_same, state
 
 # 27 samples, 5 a batch: three processes have 2, 2 and 1 of each, and of the last batch 1, 1 and one that only stands in.

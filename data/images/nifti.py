@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,41 @@ def decode_nifti(
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.clip((turned.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
     return as_dtype(scaled, dtype)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a volume lies, in the closest canonical orientation.
+
+    Attributes:
+        affine: (4, 4), from voxels to millimetres.
+        shape: Voxels along the three axes.
+        sides: (3,) of a voxel, in millimetres.
+        known: Whether the header says where: a code of its sform or qform is not 0.
+    """
+
+    affine: NDArray[np.float64]
+    shape: tuple[int, ...]
+    sides: NDArray[np.float64]
+    known: bool
+
+
+def nifti_place(path: Path) -> Place | None:
+    """Return what a file's header says of where its voxels lie; None where it cannot be read, which `decode_nifti` says."""
+    try:
+        import nibabel
+
+        opened: Any = _from_bytes(path.read_bytes()) if _is_misnamed(path) else nibabel.load(path)
+        shape = tuple(opened.shape[:3])
+        turns: Any = nibabel.io_orientation(opened.affine)  # type: ignore[no-untyped-call]
+        affine = np.asarray(opened.affine @ nibabel.orientations.inv_ornt_aff(turns, shape), dtype=np.float64)
+        known = any(int(opened.header[name]) for name in ("sform_code", "qform_code"))
+        turned = [0] * 3
+        for axis, (place, _) in enumerate(turns):
+            turned[int(place)] = int(shape[axis])
+    except Exception:  # nibabel's readers raise many things on damaged bytes
+        return None
+    return Place(affine, tuple(turned), np.linalg.norm(affine[:3, :3], axis=0), known)
 
 
 def is_nifti(source: str | Path | bytes, head: bytes) -> bool:

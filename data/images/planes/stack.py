@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ImageError, UnknownNameError
+from medzoo.data.images.planes.placed import refuse_apart
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Stack:
             if name not in self.names:
                 raise UnknownNameError("channel", str(name), self.names)
         planes = [None if given.get(name) is None else read(given[name]) for name in self.names]
+        refuse_apart([(name, given[name]) for name in self.names if given.get(name) is not None])
         return np.ascontiguousarray(self.joined(planes, -1))
 
 

@@ -68,15 +68,22 @@ def check_members(members: Sequence[Member]) -> None:
         raise ConfigError("an ensemble takes at least two runs; give their directories")
     first = members[0]
     seen: dict[str, Path] = {}
-    for member in members:
+    for place, member in enumerate(members):
         if member.task.reads_modalities:
             raise ConfigError(
                 f"{member.path} answers by several modalities, and an ensemble shows its members one image alone; leave it out, "
                 "and compare such runs with medzoo compare"
             )
-        if member.weights in seen:
+        if any(member.weights == other.weights for other in members[:place]):
             raise ConfigError(f"{member.path} and {seen[member.weights]} are the same weights; give each once")
-        seen[member.weights] = member.path
+        inside = [member.weights, *_inside(member.task.spec.to_dict())]
+        for weights in inside:
+            if weights in seen:
+                raise ConfigError(
+                    f"{member.path} and {seen[weights]} hold the same trained network, which would vote twice: give the runs "
+                    "that they were made of, each once"
+                )
+        seen |= dict.fromkeys(inside, member.path)
         one, other = first.task.spec, member.task.spec
         if apart := other_labels(other, one):
             raise ConfigError(
@@ -92,6 +99,14 @@ def check_members(members: Sequence[Member]) -> None:
                 raise ConfigError(f"{member.path} takes images of {name} {given}, {first.path} of {kept}: no one image is both")
         if one.data.get("views", 1) != other.data.get("views", 1):
             raise ConfigError(f"{member.path} and {first.path} take cases of another number of views; give runs of one dataset")
+
+
+def _inside(spec: Mapping[str, Any]) -> list[str]:
+    """Return the checksums of the weights that an ensemble holds, and those within them; none of a single network."""
+    if spec.get("task") != "ensemble":
+        return []
+    own = [str(run["weights"]) for run in spec["objective"]["runs"]]
+    return own + [weights for member in spec["arguments"]["members"] for weights in _inside(member)]
 
 
 def ensemble_of(members: Sequence[Member], how: str, votes: Sequence[float]) -> Ensemble:

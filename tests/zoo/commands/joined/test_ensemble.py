@@ -161,6 +161,16 @@ def test_networks_whose_start_is_not_there_are_not_averaged(
     assert f"{tmp_path / 'a'} started from the run start_a, which is not there" in refused(capsys, *both)
 
 
+def test_a_network_within_a_member_votes_once(
+    ensemble: Path, members: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nested = tmp_path / "nested"
+    assert main(["ensemble", str(ensemble), str(members[2]), "--run", str(nested), "--device", "cpu"]) == 0
+    for one, other in ((ensemble, members[1]), (members[0], ensemble), (nested, members[0]), (nested, ensemble)):
+        said = refused(capsys, str(one), str(other))
+        assert f"{other} and {one} hold the same trained network, which would vote twice" in said
+
+
 def test_other_labels_are_refused(members: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other"
     shutil.copytree(members[1], other)

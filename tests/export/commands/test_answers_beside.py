@@ -63,3 +63,12 @@ def test_what_members_show_stands_before_a_calibrator_and_sets(table: Path) -> N
     case = {"images": [table.parent / "0.png", table.parent / "1.png"], "views": ["front", "side"]}
     found, own = OnnxModel(run / "model.onnx").predict_cases([case]), load(run).predict_cases([case])
     np.testing.assert_allclose(found["raw_logits"], own["logits"], atol=1e-4)
+
+
+def test_several_targets_of_several_modalities(table: Path) -> None:
+    targets = "data.targets={finding: {target: finding}, kind: {target: kind}}"
+    run = trained(table, *FUSION, targets)
+    assert main(["export", f"run={run}", "images=6"]) == 0
+    found, own = OnnxModel(run / "model.onnx").predict(samples(table)), load(run).predict(samples(table))
+    for output in ("finding.logits", "kind.logits"):
+        np.testing.assert_allclose(found[output], own[output], atol=1e-4)

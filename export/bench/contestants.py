@@ -20,6 +20,7 @@ from torch import nn
 from medzoo.data.errors import MedzooError, MissingDependencyError, ProviderError
 from medzoo.export.bench.subjects import Subject
 from medzoo.export.files.integrity import check
+from medzoo.export.graph.calibrated import RAW
 from medzoo.export.runtime.batch_session import BatchSession, cut_batch, images_per_piece
 from medzoo.export.runtime.cores import available_cores
 from medzoo.export.runtime.providers import SessionSettings, one_line
@@ -28,7 +29,7 @@ ENGINES = ("torch", "compile", "onnxruntime", "openvino")
 REFERENCE = "torch eager"
 
 Run = Callable[[NDArray[Any]], NDArray[Any]]
-"""A batch → the first output, all outputs computed."""
+"""A batch → the first output, or the model's own logits where the file calibrates them; all outputs computed."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,14 @@ def _onnxruntime(path: Path, settings: SessionSettings, piece: int, sealed: bool
     outputs = [given.name for given in batches.session.get_outputs()]
 
     def run(batch: NDArray[Any]) -> NDArray[Any]:
-        return batches.run(outputs, {name: batch}, [name], piece)[outputs[0]]
+        return batches.run(outputs, {name: batch}, [name], piece)[outputs[_place(outputs)]]
 
     return run
+
+
+def _place(outputs: Sequence[str]) -> int:
+    """Return which output of a file torch's graph, which has no calibrator, is held against."""
+    return outputs.index(RAW) if RAW in outputs else 0
 
 
 def _openvino(path: Path, settings: SessionSettings, piece: int) -> Run:
@@ -127,7 +133,8 @@ def _openvino(path: Path, settings: SessionSettings, piece: int) -> Run:
         except Exception as error:  # RuntimeError, and whatever the frontend raises
             raise MissingDependencyError(f"OpenVINO cannot load {path.name}: {one_line(error)}") from error
 
-    request = compiled("LATENCY", 1).create_infer_request()  # all threads on one batch
+    model = compiled("LATENCY", 1)  # all threads on one batch
+    request, own = model.create_infer_request(), _place([output.get_any_name() for output in model.outputs])
 
     @cache
     def streams() -> Any:
@@ -139,14 +146,14 @@ def _openvino(path: Path, settings: SessionSettings, piece: int) -> Run:
         found: dict[int, NDArray[Any]] = {}
         if pieces:
             queue = streams()
-            queue.set_callback(lambda finished, start: found.update({start: np.array(finished.get_output_tensor(0).data)}))
+            queue.set_callback(lambda finished, start: found.update({start: np.array(finished.get_output_tensor(own).data)}))
             for part in pieces:
                 queue.start_async({0: batch[part]}, part.start)
             queue.wait_all()
         if rest.start < rest.stop:
             request.infer({0: batch[rest]})
             # A copy: the tensor is the engine's own memory, written again by the next run.
-            found[rest.start] = np.array(request.get_output_tensor(0).data)
+            found[rest.start] = np.array(request.get_output_tensor(own).data)
         return np.concatenate([found[start] for start in sorted(found)])
 
     return run

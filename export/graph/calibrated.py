@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medzoo.evaluation.calibration.calibrator import Calibrator
 from medzoo.tasks.classify import probabilities
-from medzoo.tasks.task import Deployable
+from medzoo.tasks.deployable import Deployable, take_as
 
 RAW = "raw_logits"
 """Output of the model's own logits, beside the calibrated `logits`."""
@@ -92,8 +92,7 @@ class CalibratedGraph(nn.Module):
         self.inner: Any = graph  # `graph` is what torch.export calls its own
         self.spec = graph.spec
         self.outputs = (*graph.outputs, RAW)
-        self.optional_inputs = getattr(graph, "optional_inputs", {})
-        self.extra_inputs = getattr(graph, "extra_inputs", ())
+        take_as(graph, self)
         self.calibrate = CalibratorLayer(calibrator)
         self.metadata = {
             **getattr(graph, "metadata", {}), "medzoo.calibrator": json.dumps(calibrator.to_dict(), ensure_ascii=False),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from medzoo.evaluation.calibration.conformal import Conformal
-from medzoo.tasks.task import Deployable
+from medzoo.tasks.deployable import Deployable, take_as
 
 SET, INTERVAL = "prediction_set", "prediction_interval"
 """Names of the output, boolean (N, K), and of quantities float32 (N, K, 2)."""
@@ -33,8 +33,7 @@ class PredictionSetGraph(nn.Module):
         self.spec = graph.spec
         self.quantity = conformal.labels.kind == "regression"
         self.outputs = (*graph.outputs, INTERVAL if self.quantity else SET)
-        self.optional_inputs = getattr(graph, "optional_inputs", {})
-        self.extra_inputs = getattr(graph, "extra_inputs", ())
+        take_as(graph, self)
         limits = np.array(conformal.widths if self.quantity else conformal.thresholds, np.float32)
         self.register_buffer("limits", torch.from_numpy(limits))
         self.metadata = {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from medzoo.store.spec import ModelSpec
+
+TAKEN = ("optional_inputs", "extra_inputs", "examples", "views")
+"""Attributes that say what a graph takes beside the image: whoever traces and proves it asks for them by name."""
 
 
 @runtime_checkable
@@ -20,7 +23,8 @@ class Deployable(Protocol):
         spec: The model's spec.
         outputs: Output names; the first two are `logits` and `probabilities` for whatever has labels.
 
-    A graph may also have `optional_inputs`, `extra_inputs`, and `metadata` (key → text) for the file beside what every file has.
+    A graph may also have `optional_inputs`, `extra_inputs`, `examples` and `views`, which say what it takes beside the image, and
+    `metadata` (key → text) for the file beside what every file has.
     """
 
     spec: ModelSpec
@@ -29,3 +33,10 @@ class Deployable(Protocol):
     def forward(self, image: Tensor, *further: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs for a batch of raw images (and what further inputs a graph declares)."""
         ...
+
+
+def take_as(graph: Any, around: nn.Module) -> None:
+    """Let a graph around another take what that one takes beside the image."""
+    for name in TAKEN:
+        if hasattr(graph, name):
+            setattr(around, name, getattr(graph, name))

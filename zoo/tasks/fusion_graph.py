@@ -79,7 +79,7 @@ class FusionGraph(nn.Module):
     def logits(self, image: Tensor, *further: Tensor) -> Tensor:
         """Return logits; arguments as for `forward`."""
         given = dict(zip(self.optional_inputs, further, strict=True))
-        raw, rows = {self.first: image, **given}, len(image)
+        raw, rows = {self.first: image, **given}, image.shape[0]  # len() would fix it in the graph
         tokens, there = [], []
         for name, own in self.preprocess.items():
             seen = [normalise(fit(raw[view].movedim(-1, 1), own), own) for view in self.views[name]]

@@ -11,6 +11,7 @@ from medzoo.data.columns import places_of
 from medzoo.data.labels import LabelSpace
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import probabilities
+from medzoo.tasks.deployable import take_as
 
 METADATA = "medzoo.targets"
 
@@ -27,7 +28,7 @@ class TargetsGraph(nn.Module):
         self.inner, self.spec = inner, inner.spec
         self.places = places_of(self.spec.targets)
         self.outputs = tuple(f"{name}.{kind}" for name in self.places for kind in ("logits", "probabilities"))
-        self.optional_inputs: dict[str, Tensor] = getattr(inner, "optional_inputs", {})
+        take_as(inner, self)
         targets = {name: labels.to_dict() for name, labels in self.spec.targets.items()}
         self.metadata = {**getattr(inner, "metadata", {}), METADATA: json.dumps(targets, ensure_ascii=False)}
         self.eval()
@@ -58,7 +59,7 @@ class TargetView(nn.Module):
         self.whole = whole
         self.spec: ModelSpec = whole.spec.of_target(name)
         self.labels: LabelSpace = whole.spec.targets[name]
-        self.optional_inputs = whole.optional_inputs
+        take_as(whole, self)
         self.first = whole.outputs.index(f"{name}.logits")
         self.outputs = whole.outputs[self.first : self.first + 2]
         self.eval()

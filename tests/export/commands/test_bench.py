@@ -158,6 +158,18 @@ def test_a_run_is_timed_with_its_own_files(exported: Path, tmp_path: Path, capsy
     assert "did not take part: no model.fp16.onnx" in capsys.readouterr().out
 
 
+def test_a_calibrated_file_is_held_by_its_own_logits(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run, ignore=shutil.ignore_patterns("model.onnx*"))
+    assert main(["evaluate", f"run={run}", "predict=false", "evaluation.replicates=0", "evaluation.calibration=platt"]) == 0
+    assert main(["export", f"run={run}", "images=8", "calibrated=true"]) == 0
+    capsys.readouterr()
+    assert main(["bench", f"run={run}", *QUICK, "batch_sizes=[2]", "precisions=[fp32]", f"output={tmp_path / 'bench'}"]) == 0
+    assert "DISAGREES" not in capsys.readouterr().out
+
+
 def test_an_engine_that_says_something_else_is_named(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

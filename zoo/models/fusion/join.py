@@ -81,8 +81,8 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor, there: Tensor) -> Tensor:
         """Return (N, width)."""
-        query = self.query.expand(len(tokens), -1)
-        tokens = torch.cat([tokens, self.nothing.expand(len(tokens), 1, -1)], dim=1)
+        query = self.query.expand(tokens.shape[0], -1)
+        tokens = torch.cat([tokens, self.nothing.expand(tokens.shape[0], 1, -1)], dim=1)
         there = torch.cat([there, torch.ones_like(there[:, :1])], dim=1)
         for block in self.blocks:
             query = block(query, tokens, there)

@@ -15,6 +15,7 @@ from medzoo.evaluation.calibration.recalibrate import (
     format_recalibration,
     recalibrated,
     recalibration_report,
+    scored_by,
 )
 from medzoo.evaluation.comparison.carried import carried_lines, carried_report
 from medzoo.evaluation.decisions.plot import plot_curve
@@ -55,7 +56,8 @@ def report_run(
         if run.modalities.is_file():
             variants = Variants.read(run.modalities)
             if variants.split in config.splits and variants.of_the_same(raw):
-                report["modalities"] = modalities_report(raw, variants, interval)
+                fitted = scored_by(raw, run, report)
+                report["modalities"] = modalities_report(raw, variants, interval, fitted and fitted.calibrator)
     if run.embeddings.is_file() or config.embeddings:
         embeddings = Embeddings.read(run.embeddings)
         features = embeddings.length is not None  # of a network, not of an image–text model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -140,6 +141,18 @@ def test_each_modality_is_measured_without_the_others(fusion_run, data, capsys):
     section = modalities(json.loads((fusion_run / "metrics.json").read_text()))
     assert len(section.blocks[0].rows) == 1 + len(kinds)
     assert not modalities({}).blocks
+
+
+def test_what_a_modality_brings_is_of_the_answers_that_the_report_is_of(fusion_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fusion_run, run)
+    words = ["evaluation.calibration=isotonic", "evaluation.replicates=10", "device=cpu"]
+    assert main(["evaluate", f"run={run}", *words]) == 0
+    raw, report = (json.loads((path / "metrics.json").read_text()) for path in (fusion_run, run))
+    part = report["modalities"]
+    scored = report["splits"][part["split"]]["metrics"][part["metric"]]["value"]
+    assert part["all"]["value"] == pytest.approx(scored)
+    assert part["all"]["value"] != pytest.approx(raw["modalities"]["all"]["value"])
 
 
 def _nan(value):

@@ -83,16 +83,25 @@ def as_scored(predictions: Predictions, run: RunDirectory, report: Mapping[str, 
     Raises:
         EvaluationError: If the calibrator is gone, or has been fitted anew since.
     """
+    fitted = scored_by(predictions, run, report)
+    return predictions if fitted is None else recalibrated(predictions, fitted)
+
+
+def scored_by(predictions: Predictions, run: RunDirectory, report: Mapping[str, Any]) -> Fitted | None:
+    """Return what a run's metrics.json calibrates its predictions by; None: it takes them as they are.
+
+    Arguments and errors are those of `as_scored`.
+    """
     identity = report.get("details", {}).get("calibration")
     if identity is None or predictions.details.get("calibration") == identity:
-        return predictions
+        return None
     path = run.calibration
     if run.path.resolve().parent.name == EXTERNAL:
         path = RunDirectory(run.path.resolve().parent.parent).calibration
     fitted = Fitted.read(path)
     if fitted.calibrator.identity != identity:
         raise EvaluationError(f"{run.metrics} is of another calibration than {path}; run medzoo evaluate again")
-    return recalibrated(predictions, fitted)
+    return fitted
 
 
 def calibrator_for(predictions: Predictions, method: str, path: Path, *, fit: bool) -> Fitted:

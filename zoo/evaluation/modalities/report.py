@@ -10,6 +10,7 @@ import numpy as np
 
 from medzoo.data.errors import EvaluationError
 from medzoo.evaluation.bootstrap import Estimate, Interval, value_text
+from medzoo.evaluation.calibration.calibrator import Calibrator
 from medzoo.evaluation.comparison.difference import described_difference, with_holm
 from medzoo.evaluation.comparison.setting import Setting, mean_estimate
 from medzoo.evaluation.metrics import WITH_UNIT
@@ -18,13 +19,16 @@ from medzoo.evaluation.monitor import METRICS, higher_is_better
 from medzoo.evaluation.predictions import Predictions
 
 
-def modalities_report(predictions: Predictions, variants: Variants, interval: Interval) -> dict[str, Any]:
+def modalities_report(
+    predictions: Predictions, variants: Variants, interval: Interval, calibrator: Calibrator | None = None
+) -> dict[str, Any]:
     """Return the JSON-ready part on modalities.
 
     Args:
         predictions: Of the model with all modalities, uncalibrated.
         variants: Of one of its splits.
         interval: How intervals are made; patients are redrawn for all variants together.
+        calibrator: What the report calibrates answers by, and so each variant's; None: nothing.
 
     Raises:
         EvaluationError: If the variants are of other samples.
@@ -37,6 +41,7 @@ def modalities_report(predictions: Predictions, variants: Variants, interval: In
         metric = "r2"  # of quantities of several units there is no mean error
 
     def estimate(name: str, logits: Any) -> Estimate:
+        logits = logits if calibrator is None else calibrator.logits(logits)
         part = replace(whole, logits=logits, probabilities=logits)
         return Setting(name, "", (name,), (part,), (), interval).estimate(metric)
 

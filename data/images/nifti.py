@@ -120,7 +120,8 @@ def nifti_place(path: Path) -> Place | None:
         opened: Any = _from_bytes(path.read_bytes()) if _is_misnamed(path) else nibabel.load(path)
         shape = tuple(opened.shape[:3])
         turns: Any = nibabel.io_orientation(opened.affine)  # type: ignore[no-untyped-call]
-        affine = np.asarray(opened.affine @ nibabel.orientations.inv_ornt_aff(turns, shape), dtype=np.float64)
+        back: Any = nibabel.orientations.inv_ornt_aff(turns, shape)  # type: ignore[no-untyped-call]
+        affine = np.asarray(opened.affine @ back, dtype=np.float64)
         known = any(int(opened.header[name]) for name in ("sform_code", "qform_code"))
         turned = [0] * 3
         for axis, (place, _) in enumerate(turns):

@@ -57,7 +57,7 @@ def report_run(
             variants = Variants.read(run.modalities)
             if variants.split in config.splits and variants.of_the_same(raw):
                 fitted = scored_by(raw, run, report)
-                report["modalities"] = modalities_report(raw, variants, interval, fitted and fitted.calibrator)
+                report["modalities"] = modalities_report(raw, variants, interval, fitted.calibrator if fitted else None)
     if run.embeddings.is_file() or config.embeddings:
         embeddings = Embeddings.read(run.embeddings)
         features = embeddings.length is not None  # of a network, not of an image–text model

@@ -28,4 +28,4 @@ def assert_same(run: Path, other: Path) -> None:
     for one, another in zip(*(list(csv.DictReader((path / "history.csv").open())) for path in (run, other)), strict=True):
         assert one.keys() == another.keys()
         for name, text in one.items():
-            assert float(text or "nan") == pytest.approx(float(another[name] or "nan"), abs=1e-6, nan_ok=True), name
+            assert float(text or "nan") == pytest.approx(float(another[name] or "nan"), rel=1e-6, abs=1e-6, nan_ok=True), name

@@ -117,9 +117,8 @@ def test_memory_is_flat_over_encoded_images(model: OnnxModel) -> None:
         return most
 
     peak(64)
-    short, long = peak(400), peak(3200)
-    assert long < 1.5 * short
-    assert long < 6 * 16 * 64 * 64 * 3 + 2**20  # a window of four batches, one in work, and small change
+    # A window of four batches, one in work, and small change; all together would be 39 MB. How full the window gets is chance.
+    assert peak(3200) < 6 * 16 * 64 * 64 * 3 + 2**20
 
 
 def test_a_corrupt_image_is_named(model: OnnxModel, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from medzoo.data.errors import ImageError
+from medzoo.data.images.nifti import SUFFIXES
 from medzoo.data.images.planes.placed import refuse_apart
 from medzoo.data.images.planes.stack import Stack
 from medzoo.data.images.reader import Reader, is_missing
@@ -44,9 +45,10 @@ class StackedReader(Reader):
             ImageError: If one is missing and is not to be filled, cannot be read, or has another shape or place; names it.
         """
         planes = [None if is_missing(value) else self.one.read(value) for value in values]
-        there = [(name, v) for name, v in zip(self.stack.names, values, strict=True) if not is_missing(v)]
+        # Of volumes alone: what files a directory of slices has would be asked anew for every sample.
+        volumes = [(name, v) for name, v in zip(self.stack.names, values, strict=True) if str(v).lower().endswith(SUFFIXES)]
         try:
-            refuse_apart([(name, file) for name, value in there for file in self.one.files(value)])
+            refuse_apart([(name, file) for name, value in volumes for file in self.one.files(value)])
             return self.stack.joined(planes, 0)
         except ImageError as error:
             first = next((value for value in values if not is_missing(value)), "a sample without images")

@@ -21,6 +21,7 @@ from medzoo.settings.schema import TrainerConfig
 from medzoo.store.storage import pointed_folder
 from medzoo.train.checks import check_trainer
 from tests.zoo.train.ranks.forked import ROOT, run_together
+from tests.zoo.train.ranks.plans import assert_trained_alike
 from tests.zoo.train.runs import assert_same
 
 # 5 samples a batch, 2 or 3 processes: unequal shares in each batch, and a last batch that leaves one with nothing.
@@ -59,11 +60,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 def test_three_processes_of_every_family(double: bool, tmp_path: Path) -> None:
     options = ["train", *OPTIONS, "evaluate=false", "trainer.epochs=1"]
     families = {name: words for name, words in FAMILIES.items() if ("model.backbone=test_vit" not in words) == double}
-    plan = [(n, [*options, *families[name], f"run={tmp_path / name / str(n)}"]) for name in families for n in (1, 3)]
-    done = run_together(*plan, double=double)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name in families:
-        assert_same(tmp_path / name / "1", tmp_path / name / "3")
+    assert_trained_alike(families, options, tmp_path, double=double)
 
 
 @pytest.mark.slow

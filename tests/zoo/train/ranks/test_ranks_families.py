@@ -9,15 +9,9 @@ import torch
 
 from medzoo.store.checkpoint import WEIGHTS, find_checkpoint, tensors_from_file
 from tests.zoo.train.ranks.forked import run_together
+from tests.zoo.train.ranks.plans import OPTIONS, RESNET, VIT, assert_trained_alike
 from tests.zoo.train.runs import assert_same, state
 
-# 27 samples, 5 a batch: three processes have 2, 2 and 1 of each, and of the last batch 1, 1 and one that only stands in.
-OPTIONS = [
-    "train", "data=phantom", "data.size=24", "data.patients=9", "device=cpu", "trainer.epochs=1", "trainer.batch_size=5",
-    "trainer.optimizer=sgd", "trainer.learning_rate=0.01", "trainer.warmup_epochs=0", "trainer.trackers=[]", "evaluate=false",
-]  # fmt: skip
-RESNET = ["model.backbone=test_resnet", "model.preprocess.size=32"]
-VIT = ["model=vit", "model.backbone=test_vit", "model.preprocess.size=32"]
 FAMILIES = {
     "identities": [*VIT, "loss.group={column: sex, how: fis}", "data.missing=0.3"],
     # Weights at which the penalty has its say: without it the networks would be the same, too.
@@ -70,11 +64,7 @@ IN_DOUBLE = {
 @pytest.mark.parametrize("double", [False, True])
 def test_three_processes_hold_against_each_other_what_one_does(double: bool, tmp_path: Path) -> None:
     families = IN_DOUBLE if double else FAMILIES
-    plan = [(n, [*OPTIONS, *words, f"run={tmp_path / name / str(n)}"]) for name, words in families.items() for n in (1, 3)]
-    done = run_together(*plan, double=double)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name in families:
-        assert_same(tmp_path / name / "1", tmp_path / name / "3")
+    assert_trained_alike(families, OPTIONS, tmp_path, double=double)
     if not double:  # the class layer that is fitted when the loop is done
         one, other = (tensors_from_file(find_checkpoint(tmp_path / "concepts alone" / n) / WEIGHTS) for n in ("1", "3"))
         assert one["head.weight"].abs().max() > 0.01

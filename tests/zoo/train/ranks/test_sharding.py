@@ -20,15 +20,9 @@ from medzoo.evaluation.predictions import Predictions
 from medzoo.settings.schema import TrainerConfig
 from medzoo.train.sharding import OPTIMIZERS, check_sharding, repeated_blocks
 from tests.zoo.train.ranks.forked import ROOT, run_together
+from tests.zoo.train.ranks.plans import OPTIONS, RESNET, VIT, assert_trained_alike
 from tests.zoo.train.runs import assert_same
 
-# 27 samples, 5 a batch: three processes have 2, 2 and 1 of each, and of the last batch 1, 1 and one that only stands in.
-OPTIONS = [
-    "train", "data=phantom", "data.size=24", "data.patients=9", "device=cpu", "trainer.epochs=1", "trainer.batch_size=5",
-    "trainer.optimizer=sgd", "trainer.learning_rate=0.01", "trainer.warmup_epochs=0", "trainer.trackers=[]", "evaluate=false",
-]  # fmt: skip
-RESNET = ["model.backbone=test_resnet", "model.preprocess.size=32"]
-VIT = ["model=vit", "model.backbone=test_vit", "model.preprocess.size=32"]
 FAMILIES = {
     "averaged": [*VIT, "data.labels=multilabel", "data.missing=0.3", "trainer.ema=0.9"],
     "image and text": ["model=clip"],
@@ -54,16 +48,7 @@ SHARED = "trainer.fsdp=true"
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("double", [False, True])
 def test_shares_of_a_network_learn_what_the_whole_does(double: bool, tmp_path: Path) -> None:
-    families = IN_DOUBLE if double else FAMILIES
-    plan = [
-        (n, [*OPTIONS, *words, *([SHARED] if n > 1 else []), f"run={tmp_path / name / str(n)}"])
-        for name, words in families.items()
-        for n in (1, 3)
-    ]
-    done = run_together(*plan, double=double)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name in families:
-        assert_same(tmp_path / name / "1", tmp_path / name / "3")
+    assert_trained_alike(IN_DOUBLE if double else FAMILIES, OPTIONS, tmp_path, double=double, together=[SHARED])
 
 
 TOLD = """
@@ -134,27 +119,17 @@ def test_one_process_goes_on_where_three_shared(tmp_path: Path, capsys: pytest.C
 def test_an_optimizer_steps_its_shares_as_the_whole(tmp_path: Path) -> None:
     # Of image and text the temperature is in no share. Lion takes signs, which are chance where attention has gradients of 1e-20.
     words = {name: ["model=clip"] if name == "adamw" else RESNET for name in OPTIMIZERS if name != "sgd"}
+    words = {name: [*given, f"trainer.optimizer={name}"] for name, given in words.items()}
     options = [*OPTIONS, "trainer.learning_rate=1e-5"]
-    plan = [
-        (n, [*options, *given, f"trainer.optimizer={name}", *([SHARED] if n > 1 else []), f"run={tmp_path / name / str(n)}"])
-        for name, given in words.items()
-        for n in (1, 2)
-    ]
-    done = run_together(*plan, double=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name in words:
-        assert_same(tmp_path / name / "1", tmp_path / name / "2")
+    assert_trained_alike(words, options, tmp_path, processes=2, double=True, together=[SHARED])
 
 
 @pytest.mark.slow
 def test_a_teacher_stays_whole(tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     assert main([*OPTIONS, *VIT, f"run={teacher}"]) == 0
-    options = [*OPTIONS, *VIT, f"trainer.teacher={teacher}", "trainer.distill={features: 0.5}"]
-    plan = [(n, [*options, *([SHARED] if n > 1 else []), f"run={tmp_path / str(n)}"]) for n in (1, 2)]
-    done = run_together(*plan)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert_same(tmp_path / "1", tmp_path / "2")
+    taught = {"taught": [*VIT, f"trainer.teacher={teacher}", "trainer.distill={features: 0.5}"]}
+    assert_trained_alike(taught, OPTIONS, tmp_path, processes=2, together=[SHARED])
 
 
 REFUSED = {

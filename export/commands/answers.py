@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +86,19 @@ def format_answers(report: Mapping[str, Any], run: RunDirectory) -> list[str]:
             f"prediction sets for a coverage of {sets['coverage']:g}, fitted on {sets['fitted_on']['samples']} val samples"
         )
     return lines
+
+
+def left_of_targets(run: RunDirectory, targets: Iterable[str]) -> str | None:
+    """Return a line of what was fitted to the single ones of several targets and stays behind; None where nothing was."""
+    parts = [run.of_target(name) for name in targets]
+    kept = {
+        "operating points": any(part.operating_points.is_file() for part in parts),
+        "calibrators": any(part.calibration.is_file() for part in parts),
+        "prediction sets": any(part.conformal.is_file() for part in parts),
+    }
+    named = [name for name, there in kept.items() if there]
+    if not named:
+        return None
+    listed = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+    own = "; the file has the model's own probabilities" if kept["calibrators"] else ""
+    return f"note: {listed} of several targets do not travel in the file, but stand in targets/ of the run{own}"

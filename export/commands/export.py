@@ -17,7 +17,7 @@ from medzoo.data.operating_points import OperatingPoints
 from medzoo.data.registry import PLACES
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.evaluation.calibration.fitted import Fitted
-from medzoo.export.commands.answers import answering_graph, format_answers
+from medzoo.export.commands.answers import answering_graph, format_answers, left_of_targets
 from medzoo.export.commands.export_clip import export_clip
 from medzoo.export.commands.proof import format_proof, format_reduced
 from medzoo.export.files.integrity import read_metadata
@@ -138,8 +138,8 @@ def main(config: ExportConfig) -> None:
         elif image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] in (1, 3):
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(run.path / "samples" / f"val-{index}.png")
     print("\n".join([f"wrote {path} ({report['megabytes']} MB)", *lines, *format_proof(report), *format_answers(report, run)]))
-    if any(run.of_target(name).operating_points.is_file() for name in task.spec.targets):
-        print("note: operating points of several targets do not travel in the file; they stand in targets/ of the run")
+    if (note := left_of_targets(run, task.spec.targets)) is not None:
+        print(note)
     if points is not None:
         print(f"operating points in the file: {', '.join(points.rules)}")
     if (left := report.get("planes", {}).get("left")) is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import MedzooError, UnknownNameError
 from medzoo.data.images.given import INPUTS, GivenSample, Modalities
 from medzoo.data.images.planes.stack import takes_planes
+from medzoo.data.inputs import InputSpace
 from medzoo.data.strict_json import strict_json
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.kinds.decode import decoded, preview_of
@@ -161,10 +162,17 @@ class Samples:
         for name in self._takes.texts:
             about[name] = {"type": ["string", "null"], "maxLength": LONGEST_FIELD}
         if self._takes.inputs is not None:
-            value = {"type": ["number", "string", "boolean", "null"], "maxLength": LONGEST_WORD}
+            space = self._takes.inputs
+            values = {
+                name: {
+                    "type": ["number", "string", *(["boolean"] if _has_booleans(space, name) else []), "null"],
+                    "maxLength": LONGEST_WORD,
+                }
+                for name in space.names
+            }
             about[INPUTS] = {
-                "type": ["object", "null"], "properties": dict.fromkeys(self._takes.inputs.names, value),
-                "additionalProperties": False, "description": self._values_in_words(),
+                "type": ["object", "null"], "properties": values, "additionalProperties": False,
+                "description": self._values_in_words(),
             }  # fmt: skip
         return {"type": "object", "properties": about, "additionalProperties": False}
 
@@ -191,7 +199,8 @@ class Samples:
             value = _text(name, value[0].data)  # a file that holds it
         if name != INPUTS:
             return _checked_text(name, value)
-        return _values(value)
+        assert self._takes.inputs is not None  # or the name were no part of the model's
+        return _values(value, self._takes.inputs)
 
     def _said(self, sample: Mapping[str, Any], found: GivenSample) -> dict[str, Any]:
         """Name what was given, and what was not."""
@@ -241,8 +250,13 @@ class Samples:
         return f"values by name; {'; '.join(words)}"
 
 
-def _values(value: Any) -> Any:
-    """Return values by name, of which none is so long that a refusal could not repeat it."""
+def _has_booleans(space: InputSpace, name: str) -> bool:
+    """Whether a value of JSON's true and false is among an input's words, as tables write them: True and False."""
+    return any(str(one) in space.categories.get(name, ()) for one in (True, False))
+
+
+def _values(value: Any, space: InputSpace) -> Any:
+    """Return values by name, of which none is so long that a refusal could not repeat it, nor true for a number."""
     if isinstance(value, str):
         try:
             value = strict_json(value)
@@ -253,6 +267,9 @@ def _values(value: Any) -> Any:
     for name, one in value.items():
         if len(name) > LONGEST_NAME or (isinstance(one, str) and len(one) > LONGEST_WORD) or isinstance(one, list | dict):
             raise RefusedError(422, f"{INPUTS}.{name[:LONGEST_NAME]} is no number and no word")
+        if isinstance(one, bool) and name in space.names and str(one) not in space.categories.get(name, ()):
+            remedy = "one of its words, as text" if name in space.categories else "a number, such as 1 or 0"
+            raise RefusedError(422, f"{INPUTS}.{name[:LONGEST_NAME]} is {str(one).lower()}; give {remedy}")
     return value
 
 

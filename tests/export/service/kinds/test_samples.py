@@ -158,6 +158,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a long unknown part": ({"n" * 5000: "x"}, "unknown part 'nnn"),
     "a word never seen": ({"inputs": {"sex": "diverse"}}, "which is left empty where it is missing; known: female, male"),
     "an unknown value": ({"inputs": {"agee": 1}}, "unknown input 'agee'; did you mean 'age'?"),
+    "true for a number": ({"inputs": {"age": True}}, "inputs.age is true; give a number, such as 1 or 0"),
+    "false for a word": ({"inputs": {"sex": False}}, "inputs.sex is false; give one of its words, as text"),
     "no number": ({"inputs": {"age": "old"}}, "input 'age' is 'old', which is no number"),
     "a number without end": ({"inputs": {"age": 10**400}}, "which is no number"),
     "a number beyond float32": ({"inputs": {"age": 1e39}}, "which is no number"),

@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"medzoo {version('medzoo')}")
         return 0
     from medzoo.data.errors import ConfigError, MedzooError, StoppedError, UnknownNameError
+    from medzoo.data.text.one_line import one_line
     from medzoo.ranks import first_to_say, world
 
     _print_anything()
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "debug=true" in [word.lower() for word in given]:
             raise
         if first_to_say(str(error), by_all=isinstance(error, StoppedError)):
-            print(f"medzoo: {error}", file=sys.stderr)
+            print("medzoo:", one_line(str(error), keep="\n"), file=sys.stderr)  # a message may have lines of its own
         return error.status
     except ModuleNotFoundError as error:
         from medzoo.data.extras import is_ours, missing

@@ -23,7 +23,7 @@ from PIL import Image
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom.series import Series, read_series
 from medzoo.data.images.frames import CHANNELS, VOLUME, Frame, close, open_frame, open_image, read_bytes
-from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, is_folder
+from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, is_file, is_folder
 from medzoo.data.images.kinds import SUFFIXES as SUFFIXES
 from medzoo.data.images.nifti import MAX_VOXELS, decode_nifti, is_nifti
 from medzoo.data.images.pillow import FORMATS, opened_pixels
@@ -293,7 +293,7 @@ def pixel_count(source: Source | Frame) -> int | None:
 
     None of a frame, too: pages of a file may differ in size.
     """
-    if isinstance(source, Frame):
+    if isinstance(source, Frame) or not (isinstance(source, bytes) or is_file(source)):  # a pipe can be read once
         return None
     try:
         with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from typing import Literal
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom import DicomFile
 from medzoo.data.images.dicom.decode import declared_frames
-from medzoo.data.images.kinds import HEAD, VOLUME_SUFFIXES, kind_of
+from medzoo.data.images.kinds import HEAD, NO_FILE, VOLUME_SUFFIXES, is_endless, kind_of
 from medzoo.data.images.opened import Opened
 from medzoo.data.images.pillow import PillowFile
 from medzoo.data.images.pixels import MAX_PIXELS
@@ -138,6 +138,8 @@ def close() -> None:
 def read_bytes(path: Path, name: str) -> bytes:
     """Return a file's bytes; raises ImageError if it is not there or cannot be read."""
     try:
+        if is_endless(path):
+            raise ImageError(f"{name}: {NO_FILE}")
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file") from None

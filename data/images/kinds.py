@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ READ = "PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000, PNM, DICOM"
 """`PLANE` as a message says it."""
 HEAD = 1024
 """How many bytes `kind_of` wants: the mark of a NIfTI file stands at 344, and may have to be unpacked."""
+NO_FILE = "a pipe, a socket or a device, whose end nobody knows; save it as a file"
+"""What is wrong with a path that `is_endless`."""
 _PIECE = 1 << 14
 """Bytes that are unpacked at a time, of a gzip file of several members."""
 
@@ -101,6 +104,12 @@ def is_file(path: str | Path) -> bool:
 def is_there(path: str | Path) -> bool:
     """Whether there is a file or a folder at a path, as `is_folder`."""
     return os.path.exists(path)  # noqa: PTH110
+
+
+def is_endless(path: str | Path) -> bool:
+    """Whether there is a pipe, a socket or a device at a path; OSError if there is nothing."""
+    mode = os.stat(path).st_mode  # noqa: PTH116
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def file_kind(path: Path) -> str | None:

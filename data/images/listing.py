@@ -20,7 +20,19 @@ from medzoo.data.errors import ConfigError, DatasetError, ImageError
 from medzoo.data.images.decode import require_several
 from medzoo.data.images.frames import CHANNELS, MEMBERS, Frame, count_frames
 from medzoo.data.images.frames import VOLUME as VOLUME_OF_FRAMES
-from medzoo.data.images.kinds import PLANE, READ, SUFFIXES, VOLUME, VOLUME_SUFFIXES, file_kind, is_folder, is_there, summary
+from medzoo.data.images.kinds import (
+    NO_FILE,
+    PLANE,
+    READ,
+    SUFFIXES,
+    VOLUME,
+    VOLUME_SUFFIXES,
+    file_kind,
+    is_endless,
+    is_folder,
+    is_there,
+    summary,
+)
 from medzoo.data.images.planes.read import SUFFIX as ARRAY
 
 VOLUMES = "NIfTI, and directories of DICOM slices, which this model of volumes takes"
@@ -51,9 +63,9 @@ class Listing:
 def walk(root: Path) -> list[str]:
     """Return the paths of all files below a folder, relative to it with forward slashes, sorted.
 
-    Hidden files and folders and those of `LEFT_BY_SYSTEMS` are left out. Symbolic links to folders are followed by whichever path
-    they stand in, so that a folder's files are listed under every path that leads to it; one that leads to a folder it lies in
-    ends there.
+    Hidden files and folders and those of `LEFT_BY_SYSTEMS` are left out, and so are pipes, sockets and devices. Symbolic links to
+    folders are followed by whichever path they stand in, so that a folder's files are listed under every path that leads to it;
+    one that leads to a folder it lies in ends there.
 
     Raises:
         ImageError: If links lead to one folder by more than `MAX_PATHS` paths: links in a ring make more of them than there is
@@ -82,7 +94,9 @@ def walk(root: Path) -> list[str]:
         inside = [entry.name for entry in entries if is_users(entry.name) and _leads_to_folder(entry)]
         waiting += [(f"{prefix}{name}/", above | {own}) for name in reversed(inside)]
         below = set(inside)
-        found += [prefix + entry.name for entry in entries if is_users(entry.name) and entry.name not in below]
+        found += [
+            prefix + entry.name for entry in entries if is_users(entry.name) and entry.name not in below and _may_be_file(entry)
+        ]
     return sorted(found)
 
 
@@ -91,6 +105,16 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is no pipe, socket or device, whose reading would wait or never end; a link to nothing may be."""
+    if entry.is_file(follow_symlinks=False):  # which the listing tells, without a look at each
+        return True
+    try:
+        return not is_endless(entry.path)
+    except OSError:
+        return True
 
 
 class RealPaths:
@@ -228,6 +252,8 @@ def find_images(paths: Sequence[Path], key: str | None = None, dimensions: int =
             left_out += others
         elif not is_there(path):
             raise ImageError(f"no such file or folder: {path}")
+        elif is_endless(path):
+            raise ImageError(f"{path}: {NO_FILE}")
         elif path.suffix.lower() == ".npz":
             found += _arrays(path, key, dimensions)
         else:

@@ -20,6 +20,7 @@ from medzoo.data.images.listing import find_images
 from medzoo.data.images.planes.stack import Stack
 from medzoo.data.labels import LabelSpace
 from medzoo.data.operating_points import OperatingPoints
+from medzoo.data.text.one_line import one_line
 from medzoo.data.text.prompts import DEFAULT_TEMPLATES
 from medzoo.export.commands.inputs_file import with_inputs
 from medzoo.export.commands.map_pictures import MapPictures
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
     found: list[tuple[str, Any]] = _of_series(list(listing.found[: given.limit]), given.series)
     if given.inputs is not None:
         found = list(with_inputs(found, given.inputs, model.modalities, Stack.of_card(model.spec["data"])))
-    width, skipped = max((len(name) for name, _ in found), default=0), 0
+    width, skipped = max((len(one_line(name)) for name, _ in found), default=0), 0
     sources = (source for _, source in found)
     predictions = model.stream(
         sources, batch_size=given.batch_size, on_error=given.on_error, class_embeddings=vectors,
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     for (name, source), prediction in zip(found, predictions, strict=True):
         if prediction.error is not None:
             skipped += 1
-            print(f"medzoo: skipped: {prediction.error}", file=sys.stderr)
+            print(f"medzoo: skipped: {one_line(str(prediction.error))}", file=sys.stderr)
             continue
         line = format_prediction(
             name, prediction.outputs, labels, model.concepts, points=model.points, as_json=given.json, width=width,
@@ -178,7 +179,7 @@ def _predict_bags(model: OnnxModel, given: argparse.Namespace) -> int:
         for path, images in zip(given.images, found, strict=True):
             _refuse_folder_of_bags(path, {Path(name).parent for name, _ in images})
     names, bags = given.images[: given.limit], bags[: given.limit]
-    width, skipped = max(len(str(path)) for path in given.images), 0
+    width, skipped = max(len(one_line(str(path))) for path in given.images), 0
     # One by one where a bag may be skipped: what cannot be read must not take others with it.
     parts = [[place] for place in range(len(bags))] if given.on_error == "skip" else [list(range(len(bags)))]
     for part in parts:
@@ -188,7 +189,7 @@ def _predict_bags(model: OnnxModel, given: argparse.Namespace) -> int:
             if given.on_error == "stop":
                 raise
             skipped += 1
-            print(f"medzoo: skipped: {names[part[0]]}: {error}", file=sys.stderr)
+            print(f"medzoo: skipped: {one_line(f'{names[part[0]]}: {error}')}", file=sys.stderr)
             continue
         for row, place in enumerate(part):
             said = {name: values[row] for name, values in outputs.items()}
@@ -256,6 +257,7 @@ def format_prediction(
         width: Characters the name takes.
         targets: What the outputs of each of several targets mean; None, or empty: there is one.
     """
+    name = name if as_json else one_line(name)
     if targets and not as_json:
         own = {target: dict(zip(space.names, map(float, outputs[f"{target}.probabilities"]), strict=True))
                for target, space in targets.items()}  # fmt: skip

@@ -11,7 +11,7 @@ from PIL import Image
 
 from medzoo.cli import main
 from medzoo.data.errors import DatasetError, ImageError
-from medzoo.data.images.decode import decode_image
+from medzoo.data.images.decode import decode_image, pixel_count
 from medzoo.data.images.files import FileReader
 from medzoo.data.images.kinds import kind_of, summary
 from medzoo.data.images.listing import MAX_PATHS, find_images, images_below, list_files, list_images, same_files
@@ -256,6 +256,20 @@ def test_a_linked_folder_is_listed_under_every_path_that_leads_to_it(linked: Pat
     assert reader.identity("pool/0.png") == f"{os.path.realpath(linked)}/pool/0.png"
     assert reader.identity("A/scans/0.png|B/scans/1.png") == f"{os.path.realpath(linked)}/pool/0.png|pool/1.png"
     assert reader.identity("A/scans") == reader.identity("B/scans")  # a series
+
+
+def test_pipes_are_left_out_and_one_that_is_named_is_one_line(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    (tmp_path / "nothing.png").symlink_to(tmp_path / "nowhere")
+    assert images_below(tmp_path) == (["a.png", "nothing.png"], [])
+    for endless in (tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(ImageError, match=r"a pipe, a socket or a device, whose end nobody knows; save it as a file$"):
+            find_images([endless])
+        with pytest.raises(ImageError, match="save it as a file"):
+            decode_image(endless, channels=1, dtype="uint8")
+        assert pixel_count(endless) is None
 
 
 def test_links_that_make_paths_without_end_are_one_line(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ async def read_asked(request: Request, limits: Limits) -> Asked:
     sent = await read_sent(request, limits, OPTIONS)
     told = {key: _worded(key, value) if key in sent.worded else value for key, value in sent.options.items()}
     asked = Asked(sent.given, **{key: _checked(key, value) for key, value in told.items()})
+    if "templates" in told and asked.classes is None:
+        raise RefusedError(422, "option templates is for classes; give both, or leave it out")
     prompts = len(asked.classes or ()) * len(asked.templates)
     if prompts > MOST_PROMPTS:
         raise RefusedError(422, f"{prompts} texts of classes and templates are more than {MOST_PROMPTS}; leave some out")

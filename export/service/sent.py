@@ -9,9 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import Message
 
 from medzoo.data.images.given import INPUTS
 from medzoo.data.strict_json import strict_json
@@ -97,8 +99,17 @@ def require_option(key: str, options: Collection[str]) -> None:
 
 
 async def _read_form(request: Request, limits: Limits, sent: Sent, options: Collection[str]) -> None:
+    end = _End(request.headers["content-type"])
+
+    async def watched() -> Message:
+        message = await request.receive()
+        end.see(message.get("body", b""))
+        return message
+
     try:
-        form = await request.form(max_files=limits.images, max_fields=MOST_FIELDS, max_part_size=LONGEST_FIELD)
+        form = await Request(request.scope, watched).form(
+            max_files=limits.images, max_fields=MOST_FIELDS, max_part_size=LONGEST_FIELD
+        )
     except HTTPException as error:
         many = "too many files" in str(error.detail).lower()
         raise RefusedError(413 if many else 400, f"the form cannot be read: {error.detail}") from None
@@ -106,6 +117,8 @@ async def _read_form(request: Request, limits: Limits, sent: Sent, options: Coll
         raise RefusedError(400, f"the form cannot be read: {error}") from None
     count = 0
     try:
+        if not end.seen:
+            raise RefusedError(400, "the form is cut short: the boundary that ends it is missing; send it whole")
         for key, value in form.multi_items():
             if isinstance(value, UploadFile):
                 files = sent.given.setdefault(key, [])
@@ -121,6 +134,21 @@ async def _read_form(request: Request, limits: Limits, sent: Sent, options: Coll
                 sent.given[key] = value
     finally:
         await form.close()  # large files lie on the disk
+
+
+class _End:
+    """Looks for what ends a form, without which parts of it may be missing: its parser gives those that came whole."""
+
+    def __init__(self, kind: str) -> None:
+        self._mark = b"--" + parse_options_header(kind)[1].get(b"boundary", b"") + b"--"
+        self._tail = b""
+        self.seen = False
+
+    def see(self, piece: bytes) -> None:
+        """Look at the next bytes."""
+        if not self.seen:
+            self.seen = self._mark in self._tail + piece
+            self._tail = (self._tail + piece)[1 - len(self._mark) :]
 
 
 def _read_json(body: bytes, sent: Sent, options: Collection[str]) -> None:

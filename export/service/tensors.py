@@ -127,7 +127,7 @@ def _listed(name: str, data: Any, kind: str) -> NDArray[Any] | list[str]:
         if not all(isinstance(text, str) for text in data):
             raise RefusedError(400, f"input {name!r}: BYTES in JSON are a flat list of texts, files in base64")
         return data
-    if not _is_of_numbers(data):  # NumPy would make room for a list of texts by its longest
+    if not _is_of_numbers(data, kind):  # NumPy would make room for a list of texts by its longest
         raise RefusedError(400, f"input {name!r}: data are no numbers of {kind}, in rows of one length")
     try:
         found = np.array(data).ravel()
@@ -143,14 +143,15 @@ def _listed(name: str, data: Any, kind: str) -> NDArray[Any] | list[str]:
         return found.astype(wanted)
 
 
-def _is_of_numbers(data: list[Any]) -> bool:
-    """Whether a list, or lists in it, hold numbers or booleans and nothing else."""
+def _is_of_numbers(data: list[Any], kind: str) -> bool:
+    """Whether a list, or lists in it, hold numbers, of BOOL booleans, and nothing else: to NumPy true beside numbers is 1."""
     level = data
     for _ in range(MOST_DIMENSIONS):
         if not all(type(one) is list for one in level):
             break
         level = [one for row in level for one in row]
-    return all(type(one) in (int, float, bool) for one in level)
+    allowed = (bool,) if kind == "BOOL" else (int, float)
+    return all(type(one) in allowed for one in level)
 
 
 def image_of(name: str, value: Any) -> Any:

@@ -178,6 +178,7 @@ def test_too_much_is_refused_before_it_is_read(address: str) -> None:
         ({"classes": '["a", "b"]'}, 422, "levels takes no classes"),
         ({"classes": '["a", "a"]'}, 422, "option classes is not such as"),
         ({"templates": '["a"]'}, 422, "option templates is not such as"),
+        ({"templates": '["a {}"]'}, 422, "option templates is for classes; give both, or leave it out"),
         (
             {"classes": json.dumps([f"c{n}" for n in range(99)]), "templates": json.dumps([f"{n} {{}}" for n in range(9)])},
             422,
@@ -197,7 +198,7 @@ def test_options_that_cannot_be_are_refused(address: str, options: dict[str, str
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [
-        ("multipart/form-data", b"x", 400), ("multipart/form-data; boundary=a", b"--a\r\nno", 422),
+        ("multipart/form-data", b"x", 400), ("multipart/form-data; boundary=a", b"--a\r\nno", 400),
         ("multipart/form-data; boundary=a", b"--a\r\n\r\nx\r\n--a--", 400), ("application/json", b"\xff\xfe", 400),
         ("text/plain", b"x", 415), ("", b"x", 415), ("application/json", b'{"images": 5}', 422),
         ("application/json", b'{"images": [{"data": "AA==", "more": 1}]}', 422),
@@ -209,6 +210,17 @@ def test_bodies_of_no_form_are_refused(address: str, kind: str, body: bytes, sta
     found = httpx.post(f"{address}/predict", content=body, headers={"content-type": kind} if kind else {})
     assert found.status_code == status, found.text
     assert found.json()["error"]
+
+
+def test_a_form_that_is_cut_short_is_not_answered_in_part(address: str) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    whole = b"\r\n".join([head + png(1), head + png(2), b"--x--"])
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    found = httpx.post(f"{address}/predict", content=whole, headers=headers)
+    assert (found.status_code, len(found.json()["results"])) == (200, 2)
+    for short in (whole[:-2], whole[:-20]):
+        found = httpx.post(f"{address}/predict", content=short, headers=headers)
+        assert (found.status_code, "the form is cut short" in found.json()["error"]) == (400, True), short[-20:]
 
 
 def test_headers_without_end_are_refused(address: str) -> None:

@@ -141,6 +141,8 @@ GOOD = {"name": "image", "shape": [1, 1, 1, 1], "datatype": "UINT8", "data": [7]
         ({"data": [256]}, "outside UINT8"),
         ({"data": [1.5]}, "no numbers of UINT8"),
         ({"data": ["7"]}, "no numbers of UINT8"),
+        ({"data": [7, True], "shape": [1, 1, 2, 1]}, "no numbers of UINT8"),
+        ({"data": [7, 1], "shape": [1, 1, 2, 1], "datatype": "BOOL"}, "no numbers of BOOL"),
         ({"data": ["a" * 1_000_000] + ["b"] * 2000}, "no numbers of UINT8"),
         ({"data": [[[7]], 7]}, "no numbers of UINT8"),
         ({"data": [[1], [2, 3]]}, "rows of one length"),

@@ -89,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UnknownNameError("verb", given[0], VERBS, where=" (medzoo --help lists them)")
         if world() > 1 and given[0] not in SHARED:
             raise ConfigError(f"medzoo {given[0]} is the work of one process: start it without torchrun")
+        if given[0] in BY_PLACE and {"-h", "--help"} & set(given[1:2]):
+            print("\n".join(f"usage: medzoo {line[2:]}" for line in HELP.splitlines() if line.startswith(f"  {given[0]} ")))
+            return 0
         return VERBS[given[0]](given[1:])
     except MedzooError as error:
         if "debug=true" in [word.lower() for word in given]:
@@ -306,6 +309,8 @@ def _completion(arguments: Sequence[str]) -> int:
 
 SHARED = ("train", "evaluate", "zeroshot")
 """Verbs whose work several processes share."""
+BY_PLACE = ("list", "show", "completion")
+"""Verbs whose words have neither settings nor flags: their help is their line of `HELP`."""
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "train": _train,

@@ -131,6 +131,17 @@ def test_help_tells_every_setting_and_what_it_means(verb: str, capsys: pytest.Ca
     assert "None" not in told
 
 
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - set(SCHEMAS)))
+def test_help_of_a_verb_without_settings_says_how_it_is_called(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in ("-h", "--help"):
+        try:
+            status: object = main([verb, flag])
+        except SystemExit as left:  # of argparse
+            status = left.code
+        assert not status
+        assert capsys.readouterr().out.startswith(f"usage: medzoo {verb}")
+
+
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in settings.items():
         if isinstance(value, dict) and value:

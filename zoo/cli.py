@@ -116,7 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"medzoo: {where}{error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        after = {"train": "medzoo train resume=<run> goes on from the last saved state", "suite": "the same command goes on"}
+        after = {
+            **dict.fromkeys(("suite", "tune"), "the same command goes on"),
+            "train": "medzoo train resume=<run> goes on from the last saved state",
+        }
         print(f"medzoo: interrupted{'; ' + after[given[0]] if given[0] in after else ''}", file=sys.stderr)
         return 130
 

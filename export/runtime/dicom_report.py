@@ -132,6 +132,8 @@ class DicomReports:
         name = "the image" if isinstance(file, bytes) else str(file)
         try:
             image = pydicom.dcmread(BytesIO(file) if isinstance(file, bytes) else file, stop_before_pixels=True)
+        except pydicom.errors.InvalidDicomError:  # whose own advice is to read it by force
+            raise ImageError(f"{name}: a report is written of DICOM images alone, and this is none") from None
         except Exception as error:  # a parser fed with hostile bytes may raise anything
             raise ImageError(f"{name}: a report is written of DICOM images alone ({error})") from None
         for keyword in _NEEDED:

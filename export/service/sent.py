@@ -77,6 +77,8 @@ async def read_sent(request: Request, limits: Limits, options: Collection[str]) 
         RefusedError: One line: what is wrong with it.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if (packed := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
+        raise RefusedError(415, f"a body packed by {packed[:LONGEST_NAME]!r} (Content-Encoding) is not taken; send it as it is")
     sent = Sent()
     for key, text in request.query_params.multi_items():
         require_option(key, options)
@@ -214,7 +216,8 @@ def from_base64(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error) as error:
-        raise RefusedError(422, f"{where} is no base64 ({error})") from None
+        remedy = f"leave out {text.partition(',')[0][:LONGEST_NAME]!r} and the comma" if text[:5].lower() == "data:" else error
+        raise RefusedError(422, f"{where} is no base64 ({remedy})") from None
 
 
 def safe_name(given: str | None, place: int) -> str:

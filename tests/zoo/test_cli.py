@@ -286,6 +286,7 @@ def test_constant_labels_and_a_one_image_val_split_train(tmp_path: Path, capsys:
     [
         ("train", "; medzoo train resume=<run> goes on from the last saved state"),
         ("suite", "; the same command goes on"),
+        ("tune", "; the same command goes on"),
         ("list", ""),
     ],
 )

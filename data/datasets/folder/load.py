@@ -60,6 +60,7 @@ def load(
     modality: str = "none",
     channels: int = 3,
     window: list[float] | None = None,
+    deep: bool = False,
     frames: Frames | None = None,
     licence: str = "your own",
 ) -> Dataset:
@@ -84,6 +85,7 @@ def load(
         modality: What the images are, for the default augmentation: a policy such as xray, skin, fundus, oct, or none.
         channels: 1 (gray) or 3 (RGB); any other number, to 32: the planes that each file holds (TIFF, .npy).
         window: [low, high], the values that become black and white in images of more than 8 bits (Hounsfield units for CT).
+        deep: Keep more than 8 bits: images are then float32 in 0..1.
         frames: What becomes of files of several frames: members, each frame an image of its own with its file's class, the
             frames of a file one group; volume, all of a file one volume; channels, those of an image; None: they are refused.
         licence: The data's licence, kept in the model's spec.
@@ -155,11 +157,12 @@ def load(
     if left_out:
         notes.append(f"left out: {summary(left_out)} (not images that are read here)")
     columns = ("path", FRAME) if frames == MEMBERS else ("path",)
-    reader = FileReader(folder, columns, channels, window=low_high(window, "window"), frames=frames, remedy=SAY_FRAMES)
+    value_type: Literal["uint8", "float32"] = "float32" if deep else "uint8"
+    reader = FileReader(folder, columns, channels, value_type, low_high(window, "window"), frames=frames, remedy=SAY_FRAMES)
     notes += range_notes(reader, paths)
     unit = "patient" if group_pattern is not None else "file" if frames == MEMBERS else "image"
     return Dataset(
-        _info(f"folder/{folder.name}", folder.name, modality, space, unit, licence, tuple(notes), known),
+        _info(f"folder/{folder.name}", folder.name, modality, space, unit, licence, tuple(notes), known, value_type),
         table.astype({"target": np.float64}),
         reader,
         space,
@@ -199,9 +202,9 @@ def _first_layout(folder: Path, paths: Sequence[str]) -> Layout:
 
 def _info(
     name: str, title: str, modality: str, labels: LabelSpace | None, unit: str, licence: str, notes: tuple[str, ...],
-    populations: tuple[str, ...] = (),
+    populations: tuple[str, ...] = (), value_type: str = "uint8",
 ) -> DatasetInfo:  # fmt: skip
     return DatasetInfo(
         name=name, title=title, modality=modality, licence=licence, citation="", homepage="", labels=labels, split_unit=unit,
-        notes=notes, population=name, populations=populations,
+        notes=notes, population=name, populations=populations, value_type=value_type,
     )  # fmt: skip

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medzoo.cli import main
 from medzoo.data.dataset import Dataset
@@ -213,3 +216,16 @@ def test_a_folder_called_by_a_word_for_no_label_is_asked_about(above: str, word:
     labels = load(root, names=["a", "b", word]).labels
     assert labels is not None
     assert labels.names == ("a", "b", word)
+
+
+def test_bits_beyond_the_eighth_are_kept_where_asked(tmp_path: Path) -> None:
+    for place, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.fromarray(np.full((4, 4), 256 * number + place + 1, np.uint16)).save(tmp_path / name / f"{number}.png")
+    plain, deep = load(tmp_path, channels=1, window=[0, 4095]), load(tmp_path, channels=1, window=[0, 4095], deep=True)
+    assert (plain.info.value_type, deep.info.value_type) == ("uint8", "float32")
+    for number, place in product(range(4), range(2)):
+        read = deep.reader.read(f"{'ab'[place]}/{number}.png")
+        np.testing.assert_allclose(read, np.full((1, 4, 4), (256 * number + place + 1) / 4095, np.float32), atol=1e-7)
+    assert len({int(plain.reader.read(f"{name}/0.png").max()) for name in "ab"}) == 1  # which 8 bits cannot tell

@@ -109,7 +109,7 @@ def test_uids_follow_from_the_image_the_model_and_the_codes(file: Path, tmp_path
 @pytest.mark.parametrize(
     ("made", "options", "said"),
     [
-        ({"a.png": b""}, [], "a report is written of DICOM images alone"),
+        ({"a.png": b""}, [], "a report is written of DICOM images alone, and this is none\n"),
         ({"a.dcm": dicom()}, [], "a.dcm: has no StudyInstanceUID, to which a report would refer"),
         ({"a/x.dcm": dicom(**ASKED), "b/x.dcm": dicom(**ASKED)}, [], "two images would have the report"),
         ({"a.dcm": dicom(**ASKED), "c.json": b'{"tumour": {"value": "1", "scheme": "SCT", "meaning": "m"}}'},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import io
 import json
 import struct
@@ -210,6 +212,17 @@ def test_bodies_of_no_form_are_refused(address: str, kind: str, body: bytes, sta
     found = httpx.post(f"{address}/predict", content=body, headers={"content-type": kind} if kind else {})
     assert found.status_code == status, found.text
     assert found.json()["error"]
+
+
+def test_what_a_sender_may_have_done_is_named(address: str) -> None:
+    for packing, body, status in (("gzip", gzip.compress(png(1)), 415), ("identity", png(1), 200)):
+        headers = {"content-type": "image/png", "content-encoding": packing}
+        found = httpx.post(f"{address}/predict", content=body, headers=headers)
+        assert (found.status_code, "packed by 'gzip'" in found.text) == (status, status == 415)
+    pasted = f"data:image/png;base64,{base64.b64encode(png(1)).decode()}"
+    found = httpx.post(f"{address}/predict", json={"images": [{"data": pasted}]})
+    assert found.status_code == 422
+    assert "leave out 'data:image/png;base64' and the comma" in found.json()["error"]
 
 
 def test_a_form_that_is_cut_short_is_not_answered_in_part(address: str) -> None:

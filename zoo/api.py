@@ -26,6 +26,7 @@ from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.operating_points import read_points
 from medzoo.store.spec import ModelSpec
 from medzoo.tasks.classify import probabilities
+from medzoo.tasks.ensemble import Ensemble, joined
 from medzoo.tasks.load import load_checkpoint
 from medzoo.tasks.task import Task
 
@@ -134,6 +135,13 @@ class TrainedModel:
         """
         if self.task.bag_input is not None:
             return self._predict_bags(cases, batch_size)
+        if isinstance(self.task, Ensemble) and self.task.pools:  # whose members each make one answer of a case
+            said = [TrainedModel(one, self.device).predict_cases(cases, batch_size=batch_size) for one in self.task.members]
+            mean = joined(
+                [torch.from_numpy(one["logits"]) for one in said], self.task.votes, self.task.how, self.spec.label_space
+            )
+            shares = probabilities(mean, self.spec.label_space)
+            return with_calls({"logits": mean.numpy(), "probabilities": shares.numpy()}, self.points)
         labels, counts = self.task.spec.label_space, [len(case) for case in cases]
         if 0 in counts:
             raise ImageError(f"case {counts.index(0)} has no image")

@@ -40,6 +40,11 @@ class Pairs:
         same_text = self.text_key[:, None] == self.text_key[None, :]
         return same_image | same_text
 
+    def scaled(self, scale: Tensor) -> Tensor:
+        """Return (N, N) cosines of image i and text j times a () scale, which enlarges what mixed precision would round off."""
+        with torch.autocast(self.image.device.type, enabled=False):
+            return scale * self.image @ self.text.T
+
 
 def clip_loss(pairs: Pairs, scale: Tensor, bias: Tensor | None = None) -> Tensor:
     """Symmetric cross-entropy over a batch (Radford et al. 2021, figure 3), its targets spread over all positives.
@@ -52,7 +57,7 @@ def clip_loss(pairs: Pairs, scale: Tensor, bias: Tensor | None = None) -> Tensor
     Returns:
         () mean over both directions.
     """
-    logits = scale * pairs.image @ pairs.text.T
+    logits = pairs.scaled(scale)
     if bias is not None:
         logits = logits + bias
     positives = pairs.positives.to(logits.dtype)
@@ -72,7 +77,7 @@ def siglip_loss(pairs: Pairs, scale: Tensor, bias: Tensor | None = None) -> Tens
     Returns:
         () the sum over pairs, divided by the number of images.
     """
-    logits = scale * pairs.image @ pairs.text.T
+    logits = pairs.scaled(scale)
     if bias is not None:
         logits = logits + bias
     labels = torch.where(pairs.positives, 1.0, -1.0).to(logits.dtype)

@@ -31,7 +31,8 @@ def prototype_contrast(
     Returns:
         The mean over vectors that count, 0 where none does, and their number.
     """
-    cosines = torch.einsum("nkd,jpd->nkjp", vectors, prototypes)
+    with torch.autocast(vectors.device.type, enabled=False):  # bf16 tells cosines apart by 0.004, which temperatures enlarge
+        cosines = torch.einsum("nkd,jpd->nkjp", vectors, prototypes)
     near = (cosines * (cosines / assignment).softmax(dim=3)).sum(dim=3)
     own = torch.eye(len(prototypes), device=near.device, dtype=near.dtype)
     each = -((near - margin * own) / temperature).log_softmax(dim=2).diagonal(dim1=1, dim2=2)

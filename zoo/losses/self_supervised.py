@@ -24,7 +24,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         () the mean over views.
     """
     both = torch.cat([first, second]).float()
-    similar = both @ both.T / temperature
+    with torch.autocast(both.device.type, enabled=False):  # bf16 tells cosines apart by 0.004, which the temperature enlarges
+        similar = both @ both.T / temperature
     count = len(first)
     own = torch.eye(2 * count, dtype=torch.bool, device=both.device)
     other = torch.arange(2 * count, device=both.device).roll(count)

@@ -45,6 +45,11 @@ class Part:
     weight: float
     observed: float
 
+    @property
+    def even(self) -> bool:
+        """Whether the loss counts all complete samples alike: not with class weights, and CORN asks more of high grades."""
+        return self.objective.class_weights is None and self.objective.loss != "corn"
+
 
 def parts_of(objective: Objective, targets: Mapping[str, LabelSpace]) -> Iterator[Part]:
     """Yield the parts of an objective that `joined_objective` made, in their order."""

@@ -131,6 +131,14 @@ class Bags(Classify):
         return outputs
 
 
+def views_of(spec: ModelSpec) -> tuple[str, ...]:
+    """Return what a model knows that members of a bag show, by their codes from 1 on; of an ensemble what all its members do."""
+    arguments: Mapping[str, Any] = spec.arguments
+    while "members" in arguments:
+        arguments = arguments["members"][0]["arguments"]
+    return tuple((arguments.get("bag") or {}).get("views", ()))
+
+
 class BagGraph(nn.Module):
     """The deployable form of `Bags`; its first input holds the members of all bags, its second how many each has.
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.labels import LabelSpace
+from medzoo.data.samples.policies import Policy
 from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.store.spec import ModelSpec
@@ -61,6 +62,16 @@ class Ensemble(Task):
         """Return the members' assets, each under its place."""
         return {f"{place}.{name}": held for place, member in enumerate(self.members) for name, held in member.assets().items()}
 
+    def samples(
+        self, dataset: Dataset, split: str, *, policy: Policy | None = None, augmenter: str = "opencv", seed: int = 0,
+        training: bool = False
+    ) -> SampleDataset:  # fmt: skip
+        """Return a split as the first member takes it, of whose size, type and kind they are."""
+        found: SampleDataset = self.members[0].samples(
+            dataset, split, policy=policy, augmenter=augmenter, seed=seed, training=training
+        )
+        return found
+
     def prepare(self, samples: SampleDataset, dataset: Dataset, captions: str = "auto") -> None:
         """Let a split's samples come once more in the form of each member that takes images of another size or shape."""
         for place, member in enumerate(self.members):
@@ -83,6 +94,11 @@ class Ensemble(Task):
         said = [member.predict(_of(place, batch))["logits"].float() for place, member in enumerate(self.members)]
         logits = joined(said, self.votes, self.how, self.spec.label_space)
         return {"logits": logits, "probabilities": probabilities(logits, self.spec.label_space)}
+
+    @property
+    def pools(self) -> bool:
+        """Whether any member pools the features of a bag, so that a case is no mean of answers to its images."""
+        return any(member.pools if isinstance(member, Ensemble) else member.bag_input is not None for member in self.members)
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -213,6 +213,17 @@ class Dino(Pretraining):
         self.center: Tensor
         self.register_buffer("center", torch.zeros(spec.objective["outputs"]))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return what the student's average (`trainer.ema`) begins as: the student alone is copied.
+
+        The copy is judged by the teacher and the center of the training, which a training goes on with: an average of these, too,
+        no state would hold.
+        """
+        memo |= {id(self.teacher): self.teacher, id(self.center): self.center}
+        made = type(self).__new__(type(self))
+        made.__dict__ = {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()}
+        return made
+
     def learnt_beside(self) -> dict[str, Tensor]:
         """Return the teacher's tensors and the center, which a training goes on with."""
         teacher = {f"teacher.{name}": tensor for name, tensor in self.teacher.state_dict().items()}
@@ -226,7 +237,7 @@ class Dino(Pretraining):
         both = torch.cat([self.input(batch["image"]), self.input(batch["other_view"])])
         with torch.no_grad():
             told = self.teacher(both).float()
-            middle = self.center
+            middle = self.center.clone()  # of the batches before: the paper's algorithm 1 moves it afterwards
             if self.training:
                 self._recenter(told, 2 * _own(batch))
         said = self.model(both)

@@ -5,7 +5,7 @@ What a batch holds as `target`, and what a network of several targets gives, are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,15 @@ class SeveralTargets(Classify):
 
     def _set_loss(self) -> None:
         self.parts: tuple[Part, ...] = tuple(parts_of(self.objective, self.spec.targets))
+        self.accumulates = self._adds_up(lambda part: part.observed == 1)
+
+    def _adds_up(self, complete: Callable[[Part], bool]) -> bool:
+        """Whether losses of small batches add up to that of the larger one.
+
+        They are sums of means over what counts of each target: they do where every batch has the same share of it all.
+        """
         trained = [part for part in self.parts if part.weight]
-        # Means over what is observed of each target: small batches add up where they observe the same share of the larger one.
-        self.accumulates = len(trained) == 1 or all(part.observed == 1 for part in trained)
+        return len(trained) == 1 or all(part.even and complete(part) for part in trained)
 
     def samples(
         self, dataset: Dataset, split: str, *, policy: Policy | None = None, augmenter: str = "opencv", seed: int = 0,
@@ -79,10 +85,11 @@ class SeveralTargets(Classify):
     @torch.no_grad()
     def whole_loss(self, outputs: Mapping[str, NDArray[Any]], samples: SampleDataset, batch_size: int) -> float | None:
         """Return the loss of a split in batches of the table's order where it does not add up; None where it does."""
-        if self.accumulates or samples.targets is None:
+        known = samples.targets
+        if known is None or self._adds_up(lambda part: not np.isnan(known[:, part.place]).any()):
             return None
         logits = torch.from_numpy(outputs["logits"])
-        targets = torch.from_numpy(samples.targets).to(logits.dtype)
+        targets = torch.from_numpy(known).to(logits.dtype)
         batches = zip(logits.split(batch_size), targets.split(batch_size), strict=True)  # type: ignore[no-untyped-call]
         parts = [self._loss(*batch) for batch in batches]
         total = sum(float(count) for _, count in parts)

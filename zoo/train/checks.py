@@ -53,8 +53,8 @@ def check_trainer(config: TrainerConfig, task: Task, processes: int) -> None:
     if config.accumulate > 1 and not task.accumulates:
         raise ConfigError(
             "trainer.accumulate does not enlarge a batch whose samples are held against each other (a contrastive one, or "
-            "loss.group with any how but balanced), or of several targets with labels missing; raise trainer.batch_size, or use "
-            "more devices"
+            "loss.group with any how but balanced), or of several targets with labels missing, class weights or loss=corn; raise "
+            "trainer.batch_size, or use more devices"
         )
     if processes > 1 and task.alone is not None:
         raise ConfigError(f"this model is trained in one process ({task.alone}): start it without torchrun")

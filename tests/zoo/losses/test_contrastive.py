@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def test_without_repeats_they_equal_open_clip(bias: torch.Tensor | None) -> None
     torch.testing.assert_close(clip_loss(batch, scale), ClipLoss()(batch.image, batch.text, scale))
     theirs = SigLipLoss()(batch.image, batch.text, scale, bias)
     torch.testing.assert_close(siglip_loss(batch, scale, bias), theirs)
+
+
+@pytest.mark.parametrize("loss", [clip_loss, siglip_loss])
+def test_mixed_precision_rounds_no_similarity(loss: Callable[..., torch.Tensor]) -> None:
+    batch, scale = pairs(9), torch.tensor(100.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss(batch, scale)
+    assert torch.equal(mixed, loss(batch, scale))
 
 
 def test_clip_with_a_repeated_caption_by_hand() -> None:

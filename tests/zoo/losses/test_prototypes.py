@@ -22,6 +22,13 @@ def drawn(images: int = 6, concepts: int = 3, each: int = 4, width: int = 5) -> 
     return vectors, prototypes, truth
 
 
+def test_mixed_precision_rounds_no_cosine() -> None:
+    vectors, prototypes, truth = (part.float() for part in drawn())
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = prototype_contrast(vectors, prototypes, truth)
+    assert torch.equal(mixed, prototype_contrast(vectors, prototypes, truth)[0])
+
+
 @pytest.mark.parametrize(("temperature", "assignment", "margin"), [(0.05, 0.1, 0.01), (0.5, 1.0, 0.3)])
 def test_it_is_what_a_loop_over_vectors_says(temperature: float, assignment: float, margin: float) -> None:
     vectors, prototypes, truth = drawn()

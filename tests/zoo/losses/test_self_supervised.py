@@ -28,6 +28,13 @@ def test_nt_xent_is_equation_1_of_the_paper():
     assert float(nt_xent(first, second, 0.2)) == pytest.approx(total / 8, rel=1e-5)
 
 
+def test_mixed_precision_rounds_no_similarity():
+    first, second = (F.normalize(torch.randn(9, 6, generator=torch.Generator().manual_seed(seed)), dim=1) for seed in (0, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = nt_xent(first, second, 0.05)
+    assert torch.equal(mixed, nt_xent(first, second, 0.05))
+
+
 def test_views_that_find_each_other_cost_nothing():
     far = torch.eye(6)[:3]
     assert float(nt_xent(far, far, 0.01)) < 1e-6

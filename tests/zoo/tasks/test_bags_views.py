@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from medzoo.data.samples.preprocess import Preprocess
 from medzoo.data.samples.sample_dataset import collate
 from medzoo.evaluation.predictions import Predictions
 from medzoo.export.runtime.model import OnnxModel
+from medzoo.losses.votes import fit_votes
 from medzoo.store.spec import ModelSpec
+from medzoo.tasks.setup.ensemble import Member, check_members
 
 SHOWN = ("PA", "lateral", "")
 BAGS = 12
@@ -96,6 +99,38 @@ def test_torch_the_file_and_the_predictions_say_the_same(run: Path, folder: Path
     alone = graph.predict([whole["images"][0]])["logits"]
     np.testing.assert_allclose(alone, model.predict([whole["images"][0]])["logits"], atol=1e-4)
     graph.warm_up()
+
+
+def test_an_ensemble_and_its_votes_heed_what_members_show(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["trainer.epochs=2", "trainer.batch_size=4", "trainer.trackers=[]", "evaluation.replicates=0", "device=cpu"]
+    model = ["data=table", "model.backbone=test_resnet", "model.preprocess.size=16", "model.pool=attention"]
+    data = [f"data.{key}={value}" for key, value in options(folder).items()]
+    assert main(["train", *data, *model, *short, "seed=2", f"run={folder / 'other'}"]) == 0
+    both, ensemble = [str(run), str(folder / "other")], folder / "ensemble"
+    assert main(["ensemble", *both, "--votes", "--run", str(ensemble), "--device", "cpu"]) == 0
+    parts = [Predictions.read(Path(one) / "predictions.parquet") for one in (*both, ensemble)]
+    spec = ModelSpec.read(ensemble / "spec.json")
+    val = [part.of_split("val") for part in parts]
+    votes = fit_votes(spec.label_space, val[0].targets, [part.logits for part in val[:2]], "probabilities")
+    np.testing.assert_allclose(spec.objective["votes"], votes, atol=1e-4)
+    test = [part.of_split("test") for part in parts]
+    mean = sum(vote * part.probabilities for vote, part in zip(spec.objective["votes"], test[:2], strict=True))
+    np.testing.assert_allclose(test[2].probabilities, mean, atol=1e-5)
+    table, cases = pd.read_csv(folder / "t.csv", keep_default_na=False), []
+    for name in test[2].sample_id:
+        rows = table[table["study"] == name]
+        shown = [view if view in ("PA", "lateral") else None for view in rows["view"]]
+        cases.append({"images": [folder / file for file in rows["image"]], "views": shown})
+    np.testing.assert_allclose(load(ensemble).predict_cases(cases)["probabilities"], mean, atol=1e-5)
+    member, blind = (Member.read(Path(one), "best", {}) for one in both)
+    bag = {name: value for name, value in blind.task.spec.arguments["bag"].items() if name != "views"}
+    blind.task.spec = replace(blind.task.spec, arguments={**blind.task.spec.arguments, "bag": bag})
+    with pytest.raises(ConfigError, match="that they show nothing"):
+        check_members([member, blind])
+    capsys.readouterr()
+    unsaid = [f"data.{key}={value}" for key, value in options(folder, view="null").items()]
+    assert main(["train", *unsaid, *model, *short, f"trainer.teacher={run}", f"run={folder / 'taught'}"]) == 2
+    assert "teacher would be shown other samples" in capsys.readouterr().err
 
 
 def test_what_is_no_view_is_one_line(run: Path, folder: Path) -> None:

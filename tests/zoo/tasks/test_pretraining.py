@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from timm.utils import ModelEmaV3
 
 import medzoo
 from medzoo.cli import main
@@ -36,7 +37,7 @@ TINY = [
 ]  # fmt: skip
 VIT = ["model.family=vit", "model.backbone=test_vit", "+model.arguments.patch_size=8"]
 OBJECTIVES = {
-    "simclr": [], "dino": ["model.ssl.objective=dino", "model.ssl.outputs=64"],
+    "simclr": [], "dino": ["model.ssl.objective=dino", "model.ssl.outputs=64", "trainer.ema=0.9"],
     "dino with crops": ["model.ssl.objective=dino", "model.ssl.outputs=64", "model.ssl.crops=2"],
     "spark": ["model.ssl.objective=spark", "model.ssl.hidden=512", "model.ssl.decoder=[16,1]"],
     "mae": ["model.ssl.objective=mae", "model.ssl.hidden=512", "model.ssl.decoder=[32,1]", *VIT],
@@ -107,7 +108,9 @@ def test_each_objective_learns_and_resumes_to_the_last_bit(objective: str, tmp_p
     assert one == other
     held = tensors_from_file(states[0] / "tensors.safetensors")  # type: ignore[operator]
     assert any(name.startswith("beside.teacher.") for name in held) == objective.startswith("dino")
-    header, *rows = ([*line.split(",")] for line in (tmp_path / "whole" / "history.csv").read_text().splitlines())
+    histories = [(tmp_path / name / "history.csv").read_text() for name in ("whole", "killed")]
+    assert histories[0] == histories[1]
+    header, *rows = ([*line.split(",")] for line in histories[0].splitlines())
     first, last = (dict(zip(header, row, strict=True)) for row in (rows[0], rows[-1]))
     if objective.startswith("dino"):  # whose loss rises while the center is found
         assert 0 <= float(last["val_agreement"]) <= 1
@@ -142,6 +145,35 @@ def test_the_teacher_never_sees_crops_and_none_change_nothing() -> None:
     plain, _ = dino()
     assert plain.spec.objective.keys().isdisjoint({"crops", "crop_scale"})
     assert "crops" not in plain.samples(dataset, "train", training=True)[0]
+
+
+def test_the_teacher_s_outputs_are_centered_by_the_batches_before() -> None:
+    task, dataset = dino()
+    samples = task.samples(dataset, "train", training=True)
+    batch = collate([samples[(0, index)] for index in range(4)])
+    before = torch.randn(8, generator=torch.Generator().manual_seed(0))
+    task.eval()
+    task.center.copy_(before)
+    with torch.no_grad():
+        both = torch.cat([task.input(batch[name]) for name in ("image", "other_view")])
+        said, told = task.model(both), task.teacher(both)  # which follows a student that has not moved
+    task.training = True
+    loss = task.loss(batch).item()
+    torch.testing.assert_close(task.center, 0.9 * before + 0.1 * told.mean(dim=0))
+    wanted, later = (self_distillation(said.chunk(2), told.chunk(2), c, (0.1, 0.04)).item() for c in (before, task.center))
+    assert loss == pytest.approx(wanted, rel=1e-5)
+    assert loss != pytest.approx(later, rel=1e-5)
+
+
+def test_the_student_s_average_is_judged_by_the_one_teacher() -> None:
+    task, dataset = dino()
+    average = ModelEmaV3(task, decay=0.5).module
+    assert average.model is not task.model
+    samples = task.samples(dataset, "train", training=True)
+    task.training = True
+    task.loss(collate([samples[(0, index)] for index in range(4)]))
+    assert average.teacher is task.teacher
+    assert average.center is task.center
 
 
 def test_agreement_is_how_often_two_views_find_each_other() -> None:

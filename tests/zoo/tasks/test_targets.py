@@ -6,6 +6,7 @@ import json
 import shutil
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,6 +104,33 @@ def test_what_one_target_lacks_leaves_the_gradient_of_the_others_untouched() -> 
     batch["target"][:] = torch.nan
     found = task.training_step(batch)
     assert found["loss"] == found["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("targets", "adds_up"),
+    [
+        (None, True),
+        ({"multiclass": {"label_smoothing": 0.1}, "ordinal": 2}, True),
+        ({"multiclass": {"class_weights": [9.0, 1.0, 1.0, 1.0]}}, False),
+        ({"ordinal": {"name": "corn"}}, False),
+        ({"multiclass": 0, "ordinal": {"name": "corn"}}, True),
+    ],
+)
+def test_batches_add_up_where_each_has_the_same_share_of_what_every_target_counts(targets: Any, adds_up: bool) -> None:
+    names = ["multiclass", "ordinal"]
+    task = built(names, LossConfig(targets=targets)).double().eval()
+    assert task.accumulates == adds_up
+    samples = task.samples(load_dataset("phantom", **TINY, targets=names), "train")
+    assert samples.targets is not None
+    logits = torch.randn(*samples.targets.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    outputs, size = {"logits": logits.numpy()}, len(logits) // 4
+    parts = [task._loss(*both) for both in zip(logits.split(size), torch.from_numpy(samples.targets).split(size), strict=True)]
+    added = sum(float(loss) * float(count) for loss, count in parts) / sum(float(count) for _, count in parts)
+    whole = float(task._loss(logits, torch.from_numpy(samples.targets))[0])
+    assert (added == pytest.approx(whole, rel=1e-6)) == adds_up
+    assert (task.whole_loss(outputs, samples, size) is None) == adds_up  # else in batches of the table's order, whoever has which
+    samples.targets[0] = np.nan
+    assert (task.whole_loss(outputs, samples, size) is None) == (adds_up and len([p for p in task.parts if p.weight]) == 1)
 
 
 def test_a_target_of_weight_1_beside_one_of_weight_0_is_trained_as_alone(tmp_path: Path) -> None:
@@ -263,6 +291,10 @@ def test_what_is_of_one_target_alone_says_so_in_a_line(
         (["trainer.metrics=true"], "trainer.metrics follows the answers for one target"),
         (["trainer.sampling=balanced"], "trainer.sampling=balanced is of one target's classes"),
         (["trainer.accumulate=2", "data.missing=0.2"], "or of several targets with labels missing"),
+        (
+            ["trainer.accumulate=2", "loss.targets={multiclass: {class_weights: balanced}}"],
+            "or of several targets with labels missing, class weights or loss=corn",
+        ),
         (["evaluation.embeddings=true"], "evaluation.embeddings is for models of one target"),
         (["model=cbm"], "model=cbm learns one target and would ignore the others"),
         (["model.neighbours=3"], "model.neighbours answers for one target"),

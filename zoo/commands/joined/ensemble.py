@@ -17,7 +17,6 @@ from medzoo.data.dataset import Dataset
 from medzoo.data.errors import ConfigError
 from medzoo.data.samples.feed import Feed
 from medzoo.data.samples.loader import EpochBatches
-from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.splits.learnt_from import FILE
 from medzoo.evaluation.run_report import report_run
 from medzoo.inference.devices import make_accelerator
@@ -94,7 +93,7 @@ def _votes(members: Sequence[Member], rows: Rows, runner: Runner, how: str) -> l
         raise ConfigError(f"--votes is fitted on the val split, and {rows.val_refused}; leave --votes out")
     said, targets = [], None
     for member in members:
-        samples = SampleDataset(rows.dataset, "val", member.task.spec.preprocess)
+        samples = member.task.samples(rows.dataset, "val")
         member.task.prepare(samples, rows.dataset)
         outputs, _ = runner.predict(member.task.to(runner.device).eval(), samples)
         said.append(outputs["logits"])
@@ -123,7 +122,7 @@ def _soup(members: Sequence[Member], dataset: Dataset, runner: Runner) -> Task:
 @torch.no_grad()
 def _measure(task: Task, layers: Sequence[Any], dataset: Dataset, runner: Runner) -> None:
     """Set the running statistics of some layers to their mean over the batches of the training split, not augmented."""
-    samples = SampleDataset(dataset, "train", task.spec.preprocess)
+    samples = task.samples(dataset, "train")
     batches = EpochBatches(len(samples), max(2, runner.batch_size), seed=0, shuffle=True)
     before = [layer.momentum for layer in layers]
     task.eval()

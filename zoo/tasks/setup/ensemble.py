@@ -15,6 +15,7 @@ from medzoo.models.trained import is_run
 from medzoo.store.checkpoint import find_checkpoint, load_weights, weights_checksum
 from medzoo.store.reading import read_otherwise
 from medzoo.store.spec import ModelSpec
+from medzoo.tasks.bags import views_of
 from medzoo.tasks.ensemble import HOWS, Ensemble
 from medzoo.tasks.load import load_checkpoint, task_from_spec
 from medzoo.tasks.setup.questions import other_labels
@@ -97,6 +98,11 @@ def check_members(members: Sequence[Member]) -> None:
         ):
             if kept != given:
                 raise ConfigError(f"{member.path} takes images of {name} {given}, {first.path} of {kept}: no one image is both")
+        if views_of(one) != views_of(other):
+            ours, theirs = (", ".join(views_of(spec)) or "nothing" for spec in (one, other))
+            raise ConfigError(
+                f"{member.path} reads of the members of a bag that they show {theirs}, {first.path} {ours}: no one bag is both"
+            )
         if one.data.get("views", 1) != other.data.get("views", 1):
             raise ConfigError(f"{member.path} and {first.path} take cases of another number of views; give runs of one dataset")
 

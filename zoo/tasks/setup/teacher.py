@@ -18,6 +18,7 @@ from medzoo.settings.schema import DistillConfig, TrainerConfig
 from medzoo.store.checkpoint import find_checkpoint, weights_checksum
 from medzoo.store.reading import read_otherwise
 from medzoo.store.spec import ModelSpec
+from medzoo.tasks.bags import views_of
 from medzoo.tasks.guide.loss import Guide
 from medzoo.tasks.guide.teaching import Held, Teaching
 from medzoo.tasks.load import load_checkpoint
@@ -105,6 +106,12 @@ def _check_teacher(path: Path, teacher: ModelSpec, student: ModelSpec, asked: Di
         if given != wanted:
             remedy = f"; set model.preprocess.channels={given}" if name == "channels" else ""
             raise ConfigError(f"trainer.teacher={path} takes images of {name} {given}, the student of {wanted}{remedy}")
+    if views_of(teacher) and views_of(teacher) != views_of(student):
+        ours, theirs = (", ".join(views_of(spec)) or "nothing" for spec in (student, teacher))
+        raise ConfigError(
+            f"trainer.teacher={path} reads of the members of a bag that they show {theirs}, the student {ours}: the teacher "
+            "would be shown other samples than it has learnt from"
+        )
     plain = DistillConfig()
     if student.label_space.kind == "regression" and (asked.threshold is not None or asked.temperature != plain.temperature):
         raise ConfigError(

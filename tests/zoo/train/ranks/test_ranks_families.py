@@ -32,6 +32,11 @@ FAMILIES = {
         "model.bottleneck.prototypes.width=8",
     ],
     "several targets": [*VIT, "data.targets=[multiclass,regression]", "data.missing=0.4"],
+    "several targets of weighed classes": [
+        *VIT,
+        "data.targets=[multiclass,ordinal,regression]",
+        "loss.targets={multiclass: {class_weights: balanced}, ordinal: {name: corn}}",
+    ],
     "hidden patches": [
         *VIT[1:],
         "model=ssl",

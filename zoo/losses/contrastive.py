@@ -42,8 +42,9 @@ class Pairs:
 
     def scaled(self, scale: Tensor) -> Tensor:
         """Return (N, N) cosines of image i and text j times a () scale, which enlarges what mixed precision would round off."""
-        with torch.autocast(self.image.device.type, enabled=False):
-            return scale * self.image @ self.text.T
+        image, text = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (self.image, self.text))
+        with torch.autocast(image.device.type, enabled=False):
+            return scale * image @ text.T
 
 
 def clip_loss(pairs: Pairs, scale: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -32,7 +32,8 @@ def prototype_contrast(
         The mean over vectors that count, 0 where none does, and their number.
     """
     with torch.autocast(vectors.device.type, enabled=False):  # bf16 tells cosines apart by 0.004, which temperatures enlarge
-        cosines = torch.einsum("nkd,jpd->nkjp", vectors, prototypes)
+        exact = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in (vectors, prototypes))
+        cosines = torch.einsum("nkd,jpd->nkjp", *exact)
     near = (cosines * (cosines / assignment).softmax(dim=3)).sum(dim=3)
     own = torch.eye(len(prototypes), device=near.device, dtype=near.dtype)
     each = -((near - margin * own) / temperature).log_softmax(dim=2).diagonal(dim1=1, dim2=2)

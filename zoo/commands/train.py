@@ -43,6 +43,7 @@ from medzoo.tasks.setup.teacher import teach, teacher_of
 from medzoo.tasks.task import Task
 from medzoo.train.fit import complete_checkpoints, fit_at_once
 from medzoo.train.loop import Trainer
+from medzoo.train.sampling import evened_twice
 from medzoo.train.state import RESUMABLE, Progress, refuse_changed_settings
 from medzoo.train.stopping import others_alive
 
@@ -93,6 +94,8 @@ def main(config: DictConfig, dataset: Dataset | None = None, stops: Stops | None
         print("".join(f"note: {note}\n" for note in dataset.info.notes), end="")
     if accelerator.is_main_process and steps:
         print(f"note: {steps}")
+    if accelerator.is_main_process and (twice := evened_twice(settings.trainer.sampling, settings.loss)) is not None:
+        print(f"note: {twice}")
     learnt = before | record(dataset)
     assets = {**task.assets(), FILE: learnt.to_bytes()}
     yaml_text = OmegaConf.to_yaml(config, resolve=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from medzoo.data.errors import ConfigError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.samples.sample_dataset import SampleDataset
 from medzoo.data.splits.draws import balanced_weights, even_weights
+from medzoo.settings.schema import LossConfig
 
 SAMPLINGS = ("shuffle", "balanced", "groups")
 
@@ -46,3 +49,29 @@ def drawn_with(
     if labels is None or samples.targets is None:
         raise ConfigError("trainer.sampling=balanced needs labels, and this dataset has none; use shuffle")
     return balanced_weights(samples.targets, labels, samples.further.pop("weight", None))
+
+
+def evened_twice(sampling: str, loss: LossConfig) -> str | None:
+    """Return a note where a loss evens out what sampling has evened out before it; None where it does not.
+
+    Each is by the shares of the training split, which are no longer those that are drawn: both together weigh what is rare as many
+    times too much as either alone lifts it.
+
+    Args:
+        sampling: One of `SAMPLINGS`.
+        loss: The loss, its `group` as `medzoo.tasks.setup.groups` has checked it.
+    """
+    if sampling == "balanced":
+        asked = {
+            "class_weights=balanced": loss.class_weights == "balanced",
+            "positive_weights=balanced": loss.positive_weights == "balanced",
+            f"logit_adjustment={loss.logit_adjustment}": bool(loss.logit_adjustment),
+        }
+        found, what = [name for name, given in asked.items() if given], "classes"
+    elif sampling == "groups" and isinstance(loss.group, Mapping) and loss.group.get("how") == "balanced":
+        found, what = ["group.how=balanced"], "groups"
+    else:
+        return None
+    if not found:
+        return None
+    return f"trainer.sampling={sampling} evens out the {what}, and loss.{found[0]} does it once more: rare ones count twice over"

@@ -54,7 +54,7 @@ def drawn_with(
 def evened_twice(sampling: str, loss: LossConfig) -> str | None:
     """Return a note where a loss evens out what sampling has evened out before it; None where it does not.
 
-    Each is by the shares of the training split, which are no longer those that are drawn: both together weigh what is rare as many
+    Each is by the shares of the training split, which are no longer those drawn: both together weigh what is rare as many
     times too much as either alone lifts it.
 
     Args:

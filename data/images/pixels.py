@@ -81,6 +81,16 @@ def as_dtype(image: NDArray[Any], dtype: PixelType) -> NDArray[Any]:
     return levels
 
 
+def conformed(pixels: NDArray[Any], channels: int, dtype: PixelType) -> NDArray[Any]:
+    """Return (C, ...) pixels, of an image or a volume, with other channels and of another type, as `as_channels` and `as_dtype`.
+
+    Channels and type know no depth: slices one above the other are an image like any other.
+    """
+    last = np.moveaxis(pixels, 0, -1)
+    flat = as_dtype(as_channels(last.reshape(-1, *last.shape[-2:]), channels), dtype)
+    return np.moveaxis(flat.reshape(*last.shape[:-1], channels), -1, 0)
+
+
 def check_pixels(image: NDArray[Any], name: str = "image") -> None:
     """Refuse pixels that are neither uint8 nor float32 in 0..1.
 

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from medzoo.data.dataset import Dataset, concept_matrix, input_columns, target_matrix
 from medzoo.data.errors import ConfigError, ImageError, MedzooError
 from medzoo.data.images.bags import VIEW, drawn_members, most_members
-from medzoo.data.images.pixels import as_channels, as_dtype
+from medzoo.data.images.pixels import conformed
 from medzoo.data.samples.augment import Augment
 from medzoo.data.samples.policies import POLICIES
 from medzoo.data.samples.prepared import require_channels, require_prepared
@@ -61,7 +61,7 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         held: (N, *shape) all images, once someone holds them on a device.
         several: Whether a sample holds several images by name, as `medzoo.data.samples.modalities` makes them.
         further: Key → (N, ...) what each sample has beside images, targets and inputs: `weight`, and what a task puts there.
-        others: Key → the preprocessing of another model, to whose size a sample's one image is fitted too, not augmented.
+        others: Key → the preprocessing of another model, to whose size its images are fitted too, not augmented.
         made: Key → what is added to a sample's (epoch, index) for the draw by which its image becomes what stands there.
 
     Raises:
@@ -232,35 +232,33 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
     def _images(self, times: tuple[int, ...], index: int) -> dict[str, Tensor]:
         values = self._values(index)
         if self.views is None:
-            pixels = self._pixels(values, index)
-            others = {name: fit(torch.from_numpy(pixels)[None], wanted)[0] for name, wanted in self.others.items()}
-            return {"image": self._made(pixels, times, index), **others}
+            return self._forms(self._pixels(values, index), times, index)
         if not self._reader.views:
             members = self._members(values, times, index)
-            return {"image": members, "view_mask": torch.ones(len(members), dtype=torch.bool)}
+            return members | {"view_mask": torch.ones(len(members["image"]), dtype=torch.bool)}
         mask = torch.tensor([not pd.isna(value) for value in values])
         if not mask.any():
             raise ImageError(f"{self._name}: sample {self._ids[index]!r} has no image in any of its {self.views} views")
-        shape = (self.preprocess.channels, *self.target_size)
-        dtype = torch.uint8 if self.preprocess.dtype == "uint8" else torch.float32
-        stacked = torch.zeros(self.views, *shape, dtype=dtype)
+        there: dict[int, dict[str, Tensor]] = {}
         for view in torch.nonzero(mask)[:, 0].tolist():
             # A view's own draw; the first has that of a single image.
             pixels = self._conform(self._read([values[view]], index), index)
-            stacked[view] = self._made(pixels, (*times, -view) if view else times, index)
-        return {"image": stacked, "view_mask": mask}
+            there[view] = self._forms(pixels, (*times, -view) if view else times, index)
+        absent = {name: torch.zeros_like(image) for name, image in next(iter(there.values())).items()}
+        shown = [there.get(view, absent) for view in range(self.views)]
+        return {name: torch.stack([forms[name] for forms in shown]) for name in absent} | {"view_mask": mask}
 
-    def _members(self, values: Sequence[Any], times: tuple[int, ...], index: int) -> Tensor:
-        """Return the members of a bag, (V, C, H, W), or (V, 1, 1, F) for rows of features; in training no more than `members`."""
+    def _members(self, values: Sequence[Any], times: tuple[int, ...], index: int) -> dict[str, Tensor]:
+        """Return a bag as `image` (V, C, H, W), or (V, 1, 1, F) of rows, and `others`; in training at most `members`."""
         keys = list(self._reader.images(*values).values())
         if self._reader.row_width is not None:  # a file holds many
             rows = np.concatenate([self._read(key, index)[0] for key in keys])
             chosen = rows[self._drawn(len(rows), times, index)]
-            return torch.from_numpy(np.ascontiguousarray(chosen))[:, None, None]
+            return {"image": torch.from_numpy(np.ascontiguousarray(chosen))[:, None, None]}
         places = self._drawn(len(keys), times, index).tolist()
         # A member's own draw; the first has that of a single image.
-        made = (self._made(self._pixels(keys[p], index), (*times, -p) if p else times, index) for p in places)
-        return torch.stack(list(made))
+        made = [self._forms(self._pixels(keys[p], index), (*times, -p) if p else times, index) for p in places]
+        return {name: torch.stack([forms[name] for forms in made]) for name in made[0]}
 
     def _drawn(self, count: int, times: tuple[int, ...], index: int) -> NDArray[np.int64]:
         """Return which of a bag's members come at one time."""
@@ -270,6 +268,11 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
         if self._may_lack and not self._reader.images(*values):
             raise ImageError(f"{self._name}: sample {self._ids[index]!r} lacks the one image that this model takes")
         return self._conform(self._read(values, index), index)
+
+    def _forms(self, pixels: NDArray[Any], times: tuple[int, ...], index: int) -> dict[str, Tensor]:
+        """Return one image as `image`, and in the form of every further model that looks at it, by its name in `others`."""
+        others = {name: fit(torch.from_numpy(pixels)[None], wanted)[0] for name, wanted in self.others.items()}
+        return {"image": self._made(pixels, times, index), **others}
 
     def _made(self, pixels: NDArray[Any], times: tuple[int, ...], index: int) -> Tensor:
         if self.augment is not None and not self.raw:
@@ -295,14 +298,10 @@ class SampleDataset(torch.utils.data.Dataset[Sample]):
             axes = "[channels, depth, height, width]" if wanted.is_volume else "[channels, height, width]"
             raise ImageError(f"{self._name}: the image of {self._ids[index]!r} has shape {list(pixels.shape)}, not {axes}")
         if pixels.shape[0] != wanted.channels or pixels.dtype != wanted.dtype:
-            last = np.moveaxis(pixels, 0, -1)
-            # Channels and type know no depth: slices one above the other are an image like any other.
-            flat = last.reshape(-1, *last.shape[-2:])
             try:
-                flat = as_dtype(as_channels(flat, wanted.channels), wanted.dtype)
+                pixels = conformed(pixels, wanted.channels, wanted.dtype)
             except MedzooError as error:
                 raise ImageError(f"{self._name}: the image of {self._ids[index]!r}: {error}") from error
-            pixels = np.moveaxis(flat.reshape(*last.shape[:-1], wanted.channels), -1, 0)
         return np.array(pixels, order="C")
 
 
@@ -334,7 +333,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
             batch[key] = torch.tensor(values, dtype=torch.int64)
         elif isinstance(value, dict):
             batch[key] = {name: torch.stack([each[name] for each in values]) for name in value}
-        elif "view_mask" in first and key in ("image", "view_mask", VIEW):
+        elif "view_mask" in first and (key in ("image", "view_mask", VIEW) or key.startswith("image.")):
             batch[key] = pad_sequence(values, batch_first=True)  # with 0, a mask with False
         else:
             batch[key] = torch.stack(values) if isinstance(value, Tensor) else values

@@ -71,6 +71,7 @@ def test_a_cnn_needs_no_other_familys_library_and_the_others_say_theirs(tmp_path
         )
 
 
+@pytest.mark.slow
 def test_a_text_tower_of_hugging_face_says_that_it_needs_transformers(tmp_path: Path) -> None:
     clip = ["train", "data=phantom", "model=clip", "model.backbone=roberta-ViT-B-32", *TINY]
     ((status, lines),) = run_without(["transformers"], tmp_path, clip)
@@ -78,6 +79,7 @@ def test_a_text_tower_of_hugging_face_says_that_it_needs_transformers(tmp_path: 
     assert lines == ["medzoo: Hugging Face text towers need transformers: pip install 'medzoo[clip]'"]
 
 
+@pytest.mark.slow
 def test_without_albumentations_a_cnn_trains_and_a_list_of_its_names_is_one_line(tmp_path: Path) -> None:
     own = [*CNN, "trainer.augment=[{name: RandomGamma}]"]
     plain, listed = run_without(["albumentations"], tmp_path, CNN, own)

@@ -121,6 +121,7 @@ def test_a_nan_loss_stops_says_where_and_keeps_the_last_good_state(capsys: pytes
     assert (run / "state" / "latest").is_file()
 
 
+@pytest.mark.slow
 def test_no_space_while_saving_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(["train", *TINY, f"run={run}"]) == 0

@@ -198,6 +198,7 @@ def test_an_engine_that_fails_while_it_runs_is_named(
     assert "torch.compile              did not take part: RuntimeError: no compiler at all" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_both_towers_of_an_image_text_model(tmp_path: Path) -> None:
     options = ["backbone=clip_tiny", "family=clip", "precisions=[fp32,int8_dynamic]", "batch_sizes=[3]", f"output={tmp_path}"]
     assert main(["bench", *options, *QUICK]) == 0

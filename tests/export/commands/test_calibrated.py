@@ -49,7 +49,9 @@ def check(run: Path, images: np.ndarray) -> OnnxModel:
     return model
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [name if name == "concepts" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
 def test_each_family(family: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(["train", *TINY, *FAMILIES[family], f"run={run}"]) == 0

@@ -24,7 +24,7 @@ def exported(run: Path, *options: str) -> OnnxModel:
     return OnnxModel(run / "model.onnx")
 
 
-@pytest.mark.parametrize("loss", ["default", "corn", "cumulative"])
+@pytest.mark.parametrize("loss", ["corn", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("default", "cumulative"))])
 def test_an_ordinal_model_answers_grades(loss: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     model = exported(run, "data.labels=ordinal", f"loss={loss}")

@@ -104,6 +104,7 @@ def test_a_model_trained_on_members_predicts_members(films: Path, tmp_path: Path
     np.testing.assert_allclose(stored[columns].to_numpy(), logits, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_trained_on_films_as_volumes_predicts_them_so(
     films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,6 +93,7 @@ def test_writing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     assert report["megabytes"] == round(sizes / 1e6, 2)
 
 
+@pytest.mark.slow
 def test_an_export_above_the_limit_is_a_pair(
     trained_run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

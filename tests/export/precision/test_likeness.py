@@ -16,7 +16,7 @@ LOOSE = GateLimits(loss=1, kappa_loss=2, error_growth=10, agreement=0, probabili
 
 
 @pytest.mark.parametrize("factor", [20, 0.01])
-@pytest.mark.parametrize("classes", [3, 10, 390])
+@pytest.mark.parametrize("classes", [3, 10, pytest.param(390, marks=pytest.mark.slow)])
 def test_scaled_logits_are_refused_however_many_classes(classes: int, factor: float) -> None:
     labels = LabelSpace("multiclass", tuple(f"class {k}" for k in range(classes)))
     rng = np.random.default_rng(0)

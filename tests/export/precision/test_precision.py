@@ -234,6 +234,7 @@ def test_costs_are_not_measured_when_the_gate_passes() -> None:
     assert asked == [1]
 
 
+@pytest.mark.slow
 def test_a_model_that_int8_ruins_is_refused_by_name_and_figure(
     trained_run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

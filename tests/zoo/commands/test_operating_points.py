@@ -30,7 +30,7 @@ def report(run: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.fixture(scope="module", params=["multiclass", "multilabel"])
+@pytest.fixture(scope="module", params=["multiclass", pytest.param("multilabel", marks=pytest.mark.slow)])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("points") / "run"
     assert main(["train", *TINY, f"data.labels={request.param}", RULES, "evaluation.decision_curve=true", f"run={run}"]) == 0

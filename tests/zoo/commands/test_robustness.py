@@ -93,6 +93,7 @@ def test_mistakes_are_one_line(run: Path, settings: list[str], said: str, capsys
     assert files(run) == before
 
 
+@pytest.mark.slow
 def test_an_image_text_model_is_scored_by_its_prompts(tmp_path: Path) -> None:
     run = tmp_path / "clip"
     train = [setting for setting in TINY if not setting.startswith("model.")]

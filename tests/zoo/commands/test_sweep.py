@@ -100,6 +100,7 @@ def test_every_job_has_a_run_directory_and_one_that_fails_is_named_at_the_end(tm
     assert sorted(path.parent.name for path in (tmp_path / "sweep").glob("*/run")) == ["0", "2"]
 
 
+@pytest.mark.slow
 def test_run_may_depend_on_what_only_the_job_knows(tmp_path: Path) -> None:
     done = sweep(tmp_path, "seed=0,1", "run=runs/x-${hydra:job.num}")
     assert done.returncode == 0, done.stderr[-2000:]

@@ -164,6 +164,7 @@ def test_what_cannot_be_is_one_line(options: list[str], message: str, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_clip_features_feed_probes_and_neighbours_and_export(run: Path, tmp_path: Path) -> None:
     """The image tower of a trained run under a linear head: the embeddings it is probed on are the run's own."""
     options = [word for word in TINY if word != "model=clip"]
@@ -207,7 +208,8 @@ def test_clip_tiny_reads_templates_it_never_saw(tmp_path: Path) -> None:
     assert report["splits"]["test"]["metrics"]["auroc"]["value"] >= 0.85  # 0.921 where it was measured
 
 
-@pytest.mark.parametrize("tower", ["test_resnet", pytest.param("test_vit", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("tower", ["test_resnet", "test_vit"])
 def test_any_timm_tower_stands_beside_the_text_tower(tower: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(["train", *TINY, "trainer.epochs=1", f"model.image_tower={tower}", "evaluate=false", f"run={run}"]) == 0
@@ -217,6 +219,7 @@ def test_any_timm_tower_stands_beside_the_text_tower(tower: str, tmp_path: Path)
     assert main(["export", f"run={run}", "images=3"]) == 0
 
 
+@pytest.mark.slow
 def test_two_processes_survive_batches_without_captions(tmp_path: Path) -> None:
     import subprocess
     import sys

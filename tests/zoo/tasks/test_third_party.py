@@ -67,6 +67,7 @@ def medzoo(*commands: list[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_toy_family_on_a_toy_dataset_goes_all_the_way(elsewhere: tuple[Path, dict[str, str]]) -> None:
     folder, environment = elsewhere
     run, config = folder / "run", folder / "conf" / "data"

@@ -95,7 +95,7 @@ def test_workers_do_not_change_a_bit(uninterrupted: dict[str, bytes], tmp_path: 
         KILL_AT_STEP.format(step=3),
         pytest.param(KILL_AT_STEP.format(step=9), marks=pytest.mark.slow),
         KILL_WHILE_SAVING.format(call=7),
-        KILL_WHILE_SAVING.format(call=14),
+        pytest.param(KILL_WHILE_SAVING.format(call=14), marks=pytest.mark.slow),
         pytest.param(KILL_WHILE_SAVING.format(call=21), marks=pytest.mark.slow),
     ],
 )

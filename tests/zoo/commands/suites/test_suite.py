@@ -40,6 +40,7 @@ def words(folder: Path, grid: str) -> list[str]:
     return ["suite", grid, "--output", str(folder / "grid"), "--replicates", "20"]
 
 
+@pytest.mark.slow
 def test_a_suite_killed_in_its_fourth_job_goes_on_to_the_same_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = written(tmp_path, GRID.replace("seeds: [0, 1]", "seeds: [0, 1, 2]").replace("  grades", "# grades"))
     (tmp_path / "whole").mkdir()

@@ -71,6 +71,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_pruning_stops_a_training_that_can_be_gone_on_with(whole: Path, tmp_path: Path) -> None:
     found = rows(whole)
     assert [row["trial"] for row in found] == list("01234")
@@ -96,6 +97,7 @@ def test_pruning_stops_a_training_that_can_be_gone_on_with(whole: Path, tmp_path
     assert len(epochs_of(tmp_path / "run")) == 3
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_it_goes_on_to_the_same_page(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = list[str]()
     train_epoch, report, end = Trainer._train_epoch, Journal.report, Journal.end

@@ -51,7 +51,7 @@ def scores(
     """Return dataset → model → the mean of its runs' metric; None where a run is missing, undefined or not measured by it.
 
     Raises:
-        UnknownNameError: If no run is measured by the metric; of some datasets alone (grades' kappa) it leaves the others unranked.
+        UnknownNameError: If no run is measured by it; a metric of some datasets (grades' kappa) leaves the others unranked.
     """
     jobs = [job for job in grid.jobs() if job.kind != "evaluate"]
     figures: dict[Job, float | None] = {}

@@ -16,7 +16,7 @@ from medzoo.data.options import one_text, text_list
 from medzoo.data.tables import TextTable
 from medzoo.data.tables.text_file import PACKED, UNREADABLE, is_encoding, kind_of, says_unicode
 from medzoo.data.tables.text_table import Beside
-from medzoo.data.tables.words import Merged, clean, identifier, plain_number, with_point
+from medzoo.data.tables.words import Merged, alike_key, clean, identifier, plain_number, with_point
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,8 @@ def join_tables(
         wider = other.rows[new].set_axis(theirs.to_numpy(), axis=0)
         found = ours.isin(set(theirs) - {""})
         if not found.any():
-            raise DatasetError(
-                f"no row of {rows.file} is in {other.file} by {what} (such as {ours.iloc[0]!r} and {theirs.iloc[0]!r}): are both "
-                "of one dataset?"
-            )
+            plain = f" (such as {ours.iloc[0]!r} and {theirs.iloc[0]!r}): are both of one dataset?"
+            raise DatasetError(f"no row of {rows.file} is in {other.file} by {what}{_alike(ours, theirs) or plain}")
         wider = wider[~wider.index.duplicated()].reindex(ours.to_numpy()).fillna("").set_axis(ours.index, axis=0)
         wider = wider.where(found, "")
         labels = pd.Series(other.rows.index, index=theirs.to_numpy())
@@ -134,7 +132,8 @@ def join_tables(
         rows = replace(rows, rows=pd.concat([rows.rows, wider], axis=1), beside={**rows.beside, **dict.fromkeys(new, beside)})
         merged |= {column: one for column, one in more.items() if column in new}
         if lost := int((~found).sum()):
-            notes.append(f"{lost} of {len(rows)} rows have none in {other.file}: what stands there is missing for them")
+            said = f"{lost} of {len(rows)} rows have none in {other.file}: what stands there is missing for them"
+            notes.append(said + _alike(ours[~found], theirs))
     return rows, merged, tuple(notes)
 
 
@@ -171,6 +170,15 @@ def _keys(rows: TextTable, by: Sequence[str]) -> pd.Series:
     # In quotes: a comma of a cell does not part it.
     text = pd.Series([", ".join(map(repr, row)) for row in zip(*cells, strict=True)], index=rows.rows.index, dtype=str)
     return text.where(~empty, "")
+
+
+def _alike(lost: pd.Series, theirs: pd.Series) -> str:
+    """Return how many keys that the other table lacks look like one it has (zeros before them were lost), or nothing."""
+    keys = {alike_key(key): key for key in theirs.unique() if key}
+    near = [(key, keys[alike]) for key in lost if key and (alike := alike_key(key)) in keys]
+    if not near:
+        return ""
+    return f"; {len(near)} of them look like one there (such as {near[0][0]!r} and {near[0][1]!r}): write the keys alike in both"
 
 
 def _shared(file: Path, encoding: str | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from medzoo.data.errors import ConfigError, MedzooError
+from medzoo.data.errors import ConfigError, DatasetError, MedzooError
 from tests.data.datasets.own_tables import frame, load_table, write_images
 
 PLACES = ["Zürich", "Genève"] * 6
@@ -155,3 +155,29 @@ def test_columns_of_two_files_are_named_with_their_files(folder: Path) -> None:
     with pytest.raises(MedzooError) as caught:
         load_table(folder / "t.csv", join=join, target=["own", "y"], kind="multiclass")
     assert str(caught.value).startswith("t.csv line 4: 'own' is '0', 'y' of l.csv is '0', so that 2 columns name no class")
+
+
+@pytest.mark.parametrize("by", ["patient", ["patient", "site"]])
+def test_keys_that_a_spreadsheet_took_the_zeros_from_are_named(by: str | list[str], folder: Path) -> None:
+    names = [f"{n:02d}" for n in range(9, 15)]
+    first = FIRST.assign(patient=FIRST["patient"].map(lambda name: names[int(name[1:])]), site="x")
+    first.to_csv(folder / "t.csv", index=False)
+    LABELS.assign(patient=[str(int(name)) for name in names], site="x").drop(columns=["site"] if by == "patient" else []).to_csv(
+        folder / "l.csv", index=False
+    )
+    notes = load_table(folder / "t.csv", join=[{"file": "l.csv", "by": by}]).info.notes
+    said = [note for note in notes if "have none in l.csv" in note]
+    rows = int((first["patient"] == "09").sum())
+    assert len(said) == 1
+    lost = f"{rows} of {len(first)} rows have none in l.csv: what stands there is missing for them"
+    assert said[0].startswith(f"{lost}; {rows} of them look like one there")
+    assert "'09'" in said[0]
+    assert "'9'" in said[0]
+    first[first["patient"] != "14"].to_csv(folder / "t.csv", index=False)
+    LABELS.assign(patient=names).iloc[1:].to_csv(folder / "l.csv", index=False)
+    (note,) = [n for n in load_table(folder / "t.csv", join=[{"file": "l.csv", "by": "patient"}]).info.notes if "have none" in n]
+    assert note.endswith("missing for them")
+    first.assign(patient="09").to_csv(folder / "t.csv", index=False)
+    LABELS.assign(patient=[str(n) for n in range(9, 15)]).to_csv(folder / "l.csv", index=False)
+    with pytest.raises(DatasetError, match=r"by 'patient'; 12 of them look like one there \(such as '09' and '9'\)"):
+        load_table(folder / "t.csv", join=[{"file": "l.csv", "by": "patient"}])

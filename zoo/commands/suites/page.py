@@ -9,7 +9,7 @@ from medzoo.commands.compared.page import DEFAULT_METRICS, side_by_side
 from medzoo.commands.compared.paired import compare_runs
 from medzoo.commands.compared.result import Result
 from medzoo.commands.suites.grid import Grid, Job
-from medzoo.data.errors import MedzooError
+from medzoo.data.errors import MedzooError, UnknownNameError
 from medzoo.evaluation.bootstrap import Interval
 from medzoo.evaluation.comparison.page import parts
 from medzoo.evaluation.comparison.paired import Asked
@@ -48,17 +48,27 @@ def suite_parts(grid: Grid, done: Mapping[Job, Result], split: str, interval: In
 def scores(
     grid: Grid, done: Mapping[Job, Result], split: str, metrics: Mapping[str, str]
 ) -> dict[str, dict[str, float | None]]:  # fmt: skip
-    """Return dataset → model → the mean of its runs' metric; None where a run is missing or undefined."""
+    """Return dataset → model → the mean of its runs' metric; None where a run is missing, undefined or not measured by it.
+
+    Raises:
+        UnknownNameError: If no run is measured by it; a metric of some datasets (grades' kappa) leaves the others unranked.
+    """
     jobs = [job for job in grid.jobs() if job.kind != "evaluate"]
+    figures: dict[Job, float | None] = {}
+    unknown: list[UnknownNameError] = []
+    for job in jobs:
+        try:
+            figures[job] = done[job].metric(split, metrics[job.dataset])["value"] if job in done else None
+        except UnknownNameError as error:
+            unknown.append(error)
+            figures[job] = None
+    if unknown and len(unknown) == sum(job in done for job in jobs):
+        raise unknown[0]
     found: dict[str, dict[str, float | None]] = {}
     for dataset in grid.data:
         row: dict[str, float | None] = {}
         for model in (*grid.models, *grid.zeroshot):
-            values: list[float | None] = [
-                done[job].metric(split, metrics[dataset])["value"] if job in done else None
-                for job in jobs
-                if (job.dataset, job.model) == (dataset, model)
-            ]
+            values = [figures[job] for job in jobs if (job.dataset, job.model) == (dataset, model)]
             known = [value for value in values if value is not None]
             row[model] = mean(known) if values and len(known) == len(values) else None
         found[dataset] = row

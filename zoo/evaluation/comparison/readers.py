@@ -14,10 +14,14 @@ from pyarrow import ArrowException, parquet
 from medzoo.data.errors import ConfigError, EvaluationError, UnknownNameError
 from medzoo.data.labels import LabelSpace
 from medzoo.data.tables import TextTable, as_text
+from medzoo.data.tables.excel import SUFFIXES
+from medzoo.data.tables.words import identifier
 from medzoo.evaluation.predictions import Predictions
 
 PARQUET = ".parquet"
 TABLES = (".csv", ".tsv", ".txt", ".gz", ".bz2", ".xz", ".zip", PARQUET)
+OTHERS = (*SUFFIXES, ".xls", ".xlsb", ".ods", ".json", ".jsonl")
+"""Endings of tables that are not read here: what ends so is no column of the predictions either."""
 SAMPLE = "sample_id"
 
 
@@ -55,6 +59,8 @@ def find_readers(words: Sequence[str], predictions: Predictions) -> tuple[list[R
     if labels.kind == "regression":
         raise EvaluationError("--readers compares answers; labels here are quantities, whose readers medzoo does not compare")
     path = Path(words[0]).expanduser()
+    if path.suffix.lower() in OTHERS:
+        raise EvaluationError(f"--readers {words[0]}: save the readers' table as .csv or {PARQUET}; it is read from nothing else")
     if path.suffix.lower() in TABLES:
         table, names = _read(path), list(words[1:])
         table.refuse(table[SAMPLE] == "", SAMPLE, remedy="every row says which sample it is of")
@@ -122,9 +128,11 @@ def _columns(table: TextTable, name: str, labels: LabelSpace) -> list[str]:
 def _answers(table: TextTable, columns: Sequence[str], labels: LabelSpace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return (rows, K) what was said, and whether anything was."""
     if labels.exclusive:
-        text = table[columns[0]].str.strip()
-        table.refuse_others(columns[0], [*labels.names, ""])
-        place = pd.Index(labels.names).get_indexer(pd.Index(text))
+        # Words as in a dataset's table: blanks do not count, and a grade that an empty cell made 3.0 is 3.
+        known = {identifier(name): place for place, name in enumerate(labels.names)}
+        text = table[columns[0]].map(identifier)
+        table.refuse(~text.isin([*known, ""]), columns[0], f"not one of {', '.join([*labels.names, 'nothing'])}")
+        place = text.map(known).fillna(-1).to_numpy(dtype=np.int64)
         said = place[:, None] == np.arange(labels.width)
         return said, np.repeat((place >= 0)[:, None], labels.width, axis=1)
     said = np.zeros((len(table), labels.width), bool)

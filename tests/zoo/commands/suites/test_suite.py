@@ -15,6 +15,7 @@ from medzoo.cli import main
 from medzoo.commands import train
 from medzoo.commands.suites.grid import Grid, Job
 from medzoo.commands.suites.page import _ranks, scores
+from medzoo.data.errors import UnknownNameError
 from medzoo.evaluation.comparison.parts import markdown
 from medzoo.train.loop import Trainer
 
@@ -105,6 +106,21 @@ def test_ranks_are_scipys(metric: str, tmp_path: Path) -> None:
     page = markdown("t", [], [_ranks(scores(grid, of_job, "test", dict.fromkeys("abcd", metric)), dict.fromkeys("abcd", metric))])  # type: ignore[arg-type]
     assert "Not ranked: a, where a model has no figure." in page
     assert "| undefined |" in page
+
+
+def test_a_metric_of_some_datasets_alone_leaves_the_others_unranked(tmp_path: Path) -> None:
+    class Without(Figures):
+        def metric(self, split: str, name: str) -> dict[str, float | None]:
+            raise UnknownNameError("metric", name, ["auroc"])
+
+    grid = Grid.read(Path(written(tmp_path, "data: {a: d, b: d}\nmodels: {x: m, y: m}\nseeds: [0]\n")))
+    done = {job: Without(0.5) if job.dataset == "a" else Figures(0.5) for job in grid.jobs()}
+    kappa = dict.fromkeys("ab", "kappa")
+    table = scores(grid, done, "test", kappa)  # type: ignore[arg-type]
+    assert table == {"a": {"x": None, "y": None}, "b": {"x": 0.5, "y": 0.5}}
+    assert "Not ranked: a, where a model has no figure." in markdown("t", [], [_ranks(table, kappa)])
+    with pytest.raises(UnknownNameError, match="unknown metric 'kappa'"):
+        scores(grid, dict.fromkeys(done, Without(0.5)), "test", kappa)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("metric", ["hamming_distance", "mean_absolute_error", "calibration_error(n_bins=5)", "nll", "rmse"])

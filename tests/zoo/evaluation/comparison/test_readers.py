@@ -95,6 +95,17 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     refused("sample_id,anna\np0/i0,1\n", EvaluationError, "labels here are quantities", predictions("regression"))
     with pytest.raises(DatasetError, match=r"gone\.csv is not there"):
         find_readers([str(tmp_path / "gone.csv")], part)
+    with pytest.raises(EvaluationError, match=r"reads\.xlsx: save the readers' table as \.csv or \.parquet"):
+        find_readers([str(tmp_path / "reads.xlsx")], part)
+
+
+def test_blanks_around_an_answer_and_the_fraction_of_a_whole_grade_do_not_count(tmp_path: Path) -> None:
+    part = predictions("ordinal", patients=3, images=1)
+    grades = replace(part, labels=replace(part.labels, names=("0", "1", "2")))
+    (tmp_path / "reads.csv").write_text("sample_id,anna,bob\np0/i0,2.0,\u00a01\np1/i0,,0 \np2/i0,0.0,2\n", encoding="utf-8")
+    (anna, bob), _ = find_readers([str(tmp_path / "reads.csv")], grades)
+    assert (anna.said.argmax(axis=1)[[0, 2]].tolist(), anna.read[:, 0].tolist()) == ([2, 0], [True, False, True])
+    assert bob.said.argmax(axis=1).tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "ordinal"])

@@ -18,7 +18,6 @@ from typing import Any
 from medzoo.data.download import file_checksum
 from medzoo.data.errors import ExportError, OnnxFileError
 from medzoo.export.files.protobuf import ModelFile
-from medzoo.store.storage import remedy
 
 KEY = "medzoo.external"
 """Metadata entry: JSON, file name → {"bytes", "sha256"}. It is under the graph's own sum, and so the data are too."""
@@ -108,7 +107,9 @@ def write_external(model: Any, data: Path, name: str) -> Any:
             os.fsync(file.fileno())
     except OSError as error:
         data.unlink(missing_ok=True)
-        raise ExportError(f"cannot write {data}: {error.strerror or error}; {remedy(error)}") from error
+        raise ExportError(
+            f"cannot write {data}: {error.strerror or error}; see that there is space and a right to write"
+        ) from error
     bare.metadata_props.add(key=KEY, value=json.dumps({name: {"bytes": size, "sha256": digest.hexdigest()}}))
     return bare
 

@@ -1,16 +1,21 @@
 """What ships: deployable graph, ONNX, proof, runtime. Imports zoo and data.
 
-Importing this module imports neither torch nor onnxruntime; its names load what they need when they are used.
+Importing this module imports neither torch nor onnxruntime; its names load what they need when they are used. All that imports
+onnxruntime lies below it, and finds its telemetry switched off.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medzoo.export.graph.onnx_file import export_onnx
     from medzoo.export.runtime.model import OnnxModel
+
+# Without it, ONNX Runtime (1.32) gives the machine a number, keeps it in the home folder and sends its makers what is run.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["OnnxModel", "export_onnx"]
 _HOMES = {"OnnxModel": "medzoo.export.runtime.model", "export_onnx": "medzoo.export.graph.onnx_file"}

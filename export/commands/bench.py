@@ -35,6 +35,8 @@ def main(config: BenchConfig) -> None:
     folder = Path(config.output) if config.output is not None else None if config.run is None else Path(config.run)
     if folder is not None:
         refuse_bundle(folder)
+        if folder.exists() and not folder.is_dir():  # said before the minutes of timing, not after them
+            raise ConfigError(f"{folder} is a file: give a folder, which need not be there")
     report = bench(config, echo=True)
     if folder is None:
         print("note: nothing is kept; output=<folder> writes bench.json and bench.png")

@@ -44,7 +44,7 @@ class MapPictures:
             if name not in self._known:
                 raise UnknownNameError("map", name, self._known)
         self._names = names
-        self._written: dict[Path, str] = {}
+        self._written: dict[Path, tuple[str, str]] = {}
 
     def write(self, name: str, source: Any, outputs: Mapping[str, NDArray[Any]]) -> list[Path]:
         """Write the pictures of one image, `<image>.<output>.png`.
@@ -64,8 +64,11 @@ class MapPictures:
             cells = outputs[MAP][self._known.index(output)]
             picture = blended(pixels, onto_image(cells, wanted["size"], wanted["mode"], pixels.shape[:-1]))
             file = self._folder / re.sub(r"[^\w.-]+", "_", f"{name}.{output}.png").lstrip(".")
-            if self._written.setdefault(file, name) != name:
-                raise ConfigError(f"{file} would be of {self._written[file]} and of {name}; predict them into two folders")
+            before, label = self._written.setdefault(file, (name, output))
+            if before != name:
+                raise ConfigError(f"{file} would be of {before} and of {name}; predict them into two folders")
+            if label != output:  # "<5" and ">5": what no file is called by is one letter
+                raise ConfigError(f"{file} would be of {label!r} and of {output!r}; write one of them at a time")
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(picture).save(file)

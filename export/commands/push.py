@@ -10,10 +10,10 @@ from pathlib import Path
 
 from medzoo.data.errors import ConfigError, ExportError
 from medzoo.export.files.integrity import check, read_metadata
-from medzoo.hub.bundle import write_bundle
+from medzoo.hub.bundle import require_free, write_bundle
 from medzoo.hub.licences import check_licence
 from medzoo.hub.repository import upload_bundle
-from medzoo.hub.run import Contents, contents_of
+from medzoo.hub.run import CARD, Contents, contents_of
 from medzoo.hub.signatures import SIGNATURE, sign_bundle
 from medzoo.settings.verbs import PushConfig
 from medzoo.store.directory import RunDirectory
@@ -23,7 +23,7 @@ def main(config: PushConfig) -> None:
     """Run the command.
 
     Raises:
-        ConfigError: If no run or no place is named, or a licence is in the way.
+        ConfigError: If no run or no place is named, something is at the place, there is no such card, or a licence is in the way.
         CheckpointError: If the run cannot be read, or the hub refuses it.
         ExportError: If an exported file is of other weights or has no proof.
     """
@@ -34,7 +34,10 @@ def main(config: PushConfig) -> None:
         raise ConfigError("say where to: repo=<owner/name> on the Hugging Face hub, output=<folder>, or both")
     if config.repo is not None and config.licence is None:
         raise ConfigError("say under which licence the model is shared: licence=<SPDX identifier>, or licence=other")
+    if config.output is not None:
+        require_free(Path(config.output))
     contents = _with_exports(run, contents_of(run, config.checkpoint, config.licence, record=config.record))
+    contents = _with_card(run, contents, config.card)
     check_licence(contents.licences, config.licence, public=not config.private, checked=config.licences_checked)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "bundle" if config.output is None else Path(config.output)
@@ -54,6 +57,19 @@ def main(config: PushConfig) -> None:
             commit = upload_bundle(folder, config.repo, private=config.private, message=config.message or f"bundle {bundle.hash}")
             seen = "private" if config.private else "public"
             print(f'pushed to {config.repo} ({seen}): medzoo.load("hf-hub:{config.repo}@{commit}")')
+
+
+def _with_card(run: RunDirectory, contents: Contents, card: str | None) -> Contents:
+    """Take a card that was finished by hand in place of the written one, or say that one lies in the run and stays there."""
+    if card is None:
+        if not (run.path / CARD).is_file():
+            return contents
+        note = f"{run.path / CARD} stays behind, a card is written anew: card={run.path / CARD} takes it as it is"
+        return replace(contents, notes=[*contents.notes, note])
+    path = Path(card).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"no card at {card}; medzoo card run={run.path} writes one")
+    return replace(contents, made={**contents.made, CARD: path.read_bytes()})
 
 
 def _with_exports(run: RunDirectory, contents: Contents) -> Contents:

@@ -107,7 +107,9 @@ def write_external(model: Any, data: Path, name: str) -> Any:
             os.fsync(file.fileno())
     except OSError as error:
         data.unlink(missing_ok=True)
-        raise ExportError(f"cannot write {data}: {error.strerror or error}; free some space") from error
+        raise ExportError(
+            f"cannot write {data}: {error.strerror or error}; see that there is space and a right to write"
+        ) from error
     bare.metadata_props.add(key=KEY, value=json.dumps({name: {"bytes": size, "sha256": digest.hexdigest()}}))
     return bare
 

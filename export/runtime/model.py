@@ -94,6 +94,7 @@ class OnnxModel:
         self.spec, self.labels, self.targets = about.spec, about.labels, about.targets
         self.outputs, self.points, self._tokenizer = about.outputs, about.points, about.tokenizer
         self.takes, self.gives = self._session.get_inputs(), self._session.get_outputs()
+        about.require_fitting(path, self.gives)
         self.inputs: tuple[str, ...] = tuple(given.name for given in self.takes)
         self.calibrator, self.conformal = about.calibrator, about.conformal
         self._preprocess: dict[str, Any] = self.spec["preprocess"]

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from io import BytesIO
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
@@ -26,6 +26,8 @@ DICOM = "application/dicom"
 CHUNK = 1 << 16
 DUPLICATE = 0x0111
 """Failure reason "Duplicate SOP Instance" (DICOM PS3.7, annex C): what was sent is there."""
+CONFLICT = 409
+"""Status where nothing of what was sent was stored (PS3.18, section 10.5.3): a report that was there already, too."""
 _RELATED = f'multipart/related; type="{DICOM}"'
 CALLS, REQUESTS = 8, 32
 """Threads that ask the archive, and requests that may have to do with it at once."""
@@ -136,18 +138,25 @@ class Archive:
                         raise RefusedError(413, f"the archive sends more than the {self._limits.body:,} bytes that are taken")
                     if time.monotonic() > until:
                         raise TimeoutError
+                if answer.length:  # said to come, and did not: a file cut short, or a failure that is not seen
+                    raise IncompleteRead(b"", answer.length)
                 return answer.headers.get("Content-Type", ""), bytes(body)
         except HTTPError as error:
-            error.close()
-            if error.code == 404 and request.data is None:
-                raise RefusedError(404, "the archive has no such instance") from None
+            with error:
+                if error.code == 404 and request.data is None:
+                    raise RefusedError(404, "the archive has no such instance") from None
+                if error.code == CONFLICT and request.data is not None and _failed(told := _rest_of(error)):
+                    return "", told
             raise RefusedError(502, f"the archive answers {error.code}") from None
         except TimeoutError:
             raise self._slow() from None
         except (URLError, OSError, HTTPException) as error:
             if isinstance(getattr(error, "reason", None), TimeoutError):
                 raise self._slow() from None
-            raise RefusedError(502, f"the archive cannot be reached ({' '.join(str(error).split())[:100]})") from None
+            said = " ".join(str(error).split())[:100]
+            if request.data is not None and not isinstance(error, URLError):  # all was sent
+                raise RefusedError(504, f"the archive breaks off before it has answered ({said})") from None
+            raise RefusedError(502, f"the archive cannot be reached ({said})") from None
 
     def _slow(self) -> RefusedError:
         return RefusedError(504, f"the archive takes longer than {SHARE * self._limits.seconds:g} s")
@@ -159,11 +168,7 @@ def require_stored(body: bytes) -> None:
     DICOM PS3.18, section 10.5.3: the status alone may be that of success. What is no DICOM JSON says nothing of a failure, and
     a report that is there from an earlier request (`DUPLICATE`) is stored.
     """
-    try:
-        told = json.loads(body)
-        failed = (told[0] if isinstance(told, list) else told).get("00081198", {}).get("Value", [])
-    except (ValueError, RecursionError, LookupError, AttributeError, TypeError):
-        return
+    failed = _failed(body)
     if not failed:
         return
     try:
@@ -174,6 +179,23 @@ def require_stored(body: bytes) -> None:
     except (ValueError, OverflowError, LookupError, TypeError):
         reason = "without a reason"
     raise RefusedError(502, f"the archive did not store the report: it names it among those that failed, {reason}")
+
+
+def _failed(body: bytes) -> Any:
+    """Return what an archive says it did not store; none where it does not say so in DICOM JSON."""
+    try:
+        told = json.loads(body)
+        return (told[0] if isinstance(told, list) else told).get("00081198", {}).get("Value", [])
+    except (ValueError, RecursionError, LookupError, AttributeError, TypeError):
+        return []
+
+
+def _rest_of(error: HTTPError) -> bytes:
+    """Return the body of a refusal, its beginning at least; nothing of one that does not come."""
+    try:
+        return error.read(CHUNK)
+    except (OSError, HTTPException):
+        return b""
 
 
 def part_of(kind: str, body: bytes) -> bytes:

@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from medzoo.data.errors import MedzooError
+from medzoo.data.images.dicom.header import refuse_bomb
 from medzoo.export.service.archive import Archive
 from medzoo.export.service.limits import RefusedError, Room, refused
 from medzoo.export.service.sent import Upload, json_object
@@ -68,8 +69,8 @@ async def answer_named(
         The answer, and the UID of the report that was stored.
 
     Raises:
-        RefusedError: If any of it cannot be done: then nothing was stored, but where the archive is too slow to say so (504).
-            Asked once more, the report has the UID that it had, so that there are no two.
+        RefusedError: If any of it cannot be done: then nothing was stored, but where the archive is too slow to say so, or
+            breaks off (504). Asked once more, the report has the UID that it had, so that there are no two.
     """
     if served.kind.described()["takes"] not in ("images", "volumes") or served.takes_classes:
         raise RefusedError(422, f"{served.name} takes more than one image; fetch what it takes, and ask /predict")
@@ -95,8 +96,11 @@ def _check_instance(data: bytes, uids: tuple[str, str, str]) -> None:
     import pydicom
 
     try:
+        refuse_bomb(data, "the image")  # before it is parsed: all of it is unpacked then
         found = pydicom.dcmread(BytesIO(data), specific_tags=list(_TAGS), stop_before_pixels=True)
         told = tuple(str(found.get(tag, "")) for tag in _TAGS)
+    except MedzooError as error:
+        raise RefusedError(502, f"the archive answers with a file that is not read ({error})") from None
     except Exception as error:  # a parser fed with hostile bytes may raise anything
         raise RefusedError(502, f"the archive answers with no DICOM file ({' '.join(str(error).split())[:100]})") from None
     if told != uids:

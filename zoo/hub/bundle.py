@@ -13,7 +13,7 @@ from medzoo.data.download import file_checksum
 from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.hub.signatures import SIGNATURE, verify_bundle
 from medzoo.store.checkpoint import SPEC, WEIGHTS
-from medzoo.store.directory import MANIFEST
+from medzoo.store.directory import MANIFEST, refuse_bundle
 from medzoo.store.storage import write_file
 
 FORMAT = 1
@@ -47,10 +47,9 @@ def write_bundle(folder: Path, copied: Mapping[str, Path], made: Mapping[str, by
         made: Path in the bundle → content.
 
     Raises:
-        ConfigError: If something is in the folder already.
+        ConfigError: If something is in the folder already, or it is a file.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty: give another folder")
+    require_free(folder)
     for name, source in copied.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +60,15 @@ def write_bundle(folder: Path, copied: Mapping[str, Path], made: Mapping[str, by
     manifest = json.dumps({"format": FORMAT, "files": files}, indent=2).encode("utf-8")
     write_file(folder / MANIFEST, manifest)
     return Bundle(folder, hashlib.sha256(manifest).hexdigest(), files)
+
+
+def require_free(folder: Path) -> None:
+    """Check that a bundle can be written into a folder; ConfigError if something is there, or it lies in another bundle."""
+    refuse_bundle(folder.parent)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file: give a folder, which need not be there")
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty: give another folder")
 
 
 def read_bundle(folder: Path, key: str | None = None) -> Bundle:
@@ -88,11 +96,12 @@ def read_bundle(folder: Path, key: str | None = None) -> Bundle:
         files = {str(name): str(checksum) for name, checksum in described["files"].items()}
         if described["format"] != FORMAT:
             raise CheckpointError(f"{path} is of format {described['format']!r}, not {FORMAT}; update medzoo")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error}); fetch the bundle again") from error
     strange = [name for name in seen if name not in files and name not in (MANIFEST, SIGNATURE)]
     if strange:
-        raise CheckpointError(f"{folder.name} holds {strange[0]}, which its manifest does not name: fetch the bundle again")
+        said = f"{folder.name} holds {strange[0]}, which its manifest does not name"
+        raise CheckpointError(f"{said}: remove it, or fetch the bundle into an empty folder")
     for name, checksum in files.items():
         if name not in seen or file_checksum(folder / name, "sha256") != checksum:
             raise CheckpointError(f"{folder.name}: {name} is missing or not the file of its manifest: fetch the bundle again")

@@ -16,6 +16,8 @@ TAKEN = ["*.json", "*.safetensors", "*.onnx", "*.onnx.data", "*.yaml", "*.md", "
 def upload_bundle(folder: Path, repository: str, *, private: bool, message: str) -> str:
     """Push a bundle as one commit into a repository, which is made if there is none, and return the commit.
 
+    Files of a bundle's kinds that are there and not in this one go with the same commit.
+
     Args:
         folder: The bundle.
         repository: `owner/name`.
@@ -35,7 +37,13 @@ def upload_bundle(folder: Path, repository: str, *, private: bool, message: str)
         there = api.model_info(repository)
         if private and there.private is False:
             raise ConfigError(f"{repository} is public already: say private=false if everyone may have this model")
-        commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message, allow_patterns=TAKEN)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            commit_message=message,
+            allow_patterns=TAKEN,
+            delete_patterns=TAKEN,  # what an earlier bundle had and this one has not: no manifest names it, so none would load
+        )
     except ConfigError:
         raise
     except Exception as error:  # the client has many families of errors

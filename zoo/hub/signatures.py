@@ -44,6 +44,7 @@ def verify_bundle(folder: Path, key: str | None) -> bool:
     Raises:
         CheckpointError: If it is signed and no key is given, a key is given and it is not signed, or the signature is of another
             key or other files.
+        ConfigError: If there is no such key, or it is none.
     """
     signature = folder / SIGNATURE
     if key == UNVERIFIED:
@@ -62,6 +63,10 @@ def verify_bundle(folder: Path, key: str | None) -> bool:
     _, verifying, hashing = _library()
     try:
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=path)
+    except Exception as error:  # cryptography's errors; of the key, not of the bundle
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise ConfigError(f"{key} is no public key of an elliptic curve in PEM ({reason})") from error
+    try:
         verifier.set_hashing_config(_hashing(hashing, folder)).verify(folder, signature)
     except Exception as error:  # cryptography's, the library's and those of a damaged file have no family
         reason = " ".join(str(error).split())[:160] or type(error).__name__

@@ -292,6 +292,7 @@ class PushConfig:
         checkpoint: best or last.
         private: Whether a new repository is seen by its owner alone.
         licence: Under which the model is shared, an SPDX identifier or other.
+        card: A card finished by hand, taken as it is; None: written anew from the run.
         licences_checked: Whether you have looked up the licences that nobody states; for private=false.
         key: Private key of an elliptic curve (PEM) that signs the bundle.
         record: Take along the hashes of samples and patients that were learnt from, which can be guessed at.
@@ -305,6 +306,7 @@ class PushConfig:
     checkpoint: str = "best"
     private: bool = True
     licence: str | None = None
+    card: str | None = None
     licences_checked: bool = False
     key: str | None = None
     record: bool = False

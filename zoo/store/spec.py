@@ -131,6 +131,6 @@ class ModelSpec:
             described = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CheckpointError(f"no spec at {path}; is this a medzoo checkpoint?") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"cannot read {path}: {error}") from error
         return cls.from_dict(described)

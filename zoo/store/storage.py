@@ -7,12 +7,18 @@ that is half written; a process killed at any moment leaves the last complete on
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from medzoo.data.errors import TrainingError
+
+
+def remedy(error: OSError) -> str:
+    """Return what helps where nothing could be written: not space alone may be missing."""
+    return "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see that this place can be written to"
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -26,7 +32,7 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # a path through a file
             temporary.unlink()
-        raise TrainingError(f"cannot write {path}: {error.strerror or error}; free some space, the old file stands") from error
+        raise TrainingError(f"cannot write {path}: {error.strerror or error}; {remedy(error)}, the old file stands") from error
 
 
 def write_folder(parent: Path, name: str, files: Mapping[str, bytes], pointer: str) -> Path:
@@ -51,7 +57,7 @@ def write_folder(parent: Path, name: str, files: Mapping[str, bytes], pointer: s
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise TrainingError(
-            f"cannot save {final}: {error.strerror or error}; free some space and resume, the last saved state stands"
+            f"cannot save {final}: {error.strerror or error}; {remedy(error)} and resume, the last saved state stands"
         ) from error
     write_file(parent / pointer, name.encode("utf-8"))
     return final

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageError
 from medzoo.data.images.dicom.colour import to_rgb
 from medzoo.data.images.dicom.gray import has_window, range_without_window, to_gray
-from medzoo.data.images.dicom.header import DEFLATED, MAX_INFLATED, of_frame, open_header, whole, word
+from medzoo.data.images.dicom.header import MAX_INFLATED, deflated_at, of_frame, open_header, whole, word
 from medzoo.data.images.dicom.stored import GRAY, MAX_FRAMES, check_frames, check_header, stored_values
 from medzoo.data.images.opened import Opened
 
@@ -101,7 +101,7 @@ def declared_frames(path: Path) -> int:
 
             size = path.stat().st_size
             with path.open("rb") as file:
-                if DEFLATED in file.read(4096):
+                if deflated_at(file) is not None:
                     file.seek(0)
                     header, size = open_header(file.read(), str(path), pixels=False), MAX_INFLATED
                 else:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import zlib
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from medzoo.data.errors import ImageDependencyError, ImageError
 from medzoo.data.images.kinds import described, is_bare_dicom
 
 MAX_INFLATED = 1 << 30
 """Bytes that a deflated file may unpack to."""
-DEFLATED = b"1.2.840.10008.1.2.1.99"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 """The transfer syntax of a deflated file."""
 GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "RealWorldValueMappingSequence")
 """Functional groups that say what a stored value means: C.7.6.16.2.9, .10 and .11."""
@@ -46,8 +46,7 @@ def open_header(data: bytes, name: str, *, pixels: bool = True) -> Any:
     if not marked and not is_bare_dicom(data):
         raise ImageError(f"{name}: {described(data, name)}: no mark of DICOM at byte 128, nor elements at its start")
     try:
-        if marked:
-            _refuse_bomb(data, name)
+        refuse_bomb(data, name)
         header = pydicom.dcmread(BytesIO(data), force=not marked, stop_before_pixels=not pixels)
         if "PixelData" not in header and "Rows" not in header and not marked:
             raise ImageError(f"{name}: not a readable DICOM file (no elements of an image in it)")
@@ -179,13 +178,28 @@ def _shown(header: Any, keyword: str) -> str:
         return "unreadable"
 
 
-def _refuse_bomb(data: bytes, name: str) -> None:
-    """Refuse a deflated file that unpacks to more than `MAX_INFLATED`, without holding what it unpacks to."""
-    if DEFLATED not in data[:4096]:
+def deflated_at(file: BinaryIO) -> int | None:
+    """Return where in a deflated file what is packed begins; None of another file.
+
+    The meta information is walked as pydicom walks it, which believes neither its length nor that it is short: what is looked
+    at here and what is unpacked there must not differ.
+    """
+    from pydicom.filereader import read_dataset
+
+    file.seek(128)
+    if file.read(4) != b"DICM":
+        file.seek(0)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, _kind, _length: tag >> 16 != 2)
+    if str(meta.get("TransferSyntaxUID", "")) != DEFLATED:
+        return None
+    read_dataset(file, True, True, stop_when=lambda tag, _kind, _length: tag >> 16 != 0)  # a command set may stand between
+    return file.tell()
+
+
+def refuse_bomb(data: bytes, name: str) -> None:
+    """Refuse a deflated file that unpacks to more than `MAX_INFLATED`, without holding what it unpacks to; ImageError."""
+    if DEFLATED.encode() not in data or (start := deflated_at(BytesIO(data))) is None:
         return
-    if data[132:138] != b"\x02\0\0\0UL":
-        raise ImageError(f"{name}: a deflated DICOM file whose meta information does not say its length")
-    start = 144 + int.from_bytes(data[140:144], "little")
     unpacker, packed, size = zlib.decompressobj(-zlib.MAX_WBITS), data[start:], 0
     while packed and not unpacker.eof:
         size += len(unpacker.decompress(packed, 1 << 20))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,22 @@ def written(data: Any, preamble: bool = True) -> bytes:
 
 def dicom(pixels: NDArray[Any] | None = RAMP, **tags: Any) -> bytes:
     return written(dicom_data(pixels, **tags))
+
+
+def bomb() -> bytes:
+    """A deflated file of 2 MiB in 2 KiB, behind meta information that is longer than one looks at first."""
+    import zlib
+
+    def element(group: int, number: int, kind: bytes, value: bytes) -> bytes:
+        value += b"\0" * (len(value) % 2)
+        return struct.pack("<HH2sH", group, number, kind, len(value)) + value
+
+    meta = element(2, 3, b"UI", b"1.2.3.4" + bytes(5000)) + element(2, 16, b"UI", b"1.2.840.10008.1.2.1.99")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    elements = element(0x28, 16, b"US", b"\4\0") + struct.pack("<HH2sHI", 0x7FE0, 16, b"OW", 0, 2 << 20)
+    packed = packer.compress(elements + bytes(2 << 20)) + packer.flush()
+    length = element(2, 0, b"UL", struct.pack("<I", len(meta)))
+    return b"\0" * 128 + b"DICM" + length + meta + packed
 
 
 def item(**tags: Any) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medzoo.data.errors import ImageError
 from medzoo.data.images.decode import decode_image
 from medzoo.data.images.dicom.decode import range_of, unpixelled
-from tests.data.images.makers import RAMP, dicom, dicom_data, encoded, item, lossless, replaced, written
+from tests.data.images.makers import RAMP, bomb, dicom, dicom_data, encoded, item, lossless, replaced, written
 
 pydicom = pytest.importorskip("pydicom")
 PLACES = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -454,3 +454,10 @@ def test_a_deflated_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(gray(written(data)), gray(dicom()))
     monkeypatch.setattr("medzoo.data.images.dicom.header.MAX_INFLATED", 100)
     assert "unpacks to more than 100 bytes" in line(written(data))
+
+
+@pytest.mark.parametrize("start", [0, 132], ids=["marked", "bare"])
+def test_a_deflated_bomb_is_refused_whatever_stands_before_it(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+    """Unpacked at once by pydicom, it would fill the memory."""
+    monkeypatch.setattr("medzoo.data.images.dicom.header.MAX_INFLATED", 1 << 20)
+    assert "unpacks to more than 1,048,576 bytes" in line(bomb()[start:])

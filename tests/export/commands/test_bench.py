@@ -315,3 +315,12 @@ def test_openvino_is_said_to_be_absent_for_fp16(capsys: pytest.CaptureFixture[st
     small = ["batch_sizes=[1]", "rounds=1", "min_seconds=0", "warm_up=1"]
     assert main(["bench", *options, *small]) == 0
     assert "OpenVINO fp16" in capsys.readouterr().out
+
+
+def test_a_place_that_is_a_file_is_said_before_anything_is_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "bench.json"
+    place.touch()
+    assert main(["bench", "backbone=test_resnet", "size=32", f"output={place}"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"{place} is a file: give a folder" in said.err

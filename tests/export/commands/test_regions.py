@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from medzoo.cli import main
 from medzoo.data.errors import ConfigError, ImageError
 from medzoo.data.regions.masks import box_mask
 from medzoo.data.samples.preprocess import Preprocess
+from medzoo.export.commands.map_pictures import MapPictures
 from medzoo.export.graph.onnx_file import export_graph
 from medzoo.export.runtime.model import OnnxModel
 from medzoo.inference.maps.regions import look_again
@@ -137,3 +139,14 @@ def test_the_command_line_takes_regions_and_writes_maps(
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_two_labels_that_would_be_one_picture_are_said(tmp_path: Path) -> None:
+    shown = SimpleNamespace(
+        outputs={"map": 0, "logits": 1}, labels=SimpleNamespace(names=("<5 mm", ">5 mm")), concepts=(),
+        spec={"preprocess": {"size": [4, 4], "mode": "stretch"}}, read=lambda source: source,
+    )  # fmt: skip
+    pictures = MapPictures(Path("model.onnx"), shown, tmp_path, ["<5 mm", ">5 mm"])  # type: ignore[arg-type]
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ConfigError, match=r"would be of '<5 mm' and of '>5 mm'; write one of them at a time"):
+        pictures.write("a.png", image, {"map": np.zeros((2, 2, 2), np.float32), "logits": np.zeros(2, np.float32)})

@@ -101,3 +101,28 @@ def test_points_of_a_model_without_labels_are_refused(tmp_path: Path) -> None:
     write_model(model, tmp_path / "m.onnx")
     with pytest.raises(OnnxFileError, match="without labels"):
         OnnxModel(tmp_path / "m.onnx", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        *((f"medzoo.{key}", text, "cannot be used") for key in ("spec", "labels", "outputs") for text in ("{", "[" * 100_000)),
+        ("medzoo.spec", "{}", "cannot be used"),
+        ("medzoo.spec", "[]", "cannot be used"),
+        ("medzoo.spec", '{"preprocess": {"size": [0, 8], "channels": 3, "dtype": "uint8"}}', "a size of"),
+        ("medzoo.labels", "[]", "cannot be used"),
+        ("medzoo.labels", json.dumps(LabelSpace("multiclass", ("a", "b", "c")).to_dict()), "gives 2 probabilities, .* names 3"),
+        ("medzoo.outputs", "[]", "does not give anything"),
+        ("medzoo.outputs", '["logits", "other"]', "does not give logits, other"),
+    ],
+)
+def test_metadata_sealed_by_another_program_is_one_line(key: str, text: str, said: str, tmp_path: Path) -> None:
+    """The sum is no signature: whoever changes a file can seal it anew."""
+    model = build()
+    (entry,) = [entry for entry in model.metadata_props if entry.key == key]
+    entry.value = text
+    write_model(model, tmp_path / "m.onnx")
+    with pytest.raises(OnnxFileError, match=said) as error:
+        OnnxModel(tmp_path / "m.onnx")
+    assert len(str(error.value)) < 500
+    assert "\n" not in str(error.value)

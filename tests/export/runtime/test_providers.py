@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -202,3 +203,13 @@ def test_the_command_line_refuses_too(path: Path, tmp_path: Path, capsys: pytest
 @gpu_wheel
 def test_cuda_works_where_there_is_a_gpu() -> None:
     prove("cuda")
+
+
+def test_onnxruntime_keeps_no_number_of_this_machine_and_tells_nobody(path: Path, tmp_path: Path) -> None:
+    """Its telemetry makes both a file in the home folder when the first session opens."""
+    home = tmp_path / "home"
+    home.mkdir()
+    program = f"from medzoo.export.runtime.model import OnnxModel; OnnxModel({str(path)!r})"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    subprocess.run([sys.executable, "-c", program], env={**kept, "HOME": str(home)}, check=True, timeout=120)
+    assert [found for found in home.rglob("*") if "onnxruntime" in str(found.relative_to(home))] == []

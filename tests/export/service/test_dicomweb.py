@@ -26,7 +26,7 @@ from medzoo.export.runtime.model import OnnxModel
 from medzoo.export.service.app import Service
 from medzoo.export.service.archive import CALLS, REQUESTS, Archive, part_of, require_stored
 from medzoo.export.service.limits import Limits, RefusedError
-from tests.data.images.makers import dicom
+from tests.data.images.makers import bomb, dicom
 from tests.export.service.models import bottleneck
 from tests.export.service.served import running
 from tests.export.service.several import bags
@@ -43,6 +43,8 @@ class Held:
     def __init__(self) -> None:
         self.slow: tuple[str, ...] = ()  # methods whose answers wait
         self.free = threading.Event()
+        self.said: int | None = None  # bytes that an answer is said to have
+        self.stored: tuple[int, bytes] | None = None  # status and body of the answer to a report
         self.status, self.kind, self.body = 200, 'multipart/related; type="application/dicom"; boundary="b1"', b""
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         self.give(IMAGE)
@@ -60,12 +62,18 @@ def archive_of(held: Held) -> Iterator[str]:
             held.asked.append((self.command, self.path, dict(self.headers.items()), body))
             if self.command in held.slow:
                 held.free.wait(30)
-            self.send_response(held.status)
+            status, content = (held.status, held.body) if self.command == "GET" or held.stored is None else held.stored
+            if not status:  # goes without a word
+                self.close_connection = True
+                return
+            self.send_response(status)
             self.send_header("content-type", held.kind)
             self.send_header("location", "/elsewhere")
+            if held.said is not None:
+                self.send_header("content-length", str(held.said))
             self.end_headers()
             with contextlib.suppress(OSError):  # who asked has gone
-                self.wfile.write(held.body)
+                self.wfile.write(content)
 
         do_POST = do_GET  # noqa: N815  # the library's own name
 
@@ -217,6 +225,28 @@ def test_a_report_that_the_archive_says_it_did_not_store_is_not_said_to_be_store
         require_stored(answer.encode())
 
 
+def failure(reason: int) -> bytes:
+    return f'{{"00081198": {{"vr": "SQ", "Value": [{{"00081197": {{"vr": "US", "Value": [{reason}]}}}}]}}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "said"),
+    [
+        ((409, failure(0x0111)), 200, "2.25."),  # stored by an earlier request
+        ((409, failure(0xA700)), 502, "failure reason 0xA700"),
+        ((409, b"{}"), 502, "the archive answers 409"),
+        ((0, b""), 504, "it may have stored report 2.25."),
+    ],
+)
+def test_a_report_that_was_there_is_stored_and_one_that_nobody_knows_of_is_said(
+    told: tuple[int, bytes], status: int, said: str, held: Held, client: httpx.Client
+) -> None:
+    held.stored = told
+    found = ask(client, store=True)
+    assert found.status_code == status, found.text
+    assert said in found.json()["stored" if status == 200 else "error"]
+
+
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
@@ -229,12 +259,15 @@ def test_a_report_that_the_archive_says_it_did_not_store_is_not_said_to_be_store
         ({"give": (IMAGE, IMAGE)}, 502, "2 parts, and one file"),
         ({"give": (b"hello",)}, 502, "no DICOM file"),
         ({"give": (dicom(StudyInstanceUID="9.9", SeriesInstanceUID="1.2.3.5"),)}, 502, "another instance than was asked for"),
+        ({"said": 90_000, "kind": "application/dicom", "body": IMAGE[:-6]}, 502, "the archive cannot be reached (IncompleteRead"),
+        ({"give": (bomb(),)}, 502, "unpacks to more than"),
         ({"give": (bytes(200_000),)}, 413, "more than the 100,000 bytes"),
     ],
 )
 def test_an_archive_that_does_otherwise_is_one_line(
-    change: dict[str, Any], status: int, said: str, held: Held, client: httpx.Client
+    change: dict[str, Any], status: int, said: str, held: Held, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("medzoo.data.images.dicom.header.MAX_INFLATED", 1 << 20)
     for name, value in change.items():
         held.give(*value) if name == "give" else setattr(held, name, value)
     found = ask(client)

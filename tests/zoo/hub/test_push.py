@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,6 +82,7 @@ def test_a_bundle_holds_what_belongs_to_it_and_no_folder_of_this_machine(bundle:
         (lambda folder: (folder / MANIFEST).unlink(), "it is no bundle"),
         (lambda folder: (folder / MANIFEST).write_text("[]"), "is damaged"),
         (lambda folder: (folder / MANIFEST).write_text('{"format": 9, "files": {}}'), "is of format 9"),
+        (lambda folder: (folder / MANIFEST).write_text("[" * 100_000), "is damaged"),
         (lambda folder: (folder / MANIFEST).write_text('{"format": 1, "files": {}}'), "which its manifest does not name"),
     ],
 )
@@ -106,9 +108,12 @@ class Hub:
         return SimpleNamespace(private=self.private, sha=COMMIT)
 
     def upload_folder(
-        self, *, repo_id: str, folder_path: Path, commit_message: str, allow_patterns: list[str]
+        self, *, repo_id: str, folder_path: Path, commit_message: str, allow_patterns: list[str], delete_patterns: list[str] = ()
     ) -> SimpleNamespace:
-        shutil.copytree(folder_path, self.kept)
+        for path in [path for path in self.kept.rglob("*") if path.is_file()]:
+            if any(fnmatch(path.relative_to(self.kept).as_posix(), pattern) for pattern in delete_patterns):
+                path.unlink()
+        shutil.copytree(folder_path, self.kept, dirs_exist_ok=True)
         self.asked.append(("upload", repo_id, commit_message, tuple(allow_patterns)))
         return SimpleNamespace(oid=COMMIT)
 
@@ -148,6 +153,52 @@ def test_push_then_pull_gives_the_same_hash(
     assert hub.asked[-1][2] == COMMIT
     assert hub.asked[-2][0] == "download"  # a commit is not asked about
     assert medzoo.load(f"hf-hub:owner/name@{COMMIT}").spec.hash == medzoo.load(run).spec.hash
+
+
+def test_a_second_push_leaves_nothing_of_the_first(trained_run: Path, tmp_path: Path, hub: Hub) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    (run / "operating_points.json").write_text("{}")
+    assert main(["push", f"run={run}", "repo=owner/name", "licence=MIT"]) == 0
+    (hub.kept / "figure.png").write_bytes(b"of somebody else")
+    (run / "operating_points.json").unlink()
+    assert main(["push", f"run={run}", "repo=owner/name", "licence=MIT"]) == 0
+    (hub.kept / "figure.png").unlink()  # which is of no kind that a bundle has, and stayed
+    assert main(["pull", "owner/name", "--output", str(tmp_path / "pulled")]) == 0
+
+
+def test_a_card_finished_by_hand_is_pushed_and_not_written_over(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    assert [main(["card", f"run={run}"]), main(["card", f"run={run}"])] == [0, 0]
+    card = run / "README.md"
+    card.write_text(card.read_text() + "By hand: the clinical problem.\n")
+    assert main(["card", f"run={run}"]) == 2
+    assert "may be finished by hand" in capsys.readouterr().err
+    assert main(["push", f"run={run}", f"output={tmp_path / 'without'}"]) == 0
+    assert f"note: {card} stays behind" in capsys.readouterr().out
+    assert main(["push", f"run={run}", f"output={tmp_path / 'with'}", f"card={card}"]) == 0
+    assert (tmp_path / "with" / "README.md").read_bytes() == card.read_bytes()
+    assert read_bundle(tmp_path / "with").files["README.md"]
+    assert main(["push", f"run={run}", f"output={tmp_path / 'none'}", "card=none.md"]) == 2
+    assert "no card at none.md" in capsys.readouterr().err
+    assert main(["card", f"run={run}", f"output={tmp_path}"]) == 2
+    assert "is a folder: give a file" in capsys.readouterr().err
+
+
+def test_a_bundle_is_written_at_a_free_place(
+    bundle: Path, trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(trained_run, tmp_path / "run")
+    (tmp_path / "file").touch()
+    for place, message in (
+        (tmp_path / "file", "is a file: give a folder"),
+        (bundle, "is not empty"),
+        (bundle / "deeper", "is a bundle"),
+    ):
+        assert main(["push", f"run={run}", f"output={place}"]) == 2
+        assert message in capsys.readouterr().err
+    assert read_bundle(bundle).files
 
 
 @pytest.mark.parametrize(

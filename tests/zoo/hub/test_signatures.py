@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import medzoo
 from medzoo.cli import main
-from medzoo.data.errors import CheckpointError
+from medzoo.data.errors import CheckpointError, ConfigError
 from medzoo.hub.bundle import read_bundle
 from medzoo.store.directory import MANIFEST
 from tests.zoo.hub.made import untrained_run
@@ -48,6 +48,8 @@ def test_a_signature_holds_and_is_asked_for(signed: tuple[Path, Path], tmp_path:
     assert not read_bundle(folder, "none").signed
     with pytest.raises(CheckpointError, match="does not hold"):
         read_bundle(folder, str(keys(tmp_path, "other")[1]))
+    with pytest.raises(ConfigError, match=r"other\.pem is no public key of an elliptic curve"):  # the private one
+        read_bundle(folder, str(tmp_path / "other.pem"))
 
 
 def test_what_was_changed_with_its_manifest_is_not_loaded(signed: tuple[Path, Path]) -> None:

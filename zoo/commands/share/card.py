@@ -16,7 +16,7 @@ def main(config: CardConfig) -> None:
     """Run the command.
 
     Raises:
-        ConfigError: If no run is named, or the card would be written into a bundle.
+        ConfigError: If no run is named, or the card would be written into a bundle, at a folder, or over one finished by hand.
         CheckpointError: If it cannot be read.
     """
     if config.run is None:
@@ -24,8 +24,15 @@ def main(config: CardConfig) -> None:
     run = RunDirectory.open(Path(config.run))
     path = run.path / "README.md" if config.output is None else Path(config.output)
     refuse_bundle(path)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: give a file, such as output={path / 'README.md'}")
     facts = read_facts(run)
-    write_file(path, model_card(facts, config.licence).encode("utf-8"))
+    card = model_card(facts, config.licence).encode("utf-8")
+    if path.is_file() and path.read_bytes() != card:  # what was written into it by hand is nowhere else
+        raise ConfigError(
+            f"{path} is there, with another text, which may be finished by hand: give another output=, or remove it"
+        )
+    write_file(path, card)
     counts = card_summary(claims(facts))
     print(
         f"wrote {path}: {counts['answered']} items of MI-CLAIM and MI-CLAIM-GEN answered, {counts['to be written']} to be written"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medzoo.export.graph.onnx_file import export_onnx
     from medzoo.export.runtime.model import OnnxModel
 
-# Without it, ONNX Runtime (1.32) gives the machine a number, keeps it in the home folder and sends its makers what is run.
+# Without it, ONNX Runtime (1.32) gives the machine a number and keeps that and a file of events in the home folder.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["OnnxModel", "export_onnx"]
